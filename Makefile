@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+#
+#   make              build $(O)/stateferry
+#   make demo         the main job on embedded defaults, with real output
+#   make check        every test; make check-long adds the hours-long ones
+#   make help         the other targets
+#
+# O=dir builds elsewhere, SAN=address,undefined or SAN=thread adds sanitizers,
+# CFLAGS and LDFLAGS are yours; ours live in SF_CFLAGS and SF_LDFLAGS.
+
+O          ?= build
+CC         ?= cc
+AR         ?= ar
+PKG_CONFIG ?= pkg-config
+CFLAGS     ?= -O2 -g
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+SAN        ?=
+WERROR     ?= -Werror
+# Who computes SHA-256: mbedtls, or openssl where that is several times faster.
+DIGEST     ?= mbedtls
+PYTHON     ?= python3
+
+LAYERS  := base loop net conf store provider sync serve daemon cli
+SRCS    := $(sort $(foreach l,$(LAYERS),$(wildcard src/$(l)/*.c src/$(l)/*/*.c)))
+OBJS    := $(SRCS:%.c=$(O)/%.o)
+TESTS   := $(sort $(wildcard tests/unit/*/test_*.c))
+# Shared by several unit tests: fakes and helpers that are no test themselves.
+TESTLIB := $(sort $(wildcard tests/lib/*.c))
+BENCHES := $(sort $(wildcard tests/bench/bench_*.c))
+FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+HEADERS := $(sort $(wildcard include/*/*.h))
+
+TEST_BINS  := $(TESTS:tests/unit/%.c=$(O)/unit/%)
+BENCH_BINS := $(BENCHES:tests/bench/%.c=$(O)/bench/%)
+FUZZ_BINS  := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
+# A fuzz target over its corpus, without libFuzzer: any compiler, any sanitizer.
+CORPUS_BINS := $(FUZZERS:tests/fuzz/%.c=$(O)/corpus/%)
+
+PKGS := libevent_core libevent_pthreads libcurl libzstd expat jansson libmicrohttpd
+LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llmdb -lmbedcrypto
+ifeq ($(DIGEST),openssl)
+LIBS += -lcrypto
+DIGEST_CFLAGS := -DSF_DIGEST_OPENSSL
+endif
+
+VERSION := $(shell cat VERSION)
+
+WARN := -Wall -Wextra -Wformat=2 -Wconversion -Wsign-conversion -Wshadow -Wvla \
+	-Wimplicit-fallthrough -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
+	-Werror=format-security -Werror=implicit-function-declaration $(WERROR)
+
+# Probed, because compilers differ: whatever is refused is left out.
+PROBE_WARN := -Wduplicated-cond -Wlogical-op -Wtrampolines -Wbidi-chars=any
+PROBE_HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3
+PROBE_LINK := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen -Wl,--as-needed
+
+SF_CFLAGS = -std=c11 -D_GNU_SOURCE -DSF_VERSION='"$(VERSION)"' $(DIGEST_CFLAGS) -Iinclude -Isrc \
+	-fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fPIE $(WARN) $(PROBED)
+SF_LDFLAGS = -pie -pthread $(PROBED_LINK)
+
+ifeq ($(SAN),)
+SF_CFLAGS += $(FORTIFY)
+else
+SF_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+SF_LDFLAGS += -fsanitize=$(SAN)
+endif
+
+.PHONY: all help deps demo install check check-unit check-long check-corpus bench fuzz lint headers clean tests
+.SECONDARY:
+
+all: $(O)/stateferry
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "make deps         install the build libraries with apt, when some are missing"
+	@echo "make install      to DESTDIR and PREFIX"
+	@echo "make check-unit   the C unit tests alone"
+	@echo "make bench        ratios against peers, written to tests/bench/RESULTS.md"
+	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
+	@echo "make lint         layers, headers, clang-tidy, tables against the man page"
+
+# --- what the compiler can do, found once per build folder -----------------------------------------------------------
+
+try = $(shell for f in $(2); do echo 'int main(void){return 0;}' | \
+	$(CC) -Werror $$f $(3) -x c - -o /dev/null 2>/dev/null && echo "$$f"; done)
+
+$(O)/flags.mk: Makefile
+	@mkdir -p $(@D)
+	@{ echo "PROBED := $(call try,$(CC),$(PROBE_WARN)) $(if $(SAN),,$(call try,$(CC),$(PROBE_HARD)))"; \
+	   echo "PROBED_LINK := $(call try,$(CC),$(PROBE_LINK))"; \
+	   if echo 'int main(void){return 0;}' | $(CC) -Werror -O2 -D_FORTIFY_SOURCE=3 -x c - -o /dev/null 2>/dev/null; \
+	   then echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3'; \
+	   else echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'; fi; } > $@.tmp
+	@mv $@.tmp $@
+
+ifeq ($(filter clean help deps demo,$(MAKECMDGOALS)),)
+include $(O)/flags.mk
+endif
+
+# --- program -----------------------------------------------------------------------------------------------------------
+
+$(O)/%.o: %.c $(O)/flags.mk VERSION
+	@mkdir -p $(@D)
+	$(CC) $(SF_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/libstateferry.a: $(OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/stateferry: $(O)/src/main.o $(O)/libstateferry.a
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(OBJS:.o=.d) $(O)/src/main.d
+
+# --- tests -------------------------------------------------------------------------------------------------------------
+
+$(O)/libtest.a: $(TESTLIB:%.c=$(O)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/unit/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/bench/%: $(O)/tests/bench/%.o $(O)/libtest.a $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/corpus/%: $(O)/tests/fuzz/%.o $(O)/libtest.a $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(BENCHES) $(FUZZERS))
+
+tests: $(TEST_BINS) $(CORPUS_BINS)
+
+check-unit: $(TEST_BINS)
+	@$(PYTHON) tests/run.py $(TEST_BINS)
+
+headers: $(O)/flags.mk
+	@set -e; for h in $(HEADERS); do \
+		$(CC) $(SF_CFLAGS) -fsyntax-only -x c -include "$$h" /dev/null; \
+	done; echo "$(words $(HEADERS)) headers compile alone"
+
+clean:
+	rm -rf $(O)

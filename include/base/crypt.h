@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef BASE_CRYPT_H
+#define BASE_CRYPT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rand.h"
+
+/*
+ * AES-256-GCM (NIST SP 800-38D) through PSA: nonce ‖ ciphertext ‖ tag, a fresh
+ * random 96-bit nonce for each message. Thread safe after crypto_init().
+ */
+#define CRYPT_KEY_LEN  32
+#define CRYPT_OVERHEAD (12 + 16)
+
+struct crypt_key; /* in locked memory that is left out of core files */
+
+struct crypt_key *crypt_key_new(const uint8_t key[CRYPT_KEY_LEN]);
+void              crypt_key_free(struct crypt_key *k);
+/* 32 bytes as 64 hex digits or base64, blanks around allowed; wipes nothing of text. */
+enum err_code     crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], struct err *reterr);
+/* Appends CRYPT_OVERHEAD + plain.n bytes to ret. */
+enum err_code     crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain,
+    struct buf *ret, struct err *reterr);
+/* ERR_CORRUPT when the tag does not fit; ret has not changed then. */
+enum err_code     crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struct buf *ret, struct err *reterr);
+/* HMAC-SHA-256 under a key derived from k for the purpose named by label. */
+void              crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_t ret[32]);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef BASE_NAME_H
+#define BASE_NAME_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+
+/*
+ * Names of states: UTF-8, 1 to NAME_MAX_LEN bytes, no control characters, no "."
+ * or ".." segment, no leading "/"; an empty segment inside ("a//b") is allowed.
+ */
+#define NAME_MAX_LEN 1024
+
+enum err_code name_check(struct span name, struct err *reterr); /* ERR_UNSUPPORTED says what is wrong */
+bool          utf8_valid(struct span s);
+/* Globs of include and exclude: "*" and "?" stay within a segment, "**" crosses; "[" is literal. */
+bool          glob_match(const char *pattern, struct span name);
+/* Edit distance for "did you mean"; the closest of the NULL-terminated list within 2 (3 for words over 8), or NULL. */
+const char   *name_closest(const char *word, const char *const *list);
+/* Is this never a state, whatever lists it? Lock files, .stateferry/, .terraform/, .terragrunt-cache/, errored.tfstate, backups. */
+bool          name_is_never_state(struct span name);
+
+#endif

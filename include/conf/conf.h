@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/secret.h"
+
+/*
+ * HCL native syntax (github.com/hashicorp/hcl, "HCL Native Syntax Specification"), the
+ * subset that a configuration of values needs: blocks, attributes, strings with escapes, heredocs, numbers,
+ * bools, null, lists, objects, env("NAME"[, DEFAULT]) and file("PATH"). JSON syntax in *.hcl.json. Whatever is accepted here,
+ * "terraform fmt" accepts. Everything else is an error at FILE:LINE:COLUMN that says what was expected.
+ */
+#define CONF_FILE_MAX  ((size_t)1 << 20)
+#define CONF_DEPTH_MAX 16
+
+struct conf_pos {
+	const char *file;
+	unsigned    line, column;  /* from 1; columns count characters */
+};
+
+enum conf_kind { CONF_NULL, CONF_TEXT, CONF_NUM, CONF_BOOLEAN, CONF_ARRAY, CONF_OBJECT };
+
+struct conf_value {
+	enum conf_kind    kind;
+	struct conf_pos   pos;
+	const char       *text;         /* TEXT: decoded. NUM: the token */
+	bool              boolean;
+	bool              from_ref;     /* came from env() or file(): masked when printed */
+	const char       *ref;          /* "env(\"NAME\")" as written; NULL: a literal */
+	struct conf_value *items;       /* ARRAY, OBJECT: nitems; OBJECT keys in keys */
+	const char      **keys;
+	size_t            nitems;
+};
+
+struct conf_attr {
+	const char       *name;
+	struct conf_pos   pos;
+	struct conf_value value;
+	bool              used;
+};
+
+struct conf_block {
+	const char         *type;
+	const char        **labels;
+	size_t              nlabels;
+	struct conf_pos     pos;
+	struct conf_attr   *attrs;
+	size_t              nattrs;
+	struct conf_block  *blocks;
+	size_t              nblocks;
+	struct conf_block  *parent;     /* NULL: the file's body, whose type is "" */
+};
+
+/* Everything hangs on one arena; values of secrets too, until conf_free() wipes them. */
+struct conf;
+
+/* What env() and file() read. NULL members: the process's own environment, the file system. */
+struct conf_source {
+	const char *(*env)(void *arg, const char *name);
+	enum err_code (*file)(void *arg, const char *path, struct buf *ret, struct err *reterr);
+	void *arg;
+};
+
+/* path: a file, or a folder whose *.hcl and *.hcl.json are read in name order as one body. Refuses files that are
+ * writable by group or world, or owned by neither root nor the caller. */
+enum err_code conf_load(const char *path, const struct conf_source *src, struct conf **ret, struct err *reterr);
+/* For tests and fuzzing: text of a file called name; relative file() paths are relative to dir. */
+enum err_code conf_parse(const char *name, const char *dir, struct span text, bool json, const struct conf_source *src,
+    struct conf **ret, struct err *reterr);
+void          conf_free(struct conf *c);
+struct conf_block *conf_root(struct conf *c);
+struct arena *conf_arena(struct conf *c);
+const char   *conf_dir(const struct conf *c);      /* of the file or the folder itself */
+
+/* --- declared fields: the parser of blocks, the help, config show and the man page read the same table --- */
+enum conf_type {
+	CONF_STR,       /* const char *           */
+	CONF_SECRET,    /* struct secret *        */
+	CONF_PATH,      /* const char *, made absolute against conf_dir() */
+	CONF_BOOL,      /* bool                   */
+	CONF_INT,       /* int64_t                */
+	CONF_MS,        /* int64_t, "30s"         */
+	CONF_SECONDS,   /* int64_t ms, from a bare number of seconds as terraform's http backend counts */
+	CONF_SIZE,      /* uint64_t, "64MiB"      */
+	CONF_PERCENT,   /* int64_t 0..100, "50%"  */
+	CONF_STRS,      /* struct conf_strs       */
+	CONF_MAP,       /* struct conf_map: string values */
+	CONF_ENUM,      /* int: index into choices */
+};
+
+struct conf_strs {
+	const char **items;
+	size_t       n;
+};
+
+struct conf_map {
+	const char **keys, **values;
+	size_t       n;
+};
+
+struct conf_field {
+	const char    *name;
+	enum conf_type type;
+	size_t         offset;
+	const char    *def;              /* as it would be written; NULL: zero */
+	const char    *help;
+	const char    *env;              /* read when the argument is absent: names separated by blanks, first set wins */
+	const char *const *choices;      /* CONF_ENUM, NULL-terminated */
+	bool           required;
+	const char    *later;            /* known, but refused: "needs a later version" is said with this reason */
+};
+
+/* Fills the zeroed struct conf from the attributes of b by table, defaults and environment included; marks them used.
+ * Strings live in the arena; secrets are freed by conf_free(). Does not complain about unknown arguments. */
+enum err_code conf_fields(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret, struct err *reterr);
+/* Any attribute not used, or block type not in the NULL-terminated list: an error with "did you mean". tables: what could
+ * have been meant, NULL-terminated. */
+enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct conf_field *const *tables,
+    const char *const *block_types, struct err *reterr);
+/* "FILE:LINE:COLUMN: message", ERR_CONFIG. */
+enum err_code conf_error(struct err *reterr, struct conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+struct conf_attr *conf_attr(struct conf_block *b, const char *name);            /* NULL: absent */
+/* The block as HCL, fields of CONF_SECRET and values by reference masked, defaults marked by a comment. */
+void          conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret);
+bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */
+
+#endif

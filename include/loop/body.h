@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LOOP_BODY_H
+#define LOOP_BODY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+
+/*
+ * Immutable bytes with a reference count: what a backend held, on its way to
+ * the store and to other backends. Up to BODY_SPOOL_ABOVE they lie in memory, above it in an
+ * unlinked file, written and read on the work pool or in bounded pieces. References belong to one thread at a time.
+ */
+#define BODY_SPOOL_ABOVE ((uint64_t)32 << 20)
+
+struct body;
+
+struct body *body_new(struct buf *owned);                /* takes the bytes, leaves an empty buf */
+struct body *body_copy(struct span bytes);
+struct body *body_from_fd(int fd_owned, uint64_t size);  /* closes it with the last reference */
+struct body *body_ref(struct body *b);
+void         body_unref(struct body *b);                 /* NULL: no-op; the last one wipes the memory */
+uint64_t     body_size(const struct body *b);
+bool         body_in_memory(const struct body *b);
+struct span  body_span(const struct body *b);            /* in memory only (assert) */
+/* Up to n bytes at off, whichever form; ret_n 0 at the end. From a file it blocks: pieces of at most 64 KB on the loop. */
+enum err_code body_read(const struct body *b, uint64_t off, void *p, size_t n, size_t *ret_n, struct err *reterr);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LOOP_WORK_H
+#define LOOP_WORK_H
+
+#include <stdbool.h>
+
+#include "loop/op.h"
+
+/*
+ * Blocking jobs (local files, decoding or diffing more than 256 KB, spooling) as
+ * operations, on at most WORK_THREADS threads that share nothing but the job.
+ * With a virtual loop there are no threads: the job runs in a turn of the loop.
+ */
+#define WORK_THREADS 2
+#define WORK_SMALL   ((size_t)256 << 10) /* up to this size a decode or hash may run on the loop */
+
+struct work;
+struct work_job;
+
+struct work *work_new(struct loop *l);
+void         work_free(struct work *w); /* no job may be left */
+
+/* On a thread of the pool. arg is the job's alone until the op ends. */
+typedef enum err_code work_fn(struct work_job *job, void *arg, struct err *reterr);
+
+/* Ends with what fn returned. Cancelled before it began: ERR_CANCELLED, fn never ran; cancelled while it runs: the op ends
+ * when fn returns, which may ask work_cancelled(). */
+struct op *work_run(struct work *w, work_fn *fn, void *arg);
+bool       work_cancelled(const struct work_job *job);
+struct loop *work_loop(const struct work *w);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifndef TESTS_DIR
+#define TESTS_DIR "tests"
+#endif
+
+static jmp_buf     at_fail;
+static const char *current;
+static bool        skipped;
+static char        tmpdir[256];
+
+static int
+remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static void
+remove_tmpdir(void)
+{
+	nftw(tmpdir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void
+test_fail(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# %s:%d: ", file, line);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	longjmp(at_fail, 1);
+}
+
+void
+test_skip(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	skipped = true;
+	longjmp(at_fail, 2);
+}
+
+const char *
+test_tmpdir(void)
+{
+	const char *base = getenv("TMPDIR");
+
+	if (tmpdir[0] != '\0')
+		return tmpdir;
+	snprintf(tmpdir, sizeof(tmpdir), "%s/stateferry-test.XXXXXX", base != NULL ? base : "/tmp");
+	if (mkdtemp(tmpdir) == NULL) {
+		perror(tmpdir);
+		exit(1);
+	}
+	atexit(remove_tmpdir);
+	return tmpdir;
+}
+
+const char *
+test_read(const char *path_below_tests, size_t *ret_n)
+{
+	char  path[1024], *data;
+	FILE *f;
+	long  n;
+
+	snprintf(path, sizeof(path), "%s/%s", TESTS_DIR, path_below_tests);
+	f = fopen(path, "rb");
+	if (f == NULL)
+		test_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	fseek(f, 0, SEEK_END);
+	n = ftell(f);
+	rewind(f);
+	data = malloc((size_t)n + 1);
+	if (data == NULL || fread(data, 1, (size_t)n, f) != (size_t)n)
+		test_fail(__FILE__, __LINE__, "%s: cannot read", path);
+	fclose(f);
+	data[n] = '\0';
+	*ret_n = (size_t)n;
+	return data;
+}
+
+int
+test_main(int argc, char **argv, const struct test *tests)
+{
+	int n = 0, failed = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (const struct test *t = tests; t->name != NULL; t++) {
+		if (argc > 1 && strstr(t->name, argv[1]) == NULL)
+			continue;
+		current = t->name;
+		skipped = false;
+		n++;
+		switch (setjmp(at_fail)) {
+		case 0:
+			t->fn();
+			printf("ok %d %s\n", n, current);
+			break;
+		case 2:
+			printf("ok %d %s # SKIP\n", n, current);
+			break;
+		default:
+			failed++;
+			printf("not ok %d %s\n", n, current);
+			break;
+		}
+	}
+	printf("1..%d\n", n);
+	return failed != 0;
+}

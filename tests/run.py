@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs TAP programs, shows what failed, and ends with 'N passed, N failed, N skipped'.
+
+    run.py [--timeout S] [--total FILE] PROGRAM...
+    run.py --sum FILE          print the closing line over everything recorded in FILE
+
+A program that ends without its plan line, by a signal, or not in time counts as one failure more.
+--total appends each run's counts to FILE, so that several kinds of tests share one closing line."""
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+LINE = re.compile(r"^(not )?ok \d+ (.*?)(\s+# SKIP.*)?$")
+
+
+def run(program, timeout):
+    """(passed, failed, skipped) of one TAP program."""
+    passed = failed = skipped = 0
+    notes = []
+    try:
+        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+        out, code = done.stdout.decode(errors="replace"), done.returncode
+    except subprocess.TimeoutExpired as e:
+        out, code = (e.stdout or b"").decode(errors="replace"), f"no end after {timeout} s"
+    plan = False
+    for line in out.splitlines():
+        m = LINE.match(line)
+        if line.startswith("1.."):
+            plan = True
+        elif m and m.group(3):
+            skipped += 1
+            print(f"SKIP {program}: {m.group(2)} {' '.join(notes)}")
+            notes = []
+        elif m and m.group(1):
+            failed += 1
+            print(f"FAIL {program}: {m.group(2)}\n" + "\n".join("    " + n for n in notes))
+            notes = []
+        elif m:
+            passed += 1
+            notes = []
+        else:
+            notes.append(line)
+    if not plan or (code != 0 and failed == 0):
+        failed += 1
+        print(f"FAIL {program}: ended with {code}\n" + "\n".join("    " + n for n in notes[-60:]))
+    return passed, failed, skipped
+
+
+def closing(counts):
+    return "%d passed, %d failed, %d skipped" % counts
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--timeout", type=int, default=300)
+    ap.add_argument("--total")
+    ap.add_argument("--sum")
+    ap.add_argument("programs", nargs="*")
+    args = ap.parse_args()
+    if args.sum:
+        rows = [tuple(map(int, l.split())) for l in pathlib.Path(args.sum).read_text().splitlines()]
+        counts = tuple(map(sum, zip(*rows))) if rows else (0, 0, 0)
+        print(closing(counts))
+        return 1 if counts[1] or not counts[0] else 0
+    counts = (0, 0, 0)
+    for program in args.programs:
+        counts = tuple(map(sum, zip(counts, run(program, args.timeout))))
+    if args.total:
+        with open(args.total, "a") as f:
+            f.write("%d %d %d\n" % counts)
+    print(closing(counts))
+    return 1 if counts[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
