@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PROVIDER_PROVIDER_H
+#define PROVIDER_PROVIDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/state_scan.h"
+#include "conf/conf.h"
+#include "loop/body.h"
+#include "loop/op.h"
+#include "loop/work.h"
+#include "net/http_client.h"
+#include "provider/lock_info.h"
+
+/*
+ * The contract between the agent and a kind of place where states live. A driver fills one
+ * struct provider; callers use only the provider_*() wrappers, which ask caps once, check arguments and results,
+ * bound the request rate, count, log, and refuse what is missing. Every driver passes one conformance suite
+ * (tests/unit/provider/conformance.h).
+ */
+enum provider_cap {
+	PROVIDER_LIST     = 1 << 0,  /* cheap: one request per page, with a change tag for each state */
+	PROVIDER_HISTORY  = 1 << 1,  /* the remote keeps old versions that we can read */
+	PROVIDER_IF_MATCH = 1 << 2,  /* the remote enforces put preconditions */
+	PROVIDER_LOCK     = 1 << 3,  /* a lock that terraform honours too */
+	PROVIDER_LOCK_ID  = 1 << 4,  /* and unlock compares ids, the remote or we */
+	PROVIDER_CAS      = 1 << 5,  /* small records by compare-and-set: can carry a lease */
+	PROVIDER_WATCH    = 1 << 6,  /* tells of changes by itself (inotify) */
+	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
+};
+
+enum put_if {
+	PUT_ABSENT,      /* ERR_CONFLICT when something is there */
+	PUT_MATCH,       /* ERR_CONFLICT unless the change tag still is etag */
+	PUT_UNDER_LOCK,  /* no precondition at the remote: the lock taken before protects it */
+};
+
+struct put_condition {
+	enum put_if      when;
+	const char      *etag;     /* PUT_MATCH */
+	const struct lock_info *lock; /* the lock we hold on it, NULL: none */
+};
+
+#define ETAG_MAX 128
+
+/* A state at a backend. name as the backend lists it, relative to its prefix. Borrowed for the call; ops copy it. */
+struct state_ref {
+	const char *name;
+};
+
+/* What a backend held: released with snapshot_free(). */
+struct snapshot {
+	struct body      *body;      /* NULL: nothing was read */
+	struct digest     digest;    /* SHA-256 of the bytes */
+	struct state_info info;      /* scanned in the same pass */
+	char              etag[ETAG_MAX]; /* as the list shows it; "" when the backend has none */
+	int64_t           modified;  /* wall ms; 0: unknown */
+};
+void snapshot_free(struct snapshot *s);    /* contents; zeroes them */
+/* A snapshot of bytes we made ourselves: hashed and scanned here (on the caller's thread). */
+void snapshot_of(struct snapshot *ret, struct body *body_ref);
+
+struct state_seen {
+	const char *name;            /* relative to the prefix */
+	const char *etag;            /* "" : no change tag, must be read to know */
+	uint64_t    size;
+	int64_t     modified;
+	bool        locked;          /* the listing shows a lock on it */
+	const char *problem;         /* not NULL: a listed name that cannot be used, and why */
+};
+typedef void state_seen_fn(void *arg, const struct state_seen *s);
+
+struct state_tag {
+	char     etag[ETAG_MAX];
+	uint64_t size;
+	int64_t  modified;
+};
+
+struct version_seen {
+	const char *id;              /* for get_version */
+	const char *etag;
+	uint64_t    size;
+	int64_t     modified;
+	bool        latest, deleted;
+};
+typedef void version_seen_fn(void *arg, const struct version_seen *v);
+
+struct probe_check {
+	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create list_after_write checksum lock clock */
+	bool        ok;
+	const char *detail;          /* one clause */
+};
+typedef void probe_fn(void *arg, const struct probe_check *c);
+
+/* What the agent lends to every backend. Outlives them. */
+struct provider_env {
+	struct loop        *loop;
+	struct work        *work;
+	struct http_client *http;
+	const struct conf_source *source;  /* the environment and files, as the configuration saw them */
+	const char         *agent_name;    /* for "Who" of locks */
+	int               (*spool)(void *arg, struct err *reterr); /* an unlinked file for a large body; NULL: keep in memory */
+	void               *spool_arg;
+};
+
+/* The agent's arguments, the same for every provider (provider_common_fields). */
+struct backend_common {
+	const char      *prefix;
+	struct conf_strs include, exclude;
+	bool             create, read_only, exclusive;
+	int64_t          max_shrink;           /* percent */
+	int64_t          poll_ms, timeout_ms, lock_timeout_ms;
+	int64_t          requests_per_second;  /* 0: no limit */
+	uint64_t         max_state_size;
+};
+extern const struct conf_field provider_common_fields[];
+
+struct backend;
+
+struct provider {
+	const char *name, *summary;
+	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
+	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
+	size_t      conf_size;
+	const char *prefix_help;               /* NULL: prefix is the agent's argument; else prefix is terraform's own here */
+	/* conf: conf_size bytes filled by fields, lives as long as b; block: for nested blocks and positions. Must not do I/O
+	 * beyond reading credential files. */
+	enum err_code (*open)(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
+	    const struct backend_common *common, struct backend **ret, struct err *reterr);
+	void          (*close)(struct backend *b);
+	unsigned      (*caps)(const struct backend *b);
+	/* The workspace of a name ("default" if none), and for a backend with one fixed name (key, path, address without
+	 * {name}) the name of a workspace's state there; fixed returns false when names are free. */
+	void          (*workspace)(const struct backend *b, const char *name, struct buf *ret);
+	bool          (*fixed)(const struct backend *b, const char *workspace, struct buf *ret);
+	struct op *(*create)(struct backend *b);        /* bucket, container, folder, workspace; OK when it is there */
+	struct op *(*list)(struct backend *b, state_seen_fn *seen, void *arg);
+	struct op *(*head)(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
+	struct op *(*get)(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+	struct op *(*put)(struct backend *b, const struct state_ref *ref, const struct snapshot *body,
+	    const struct put_condition *when, char ret_etag[ETAG_MAX]);
+	struct op *(*del)(struct backend *b, const struct state_ref *ref, const char *if_etag);
+	struct op *(*lock)(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+	struct op *(*unlock)(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+	struct op *(*seal)(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* sidecars; NULL: none */
+	struct op *(*lock_peek)(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+	struct op *(*history)(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
+	struct op *(*get_version)(struct backend *b, const struct state_ref *ref, const char *remote_version, struct snapshot *ret);
+	struct op *(*probe)(struct backend *b, probe_fn *seen, void *arg);     /* leaves nothing behind */
+	/* PROVIDER_WATCH: changed(arg, name or NULL for "look at all") until close; NULL changed stops it. */
+	enum err_code (*watch)(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
+	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */
+	void          (*unlock_hint)(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
+};
+
+/* First member of every driver's own struct; the wrappers' side of it is filled by provider_open(). */
+struct backend {
+	const struct provider     *provider;
+	const struct provider_env *env;
+	const char                *label;       /* of the configuration block */
+	struct backend_common      common;
+	char                      *where;       /* "s3://bucket/prefix at ENDPOINT": identity and for people; no secrets. Set by open */
+	unsigned                   caps;
+	uint64_t                   requests;    /* sent; drivers count each with provider_sent() */
+	int64_t                    busy_until;  /* loop_now(): throttled, nothing new before */
+	int64_t                    next_slot;   /* requests_per_second */
+	void                      *conf;
+};
+
+/* All drivers, NULL-terminated. */
+extern const struct provider *const provider_all[];
+const struct provider *provider_find(const char *name);
+
+/* From a block 'backend "TYPE" "LABEL" { ... }'. ERR_CONFIG with the position. */
+enum err_code provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret,
+    struct err *reterr);
+void          provider_close(struct backend *b);   /* no op may be left */
+
+/*
+ * The wrappers. Outcomes, beside those of http_client.h:
+ *	get       ERR_NOT_FOUND no such state; ERR_UNCHANGED still unless_etag; ERR_UNSUPPORTED larger than max_state_size
+ *	put, del  ERR_CONFLICT the precondition did not hold; ERR_UNCERTAIN; ERR_UNSUPPORTED read_only, or not enforced here
+ *	lock      ERR_LOCKED and *ret_holder; ERR_UNCERTAIN only when even asking again gave no answer. l->generation is filled.
+ *	          A lock that turns out to be ours (same id) is OK.
+ *	unlock    OK when the lock is gone or carries another id
+ *	lock_peek ERR_NOT_FOUND: not locked
+ *	create    OK when it exists already
+ * name and condition are checked and copied; outputs must outlive the op.
+ */
+unsigned   provider_caps(const struct backend *b);
+struct op *provider_create(struct backend *b);
+struct op *provider_list(struct backend *b, state_seen_fn *seen, void *arg);  /* include and exclude applied */
+struct op *provider_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
+struct op *provider_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *provider_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body,
+    const struct put_condition *when, char ret_etag[ETAG_MAX]);
+struct op *provider_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
+struct op *provider_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+struct op *provider_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *provider_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* NULL sidecars: OK */
+struct op *provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
+enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
+void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
+bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
+void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
+/* May this be written at all: a lock, or enforced preconditions, or exclusive = true, and not read_only. */
+enum err_code provider_writable(const struct backend *b, struct err *reterr);
+/* Whether a name passes include and exclude and is one that can be a state. */
+bool       provider_selects(const struct backend *b, const char *name);
+
+/* For drivers. */
+void       provider_sent(struct backend *b);
+
+#endif
