@@ -77,6 +77,8 @@ help:
 	@echo "make deps         install the build libraries with apt, when some are missing"
 	@echo "make install      to DESTDIR and PREFIX"
 	@echo "make check-unit   the C unit tests alone"
+	@echo "make check-e2e    end to end with real terraform and real servers"
+	@echo "make servers      fetch those servers into a cache folder"
 	@echo "make bench        ratios against peers, written to tests/bench/RESULTS.md"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
 	@echo "make lint         layers, headers, clang-tidy, tables against the man page"
@@ -138,6 +140,13 @@ tests: $(TEST_BINS) $(CORPUS_BINS)
 
 check-unit: $(TEST_BINS)
 	@$(PYTHON) tests/run.py $(TEST_BINS)
+
+.PHONY: servers check-e2e
+servers:
+	@$(PYTHON) tests/servers/install.py
+
+check-e2e: all
+	@STATEFERRY=$(abspath $(O))/stateferry $(PYTHON) tests/e2e/main.py $(E2E)
 
 headers: $(O)/flags.mk
 	@set -e; for h in $(HEADERS); do \

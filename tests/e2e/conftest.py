@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures of the end-to-end tests. What a machine lacks is skipped by name, or fails with
+STATEFERRY_REQUIRE_SERVERS=1; the stateferry program itself ($STATEFERRY, else build/stateferry) must be there."""
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "servers")]
+
+import install  # noqa: E402
+from agent import SLOW, Agent  # noqa: E402
+from fault_proxy import FaultProxy  # noqa: E402
+from http_state import HttpState  # noqa: E402
+from project import Project  # noqa: E402
+from servers import Certificates, Ministack, Moto, S3Server, Versitygw  # noqa: E402
+from states import CANARY  # noqa: E402
+
+DEADLINE = 60
+HTTP_PASSWORD = "http-passw0rd-7f3a"
+missing = {}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", f"deadline(seconds): how long the test may take ({DEADLINE} s)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Every test has a deadline; SIGALRM reaches it wherever it waits."""
+    mark = item.get_closest_marker("deadline")
+    seconds = (mark.args[0] if mark else DEADLINE) * SLOW
+
+    def late(*_):
+        pytest.fail(f"no end after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        item.failed = True
+    return report
+
+
+def need(what, make):
+    """make(), or the test is skipped (or fails) because something is not on this machine."""
+    if what not in missing:
+        try:
+            return make()
+        except install.Missing as e:
+            missing[what] = str(e)
+    text = f"{what} is missing: {missing[what]}"
+    if os.environ.get("STATEFERRY_REQUIRE_SERVERS") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture
+def workdir(request):
+    """A short path (sockets live below it); kept when the test failed."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="sf-"))
+    yield path
+    if getattr(request.node, "failed", False):
+        print(f"kept for a look: {path}", file=sys.stderr)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _session():
+    """Servers that several tests share: started once, each test has its own buckets."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix="sf-s-"))
+    running = {}
+
+    def get(cls):
+        if cls not in running:
+            running[cls] = need(cls.name, lambda: cls(top / cls.name).start())
+        return running[cls]
+
+    yield get
+    for server in running.values():
+        server.stop()
+    shutil.rmtree(top, ignore_errors=True)
+
+
+_buckets = iter(range(1, 10**6))
+
+
+class Bucket:
+    """One new bucket of an S3 server, and what tests do with it."""
+
+    def __init__(self, server, versioning=False, create=True):
+        self.server, self.name = server, f"bucket-{next(_buckets)}"
+        self.client = server.client()
+        if create:
+            self.client.create_bucket(self.name, versioning)
+
+    def backend(self, key=None, **more):
+        return self.server.backend(self.name, key, **more)
+
+    def put(self, key, body, **headers):
+        return self.client.put(self.name, key, body, **headers)
+
+    def get(self, key):
+        return self.client.get(self.name, key)
+
+    def delete(self, key):
+        self.client.delete(self.name, key)
+
+    def keys(self, prefix=""):
+        return self.client.keys(self.name, prefix)
+
+    def locks(self):
+        return [k for k in self.keys() if k.endswith(".tflock")]
+
+
+@pytest.fixture
+def bucket(_session):
+    """A new bucket on versitygw."""
+    return Bucket(_session(Versitygw))
+
+
+@pytest.fixture
+def make_bucket(_session):
+    def make(cls=Versitygw, **kw):
+        return Bucket(_session(cls), **kw)
+    return make
+
+
+@pytest.fixture
+def own_versitygw(workdir):
+    """A versitygw for this test alone: it may be stopped and killed."""
+    server = need("versitygw", lambda: Versitygw(workdir / "versitygw").start())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxy():
+    """proxy(server): a fault proxy in front of it."""
+    made = []
+
+    def make(server):
+        made.append(FaultProxy(server.port).start())
+        return made[-1]
+
+    yield make
+    for p in made:
+        p.stop()
+
+
+@pytest.fixture
+def http_states(workdir):
+    """http_states(...): strict state servers; each must have met only requests it knows."""
+    made = []
+
+    def make(**kw):
+        kw = {"user": "ferry", "password": HTTP_PASSWORD, "etag": True} | kw
+        made.append(HttpState(journal=workdir / f"http-{len(made)}.jsonl", **kw).start())
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+    for server in made:
+        server.check()
+
+
+@pytest.fixture
+def http_state(http_states):
+    return http_states()
+
+
+@pytest.fixture
+def certificates(workdir):
+    return need("openssl", lambda: Certificates(workdir / "certificates"))
+
+
+@pytest.fixture
+def terraform(workdir):
+    """terraform(name, backend): a project on that backend."""
+    program = need("terraform", lambda: install.find("terraform"))
+    made = []
+
+    def make(name, backend, **kw):
+        made.append(Project(program, workdir / name, backend, **kw))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.end()
+
+
+@pytest.fixture
+def agents(workdir):
+    """agents(name): stateferry with a store of its own. Its program must exist."""
+    program = pathlib.Path(os.environ.get("STATEFERRY") or HERE.parent.parent / "build" / "stateferry").resolve()
+    if not os.access(program, os.X_OK):
+        pytest.fail(f"{program} is missing: build it, or name it in $STATEFERRY", pytrace=False)
+    made = []
+
+    def make(name="agent", **kw):
+        made.append(Agent(program, workdir, name, **kw))
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.end()
+    for agent in made:
+        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, CANARY])
+
+
+@pytest.fixture
+def agent(agents):
+    return agents()
+
+
+ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""A proxy on loopback that stands in front of a real server and does what networks do: delay, cut before or after the
+request went through, cut in the middle of it or of the answer, answer 503 itself, deliver a request twice.
+
+It passes bytes on unchanged (signatures stay valid), one request at a time per connection, and keeps a journal of what
+went through. Faults come from `rules` (faults.py); plain HTTP/1.1 only."""
+import re
+import socket
+import threading
+import time
+
+from faults import Rules
+
+HEAD_MAX = 64 << 10
+CHUNK = 256 << 10
+
+
+class Gone(Exception):
+    """One side closed its connection."""
+
+
+class Message:
+    """One request or answer: the bytes as they came, and what the proxy needs of them."""
+
+    def __init__(self, head, body):
+        self.head, self.body = head, body
+        lines = head.decode("latin-1").split("\r\n")
+        self.first = lines[0].split(" ", 2)
+        self.headers = {k.strip().lower(): v.strip() for k, _, v in (l.partition(":") for l in lines[1:] if l)}
+
+
+class Reader:
+    """Reads whole HTTP messages from a socket."""
+
+    def __init__(self, sock):
+        self.sock, self.rest = sock, b""
+
+    def more(self):
+        try:
+            data = self.sock.recv(CHUNK)
+        except OSError as e:
+            raise Gone from e
+        if not data:
+            raise Gone
+        return data
+
+    def line_end(self, mark, limit):
+        while mark not in self.rest:
+            if len(self.rest) > limit:
+                raise Gone
+            self.rest += self.more()
+        return self.take(self.rest.index(mark) + len(mark))
+
+    def take(self, n):
+        parts, have = [self.rest], len(self.rest)
+        while have < n:
+            parts.append(self.more())
+            have += len(parts[-1])
+        whole = b"".join(parts)
+        self.rest = whole[n:]
+        return whole[:n]
+
+    def chunks(self):
+        out = b""
+        while True:
+            line = self.line_end(b"\r\n", HEAD_MAX)
+            size = int(line.split(b";")[0], 16)
+            out += line
+            if size == 0:                               # trailers, then an empty line
+                while line != b"\r\n":
+                    line = self.line_end(b"\r\n", HEAD_MAX)
+                    out += line
+                return out
+            out += self.take(size + 2)
+
+    def body(self, head, default):
+        if re.search(rb"(?im)^transfer-encoding:\s*chunked\s*\r$", head):
+            return self.chunks()
+        m = re.search(rb"(?im)^content-length:\s*(\d+)\s*\r$", head)
+        if m:
+            return self.take(int(m[1]))
+        if default == "none":
+            return b""
+        out = self.rest
+        try:
+            while True:
+                out += self.more()
+        except Gone:
+            return out
+
+    def request(self):
+        head = self.line_end(b"\r\n\r\n", HEAD_MAX)
+        if re.search(rb"(?im)^expect:\s*100-continue\s*\r$", head):
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            head = re.sub(rb"(?im)^expect:[^\r]*\r\n", b"", head)
+        return Message(head, self.body(head, "none"))
+
+    def answer(self, method):
+        while True:
+            head = self.line_end(b"\r\n\r\n", HEAD_MAX)
+            status = int(head.split(b" ", 2)[1])
+            if status >= 200:
+                break
+        bare = method == "HEAD" or status in (204, 304)
+        return Message(head, b"" if bare else self.body(head, "until close"))
+
+
+class FaultProxy:
+    """Listens on a free port of loopback for one upstream port."""
+
+    def __init__(self, upstream_port):
+        self.upstream_port = upstream_port
+        self.rules, self.journal = Rules(), []
+        self._mutex, self._live = threading.Lock(), set()
+        self._listener = self._thread = None
+        self.port = 0
+
+    def start(self):
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self):
+        """Refuses connections from here on and cuts the open ones; start() takes the same port again."""
+        if self._listener is None:
+            return
+        self.rules.clear()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._listener = None
+        self._thread.join()
+        with self._mutex:
+            live, self._live = self._live, set()
+        for sock in live:
+            _cut(sock)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def requests(self, method="*", part=""):
+        """What went through or was meant to: dictionaries, oldest first."""
+        with self._mutex:
+            return [e for e in self.journal if method in ("*", e["method"]) and part in e["target"]]
+
+    def _accept(self):
+        listener = self._listener
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._mutex:
+                self._live.add(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, client):
+        upstream = []
+        try:
+            reader = Reader(client)
+            while self._one(client, reader, upstream):
+                pass
+        except (Gone, OSError):
+            pass
+        finally:
+            for sock in [client, *(r.sock for r in upstream)]:
+                _cut(sock)
+                sock.close()
+            with self._mutex:
+                self._live.discard(client)
+
+    def _one(self, client, reader, upstream):
+        """One request; false when the client's connection is to end."""
+        message = reader.request()
+        method, target = message.first[0], message.first[1]
+        rule = self.rules.match(method, target)
+        entry = {"at": time.time(), "method": method, "target": target, "headers": message.headers,
+                 "size": len(message.body), "status": None, "fault": repr(rule) if rule else None}
+        with self._mutex:
+            self.journal.append(entry)
+        if rule:
+            rule.pause()
+            if rule.drop == "before":
+                return False
+            if rule.status and not rule.applied:
+                return _say(client, entry, rule)
+        answer = self._forward(message, method, upstream)
+        if rule and rule.duplicate:
+            answer = self._forward(message, method, upstream)
+        entry["status"] = int(answer.first[1])
+        if rule and rule.drop == "after":
+            return False
+        if rule and rule.status:
+            return _say(client, entry, rule)
+        if rule and rule.truncate is not None:
+            client.sendall(answer.head + answer.body[:rule.truncate])
+            return False
+        client.sendall(answer.head + answer.body)
+        return message.headers.get("connection", "").lower() != "close"
+
+    def _forward(self, message, method, upstream):
+        """Sends a request on and reads its answer whole; a kept connection that has died is replaced, once."""
+        for fresh in (False, True):
+            if fresh or not upstream:
+                upstream[:] = [Reader(socket.create_connection(("127.0.0.1", self.upstream_port)))]
+                upstream[0].sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                fresh = True
+            try:
+                upstream[0].sock.sendall(message.head + message.body)
+                answer = upstream[0].answer(method)
+            except (Gone, OSError):
+                upstream[0].sock.close()
+                if fresh:
+                    raise
+                continue
+            if answer.headers.get("connection", "").lower() == "close":
+                upstream[0].sock.close()
+                upstream.clear()
+            return answer
+        raise Gone
+
+
+def _say(client, entry, rule):
+    entry["status"] = rule.status
+    lines = [f"HTTP/1.1 {rule.status} Fault", f"Content-Length: {len(rule.body)}"]
+    lines += [f"{k}: {v}" for k, v in rule.headers.items()]
+    client.sendall("\r\n".join([*lines, "", ""]).encode() + (b"" if entry["method"] == "HEAD" else rule.body))
+    return True
+
+
+def _cut(sock):
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Faults by request: the rules that http_state and fault_proxy share.
+
+A rule picks requests by method and target (shell patterns) and by number among those that match; what it does then are
+plain attributes. `hit` is set when it first fires, so that a test waits for the moment instead of sleeping."""
+import dataclasses
+import fnmatch
+import threading
+import typing
+
+HOLD_LIMIT = 60.0
+
+
+@dataclasses.dataclass(eq=False)
+class Rule:
+    method: str = "*"
+    path: str = "*"             # pattern over the raw request target without its query
+    query: str = "*"
+    nth: int = 1                # the first matching request that is touched, from 1
+    times: int = 1              # how many in a row; 0: for ever
+    delay: float = 0.0          # seconds before anything else
+    hold: bool = False          # wait until release() before going on
+    status: int = 0             # answer this instead; with applied: after the request took effect
+    headers: dict = dataclasses.field(default_factory=dict)
+    body: bytes = b""
+    applied: bool = False
+    drop: str = ""              # cut the connection "before" or "after" the request takes effect
+    truncate: typing.Optional[int] = None  # bytes of the answer's body that arrive before the cut
+    duplicate: bool = False     # the request takes effect twice, the second answer is given
+    seen: int = 0
+    fired: int = 0
+
+    def __post_init__(self):
+        assert self.drop in ("", "before", "after"), self.drop
+        self.hit = threading.Event()
+        self.gate = threading.Event()
+
+    def takes(self, method, path, query):
+        """Counts a request that matches; true when the rule fires for it."""
+        if not (fnmatch.fnmatchcase(method, self.method) and fnmatch.fnmatchcase(path, self.path)
+                and fnmatch.fnmatchcase(query, self.query)):
+            return False
+        self.seen += 1
+        if self.seen < self.nth or (self.times and self.seen >= self.nth + self.times):
+            return False
+        self.fired += 1
+        return True
+
+    def wait(self, seconds=30.0):
+        assert self.hit.wait(seconds), f"no request met {self} within {seconds} s"
+
+    def release(self):
+        self.gate.set()
+
+    def pause(self):
+        """What the serving thread does first: announce, hold, delay."""
+        self.hit.set()
+        if self.hold:
+            self.gate.wait(HOLD_LIMIT)
+        if self.delay:
+            self.gate.wait(self.delay)
+
+
+class Rules:
+    """The rules of one server, first match wins; used by many threads."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._rules = []
+
+    def add(self, *args, **kw):
+        rule = Rule(*args, **kw)
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def clear(self):
+        with self._lock:
+            for rule in self._rules:
+                rule.release()
+            self._rules = []
+
+    def match(self, method, target):
+        path, _, query = target.partition("?")
+        with self._lock:
+            return next((r for r in self._rules if r.takes(method, path, query)), None)

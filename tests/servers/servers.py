@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Real servers as objects: started on a free port of loopback in a folder of their own, ended by process id.
+
+    with Versitygw(folder) as s3: s3.client().create_bucket("b") ...
+
+start() waits until the server answers. kill() is SIGKILL; start() after it takes the same port and folder."""
+import ctypes
+import http.client
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import install
+from s3_client import S3Client
+
+READY_SECONDS = 20
+STOP_SECONDS = 5
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent():
+    """Between fork and exec: a server does not outlive the test run, however that ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+class Server:
+    """A program that serves HTTP on one port."""
+
+    name = ""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.program = install.find(self.name)
+        self.port = free_port()
+        self.process = None
+
+    def command(self):
+        raise NotImplementedError
+
+    def env(self):
+        return {}
+
+    def start(self):
+        assert self.process is None
+        log = open(self.folder / "log", "ab")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "VGW_"))}
+        self.process = subprocess.Popen([str(a) for a in self.command()], stdin=subprocess.DEVNULL, stdout=log,
+                                        stderr=log, cwd=self.folder, env=env | self.env(),
+                                        preexec_fn=die_with_parent)
+        log.close()
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                tail = (self.folder / "log").read_text(errors="replace")[-2000:]
+                code = self.process.poll()
+                self.kill()
+                raise RuntimeError(f"{self.name} does not answer on port {self.port} (exit {code}): {tail}")
+            time.sleep(0.02)
+        return self
+
+    def answers(self):
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            conn.request("GET", "/")
+            return conn.getresponse().status > 0
+        except OSError:
+            return False
+        finally:
+            conn.close()
+
+    def end(self, sig):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def stop(self):
+        self.end(signal.SIGTERM)
+
+    def kill(self):
+        self.end(signal.SIGKILL)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class S3Server(Server):
+    """What the S3 servers have in common."""
+
+    access_key = "AKIAIOSFODNN7TESTKEY"
+    secret_key = "test/Secret+Key/0123456789abcdefghijklmn"
+    region = "eu-west-3"
+    versioned = False           # versioned buckets behave as on AWS
+    durable = False             # keeps its data over a kill
+
+    def client(self):
+        return S3Client(self.port, self.access_key, self.secret_key, self.region)
+
+    def backend(self, bucket, key=None, port=None, **more):
+        """The arguments of a backend "s3" block; port: of a proxy in front."""
+        return {"bucket": bucket, **({"key": key} if key else {}), "region": self.region,
+                "access_key": self.access_key, "secret_key": self.secret_key,
+                "endpoints": {"s3": f"http://127.0.0.1:{port or self.port}"}, "use_path_style": True,
+                "use_lockfile": True, "skip_credentials_validation": True, "skip_region_validation": True,
+                "skip_requesting_account_id": True, "skip_metadata_api_check": True, **more}
+
+
+class Versitygw(S3Server):
+    """Checks signatures, dates, regions and checksums; its data is files. Unversioned buckets only."""
+
+    name = "versitygw"
+    durable = True
+
+    def command(self):
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        return [self.program, "--port", f"127.0.0.1:{self.port}", "--region", self.region, "--quiet", "--keep-alive",
+                "--access", self.access_key, "--secret", self.secret_key, "posix", data]
+
+
+class Ministack(S3Server):
+    """Conditional writes and versions as on AWS; believes any signature; forgets everything when it ends."""
+
+    name = "ministack"
+    versioned = True
+
+    def command(self):
+        return [self.program]
+
+    def env(self):
+        return {"GATEWAY_PORT": str(self.port), "BIND_HOST": "127.0.0.1", "MINISTACK_REGION": self.region,
+                "AWS_DEFAULT_REGION": self.region, "HOME": str(self.folder), "TMPDIR": str(self.folder)}
+
+
+class Moto(S3Server):
+    """A second opinion on shapes; believes any signature; forgets everything when it ends."""
+
+    name = "moto"
+    versioned = True
+
+    def command(self):
+        return [self.program, "-H", "127.0.0.1", "-p", self.port]
+
+
+class Certificates:
+    """A throw-away authority with one server and one client certificate, made by the openssl command."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not shutil.which("openssl"):
+            raise install.Missing("openssl is not on this machine")
+        self.make("ca", ["-addext", "basicConstraints=critical,CA:TRUE"], [])
+        ca = ["-CA", self.folder / "ca.pem", "-CAkey", self.folder / "ca.key"]
+        self.make("server", ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], ca)
+        self.make("client", ["-addext", "extendedKeyUsage=clientAuth"], ca)
+        self.ca_pem, self.client_pem = self.read("ca.pem"), self.read("client.pem")
+        self.client_key_pem = self.read("client.key")
+
+    def make(self, name, more, signer):
+        key = self.folder / f"{name}.key"
+        install.call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                      "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", self.folder / f"{name}.pem",
+                      *signer, *more])
+
+    def read(self, name):
+        return (self.folder / name).read_text()
+
+    def server_context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
+        context.load_verify_locations(self.folder / "ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
