@@ -26,6 +26,14 @@
  *  5. op_unwind() keeps the first error and shields; op_shield() masks cancel,
  *     never the deadline that each leaf has. op_finish() ends with err, else res.
  *  6. Outputs live in the parent, which outlives the child.
+ *  7. An op that is cancelled before its first step ends with ERR_CANCELLED, and no step ever runs.
+ *
+ * A leaf waits for something that is no op. Its step is called first to begin
+ * and returns OP_WAIT; later whoever has the answer sets op->res and calls
+ * op_wake(); the step runs again and ends by op_finish(). cancel() is called at
+ * most once, only between those two steps and never when a wake is on its way: so it
+ * may set op->res to ERR_CANCELLED and wake without looking whether the answer is
+ * there already. A leaf that waits several times in a row asks op_stopped() instead, or is told at its next wait.
  */
 enum op_turn { OP_AGAIN, OP_WAIT, OP_DONE };
 
@@ -46,6 +54,7 @@ struct op {                             /* first member of every operation */
 	struct op   *child;             /* what we wait for; owned */
 	int          state;             /* named after what has just finished */
 	bool         started, finished, cancelled, shielded;
+	bool         begun, stepping, told; /* first step taken; inside step; the leaf's cancel was called */
 	struct err   res;               /* outcome of the last wait */
 	struct err   err;               /* first failure: outcome of this op */
 	void       (*done)(struct op *op, void *arg);
@@ -58,7 +67,7 @@ struct op {                             /* first member of every operation */
 
 /* op is zeroed memory of the caller's; state starts at 0. */
 void op_init(struct op *op, const struct op_class *class, struct loop *loop);
-/* Runs it from the loop. The outcome is op->err when done is called. */
+/* Runs it from the loop. The outcome is op->err when done is called. done NULL: the op frees itself at the end. */
 void op_start(struct op *op, void (*done)(struct op *op, void *arg), void *arg);
 void op_cancel(struct op *op);          /* NULL, finished, or never started: no-op */
 void op_free(struct op *op);            /* NULL: no-op */
@@ -77,11 +86,13 @@ enum op_turn op_finish(struct op *op);
 enum op_turn op_fail(struct op *op);
 /* Ends OK whatever res is. */
 enum op_turn op_ok(struct op *op);
-/* Keeps the first error (op->res; in a cancelled op without one: ERR_CANCELLED), shields, continues in state next. */
+/* Keeps the first error (op->res; in a cancelled op without one: ERR_CANCELLED, unless a shield let it see things
+ * through), shields, continues in state next. */
 enum op_turn op_unwind(struct op *op, int next);
 /* From here on cancel is remembered but not passed on. */
 void op_shield(struct op *op);
 bool op_failed(const struct op *op);    /* op->res is an error */
+bool op_stopped(const struct op *op);   /* cancelled, and not shielded */
 
 /* --- for leaves: they return OP_WAIT from step, and whoever has the answer sets op->res and calls this --- */
 void op_wake(struct op *op);            /* the step runs again from the loop; several wakes are one */
