@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+bool
+span_eq(struct span a, struct span b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool
+span_is(struct span a, const char *s)
+{
+	return span_eq(a, span_str(s));
+}
+
+bool
+span_starts(struct span a, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return a.n >= n && (n == 0 || memcmp(a.p, prefix, n) == 0);
+}
+
+bool
+span_ends(struct span a, const char *suffix)
+{
+	size_t n = strlen(suffix);
+
+	return a.n >= n && (n == 0 || memcmp(a.p + a.n - n, suffix, n) == 0);
+}
+
+int
+span_cmp(struct span a, struct span b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int    d = n == 0 ? 0 : memcmp(a.p, b.p, n);
+
+	return d != 0 ? d : a.n < b.n ? -1 : a.n > b.n;
+}
+
+char *
+span_dup(struct span a)
+{
+	char *s = xmalloc(a.n + 1);
+
+	if (a.n > 0)
+		memcpy(s, a.p, a.n);
+	s[a.n] = '\0';
+	return s;
+}
+
+void
+buf_init(struct buf *b, size_t max)
+{
+	memset(b, 0, sizeof(*b));
+	b->max = max == 0 ? BUF_MAX_DEFAULT : max;
+}
+
+void
+buf_free(struct buf *b)
+{
+	free(b->data);
+	b->data = NULL;
+	b->len = b->cap = 0;
+}
+
+void
+buf_wipe_free(struct buf *b)
+{
+	mem_wipe(b->data, b->cap);
+	buf_free(b);
+}
+
+void
+buf_reset(struct buf *b)
+{
+	b->len = 0;
+	if (b->data != NULL)
+		b->data[0] = '\0';
+}
+
+/* Doubles, so that n additions cost O(n), but never beyond what max allows. */
+static void
+buf_grow(struct buf *b, size_t need)
+{
+	size_t cap = b->cap < 64 ? 64 : b->cap;
+
+	while (cap < need)
+		cap = cap > SIZE_MAX / 2 ? need : 2 * cap;
+	if (b->max < SIZE_MAX && cap > b->max + 1)
+		cap = b->max + 1;
+	b->data = xrealloc(b->data, cap);
+	b->cap = cap;
+}
+
+enum err_code
+buf_reserve(struct buf *b, size_t n, struct err *reterr)
+{
+	if (n > b->max || b->len > b->max - n)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "more than %zu bytes", b->max);
+	if (b->len + n + 1 > b->cap)
+		buf_grow(b, b->len + n + 1);
+	return ERR_OK;
+}
+
+enum err_code
+buf_add(struct buf *b, const void *p, size_t n, struct err *reterr)
+{
+	if (buf_reserve(b, n, reterr) != ERR_OK)
+		return ERR_UNSUPPORTED;
+	if (n > 0)
+		memcpy(b->data + b->len, p, n);
+	b->len += n;
+	b->data[b->len] = '\0';
+	return ERR_OK;
+}
+
+void
+buf_put(struct buf *b, const void *p, size_t n)
+{
+	enum err_code rc = buf_add(b, p, n, NULL);
+
+	assert(rc == ERR_OK);
+	(void)rc;
+}
+
+void
+buf_puts(struct buf *b, const char *s)
+{
+	buf_put(b, s, strlen(s));
+}
+
+void
+buf_putc(struct buf *b, char c)
+{
+	buf_put(b, &c, 1);
+}
+
+void
+buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int     n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	assert(n >= 0);
+	if (buf_reserve(b, (size_t)n, NULL) != ERR_OK) {
+		assert(!"buf_printf beyond max");
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)n;
+}
+
+const char *
+buf_str(const struct buf *b)
+{
+	return b->data == NULL ? "" : (const char *)b->data;
+}
+
+char *
+buf_take(struct buf *b)
+{
+	char *s = b->data != NULL ? (char *)b->data : xstrdup("");
+
+	b->data = NULL;
+	b->len = b->cap = 0;
+	return s;
+}

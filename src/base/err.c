@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Never ends in the middle of a character: drops an incomplete UTF-8 sequence at the end of a cut text. */
+static void
+err_trim(char *s, size_t size)
+{
+	size_t n = strlen(s), i = n;
+
+	if (n + 1 < size)
+		return;
+	while (i > 0 && ((unsigned char)s[i - 1] & 0xc0) == 0x80)
+		i--;
+	if (i > 0 && (unsigned char)s[i - 1] >= 0xc0)
+		s[i - 1] = '\0';
+}
+
+static void
+err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
+{
+	e->code = code;
+	e->detail = detail;
+	e->retry_after_ms = 0;
+	e->hint[0] = '\0';
+	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
+	err_trim(e->msg, sizeof(e->msg));
+}
+
+enum err_code
+err_set(struct err *e, enum err_code code, int detail, const char *fmt, ...)
+{
+	struct err new;
+	va_list    ap;
+
+	if (e == NULL)
+		return code;
+	va_start(ap, fmt); /* the arguments may point into *e */
+	err_vset(&new, code, detail, fmt, ap);
+	va_end(ap);
+	*e = new;
+	return code;
+}
+
+enum err_code
+err_errno(struct err *e, int errnum, const char *fmt, ...)
+{
+	struct err new;
+	va_list    ap;
+	size_t     n;
+
+	if (e == NULL)
+		return ERR_IO;
+	va_start(ap, fmt);
+	err_vset(&new, ERR_IO, errnum, fmt, ap);
+	va_end(ap);
+	n = strlen(new.msg);
+	snprintf(new.msg + n, sizeof(new.msg) - n, ": %s", strerror(errnum));
+	*e = new;
+	return ERR_IO;
+}
+
+enum err_code
+err_hint(struct err *e, const char *fmt, ...)
+{
+	char    hint[ERR_MSG_MAX];
+	va_list ap;
+
+	if (e == NULL)
+		return ERR_OK;
+	va_start(ap, fmt);
+	vsnprintf(hint, sizeof(hint), fmt, ap);
+	va_end(ap);
+	err_trim(hint, sizeof(hint));
+	memcpy(e->hint, hint, sizeof(e->hint));
+	return e->code;
+}
+
+enum err_code
+err_prefix(struct err *e, const char *fmt, ...)
+{
+	char    text[2 * ERR_MSG_MAX];
+	va_list ap;
+	size_t  n;
+
+	if (e == NULL)
+		return ERR_OK;
+	va_start(ap, fmt);
+	vsnprintf(text, ERR_MSG_MAX, fmt, ap);
+	va_end(ap);
+	n = strlen(text);
+	snprintf(text + n, sizeof(text) - n, ": %s", e->msg);
+	text[ERR_MSG_MAX - 1] = '\0';
+	err_trim(text, ERR_MSG_MAX);
+	memcpy(e->msg, text, ERR_MSG_MAX);
+	return e->code;
+}
+
+void
+err_clear(struct err *e)
+{
+	memset(e, 0, sizeof(*e));
+}
+
+const char *
+err_kind(enum err_code code)
+{
+	static const char *const kinds[] = { "ok", "cancelled", "timeout", "network", "auth", "not_found", "unchanged", "held",
+		"locked", "busy", "uncertain", "corrupt", "unsupported", "config", "usage", "io" };
+
+	return (size_t)code < sizeof(kinds) / sizeof(kinds[0]) ? kinds[code] : "error";
+}
