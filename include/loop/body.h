@@ -12,7 +12,8 @@
 /*
  * Immutable bytes with a reference count: what a backend held, on its way to
  * the store and to other backends. Up to BODY_SPOOL_ABOVE they lie in memory, above it in an
- * unlinked file, written and read on the work pool or in bounded pieces. References belong to one thread at a time.
+ * unlinked file, written and read on the work pool or in bounded pieces. The count is atomic: a thread of the pool may read
+ * and drop its reference while the loop holds another.
  */
 #define BODY_SPOOL_ABOVE ((uint64_t)32 << 20)
 

@@ -579,18 +579,23 @@ op_fan_cancel(struct op *op)
 	op_wake(op);
 }
 
+/* The next that is an op; none: exhausted, which decides whether a cancel left anything out. */
+static void
+op_all_skip(struct op_fan *f)
+{
+	while (f->at < f->n && f->children[f->at] == NULL)
+		f->at++;
+	f->exhausted = f->at == f->n;
+}
+
 static struct op *
 op_all_next(struct op_fan *f, size_t *ret_index)
 {
-	struct op *child;
+	struct op *child = f->children[f->at];
 
-	while (f->at < f->n && f->children[f->at] == NULL)
-		f->at++;
-	if (f->at == f->n)
-		return NULL;
-	child = f->children[f->at];
 	f->children[f->at] = NULL;
-	*ret_index = f->at++;
+	*ret_index = f->at;
+	op_all_skip(f);
 	return child;
 }
 
@@ -631,6 +636,7 @@ op_all(struct loop *l, struct op **children, size_t n, size_t limit, struct err 
 	f->limit = limit;
 	f->children = n > 0 ? xmemdup(children, n * sizeof(struct op *)) : NULL;
 	f->n = n;
+	op_all_skip(f);
 	f->outcomes = outcomes;
 	for (size_t i = 0; i < n && outcomes != NULL; i++) {
 		err_clear(&outcomes[i]);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "loop/body.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct body {
+	atomic_size_t refs;
+	uint64_t      size;
+	struct buf    bytes; /* in memory */
+	int           fd;    /* in a file; -1: in memory */
+};
+
+static struct body *
+body_alloc(uint64_t size)
+{
+	struct body *b = xcalloc(1, sizeof(*b));
+
+	atomic_init(&b->refs, 1);
+	b->size = size;
+	b->fd = -1;
+	return b;
+}
+
+struct body *
+body_new(struct buf *owned)
+{
+	struct body *b = body_alloc(owned->len);
+
+	b->bytes = *owned;
+	buf_init(owned, owned->max);
+	return b;
+}
+
+struct body *
+body_copy(struct span bytes)
+{
+	struct body *b = body_alloc(bytes.n);
+
+	buf_init(&b->bytes, bytes.n > 0 ? bytes.n : 1);
+	buf_put(&b->bytes, bytes.p, bytes.n);
+	return b;
+}
+
+struct body *
+body_from_fd(int fd_owned, uint64_t size)
+{
+	struct body *b = body_alloc(size);
+
+	assert(fd_owned >= 0);
+	b->fd = fd_owned;
+	return b;
+}
+
+struct body *
+body_ref(struct body *b)
+{
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	return b;
+}
+
+void
+body_unref(struct body *b)
+{
+	/* What other threads did with their references comes before the free. */
+	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	if (b->fd >= 0)
+		close(b->fd);
+	else
+		buf_wipe_free(&b->bytes);
+	free(b);
+}
+
+uint64_t
+body_size(const struct body *b)
+{
+	return b->size;
+}
+
+bool
+body_in_memory(const struct body *b)
+{
+	return b->fd < 0;
+}
+
+struct span
+body_span(const struct body *b)
+{
+	assert(b->fd < 0);
+	return buf_span(&b->bytes);
+}
+
+static enum err_code
+body_read_file(const struct body *b, uint64_t off, void *p, size_t n, struct err *reterr)
+{
+	size_t got = 0;
+
+	while (got < n) {
+		ssize_t more = pread(b->fd, (char *)p + got, n - got, (off_t)(off + got));
+
+		if (more < 0 && errno == EINTR)
+			continue;
+		if (more < 0)
+			return err_errno(reterr, errno, "cannot read a spooled body");
+		if (more == 0)
+			return err_set(reterr, ERR_IO, 0, "a spooled body ends at %llu of %llu bytes",
+			    (unsigned long long)(off + got), (unsigned long long)b->size);
+		got += (size_t)more;
+	}
+	return ERR_OK;
+}
+
+enum err_code
+body_read(const struct body *b, uint64_t off, void *p, size_t n, size_t *ret_n, struct err *reterr)
+{
+	enum err_code code = ERR_OK;
+
+	if (off >= b->size)
+		n = 0;
+	else if (n > b->size - off)
+		n = (size_t)(b->size - off);
+	if (n > 0 && b->fd < 0)
+		memcpy(p, b->bytes.data + off, n);
+	else if (n > 0)
+		code = body_read_file(b, off, p, n, reterr);
+	if (code == ERR_OK)
+		*ret_n = n;
+	return code;
+}
