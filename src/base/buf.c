@@ -146,17 +146,17 @@ buf_putc(struct buf *b, char c)
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	va_list ap;
-	int     n;
+	enum err_code rc;
+	va_list       ap;
+	int           n;
 
 	va_start(ap, fmt);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	assert(n >= 0);
-	if (buf_reserve(b, (size_t)n, NULL) != ERR_OK) {
-		assert(!"buf_printf beyond max");
-		return;
-	}
+	rc = buf_reserve(b, (size_t)n, NULL);
+	assert(rc == ERR_OK);
+	(void)rc;
 	va_start(ap, fmt);
 	vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, ap);
 	va_end(ap);

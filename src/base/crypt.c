@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/crypt.h"
+
+#include <psa/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/encode.h"
+#include "base/mem.h"
+#include "base/secret.h"
+
+#define CRYPT_NONCE ((size_t)12)
+#define CRYPT_TAG   ((size_t)16)
+
+struct crypt_key {
+	struct secret *bytes; /* CRYPT_KEY_LEN */
+	psa_key_id_t   id;
+};
+
+struct crypt_key *
+crypt_key_new(const uint8_t key[CRYPT_KEY_LEN])
+{
+	struct crypt_key    *k = xcalloc(1, sizeof(*k));
+	psa_key_attributes_t a = psa_key_attributes_init();
+
+	k->bytes = secret_new(span_of(key, CRYPT_KEY_LEN));
+	psa_set_key_type(&a, PSA_KEY_TYPE_AES);
+	psa_set_key_bits(&a, 8 * CRYPT_KEY_LEN);
+	psa_set_key_algorithm(&a, PSA_ALG_GCM);
+	psa_set_key_usage_flags(&a, PSA_KEY_USAGE_ENCRYPT | PSA_KEY_USAGE_DECRYPT);
+	if (psa_import_key(&a, key, CRYPT_KEY_LEN, &k->id) != PSA_SUCCESS)
+		abort(); /* only without crypto_init() or without memory */
+	return k;
+}
+
+void
+crypt_key_free(struct crypt_key *k)
+{
+	if (k == NULL)
+		return;
+	psa_destroy_key(k->id);
+	secret_free(k->bytes);
+	free(k);
+}
+
+static struct span
+crypt_trim(struct span s)
+{
+	while (s.n > 0 && strchr(" \t\r\n", s.p[0]) != NULL && s.p[0] != '\0') {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && s.p[s.n - 1] != '\0' && strchr(" \t\r\n", s.p[s.n - 1]) != NULL)
+		s.n--;
+	return s;
+}
+
+enum err_code
+crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], struct err *reterr)
+{
+	struct buf raw;
+	bool       ok;
+
+	text = crypt_trim(text);
+	if (hex_decode(text, ret, CRYPT_KEY_LEN))
+		return ERR_OK;
+	buf_init(&raw, 0);
+	ok = base64_decode(text, &raw) && raw.len == CRYPT_KEY_LEN;
+	if (ok)
+		memcpy(ret, raw.data, CRYPT_KEY_LEN);
+	buf_wipe_free(&raw);
+	return ok ? ERR_OK : err_set(reterr, ERR_CONFIG, 0, "a key is 32 bytes, as 64 hex digits or as base64");
+}
+
+enum err_code
+crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain, struct buf *ret, struct err *reterr)
+{
+	uint8_t     *out;
+	size_t       n;
+	psa_status_t rc;
+
+	if (buf_reserve(ret, CRYPT_OVERHEAD + plain.n, reterr) != ERR_OK)
+		return reterr != NULL ? reterr->code : ERR_UNSUPPORTED;
+	out = ret->data + ret->len;
+	rand_bytes(r, out, CRYPT_NONCE);
+	rc = psa_aead_encrypt(k->id, PSA_ALG_GCM, out, CRYPT_NONCE, aad.p, aad.n, plain.p, plain.n, out + CRYPT_NONCE,
+	    plain.n + CRYPT_TAG, &n);
+	if (rc != PSA_SUCCESS)
+		return err_set(reterr, ERR_IO, (int)rc, "encryption failed (%d)", (int)rc);
+	ret->len += CRYPT_NONCE + n;
+	ret->data[ret->len] = '\0';
+	return ERR_OK;
+}
+
+enum err_code
+crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struct buf *ret, struct err *reterr)
+{
+	size_t       n, room;
+	psa_status_t rc;
+
+	if (sealed.n < CRYPT_OVERHEAD)
+		return err_set(reterr, ERR_CORRUPT, 0, "an encrypted record is too short");
+	room = sealed.n - CRYPT_OVERHEAD;
+	if (buf_reserve(ret, room, reterr) != ERR_OK)
+		return reterr != NULL ? reterr->code : ERR_UNSUPPORTED;
+	rc = psa_aead_decrypt(k->id, PSA_ALG_GCM, sealed.p, CRYPT_NONCE, aad.p, aad.n, sealed.p + CRYPT_NONCE, room + CRYPT_TAG,
+	    ret->data + ret->len, room, &n);
+	if (rc != PSA_SUCCESS) {
+		ret->data[ret->len] = '\0';
+		return err_set(reterr, ERR_CORRUPT, (int)rc, "an encrypted record does not open: damaged, or another key");
+	}
+	ret->len += n;
+	ret->data[ret->len] = '\0';
+	return ERR_OK;
+}
+
+void
+crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_t ret[32])
+{
+	uint8_t derived[DIGEST_LEN];
+
+	hmac_sha256(span_of(secret_str(k->bytes), CRYPT_KEY_LEN), span_str(label), derived);
+	hmac_sha256(span_of(derived, sizeof(derived)), data, ret);
+	mem_wipe(derived, sizeof(derived));
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/name.h"
+
+static struct {
+	enum log_level      level;
+	bool                json;
+	const struct clock *clock;
+	void              (*sink)(void *arg, const char *line);
+	void               *arg;
+} log_state = { LOG_INFO, false, &clock_system, NULL, NULL };
+
+static const char *const log_names[] = { "error", "warn", "info", "debug" };
+
+void
+log_setup(enum log_level level, bool json, const struct clock *clock)
+{
+	log_state.level = level;
+	log_state.json = json;
+	log_state.clock = clock != NULL ? clock : &clock_system;
+}
+
+void
+log_sink(void (*sink)(void *arg, const char *line), void *arg)
+{
+	log_state.sink = sink;
+	log_state.arg = arg;
+}
+
+bool
+log_on(enum log_level level)
+{
+	return level <= log_state.level;
+}
+
+enum log_level
+log_level_get(void)
+{
+	return log_state.level;
+}
+
+/* A text that cannot forge a line: control bytes and invalid UTF-8 are escaped, long ones cut. */
+static void
+log_text(struct buf *out, const char *s)
+{
+	size_t n = strlen(s);
+	bool   cut = n > LOG_FIELD_MAX, plain;
+
+	if (cut)
+		n = LOG_FIELD_MAX;
+	plain = utf8_valid(span_of(s, n));
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c < 0x20 || c == 0x7f || (c >= 0x80 && !plain))
+			buf_printf(out, "\\x%02x", c);
+		else
+			buf_putc(out, s[i]);
+	}
+	if (cut)
+		buf_puts(out, "...");
+}
+
+static bool
+log_needs_quotes(const char *s)
+{
+	if (*s == '\0')
+		return true;
+	for (; *s != '\0'; s++)
+		if (*s == ' ' || *s == '"' || *s == '=')
+			return true;
+	return false;
+}
+
+static void
+log_quoted(struct buf *out, const char *s)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	log_text(&text, s);
+	buf_putc(out, '"');
+	for (const char *p = buf_str(&text); *p != '\0'; p++) {
+		if (*p == '"')
+			buf_putc(out, '\\');
+		buf_putc(out, *p);
+	}
+	buf_putc(out, '"');
+	buf_free(&text);
+}
+
+static bool
+log_present(const struct log_pair *p)
+{
+	return p->value.kind != LOG_V_NONE && !(p->value.kind == LOG_V_STR && p->value.v.s == NULL);
+}
+
+static void
+log_value_text(struct buf *out, const struct log_value *v)
+{
+	switch (v->kind) {
+	case LOG_V_STR:
+		if (log_needs_quotes(v->v.s))
+			log_quoted(out, v->v.s);
+		else
+			log_text(out, v->v.s);
+		break;
+	case LOG_V_U64:
+		buf_printf(out, "%" PRIu64, v->v.u);
+		break;
+	case LOG_V_I64:
+		buf_printf(out, "%" PRId64, v->v.i);
+		break;
+	case LOG_V_MS:
+		buf_printf(out, "%" PRId64 "ms", v->v.i);
+		break;
+	case LOG_V_NONE:
+		break;
+	}
+}
+
+static void
+log_line_text(struct buf *out, const char *when, enum log_level level, const char *op, const char *msg,
+    const struct log_pair *pairs)
+{
+	buf_printf(out, "%s %-5s ", when, log_names[level]);
+	log_text(out, op);
+	buf_puts(out, ": ");
+	log_text(out, msg);
+	for (; pairs != NULL && pairs->key != NULL; pairs++) {
+		if (!log_present(pairs))
+			continue;
+		buf_printf(out, " %s=", pairs->key);
+		log_value_text(out, &pairs->value);
+	}
+}
+
+static void
+log_value_json(struct json_writer *w, const struct log_value *v)
+{
+	switch (v->kind) {
+	case LOG_V_STR:
+		json_span(w, span_of(v->v.s, strnlen(v->v.s, LOG_FIELD_MAX)));
+		break;
+	case LOG_V_U64:
+		json_u64(w, v->v.u);
+		break;
+	case LOG_V_I64:
+	case LOG_V_MS:
+		json_i64(w, v->v.i);
+		break;
+	case LOG_V_NONE:
+		json_null(w);
+		break;
+	}
+}
+
+static void
+log_line_json(struct buf *out, const char *when, enum log_level level, const char *op, const char *msg,
+    const struct log_pair *pairs)
+{
+	struct json_writer w;
+
+	json_begin(&w, out);
+	json_object(&w);
+	json_kv_str(&w, "time", when);
+	json_kv_str(&w, "level", log_names[level]);
+	json_kv_str(&w, "op", op);
+	json_kv_str(&w, "msg", msg);
+	for (; pairs != NULL && pairs->key != NULL; pairs++) {
+		if (!log_present(pairs))
+			continue;
+		json_key(&w, pairs->key);
+		log_value_json(&w, &pairs->value);
+	}
+	json_object_end(&w);
+}
+
+void
+log_pairs(enum log_level level, const char *op, const char *msg, const struct log_pair *pairs)
+{
+	char       when[TIME_TEXT_MAX];
+	struct buf line;
+
+	if (!log_on(level))
+		return;
+	buf_init(&line, 0);
+	time_format(log_state.clock->wall_ms(log_state.clock), when);
+	if (log_state.json)
+		log_line_json(&line, when, level, op, msg, pairs);
+	else
+		log_line_text(&line, when, level, op, msg, pairs);
+	if (log_state.sink != NULL)
+		log_state.sink(log_state.arg, buf_str(&line));
+	else
+		fprintf(stderr, "%s\n", buf_str(&line));
+	buf_free(&line);
+}
+
+void
+log_at(enum log_level level, const char *op, const char *fmt, ...)
+{
+	char    msg[LOG_FIELD_MAX + 1];
+	va_list ap;
+
+	if (!log_on(level))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	log_pairs(level, op, msg, NULL);
+}
