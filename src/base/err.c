@@ -18,6 +18,9 @@ err_trim(char *s, size_t size)
 		s[i - 1] = '\0';
 }
 
+static void err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
+
 static void
 err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
 {

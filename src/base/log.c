@@ -156,7 +156,7 @@ log_value_json(struct json_writer *w, const struct log_value *v)
 		json_i64(w, v->v.i);
 		break;
 	case LOG_V_NONE:
-		json_null(w);
+		json_nil(w);
 		break;
 	}
 }
@@ -168,7 +168,7 @@ log_line_json(struct buf *out, const char *when, enum log_level level, const cha
 	struct json_writer w;
 
 	json_begin(&w, out);
-	json_object(&w);
+	json_obj(&w);
 	json_kv_str(&w, "time", when);
 	json_kv_str(&w, "level", log_names[level]);
 	json_kv_str(&w, "op", op);
@@ -179,7 +179,7 @@ log_line_json(struct buf *out, const char *when, enum log_level level, const cha
 		json_key(&w, pairs->key);
 		log_value_json(&w, &pairs->value);
 	}
-	json_object_end(&w);
+	json_obj_end(&w);
 }
 
 void
