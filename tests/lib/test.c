@@ -12,10 +12,8 @@
 #define TESTS_DIR "tests"
 #endif
 
-static jmp_buf     at_fail;
-static const char *current;
-static bool        skipped;
-static char        tmpdir[256];
+static jmp_buf at_fail;
+static char    tmpdir[256];
 
 static int
 remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -53,7 +51,6 @@ test_skip(const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
-	skipped = true;
 	longjmp(at_fail, 2);
 }
 
@@ -74,14 +71,22 @@ test_tmpdir(void)
 }
 
 const char *
-test_read(const char *path_below_tests, size_t *ret_n)
+test_path(const char *path_below_tests)
 {
-	char  path[1024], *data;
-	FILE *f;
-	long  n;
+	static char path[1024];
 
 	snprintf(path, sizeof(path), "%s/%s", TESTS_DIR, path_below_tests);
-	f = fopen(path, "rb");
+	return path;
+}
+
+const char *
+test_read(const char *path_below_tests, size_t *ret_n)
+{
+	const char *path = test_path(path_below_tests);
+	char       *data;
+	FILE       *f = fopen(path, "rb");
+	long        n;
+
 	if (f == NULL)
 		test_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
 	fseek(f, 0, SEEK_END);
@@ -96,6 +101,21 @@ test_read(const char *path_below_tests, size_t *ret_n)
 	return data;
 }
 
+/* On its own, because a variable that changes around setjmp() is undefined after longjmp(). */
+static int
+test_run(const struct test *t)
+{
+	switch (setjmp(at_fail)) {
+	case 0:
+		t->fn();
+		return 0;
+	case 2:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
 int
 test_main(int argc, char **argv, const struct test *tests)
 {
@@ -105,20 +125,17 @@ test_main(int argc, char **argv, const struct test *tests)
 	for (const struct test *t = tests; t->name != NULL; t++) {
 		if (argc > 1 && strstr(t->name, argv[1]) == NULL)
 			continue;
-		current = t->name;
-		skipped = false;
 		n++;
-		switch (setjmp(at_fail)) {
+		switch (test_run(t)) {
 		case 0:
-			t->fn();
-			printf("ok %d %s\n", n, current);
+			printf("ok %d %s\n", n, t->name);
 			break;
 		case 2:
-			printf("ok %d %s # SKIP\n", n, current);
+			printf("ok %d %s # SKIP\n", n, t->name);
 			break;
 		default:
 			failed++;
-			printf("not ok %d %s\n", n, current);
+			printf("not ok %d %s\n", n, t->name);
 			break;
 		}
 	}

@@ -27,6 +27,8 @@ void test_fail(const char *file, int line, const char *fmt, ...) __attribute__((
 void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* A fresh folder below $TMPDIR, removed when the program ends. Lives until then. */
 const char *test_tmpdir(void);
+/* Where a file or folder below tests/ is; valid until the next call. */
+const char *test_path(const char *path_below_tests);
 /* A file below tests/, wherever the program is started from; the bytes are freed at the end of the program. */
 const char *test_read(const char *path_below_tests, size_t *ret_n);
 
