@@ -134,6 +134,11 @@ $(O)/corpus/%: $(O)/tests/fuzz/%.o $(O)/libtest.a $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Instrumented as a whole: make O=build-fuzz CC=clang SAN=fuzzer-no-link,address,undefined build-fuzz/fuzz/fuzz_json
+$(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 -include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(BENCHES) $(FUZZERS))
 
 tests: $(TEST_BINS) $(CORPUS_BINS)
@@ -147,6 +152,9 @@ servers:
 
 check-e2e: all
 	@STATEFERRY=$(abspath $(O))/stateferry $(PYTHON) tests/e2e/main.py $(E2E)
+
+check-corpus: $(CORPUS_BINS)
+	@$(PYTHON) tests/run.py $(CORPUS_BINS)
 
 headers: $(O)/flags.mk
 	@set -e; for h in $(HEADERS); do \

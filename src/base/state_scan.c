@@ -1,0 +1,683 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/state_scan_impl.h"
+#include "base/utf8.h"
+
+/*
+ * The streaming JSON reader tells keys and values; a table of places says which of them matter, what type
+ * they must have and who takes them. Everything else is skipped (and still checked) inside the reader.
+ */
+#define TYPE(event) (1u << (event))
+#define TYPE_BOOL   (TYPE(JSON_EV_TRUE) | TYPE(JSON_EV_FALSE))
+#define TYPE_ALL    (~0u)
+
+void
+state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->faults[scope][0] != '\0')
+		return;
+	va_start(ap, fmt);
+	vsnprintf(s->faults[scope], sizeof(s->faults[scope]), fmt, ap);
+	va_end(ap);
+}
+
+static void
+state_set(struct buf *b, struct span s)
+{
+	buf_reset(b);
+	buf_put(b, s.p, s.n);
+}
+
+/* ---- header ---- */
+
+static bool
+state_is_digits(const struct json_token *t)
+{
+	for (size_t i = 0; i < t->text.n; i++)
+		if (t->text.p[i] < '0' || t->text.p[i] > '9')
+			return false;
+	return true;
+}
+
+/* Digits only, as Go reads a uint64. */
+static bool
+state_u64(const struct json_token *t, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (t->cut)
+		return false;
+	for (size_t i = 0; i < t->text.n; i++) {
+		unsigned digit = (unsigned)t->text.p[i] - '0';
+
+		if (digit > 9 || v > (UINT64_MAX - digit) / 10)
+			return false;
+		v = v * 10 + digit;
+	}
+	*ret = v;
+	return true;
+}
+
+static void
+state_take_version(struct state_scan *s, const struct json_token *t)
+{
+	uint64_t v = 0;
+
+	s->has_version = t->event != JSON_EV_NULL;
+	if (!s->has_version)
+		return;
+	if (!state_u64(t, &v))
+		state_fault(s, IN_VERSION, "version is not a positive whole number");
+	s->info.version = v > UINT_MAX ? UINT_MAX : (unsigned)v;
+}
+
+static void
+state_take_serial(struct state_scan *s, const struct json_token *t)
+{
+	if (!state_u64(t, &s->info.serial)) {
+		state_fault(s, IN_HEADER, t->text.p[0] == '-' ? "serial is negative"
+		    : state_is_digits(t) ? "serial is greater than 2^64-1" : "serial is not a whole number");
+		return;
+	}
+	s->info.has_serial = true;
+	s->info.serial_start = t->start;
+	s->info.serial_end = t->end;
+}
+
+static void
+state_take_lineage(struct state_scan *s, const struct json_token *t)
+{
+	s->lineage_odd = t->cut || t->text.n >= STATE_LINEAGE_MAX || memchr(t->text.p, 0, t->text.n) != NULL;
+	if (s->lineage_odd)
+		return;
+	memcpy(s->info.lineage, t->text.p, t->text.n);
+	s->info.lineage[t->text.n] = '\0';
+	s->info.lineage_start = t->start;
+	s->info.lineage_end = t->end;
+}
+
+/* Cut at a character, control characters left out: it is only shown. */
+static void
+state_take_writer(struct state_scan *s, const struct json_token *t)
+{
+	size_t   n = 0, len;
+	uint32_t c;
+
+	for (size_t i = 0; i < t->text.n; i += len) {
+		len = utf8_next(t->text.p + i, t->text.n - i, &c);
+		if (n + len >= sizeof(s->info.writer))
+			break;
+		if (c < 0x20 || c == 0x7F || (c == UTF8_BAD && len == 1))
+			continue;
+		memcpy(s->info.writer + n, t->text.p + i, len);
+		n += len;
+	}
+	s->info.writer[n] = '\0';
+}
+
+static void
+state_take_envelope(struct state_scan *s, const struct json_token *t)
+{
+	s->envelope = t->text.n == 0 ? ENVELOPE_NONE : span_is(t->text, "v0") ? ENVELOPE_V0 : ENVELOPE_OTHER;
+}
+
+static void
+state_take_ciphertext(struct state_scan *s, const struct json_token *t)
+{
+	s->has_ciphertext = t->text.n > 0;
+}
+
+static void
+state_take_error(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->looks_like_error = true;
+}
+
+static void
+state_enter_outputs(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->v4.outputs = 0;
+}
+
+static void
+state_count_output(struct state_scan *s, const struct json_token *key)
+{
+	(void)key;
+	s->v4.outputs++;
+}
+
+/* ---- version 4: resources, instances ---- */
+
+static void
+state_enter_resources(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->v4 = (struct counts){ .outputs = s->v4.outputs };
+}
+
+/* Also at a second "instances" key: the last one wins. */
+static void
+state_enter_instances(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->block = (struct counts){ 0 };
+	s->twins_n = 0;
+	state_forget_waiting(s);
+}
+
+static void
+state_enter_resource(struct state_scan *s, const struct json_token *t)
+{
+	state_enter_instances(s, t);
+	s->mode = MODE_NONE;
+	buf_reset(&s->module);
+	buf_reset(&s->type);
+	buf_reset(&s->name);
+}
+
+static void
+state_leave_resource(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	if (s->mode == MODE_NONE || s->mode == MODE_OTHER)
+		state_fault(s, IN_V4, "a resource's mode is neither managed nor data");
+	if (s->type.len == 0 || s->name.len == 0)
+		state_fault(s, IN_V4, "a resource has no type or no name");
+	state_find_twins(s);
+	s->v4.resources++;
+	s->v4.instances += s->block.instances;
+	s->v4.deposed += s->block.deposed;
+	if (s->fn != NULL)
+		state_tell_waiting(s);
+}
+
+static void
+state_take_mode(struct state_scan *s, const struct json_token *t)
+{
+	s->mode = span_is(t->text, "managed") ? MODE_MANAGED : span_is(t->text, "data") ? MODE_DATA : MODE_OTHER;
+}
+
+static void
+state_take_module(struct state_scan *s, const struct json_token *t)
+{
+	state_set(&s->module, t->text);
+}
+
+static void
+state_take_type(struct state_scan *s, const struct json_token *t)
+{
+	state_set(&s->type, t->text);
+}
+
+static void
+state_take_name(struct state_scan *s, const struct json_token *t)
+{
+	state_set(&s->name, t->text);
+}
+
+static void
+state_enter_instance(struct state_scan *s, const struct json_token *t)
+{
+	memset(&s->obj, 0, sizeof(s->obj));
+	buf_reset(&s->key);
+	state_hash_starts(s, t);
+}
+
+static void
+state_leave_instance(struct state_scan *s, const struct json_token *t)
+{
+	s->obj.fingerprint = state_hash_stops(s, t);
+	if (s->obj.deposed[0] != '\0')
+		s->block.deposed++;
+	else
+		s->block.instances++;
+	state_add_twin(s);
+	state_wait(s, &s->obj, buf_span(&s->key));
+}
+
+/* A whole number; Go would go through a double, which no writer has ever needed. */
+static bool
+state_index(const struct json_token *t, int64_t *ret)
+{
+	struct json_token digits = *t;
+	bool              minus = t->text.n > 0 && t->text.p[0] == '-';
+	uint64_t          v;
+
+	digits.text = span_of(t->text.p + minus, t->text.n - minus);
+	if (!state_u64(&digits, &v) || v > INT64_MAX)
+		return false;
+	*ret = minus ? -(int64_t)v : (int64_t)v;
+	return true;
+}
+
+static void
+state_take_index_key(struct state_scan *s, const struct json_token *t)
+{
+	buf_reset(&s->key);
+	s->obj.key_cut = false;
+	if (t->event == JSON_EV_STRING) {
+		s->obj.kind = KEY_STRING;
+		s->obj.key_cut = t->cut;
+		state_set(&s->key, t->text);
+	} else if (t->event == JSON_EV_NUMBER) {
+		s->obj.kind = KEY_INDEX;
+		if (!state_index(t, &s->obj.index))
+			state_fault(s, IN_V4, "an index_key is a number, but not a whole one");
+	} else
+		s->obj.kind = KEY_NONE;
+}
+
+static void
+state_take_status(struct state_scan *s, const struct json_token *t)
+{
+	s->obj.tainted = span_is(t->text, "tainted");
+	if (!s->obj.tainted && t->text.n > 0)
+		state_fault(s, IN_V4, "an instance's status is unknown");
+}
+
+static void
+state_take_deposed(struct state_scan *s, const struct json_token *t)
+{
+	memset(s->obj.deposed, 0, sizeof(s->obj.deposed));
+	if (t->text.n == STATE_DEPOSED_LEN && memchr(t->text.p, 0, STATE_DEPOSED_LEN) == NULL)
+		memcpy(s->obj.deposed, t->text.p, STATE_DEPOSED_LEN);
+	else if (t->text.n > 0)
+		state_fault(s, IN_V4, "a deposed key does not have 8 characters");
+}
+
+/* ---- versions 1 to 3: modules, entries ---- */
+
+static void
+state_enter_modules(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->has_modules = true;
+	s->v3 = (struct counts){ 0 };
+}
+
+static void
+state_enter_module(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->block = (struct counts){ 0 };
+	s->path_steps = 0;
+	buf_reset(&s->module);
+	state_forget_waiting(s);
+}
+
+static void
+state_leave_module(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->v3.resources += s->block.resources;
+	s->v3.instances += s->block.instances;
+	s->v3.deposed += s->block.deposed;
+	if (s->path_steps <= 1)
+		s->v3.outputs += s->block.outputs;
+	if (s->fn != NULL)
+		state_tell_waiting(s);
+}
+
+static void
+state_enter_path(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->path_steps = 0;
+	buf_reset(&s->module);
+}
+
+/* ["root", "net", "sub"] is module.net.module.sub. */
+static void
+state_take_step(struct state_scan *s, const struct json_token *t)
+{
+	if (s->path_steps++ == 0)
+		return;
+	if (s->module.len + t->text.n + sizeof(".module.") > s->module.max) {
+		state_fault(s, IN_V3, "a module path is longer than STATE_PATH_MAX");
+		return;
+	}
+	buf_puts(&s->module, s->module.len == 0 ? "module." : ".module.");
+	buf_put(&s->module, t->text.p, t->text.n);
+}
+
+static void
+state_enter_module_outputs(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->block.outputs = 0;
+}
+
+static void
+state_count_module_output(struct state_scan *s, const struct json_token *key)
+{
+	(void)key;
+	s->block.outputs++;
+}
+
+static void
+state_enter_entries(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->block = (struct counts){ .outputs = s->block.outputs };
+	state_forget_waiting(s);
+}
+
+static void
+state_take_entry_key(struct state_scan *s, const struct json_token *key)
+{
+	state_set(&s->key, key->text);
+}
+
+static void
+state_enter_entry(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->has_primary = false;
+	s->entry_deposed = 0;
+	s->block.resources++;
+}
+
+static void
+state_leave_entry(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->block.deposed += s->entry_deposed;
+	if (!s->has_primary)
+		return;
+	s->block.instances++;
+	state_wait(s, &s->primary, buf_span(&s->key));
+}
+
+static void
+state_enter_v3_object(struct state_scan *s, const struct json_token *t)
+{
+	memset(&s->obj, 0, sizeof(s->obj));
+	s->obj.kind = KEY_ENTRY;
+	state_hash_starts(s, t);
+}
+
+static void
+state_leave_primary(struct state_scan *s, const struct json_token *t)
+{
+	s->obj.fingerprint = state_hash_stops(s, t);
+	s->primary = s->obj;
+	s->has_primary = true;
+}
+
+static void
+state_enter_deposed_list(struct state_scan *s, const struct json_token *t)
+{
+	(void)t;
+	s->entry_deposed = 0;
+}
+
+/* These have no keys of their own; terraform numbers them when it upgrades the state. */
+static void
+state_leave_v3_deposed(struct state_scan *s, const struct json_token *t)
+{
+	s->obj.fingerprint = state_hash_stops(s, t);
+	s->entry_deposed++;
+	snprintf(s->obj.deposed, sizeof(s->obj.deposed), "%08" PRIu32, (uint32_t)(s->entry_deposed % 100000000));
+	state_wait(s, &s->obj, buf_span(&s->key));
+}
+
+static void
+state_take_tainted(struct state_scan *s, const struct json_token *t)
+{
+	s->obj.tainted = t->event == JSON_EV_TRUE;
+}
+
+/* ---- the tables ---- */
+
+#define FIELD(key)  key, sizeof(key) - 1
+#define ERROR(key)  { FIELD(key), TYPE_ALL, IN_HEADER, NOWHERE, state_take_error, "" }
+
+static const struct field fields_top[] = {
+	{ FIELD("version"), TYPE(JSON_EV_NUMBER) | TYPE(JSON_EV_NULL), IN_VERSION, NOWHERE, state_take_version,
+	    "version is not a number" },
+	{ FIELD("serial"), TYPE(JSON_EV_NUMBER), IN_HEADER, NOWHERE, state_take_serial, "serial is not a number" },
+	{ FIELD("lineage"), TYPE(JSON_EV_STRING), IN_HEADER, NOWHERE, state_take_lineage, "lineage is not a string" },
+	{ FIELD("terraform_version"), TYPE(JSON_EV_STRING), IN_HEADER, NOWHERE, state_take_writer,
+	    "terraform_version is not a string" },
+	{ FIELD("outputs"), TYPE(JSON_EV_OBJECT), IN_V4, OUTPUTS, NULL, "outputs is not an object" },
+	{ FIELD("resources"), TYPE(JSON_EV_ARRAY), IN_V4, RESOURCES, NULL, "resources is not an array" },
+	{ FIELD("modules"), TYPE(JSON_EV_ARRAY), IN_V3, MODULES, NULL, "modules is not an array" },
+	{ FIELD("encryption_version"), TYPE(JSON_EV_STRING), IN_ENVELOPE, NOWHERE, state_take_envelope,
+	    "encryption_version is not a string" },
+	{ FIELD("encrypted_data"), TYPE(JSON_EV_STRING), IN_ENVELOPE, NOWHERE, state_take_ciphertext,
+	    "encrypted_data is not a string" },
+	/* What servers call things in their error answers. */
+	ERROR("error"), ERROR("errors"), ERROR("error_description"), ERROR("message"), ERROR("msg"), ERROR("detail"),
+	ERROR("title"), ERROR("code"), ERROR("status"), ERROR("statusCode"), ERROR("reason"),
+	{ 0 },
+};
+
+static const struct field fields_resource[] = {
+	{ FIELD("module"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_module, "a resource's module is not a string" },
+	{ FIELD("mode"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_mode, "a resource's mode is not a string" },
+	{ FIELD("type"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_type, "a resource's type is not a string" },
+	{ FIELD("name"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_name, "a resource's name is not a string" },
+	{ FIELD("instances"), TYPE(JSON_EV_ARRAY), IN_V4, INSTANCES, NULL, "a resource's instances are not an array" },
+	{ 0 },
+};
+
+static const struct field fields_instance[] = {
+	{ FIELD("index_key"), TYPE(JSON_EV_STRING) | TYPE(JSON_EV_NUMBER) | TYPE(JSON_EV_NULL), IN_V4, NOWHERE,
+	    state_take_index_key, "an index_key is neither a string nor a number" },
+	{ FIELD("status"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_status, "an instance's status is not a string" },
+	{ FIELD("deposed"), TYPE(JSON_EV_STRING), IN_V4, NOWHERE, state_take_deposed, "a deposed key is not a string" },
+	{ 0 },
+};
+
+static const struct field fields_module[] = {
+	{ FIELD("path"), TYPE(JSON_EV_ARRAY), IN_V3, PATH, NULL, "a module's path is not an array" },
+	{ FIELD("outputs"), TYPE(JSON_EV_OBJECT), IN_V3, MODULE_OUTPUTS, NULL, "a module's outputs are not an object" },
+	{ FIELD("resources"), TYPE(JSON_EV_OBJECT), IN_V3, ENTRIES, NULL, "a module's resources are not an object" },
+	{ 0 },
+};
+
+static const struct field fields_entry[] = {
+	{ FIELD("primary"), TYPE(JSON_EV_OBJECT), IN_V3, PRIMARY, NULL, "a resource's primary is not an object" },
+	{ FIELD("deposed"), TYPE(JSON_EV_ARRAY), IN_V3, DEPOSED_LIST, NULL, "a resource's deposed is not an array" },
+	{ 0 },
+};
+
+static const struct field fields_v3_object[] = {
+	{ FIELD("tainted"), TYPE_BOOL, IN_V3, NOWHERE, state_take_tainted, "a resource's tainted is not a boolean" },
+	{ 0 },
+};
+
+#define ITEM(name, type, scope, opens, take, fault) \
+	static const struct field item_##name = { NULL, 0, TYPE(type), scope, opens, take, fault }
+
+ITEM(resource, JSON_EV_OBJECT, IN_V4, RESOURCE, NULL, "a resource is not an object");
+ITEM(instance, JSON_EV_OBJECT, IN_V4, INSTANCE, NULL, "an instance is not an object");
+ITEM(module, JSON_EV_OBJECT, IN_V3, MODULE, NULL, "a module is not an object");
+ITEM(step, JSON_EV_STRING, IN_V3, NOWHERE, state_take_step, "a step of a module path is not a string");
+ITEM(entry, JSON_EV_OBJECT, IN_V3, ENTRY, NULL, "a resource is not an object");
+ITEM(deposed, JSON_EV_OBJECT, IN_V3, DEPOSED, NULL, "a deposed resource is not an object");
+
+static const struct place_info places[] = {
+	[TOP] = { NOWHERE, fields_top, NULL, NULL, NULL, NULL },
+	[OUTPUTS] = { TOP, NULL, state_count_output, NULL, state_enter_outputs, NULL },
+	[RESOURCES] = { TOP, NULL, NULL, &item_resource, state_enter_resources, NULL },
+	[RESOURCE] = { RESOURCES, fields_resource, NULL, NULL, state_enter_resource, state_leave_resource },
+	[INSTANCES] = { RESOURCE, NULL, NULL, &item_instance, state_enter_instances, NULL },
+	[INSTANCE] = { INSTANCES, fields_instance, NULL, NULL, state_enter_instance, state_leave_instance },
+	[MODULES] = { TOP, NULL, NULL, &item_module, state_enter_modules, NULL },
+	[MODULE] = { MODULES, fields_module, NULL, NULL, state_enter_module, state_leave_module },
+	[PATH] = { MODULE, NULL, NULL, &item_step, state_enter_path, NULL },
+	[MODULE_OUTPUTS] = { MODULE, NULL, state_count_module_output, NULL, state_enter_module_outputs, NULL },
+	[ENTRIES] = { MODULE, NULL, state_take_entry_key, &item_entry, state_enter_entries, NULL },
+	[ENTRY] = { ENTRIES, fields_entry, NULL, NULL, state_enter_entry, state_leave_entry },
+	[PRIMARY] = { ENTRY, fields_v3_object, NULL, NULL, state_enter_v3_object, state_leave_primary },
+	[DEPOSED_LIST] = { ENTRY, NULL, NULL, &item_deposed, state_enter_deposed_list, NULL },
+	[DEPOSED] = { DEPOSED_LIST, fields_v3_object, NULL, NULL, state_enter_v3_object, state_leave_v3_deposed },
+};
+
+/* ---- from events to the tables ---- */
+
+static enum json_want
+state_key(struct state_scan *s, const struct json_token *t)
+{
+	const struct place_info *here = &places[s->place];
+
+	if (here->any != NULL) {
+		here->any(s, t);
+		s->field = here->item;
+		return here->item == NULL ? JSON_SKIP_TEXT : JSON_WANT;
+	}
+	/* Go looks for keys without regard to case. */
+	for (const struct field *f = here->fields; f->key != NULL; f++) {
+		if (t->text.n != f->n || strncasecmp((const char *)t->text.p, f->key, f->n) != 0)
+			continue;
+		s->field = f;
+		if (f->types != TYPE_ALL)
+			return JSON_WANT;
+		f->take(s, t);
+		return JSON_SKIP_TEXT;
+	}
+	return JSON_SKIP_TEXT;
+}
+
+static enum json_want
+state_value(struct state_scan *s, const struct json_token *t)
+{
+	bool                container = t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY;
+	const struct field *f;
+
+	if (s->place == NOWHERE) {
+		s->top = t->event;
+		if (t->event != JSON_EV_OBJECT)
+			return JSON_SKIP_TEXT;
+		s->place = TOP;
+		return JSON_WANT;
+	}
+	f = places[s->place].fields == NULL ? places[s->place].item : s->field;
+	if ((f->types & TYPE(t->event)) == 0) {
+		if (t->event != JSON_EV_NULL || places[s->place].item != NULL)
+			state_fault(s, f->scope, "%s", f->fault);
+		return JSON_SKIP_TEXT;
+	}
+	if (!container) {
+		f->take(s, t);
+		return JSON_WANT;
+	}
+	s->place = f->opens;
+	if (places[s->place].enter != NULL)
+		places[s->place].enter(s, t);
+	return JSON_WANT;
+}
+
+static enum json_want
+state_event(void *arg, const struct json_token *t)
+{
+	struct state_scan *s = arg;
+
+	switch (t->event) {
+	case JSON_EV_KEY:
+		return state_key(s, t);
+	case JSON_EV_OBJECT_END:
+	case JSON_EV_ARRAY_END:
+		if (places[s->place].leave != NULL)
+			places[s->place].leave(s, t);
+		s->place = places[s->place].parent;
+		return JSON_WANT;
+	default:
+		return state_value(s, t);
+	}
+}
+
+/* ---- feeding ---- */
+
+struct state_scan *
+state_scan_new(state_object_fn *fn, void *arg)
+{
+	struct state_scan *s = xcalloc(1, sizeof(*s));
+
+	s->fn = fn;
+	s->arg = arg;
+	s->blank = true;
+	s->place = NOWHERE;
+	s->reader = json_reader_new(state_event, s);
+	buf_init(&s->module, STATE_PATH_MAX);
+	buf_init(&s->type, JSON_TEXT_MAX);
+	buf_init(&s->name, JSON_TEXT_MAX);
+	buf_init(&s->key, JSON_TEXT_MAX);
+	buf_init(&s->waiting_keys, STATE_WAITING_MAX);
+	buf_init(&s->address, STATE_ADDRESS_MAX);
+	return s;
+}
+
+void
+state_scan_free(struct state_scan *s)
+{
+	if (s == NULL)
+		return;
+	json_reader_free(s->reader);
+	free(s->waiting);
+	free(s->twins);
+	buf_wipe_free(&s->module);
+	buf_wipe_free(&s->type);
+	buf_wipe_free(&s->name);
+	buf_wipe_free(&s->key);
+	buf_wipe_free(&s->waiting_keys);
+	buf_wipe_free(&s->address);
+	mem_wipe(s, sizeof(*s));
+	free(s);
+}
+
+void
+state_scan_feed(struct state_scan *s, const void *p, size_t n)
+{
+	size_t keep = n < STATE_HEAD_MAX - s->head_n ? n : STATE_HEAD_MAX - s->head_n;
+
+	if (n == 0)
+		return;
+	memcpy(s->head + s->head_n, p, keep);
+	s->head_n += keep;
+	for (size_t i = 0; s->blank && i < n; i++)
+		s->blank = strchr(" \t\r\n", ((const char *)p)[i]) != NULL && ((const char *)p)[i] != '\0';
+	s->piece = s->hash_from = p;
+	s->piece_at = s->info.size;
+	s->info.size += n;
+	/* The reader keeps its error for state_scan_end(). */
+	if (json_feed(s->reader, p, n, NULL) == ERR_OK && s->hashing)
+		state_hash_add(&s->hash, s->hash_from, (size_t)(s->piece + n - s->hash_from));
+}
+
+void
+state_scan_end(struct state_scan *s, struct state_info *ret)
+{
+	const struct counts *c;
+
+	s->info.kind = state_verdict(s);
+	c = s->info.kind == STATE_V3 ? &s->v3 : &s->v4;
+	if (s->info.kind == STATE_V4 || s->info.kind == STATE_V3) {
+		s->info.resources = c->resources;
+		s->info.instances = c->instances;
+		s->info.deposed = c->deposed;
+		s->info.outputs = c->outputs;
+	}
+	*ret = s->info;
+}
+
+void
+state_scan_all(struct span body, struct state_info *ret)
+{
+	struct state_scan *s = state_scan_new(NULL, NULL);
+
+	state_scan_feed(s, body.p, body.n);
+	state_scan_end(s, ret);
+	state_scan_free(s);
+}
