@@ -151,6 +151,8 @@ struct provider {
 	struct op *(*probe)(struct backend *b, probe_fn *seen, void *arg);     /* leaves nothing behind */
 	/* PROVIDER_WATCH: changed(arg, name or NULL for "look at all") until close; NULL changed stops it. */
 	enum err_code (*watch)(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
+	/* "Path" of our lock bodies: "BUCKET/KEY" for S3; NULL: "". */
+	void          (*lock_path)(const struct backend *b, const char *name, struct buf *ret);
 	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */
 	void          (*unlock_hint)(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 };
@@ -197,6 +199,8 @@ struct op *provider_get(struct backend *b, const struct state_ref *ref, const ch
 struct op *provider_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body,
     const struct put_condition *when, char ret_etag[ETAG_MAX]);
 struct op *provider_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
+/* A fresh lock of ours for that state; info: why, for whoever meets it. Journal its body before provider_lock(). */
+void       provider_lock_new(struct backend *b, const struct state_ref *ref, const char *info, struct lock_info *ret);
 struct op *provider_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
 struct op *provider_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 struct op *provider_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* NULL sidecars: OK */

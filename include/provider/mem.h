@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PROVIDER_MEM_H
+#define PROVIDER_MEM_H
+
+#include "provider/provider.h"
+
+/*
+ * The reference provider: states in memory, with change tags, preconditions, locks by id and a latency in loop time. For
+ * tests: several backends, of several agents, may share one world.
+ */
+struct mem_world;
+
+struct mem_world *mem_world_new(void);
+void              mem_world_free(struct mem_world *w);
+/* b, opened with provider "mem", uses w instead of a world of its own. w outlives it. */
+void              mem_attach(struct backend *b, struct mem_world *w);
+
+/* What another party does, at once. body NULL in mem_world_put: removes. */
+void              mem_world_put(struct mem_world *w, const char *name, struct span body);
+bool              mem_world_get(struct mem_world *w, const char *name, struct span *ret);   /* until the next change */
+void              mem_world_lock(struct mem_world *w, const char *name, const char *body);  /* NULL: unlocks */
+const char       *mem_world_locked(struct mem_world *w, const char *name);                  /* body, NULL: not locked */
+size_t            mem_world_locks(struct mem_world *w);                                     /* how many are held */
+uint64_t          mem_world_writes(struct mem_world *w);
+void              mem_world_each(struct mem_world *w, void (*fn)(void *arg, const char *name, struct span body), void *arg);
+/* Every call ends with this error until it is taken back (ERR_OK). */
+void              mem_world_down(struct mem_world *w, enum err_code code);
+
+#endif

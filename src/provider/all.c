@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: MIT */
+#include "provider/provider.h"
+
+extern const struct provider provider_mem;
+
+const struct provider *const provider_all[] = { &provider_mem, NULL };

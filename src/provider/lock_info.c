@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "provider/lock_info.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/time.h"
+
+/* --- ours --- */
+
+/* Printable ASCII without < > & ": every JSON encoder prints it alike, whatever a configuration or host name holds. */
+static void
+lock_plain(char *ret, size_t size, const char *s)
+{
+	size_t n = 0;
+
+	for (; *s != '\0' && n + 1 < size; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 0x20 || c > 0x7e || strchr("<>&\\\"", c) != NULL)
+			c = c == '"' ? '\'' : '?';
+		ret[n++] = (char)c;
+	}
+	ret[n] = '\0';
+}
+
+/* Go's RFC3339Nano: no trailing zeros in the fraction, none at all when it is zero. */
+static void
+lock_time(int64_t wall_ms, char *ret, size_t size)
+{
+	char text[TIME_TEXT_MAX];
+	int  ms = (int)(wall_ms % 1000), digits = 3;
+
+	time_format_s(wall_ms, text);
+	text[strlen(text) - 1] = '\0'; /* the Z */
+	if (ms == 0) {
+		snprintf(ret, size, "%sZ", text);
+		return;
+	}
+	for (; ms % 10 == 0; ms /= 10)
+		digits--;
+	snprintf(ret, size, "%s.%0*dZ", text, digits, ms);
+}
+
+void
+lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_name, const char *info, const char *path)
+{
+	char who[sizeof(l->who)];
+
+	memset(l, 0, sizeof(*l));
+	rand_uuid(r, l->id);
+	snprintf(who, sizeof(who), "stateferry@%.100s", agent_name);
+	lock_plain(l->who, sizeof(l->who), who);
+	lock_plain(l->info, sizeof(l->info), info);
+	snprintf(l->operation, sizeof(l->operation), "stateferry");
+	snprintf(l->version, sizeof(l->version), "%s", SF_VERSION);
+	lock_time(wall_ms, l->created, sizeof(l->created));
+	snprintf(l->path, sizeof(l->path), "%s", path);
+}
+
+static void
+lock_member(struct buf *ret, const char *key, const char *value, bool last)
+{
+	buf_printf(ret, "\"%s\":", key);
+	json_go_string(ret, span_str(value));
+	buf_putc(ret, last ? '}' : ',');
+}
+
+void
+lock_info_body(const struct lock_info *l, struct buf *ret)
+{
+	buf_putc(ret, '{');
+	lock_member(ret, "ID", l->id, false);
+	lock_member(ret, "Operation", l->operation, false);
+	lock_member(ret, "Info", l->info, false);
+	lock_member(ret, "Who", l->who, false);
+	lock_member(ret, "Version", l->version, false);
+	lock_member(ret, "Created", l->created, false);
+	lock_member(ret, "Path", l->path, true);
+}
+
+/* --- anybody's --- */
+
+static void
+lock_take(struct lock_info *l, const char *key, const char *value)
+{
+	const struct {
+		const char *name;
+		char       *to;
+		size_t      size;
+	} members[] = { { "ID", l->id, sizeof(l->id) }, { "Operation", l->operation, sizeof(l->operation) },
+		{ "Info", l->info, sizeof(l->info) }, { "Who", l->who, sizeof(l->who) },
+		{ "Version", l->version, sizeof(l->version) }, { "Created", l->created, sizeof(l->created) },
+		{ "Path", l->path, sizeof(l->path) } };
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (strcasecmp(members[i].name, key) == 0)
+			snprintf(members[i].to, members[i].size, "%s", value);
+}
+
+enum err_code
+lock_info_parse(struct span body, struct lock_info *ret, struct err *reterr)
+{
+	json_error_t e;
+	json_t      *root, *value;
+	const char  *key;
+
+	memset(ret, 0, sizeof(*ret));
+	if (body.n > LOCK_BODY_MAX)
+		return err_set(reterr, ERR_CORRUPT, 0, "a lock body of more than %d bytes", LOCK_BODY_MAX);
+	root = json_loadb((const char *)body.p, body.n, 0, &e);
+	if (!json_is_object(root)) {
+		json_decref(root);
+		return err_set(reterr, ERR_CORRUPT, 0, "the lock body is no JSON object");
+	}
+	json_object_foreach(root, key, value)
+		if (json_is_string(value))
+			lock_take(ret, key, json_string_value(value));
+	json_decref(root);
+	return ERR_OK;
+}
+
+static void
+lock_visible(struct buf *ret, const char *s)
+{
+	for (; *s != '\0'; s++)
+		buf_putc(ret, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
+void
+lock_info_print(const struct lock_info *l, struct buf *ret)
+{
+	lock_visible(ret, l->who[0] != '\0' ? l->who : "somebody");
+	if (l->operation[0] != '\0') {
+		buf_puts(ret, " (");
+		lock_visible(ret, l->operation);
+		buf_putc(ret, ')');
+	}
+	if (l->created[0] != '\0') {
+		buf_puts(ret, " since ");
+		lock_visible(ret, l->created);
+	}
+	buf_puts(ret, ", ID ");
+	lock_visible(ret, l->id[0] != '\0' ? l->id : "unknown");
+}
+
+bool
+lock_info_is_ours(const struct lock_info *l)
+{
+	return strcmp(l->operation, "stateferry") == 0;
+}
