@@ -72,6 +72,9 @@ void       pass_result_free(struct pass_result *r);
 /* The exit code of the interface: 0, 3, or the one reason for which all failed. */
 int        pass_result_exit(const struct pass_result *r);
 
+/* The exit code that the interface gives to an error. */
+int        err_exit(enum err_code code);
+
 /* ---------------------------------------------------------------- commands on one state */
 
 struct restore_options {
