@@ -147,7 +147,7 @@ struct queue_rec {
 	const char *edge, *target;
 	uint64_t    state;
 	uint64_t    attempt;          /* failures so far */
-	int64_t     waiting_since;    /* wall ms: a lock held by others is waited for since; 0: not */
+	uint64_t    cursor;           /* snapshot edges: the last version written */
 };
 
 struct event_rec {
@@ -168,17 +168,23 @@ void          batch_free(struct batch *b);                            /* one tha
  * outcome could not even be found by reopening. Cannot be cancelled once queued. */
 struct op    *store_apply(struct store *s, struct batch *owned);
 
-/* Bodies are immutable, named by SHA-256; putting one twice costs nothing. like: a body it probably resembles (its previous
- * version), NULL: none. Keeps a reference to body until the batch is done. */
+/* Bodies are immutable, named by SHA-256; putting one twice costs nothing. It is stored when a version of the same batch has
+ * that digest (a body that no version names would be nobody's). like: a body it probably resembles (its previous
+ * version), NULL: none. Keeps a reference to body until the batch's operation is freed. ERR_CORRUPT from store_apply(): the
+ * bytes are not those of d. */
 void batch_body(struct batch *b, struct body *body, const struct digest *d, const struct digest *like);
-/* Creates the state when it is new. */
+/* Creates the state when it is new, as all that names a state by (backend, name) does but batch_drop, batch_semantic and
+ * batch_for: those end with ERR_NOT_FOUND. The order of calls within a batch does not matter to versions, heads and what
+ * refers to them. */
 void batch_state(struct batch *b, const char *backend, const char *name);
-/* Adds a version; one with the same digest, verdict and no gap since (it is what was seen last) is not added again.
- * Its body must be in the store or in this batch. */
+/* Adds a version; one with the same digest, verdict and no gap since (it is what was seen last) is not added again; nor one with
+ * an origin when the newest with its digest has the same verdict and origin. Its body must be in the store or in this
+ * batch. seen 0: now; parent 0: the head before. Raises high_serial when it is of the head's lineage. */
 void batch_version(struct batch *b, const char *backend, const char *name, const struct version_rec *v);
 /* Moves the head to the version with that digest. Precondition: the head is still *from (NULL: no head yet). */
 void batch_head(struct batch *b, const char *backend, const char *name, const struct digest *from, const struct digest *to);
-/* What the last look at the source gave. flags replaces all but STATE_TARGET. digest NULL: keeps what was seen. */
+/* What the last look at the source gave. flags replaces all but STATE_TARGET, which stays once it was given. digest NULL: keeps
+ * what was seen. */
 struct sighting {
 	const char          *etag;
 	const struct digest *digest;
@@ -188,10 +194,11 @@ struct sighting {
 };
 void batch_seen(struct batch *b, const char *backend, const char *name, const struct sighting *s);
 void batch_release(struct batch *b, const char *backend, const char *name, const struct digest *d); /* NULL: takes it back */
-void batch_drop(struct batch *b, const char *backend, const char *name, uint64_t version);  /* bytes go, the record stays */
+/* Its bytes go (unless another version has the same), the record stays. ERR_CONFLICT: it is the head. */
+void batch_drop(struct batch *b, const char *backend, const char *name, uint64_t version);
 void batch_semantic(struct batch *b, const char *backend, const char *name, uint64_t version, const struct digest *d);
 void batch_high_serial(struct batch *b, const char *backend, const char *name, uint64_t serial); /* max() */
-void batch_replica(struct batch *b, const struct replica_rec *r);
+void batch_replica(struct batch *b, const struct replica_rec *r);     /* of two states, the first keeps the target's name */
 void batch_replica_del(struct batch *b, const char *edge, const char *target, uint64_t state);
 void batch_intent(struct batch *b, const struct intent_rec *i);       /* adds or replaces */
 void batch_settle(struct batch *b, uint64_t intent_id);               /* no precondition: one that is gone is fine */
@@ -199,8 +206,6 @@ void batch_queue(struct batch *b, const struct queue_rec *q);         /* one ent
 /* When the entry exists only an earlier due is taken over and attempt is kept: "something changed". */
 void batch_enqueue(struct batch *b, const struct queue_rec *q);
 void batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t state);
-/* Only if the state's head still is *head; otherwise, a newer head came meanwhile: due at once, attempt 0. */
-void batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t state, const struct digest *head);
 void batch_event(struct batch *b, const struct event_rec *e);
 void batch_meta(struct batch *b, const char *key, struct span value); /* value.p NULL: deletes */
 uint64_t intent_new_id(struct store *s);                              /* random, never 0 */
@@ -213,6 +218,9 @@ void batch_for(struct batch *b, const char *backend, const char *name);
 /* A read lasts less than one turn of the loop. ERR_IO after a failed reopen. */
 enum err_code store_read(struct store *s, struct store_txn **ret, struct err *reterr);
 void          store_end(struct store_txn *t);
+/* Functions below that find nothing return false, or 0, also when a record could not be read (changed on the disk, or damaged):
+ * then this says so, ERR_OK otherwise. To be asked where "absent" would lead to an action. */
+enum err_code store_txn_error(const struct store_txn *t, struct err *reterr);
 
 bool store_state(struct store_txn *t, const char *backend, const char *name, struct state_rec *ret);
 bool store_state_by_id(struct store_txn *t, uint64_t id, struct state_rec *ret);
@@ -229,13 +237,12 @@ void store_versions(struct store_txn *t, uint64_t state, bool (*fn)(void *arg, c
 
 bool store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret);
 void store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, const struct replica_rec *r), void *arg); /* edge NULL: all */
-/* Which source state does this edge (NULL: any) write to that name of the target? 0: none. */
+/* Which source state does this edge write to that name of the target? 0: none. */
 uint64_t store_replica_owner(struct store_txn *t, const char *edge, const char *target, const char *name);
 
 void store_intents(struct store_txn *t, bool (*fn)(void *arg, const struct intent_rec *r), void *arg);
 bool store_intent(struct store_txn *t, uint64_t id, struct intent_rec *ret);
-/* Entries of one lane in order of due; of all in any order of lanes. */
-void store_queue_of(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
+/* Entries in order of due. */
 void store_queue(struct store_txn *t, bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
 bool store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret);
 uint64_t store_queue_length(struct store_txn *t);

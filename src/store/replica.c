@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Replicas: one record per edge, target and source state, and who writes to a name at a target. */
+#include <string.h>
+
+#include "store/batch.h"
+
+static const char *const replica_statuses[] = {
+	[REPLICA_PENDING] = "pending",
+	[REPLICA_CURRENT] = "current",
+	[REPLICA_BEHIND] = "behind",
+	[REPLICA_HELD] = "held",
+	[REPLICA_FAILED] = "failed",
+	[REPLICA_UNKNOWN] = "unknown",
+	[REPLICA_PAUSED] = "paused",
+};
+
+const char *
+replica_status_name(enum replica_status s)
+{
+	return (unsigned)s <= REPLICA_PAUSED ? replica_statuses[s] : "?";
+}
+
+bool
+store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret)
+{
+	struct key k = key_target(t->s, edge, target, state);
+
+	return rec_get(t, DB_REPLICAS, &k, &rec_replica, ret);
+}
+
+struct replica_walk {
+	bool (*fn)(void *arg, const struct replica_rec *r);
+	void  *arg;
+};
+
+static bool
+replica_walk_one(void *arg, struct store_txn *t, struct span key, struct span value)
+{
+	struct replica_walk *w = arg;
+	struct replica_rec   r;
+
+	return !rec_open(t, DB_REPLICAS, key, value, &rec_replica, &r) || w->fn(w->arg, &r);
+}
+
+void
+store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, const struct replica_rec *r), void *arg)
+{
+	struct replica_walk w = { fn, arg };
+	struct key          k = { .n = 0 };
+
+	if (edge != NULL)
+		k = key_target(t->s, edge, "", 0);
+	rec_walk(t, &(struct walk){ .db = DB_REPLICAS, .prefix = span_of(k.b, edge == NULL ? 0 : KEY_HASH), .fn = replica_walk_one,
+	    .arg = &w });
+}
+
+uint64_t
+store_replica_owner(struct store_txn *t, const char *edge, const char *target, const char *name)
+{
+	struct key        k = key_target_name(t->s, edge, target, name);
+	struct number_rec state;
+
+	return rec_get(t, DB_REPLICA_NAMES, &k, &rec_number, &state) ? state.v : 0;
+}
+
+static bool
+replica_give_up_name(struct store_txn *t, const struct replica_rec *old)
+{
+	struct key k = key_target_name(t->s, old->edge, old->target, old->name);
+
+	if (store_replica_owner(t, old->edge, old->target, old->name) != old->state)
+		return !txn_failed(t);
+	return rec_del(t, DB_REPLICA_NAMES, &k);
+}
+
+/* The first state that writes there keeps the name. */
+static bool
+replica_take_name(struct store_txn *t, const struct replica_rec *r)
+{
+	struct key        k = key_target_name(t->s, r->edge, r->target, r->name);
+	struct number_rec state = { r->state };
+
+	if (store_replica_owner(t, r->edge, r->target, r->name) != 0 || txn_failed(t))
+		return !txn_failed(t);
+	return rec_put(t, DB_REPLICA_NAMES, &k, &rec_number, &state);
+}
+
+bool
+replica_put(struct store_txn *t, struct batch *b, struct batch_op *op)
+{
+	struct replica_rec r = op->u.replica, old;
+	struct key         k;
+
+	(void)b;
+	if (!batch_resolve(t, op, &r.state))
+		return false;
+	if (store_replica(t, r.edge, r.target, r.state, &old) && strcmp(old.name, r.name) != 0 && !replica_give_up_name(t, &old))
+		return false;
+	k = key_target(t->s, r.edge, r.target, r.state);
+	return !txn_failed(t) && replica_take_name(t, &r) && rec_put(t, DB_REPLICAS, &k, &rec_replica, &r);
+}
+
+bool
+replica_put_del(struct store_txn *t, struct batch *b, struct batch_op *op)
+{
+	struct replica_rec r = op->u.replica, old;
+	struct key         k;
+
+	(void)b;
+	if (!batch_resolve(t, op, &r.state))
+		return false;
+	if (!store_replica(t, r.edge, r.target, r.state, &old))
+		return !txn_failed(t);
+	k = key_target(t->s, r.edge, r.target, r.state);
+	return replica_give_up_name(t, &old) && rec_del(t, DB_REPLICAS, &k);
+}
