@@ -118,7 +118,7 @@ struct place_info {
 /* The first fault of a scope is the one that is reported. */
 void state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* The fingerprint of the raw bytes from the start of one token to the end of another; 0 when there is nobody to tell. */
+/* The fingerprint of the bytes from the start of one token to the end of another; 0 when there is nobody to tell. */
 void     state_hash_starts(struct state_scan *s, const struct json_token *t);
 uint64_t state_hash_stops(struct state_scan *s, const struct json_token *t);
 

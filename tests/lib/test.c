@@ -12,8 +12,15 @@
 #define TESTS_DIR "tests"
 #endif
 
-static jmp_buf at_fail;
-static char    tmpdir[256];
+/* Everything that test_read() gave out, kept until the end. */
+struct file {
+	struct file *next;
+	char         data[];
+};
+
+static jmp_buf      at_fail;
+static char         tmpdir[256];
+static struct file *files;
 
 static int
 remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -82,23 +89,25 @@ test_path(const char *path_below_tests)
 const char *
 test_read(const char *path_below_tests, size_t *ret_n)
 {
-	const char *path = test_path(path_below_tests);
-	char       *data;
-	FILE       *f = fopen(path, "rb");
-	long        n;
+	const char  *path = test_path(path_below_tests);
+	struct file *file;
+	FILE        *f = fopen(path, "rb");
+	long         n;
 
 	if (f == NULL)
 		test_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
 	fseek(f, 0, SEEK_END);
 	n = ftell(f);
 	rewind(f);
-	data = malloc((size_t)n + 1);
-	if (data == NULL || fread(data, 1, (size_t)n, f) != (size_t)n)
+	file = malloc(sizeof(*file) + (size_t)n + 1);
+	if (file == NULL || fread(file->data, 1, (size_t)n, f) != (size_t)n)
 		test_fail(__FILE__, __LINE__, "%s: cannot read", path);
 	fclose(f);
-	data[n] = '\0';
+	file->data[n] = '\0';
+	file->next = files;
+	files = file;
 	*ret_n = (size_t)n;
-	return data;
+	return file->data;
 }
 
 /* On its own, because a variable that changes around setjmp() is undefined after longjmp(). */

@@ -16,7 +16,8 @@ struct record {
 
 static const char marks[] = {
 	[JSON_EV_OBJECT] = '{', [JSON_EV_OBJECT_END] = '}', [JSON_EV_ARRAY] = '[', [JSON_EV_ARRAY_END] = ']',
-	[JSON_EV_KEY] = 'k', [JSON_EV_STRING] = 's', [JSON_EV_NUMBER] = 'n', [JSON_EV_TRUE] = 't', [JSON_EV_FALSE] = 'f', [JSON_EV_NULL] = '0',
+	[JSON_EV_KEY] = 'k', [JSON_EV_STRING] = 's', [JSON_EV_NUMBER] = 'n', [JSON_EV_TRUE] = 't', [JSON_EV_FALSE] = 'f',
+	[JSON_EV_NULL] = '0',
 };
 
 static enum json_want
