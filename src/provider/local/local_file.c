@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "local.h"
+#include "provider/reader.h"
+
+/*
+ * Reading and writing one file. An existing file is written in place on the locked descriptor: terraform keeps the inode open
+ * while it waits for the lock, so a rename would lose its write. New names come by temporary file and link.
+ */
+#define LOCAL_PIECE ((size_t)64 << 10)
+#define LOCAL_TRIES 3  /* reads of a file that changes while it is read */
+
+/* ---------------------------------------------------------------- reading */
+
+static int
+local_dup(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static enum err_code
+local_keep(struct local_call *c, struct buf *mem, uint64_t off, const void *p, size_t n, struct err *reterr)
+{
+	if (c->spool_fd < 0)
+		return buf_add(mem, p, n, reterr);
+	for (size_t done = 0; done < n;) {
+		ssize_t w = pwrite(c->spool_fd, (const uint8_t *)p + done, n - done, (off_t)(off + done));
+
+		if (w < 0)
+			return err_errno(reterr, errno, "a temporary file");
+		done += (size_t)w;
+	}
+	return ERR_OK;
+}
+
+/* One attempt. *ret_torn: the file changed meanwhile. */
+static enum err_code
+local_read_once(struct local_call *c, int fd, bool *ret_torn, struct err *reterr)
+{
+	struct reader *r = reader_new();
+	uint8_t       *piece = xmalloc(LOCAL_PIECE);
+	struct stat    before, after;
+	struct buf     mem;
+	enum err_code  rc = ERR_OK;
+	ssize_t        n = 0;
+
+	buf_init(&mem, SIZE_MAX);
+	fstat(fd, &before);
+	while (rc == ERR_OK && (n = pread(fd, piece, LOCAL_PIECE, (off_t)reader_size(r))) > 0) {
+		if (reader_size(r) + (uint64_t)n > c->max_size)
+			rc = err_set(reterr, ERR_UNSUPPORTED, 0, "%s is larger than max_state_size (%llu bytes)", c->name,
+			    (unsigned long long)c->max_size);
+		else
+			rc = local_keep(c, &mem, reader_size(r), piece, (size_t)n, reterr);
+		reader_feed(r, piece, (size_t)n);
+	}
+	if (rc == ERR_OK && n < 0)
+		rc = err_errno(reterr, errno, "%s", c->name);
+	fstat(fd, &after);
+	mem_wipe(piece, LOCAL_PIECE);
+	free(piece);
+	local_etag(&after, c->now.etag);
+	c->now.modified = (int64_t)after.st_mtim.tv_sec * 1000 + after.st_mtim.tv_nsec / 1000000;
+	*ret_torn = before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec ||
+	    reader_size(r) != (uint64_t)after.st_size;
+	reader_end(r, &c->now);
+	if (rc != ERR_OK)
+		buf_wipe_free(&mem);
+	else
+		c->now.body = c->spool_fd < 0 ? body_new(&mem) : body_from_fd(local_dup(c->spool_fd), c->now.info.size);
+	return rc;
+}
+
+enum err_code
+local_read_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	struct stat        st;
+	char               etag[ETAG_MAX];
+	bool               torn = true;
+	int                fd;
+	enum err_code      rc = local_open_file(c->l, c->path, O_RDONLY, &fd, reterr);
+
+	(void)job;
+	if (rc != ERR_OK)
+		return rc;
+	fstat(fd, &st);
+	local_etag(&st, etag);
+	if (c->etag[0] != '\0' && strcmp(etag, c->etag) == 0)
+		rc = err_set(reterr, ERR_UNCHANGED, 0, "unchanged");
+	else if ((uint64_t)st.st_size > BODY_SPOOL_ABOVE && c->l->env->spool != NULL)
+		c->spool_fd = c->l->env->spool(c->l->env->spool_arg, reterr);
+	for (int i = 0; rc == ERR_OK && torn && i < LOCAL_TRIES; i++) {
+		snapshot_free(&c->now);
+		rc = local_read_once(c, fd, &torn, reterr);
+	}
+	close(fd);
+	if (c->spool_fd >= 0)
+		close(c->spool_fd);
+	c->spool_fd = -1;
+	return rc;
+}
+
+enum err_code
+local_head_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	struct stat        st;
+	int                fd;
+
+	(void)job;
+	if (local_open_file(c->l, c->path, O_RDONLY, &fd, reterr) != ERR_OK)
+		return reterr->code;
+	fstat(fd, &st);
+	close(fd);
+	local_etag(&st, c->tag.etag);
+	c->tag.size = (uint64_t)st.st_size;
+	c->tag.modified = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+	return ERR_OK;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static enum err_code
+local_write_all(int fd, const struct body *body, const char *name, struct err *reterr)
+{
+	uint8_t      *piece = xmalloc(LOCAL_PIECE);
+	uint64_t      off = 0;
+	size_t        n = 0;
+	enum err_code rc;
+
+	while ((rc = body_read(body, off, piece, LOCAL_PIECE, &n, reterr)) == ERR_OK && n > 0) {
+		for (size_t done = 0; rc == ERR_OK && done < n;) {
+			ssize_t w = pwrite(fd, piece + done, n - done, (off_t)(off + done));
+
+			if (w < 0 && errno != EINTR)
+				rc = err_errno(reterr, errno, "%s", name);
+			else if (w > 0)
+				done += (size_t)w;
+		}
+		if (rc != ERR_OK)
+			break;
+		off += n;
+	}
+	mem_wipe(piece, LOCAL_PIECE);
+	free(piece);
+	return rc;
+}
+
+/* Longer first, then cut, then on the disk: a reader without the lock sees a mixture for as short as can be. What goes wrong
+ * from the first byte on leaves the file in doubt. */
+static enum err_code
+local_write_in_place(struct local_call *c, int fd, struct err *reterr)
+{
+	struct stat st;
+
+	if (local_write_all(fd, c->body, c->name, reterr) == ERR_OK && ftruncate(fd, (off_t)body_size(c->body)) == 0 &&
+	    fsync(fd) == 0 && fstat(fd, &st) == 0) {
+		local_etag(&st, c->tag.etag);
+		return ERR_OK;
+	}
+	return err_set(reterr, ERR_UNCERTAIN, errno, "%s: writing in place failed: %s", c->name, strerror(errno));
+}
+
+static enum err_code
+local_check_etag(struct local_call *c, int fd, struct err *reterr)
+{
+	struct stat st;
+	char        etag[ETAG_MAX];
+
+	fstat(fd, &st);
+	local_etag(&st, etag);
+	if (c->when.when == PUT_MATCH && strcmp(etag, c->etag) != 0)
+		return err_set(reterr, ERR_CONFLICT, 0, "%s has changed", c->name);
+	if (c->when.when == PUT_ABSENT && st.st_size != 0)
+		return err_set(reterr, ERR_CONFLICT, 0, "%s exists", c->name);
+	return ERR_OK;
+}
+
+/* A new name: nobody can have it open, so it appears whole or not at all. */
+static enum err_code
+local_write_new(struct local_call *c, struct err *reterr)
+{
+	char         *temp;
+	const char   *slash = strrchr(c->path, '/');
+	struct stat   st;
+	int           fd;
+	enum err_code rc;
+
+	if ((rc = local_make_parents(c->l, c->path, reterr)) != ERR_OK)
+		return rc;
+	temp = xasprintf("%.*s/.stateferry-XXXXXX", (int)(slash - c->path), c->path);
+	fd = mkostemp(temp, O_CLOEXEC);
+	if (fd < 0) {
+		rc = err_errno(reterr, errno, "%s", c->name);
+		free(temp);
+		return rc;
+	}
+	rc = local_write_all(fd, c->body, c->name, reterr);
+	if (rc == ERR_OK && fsync(fd) != 0)
+		rc = err_errno(reterr, errno, "%s", c->name);
+	if (rc == ERR_OK && link(temp, c->path) != 0)
+		rc = errno == EEXIST ? err_set(reterr, ERR_CONFLICT, 0, "%s exists", c->name) : err_errno(reterr, errno, "%s", c->name);
+	unlink(temp);
+	fstat(fd, &st);
+	close(fd);
+	free(temp);
+	if (rc == ERR_OK && (rc = local_sync_folder(c->path, reterr)) == ERR_OK)
+		local_etag(&st, c->tag.etag);
+	return rc;
+}
+
+/* The lock that a write without one takes for its own duration. */
+static enum err_code
+local_brief_lock(int fd, const char *name, struct err *reterr)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+		return ERR_OK;
+	return err_set(reterr, ERR_LOCKED, errno, "%s is locked by another process", name);
+}
+
+enum err_code
+local_write_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	int                fd = -1;
+	enum err_code      rc;
+
+	(void)job;
+	if (c->held_fd >= 0) {
+		rc = local_check_etag(c, c->held_fd, reterr);
+		return rc == ERR_OK ? local_write_in_place(c, c->held_fd, reterr) : rc;
+	}
+	rc = local_open_file(c->l, c->path, O_RDWR, &fd, reterr);
+	if (rc == ERR_NOT_FOUND && c->when.when != PUT_MATCH)
+		return local_write_new(c, reterr);
+	if (rc == ERR_NOT_FOUND)
+		return err_set(reterr, ERR_CONFLICT, 0, "%s is gone", c->name);
+	if (rc != ERR_OK)
+		return rc;
+	if ((rc = local_brief_lock(fd, c->name, reterr)) == ERR_OK && (rc = local_check_etag(c, fd, reterr)) == ERR_OK)
+		rc = local_write_in_place(c, fd, reterr);
+	close(fd);
+	return rc;
+}
+
+enum err_code
+local_delete_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	int                fd = -1;
+	enum err_code      rc = local_open_file(c->l, c->path, O_RDWR, &fd, reterr);
+
+	(void)job;
+	if (rc != ERR_OK)
+		return rc;
+	c->when.when = c->etag[0] != '\0' ? PUT_MATCH : PUT_UNDER_LOCK;
+	if (c->held_fd < 0)
+		rc = local_brief_lock(fd, c->name, reterr);
+	if (rc == ERR_OK && (rc = local_check_etag(c, fd, reterr)) == ERR_OK && unlink(c->path) != 0)
+		rc = err_errno(reterr, errno, "%s", c->name);
+	close(fd);
+	return rc == ERR_OK ? local_sync_folder(c->path, reterr) : rc;
+}
+
+/* The root with all that is missing above it. */
+enum err_code
+local_create_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	char              *path = xasprintf("%s/", c->l->root);
+	enum err_code      rc = ERR_OK;
+
+	(void)job;
+	for (char *p = path + 1; rc == ERR_OK && (p = strchr(p, '/')) != NULL; p++) {
+		*p = '\0';
+		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+			rc = err_errno(reterr, errno, "%s", path);
+		*p = '/';
+	}
+	free(path);
+	return rc == ERR_OK ? local_sync_folder(c->l->root, reterr) : rc;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "local.h"
+
+/*
+ * Terraform's lock on a local state: a write lock by fcntl over the whole file, which is made when it is missing, and a
+ * description beside it. Ours is an open-file-description lock, because a POSIX lock vanishes when any descriptor of the file is
+ * closed in this process; the two kinds exclude each other.
+ */
+enum err_code
+local_read_lock_info(const char *path, struct lock_info *ret, struct err *reterr)
+{
+	char         *info = local_lock_path(path);
+	char          text[4096];
+	int           fd = open(info, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t       n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	enum err_code rc;
+
+	if (fd >= 0)
+		close(fd);
+	free(info);
+	memset(ret, 0, sizeof(*ret));
+	if (n < 0)
+		return err_set(reterr, ERR_NOT_FOUND, errno, "no lock description");
+	rc = lock_info_parse(span_of(text, (size_t)n), ret, reterr);
+	return rc;
+}
+
+static void
+local_write_lock_info(const char *path, const struct lock_info *l)
+{
+	char      *info = local_lock_path(path);
+	struct buf body;
+	int        fd = open(info, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	buf_init(&body, 0);
+	lock_info_body(l, &body);
+	/* The lock itself is the kernel's; a description that cannot be written only makes messages poorer. */
+	if (fd >= 0 && write(fd, body.data, body.len) < 0)
+		unlink(info);
+	if (fd >= 0)
+		close(fd);
+	buf_free(&body);
+	free(info);
+}
+
+static bool
+local_try_lock(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool
+local_is_locked(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* The name may have got another file between open and lock. */
+static bool
+local_same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+static enum err_code
+local_say_locked(struct local_call *c, struct err *reterr)
+{
+	struct buf text;
+
+	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK)
+		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
+	buf_init(&text, 0);
+	lock_info_print(&c->holder, &text);
+	err_set(reterr, ERR_LOCKED, 0, "%s is locked by %s", c->name, buf_str(&text));
+	buf_free(&text);
+	return ERR_LOCKED;
+}
+
+enum err_code
+local_lock_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	int                fd;
+	enum err_code      rc;
+
+	while (!work_cancelled(job)) {
+		if ((rc = local_make_parents(c->l, c->path, reterr)) != ERR_OK ||
+		    (rc = local_open_file(c->l, c->path, O_RDWR | O_CREAT, &fd, reterr)) != ERR_OK)
+			return rc;
+		if (!local_try_lock(fd)) {
+			close(fd);
+			return local_say_locked(c, reterr);
+		}
+		if (local_same_file(fd, c->path)) {
+			local_write_lock_info(c->path, &c->lock);
+			c->fd = fd;
+			return ERR_OK;
+		}
+		close(fd);
+	}
+	return err_set(reterr, ERR_CANCELLED, 0, "cancelled");
+}
+
+/* Ours by id, whether this process holds the descriptor or an earlier one died with it. A file that the lock made and nobody
+ * wrote goes again, as terraform does it. */
+enum err_code
+local_unlock_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	struct lock_info   there;
+	struct stat        st;
+	char              *info;
+	int                fd = c->held_fd;
+
+	(void)job;
+	if (local_read_lock_info(c->path, &there, NULL) == ERR_OK && strcmp(there.id, c->lock.id) != 0 && fd < 0)
+		return ERR_OK; /* another one's: ours is gone */
+	if (fd < 0 && local_open_file(c->l, c->path, O_RDWR, &fd, NULL) == ERR_OK && !local_try_lock(fd)) {
+		close(fd);
+		err_set(reterr, ERR_LOCKED, 0, "%s is locked by a process that still runs", c->name);
+		return err_hint(reterr, "end that process: the lock goes with it");
+	}
+	if (strcmp(there.id, c->lock.id) == 0) {
+		info = local_lock_path(c->path);
+		unlink(info);
+		free(info);
+	}
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0 && local_same_file(fd, c->path))
+		unlink(c->path);
+	if (fd >= 0)
+		close(fd);
+	return ERR_OK;
+}
+
+enum err_code
+local_peek_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct local_call *c = arg;
+	int                fd = -1;
+	bool               locked;
+
+	(void)job;
+	if (local_open_file(c->l, c->path, O_RDWR, &fd, reterr) == ERR_AUTH)
+		return ERR_AUTH;
+	locked = fd >= 0 && local_is_locked(fd);
+	if (fd >= 0)
+		close(fd);
+	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK && !locked)
+		return err_set(reterr, ERR_NOT_FOUND, 0, "%s is not locked", c->name);
+	/* Without the kernel's lock a description is litter: shown only when it is our own, so that it gets cleaned up. */
+	if (!locked && !lock_info_is_ours(&c->holder))
+		return err_set(reterr, ERR_NOT_FOUND, 0, "%s is not locked", c->name);
+	if (c->holder.who[0] == '\0')
+		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
+	return ERR_OK;
+}
