@@ -53,12 +53,13 @@ struct buf {
 /* max 0 means BUF_MAX_DEFAULT. */
 void          buf_init(struct buf *b, size_t max);
 void          buf_free(struct buf *b);      /* also ends a buf that was only initialised; wipes nothing */
-void          buf_wipe_free(struct buf *b); /* for secrets and states */
+/* For secrets and states. Wipes what it holds now; a growing buf moves, and then leaves bytes behind: buf_reserve() first. */
+void          buf_wipe_free(struct buf *b);
 void          buf_reset(struct buf *b);     /* keeps the memory */
 /* Grows so that n more bytes fit; ERR_UNSUPPORTED beyond max, and nothing has changed. */
 enum err_code buf_reserve(struct buf *b, size_t n, struct err *reterr);
 enum err_code buf_add(struct buf *b, const void *p, size_t n, struct err *reterr);
-/* For text whose size we decide: reaching max is a programmer's error (assert). */
+/* For text whose size we decide: reaching max is a programmer's error and ends the process. */
 void          buf_put(struct buf *b, const void *p, size_t n);
 void          buf_puts(struct buf *b, const char *s);
 void          buf_putc(struct buf *b, char c);

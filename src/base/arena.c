@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,13 +9,14 @@
 
 #include "base/mem.h"
 
-#define ARENA_BLOCK ((size_t)4096)
-
 struct block {
 	struct block *next;
 	size_t        used, cap;
 	alignas(max_align_t) unsigned char data[];
 };
+
+#define ARENA_BLOCK ((size_t)4096 - sizeof(struct block))
+#define ARENA_BIG   ((size_t)1024)
 
 struct arena {
 	struct block *blocks;
@@ -41,21 +43,49 @@ arena_free(struct arena *a)
 	free(a);
 }
 
+static struct block *
+arena_block(struct arena *a, size_t cap)
+{
+	struct block *b;
+
+	assert(cap < SIZE_MAX / 2);
+	b = xcalloc(1, sizeof(*b) + cap);
+	b->cap = cap;
+	a->bytes += sizeof(*b) + cap;
+	return b;
+}
+
+/* What is big gets a block of its own, behind the current one, whose room stays in use. */
+static void *
+arena_alloc_big(struct arena *a, size_t need)
+{
+	struct block *b = arena_block(a, need);
+
+	b->used = need;
+	if (a->blocks == NULL) {
+		a->blocks = b;
+	} else {
+		b->next = a->blocks->next;
+		a->blocks->next = b;
+	}
+	return b->data;
+}
+
 void *
 arena_alloc(struct arena *a, size_t n)
 {
 	struct block *b = a->blocks;
-	size_t        need = (n + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+	size_t        need;
 	void         *p;
 
+	assert(n < SIZE_MAX / 2);
+	need = (n + alignof(max_align_t) - (n > 0)) & ~(alignof(max_align_t) - 1); /* nothing gets a place of its own too */
 	if (b == NULL || b->cap - b->used < need) {
-		size_t cap = need > ARENA_BLOCK ? need : ARENA_BLOCK;
-
-		b = xcalloc(1, sizeof(*b) + cap);
-		b->cap = cap;
+		if (need > ARENA_BIG)
+			return arena_alloc_big(a, need);
+		b = arena_block(a, ARENA_BLOCK);
 		b->next = a->blocks;
 		a->blocks = b;
-		a->bytes += sizeof(*b) + cap;
 	}
 	p = b->data + b->used;
 	b->used += need;
@@ -88,6 +118,7 @@ arena_printf(struct arena *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
+	assert(n >= 0);
 	s = arena_alloc(a, (size_t)n + 1);
 	va_start(ap, fmt);
 	vsnprintf(s, (size_t)n + 1, fmt, ap);

@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+#define BUF_MAX_EVER (SIZE_MAX / 4) /* so that sums and doubling cannot overflow */
+
 bool
 span_eq(struct span a, struct span b)
 {
@@ -60,7 +62,7 @@ void
 buf_init(struct buf *b, size_t max)
 {
 	memset(b, 0, sizeof(*b));
-	b->max = max == 0 ? BUF_MAX_DEFAULT : max;
+	b->max = max == 0 ? BUF_MAX_DEFAULT : max < BUF_MAX_EVER ? max : BUF_MAX_EVER;
 }
 
 void
@@ -86,16 +88,16 @@ buf_reset(struct buf *b)
 		b->data[0] = '\0';
 }
 
-/* Doubles, so that n additions cost O(n), but never beyond what max allows. */
+/* Doubles, so that n additions cost O(n), but never beyond what max allows; one big piece gets exactly what it needs. */
 static void
 buf_grow(struct buf *b, size_t need)
 {
-	size_t cap = b->cap < 64 ? 64 : b->cap;
+	size_t cap = b->cap < 32 ? 64 : 2 * b->cap;
 
-	while (cap < need)
-		cap = cap > SIZE_MAX / 2 ? need : 2 * cap;
-	if (b->max < SIZE_MAX && cap > b->max + 1)
+	if (cap > b->max + 1)
 		cap = b->max + 1;
+	if (cap < need)
+		cap = need;
 	b->data = xrealloc(b->data, cap);
 	b->cap = cap;
 }
@@ -122,13 +124,20 @@ buf_add(struct buf *b, const void *p, size_t n, struct err *reterr)
 	return ERR_OK;
 }
 
+/* Also without asserts: what follows would write past the end. */
+static void
+buf_must(enum err_code rc, size_t max)
+{
+	if (rc == ERR_OK)
+		return;
+	fprintf(stderr, "stateferry: a text of ours exceeds %zu bytes\n", max);
+	abort();
+}
+
 void
 buf_put(struct buf *b, const void *p, size_t n)
 {
-	enum err_code rc = buf_add(b, p, n, NULL);
-
-	assert(rc == ERR_OK);
-	(void)rc;
+	buf_must(buf_add(b, p, n, NULL), b->max);
 }
 
 void
@@ -146,17 +155,14 @@ buf_putc(struct buf *b, char c)
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	enum err_code rc;
-	va_list       ap;
-	int           n;
+	va_list ap;
+	int     n;
 
 	va_start(ap, fmt);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	assert(n >= 0);
-	rc = buf_reserve(b, (size_t)n, NULL);
-	assert(rc == ERR_OK);
-	(void)rc;
+	buf_must(buf_reserve(b, (size_t)n, NULL), b->max);
 	va_start(ap, fmt);
 	vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, ap);
 	va_end(ap);

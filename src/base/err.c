@@ -4,17 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Never ends in the middle of a character: drops an incomplete UTF-8 sequence at the end of a cut text. */
+/* Never ends in the middle of a character: drops an incomplete UTF-8 sequence at the end of a text that fills its room. */
 static void
 err_trim(char *s, size_t size)
 {
-	size_t n = strlen(s), i = n;
+	size_t   n = strlen(s), i = n, want;
+	unsigned lead;
 
 	if (n + 1 < size)
 		return;
-	while (i > 0 && ((unsigned char)s[i - 1] & 0xc0) == 0x80)
+	while (i > 0 && n - i < 3 && ((unsigned char)s[i - 1] & 0xc0) == 0x80)
 		i--;
-	if (i > 0 && (unsigned char)s[i - 1] >= 0xc0)
+	lead = i > 0 ? (unsigned char)s[i - 1] : 0;
+	want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0;
+	if (want > n - i + 1)
 		s[i - 1] = '\0';
 }
 
@@ -61,6 +64,7 @@ err_errno(struct err *e, int errnum, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(new.msg);
 	snprintf(new.msg + n, sizeof(new.msg) - n, ": %s", strerror(errnum));
+	err_trim(new.msg, sizeof(new.msg));
 	*e = new;
 	return ERR_IO;
 }

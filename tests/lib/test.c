@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef TESTS_DIR
@@ -84,6 +85,27 @@ test_path(const char *path_below_tests)
 
 	snprintf(path, sizeof(path), "%s/%s", TESTS_DIR, path_below_tests);
 	return path;
+}
+
+bool
+test_dies(void (*fn)(void))
+{
+	int   status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		if (freopen("/dev/null", "w", stderr) == NULL || freopen("/dev/null", "w", stdout) == NULL)
+			_exit(0);
+		fn();
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		perror("fork");
+		exit(1);
+	}
+	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
 const char *

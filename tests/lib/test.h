@@ -29,6 +29,8 @@ void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 const char *test_tmpdir(void);
 /* Where a file or folder below tests/ is; valid until the next call. */
 const char *test_path(const char *path_below_tests);
+/* Does fn end the process? Tried in a child, whose output is thrown away. */
+bool test_dies(void (*fn)(void));
 /* A file below tests/, wherever the program is started from; the bytes are freed at the end of the program. */
 const char *test_read(const char *path_below_tests, size_t *ret_n);
 
