@@ -10,7 +10,7 @@
 
 /* RFC 4648. ret of hex_encode holds 2n+1 bytes, NUL-terminated, lower case. */
 char *hex_encode(const void *p, size_t n, char *ret);
-/* Exactly 2n digits of either case. */
+/* Exactly 2n digits of either case; false: ret unchanged. */
 bool  hex_decode(struct span hex, uint8_t *ret, size_t n);
 void  base64_encode(struct span in, struct buf *ret);
 /* Padding demanded, no blanks; false: not base64, ret unchanged. */

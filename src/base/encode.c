@@ -30,15 +30,13 @@ hex_value(uint8_t c)
 bool
 hex_decode(struct span hex, uint8_t *ret, size_t n)
 {
-	if (hex.n != 2 * n)
+	if (hex.n / 2 != n || hex.n % 2 != 0)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		int hi = hex_value(hex.p[2 * i]), lo = hex_value(hex.p[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
+	for (size_t i = 0; i < hex.n; i++)
+		if (hex_value(hex.p[i]) < 0)
 			return false;
-		ret[i] = (uint8_t)(hi << 4 | lo);
-	}
+	for (size_t i = 0; i < n; i++)
+		ret[i] = (uint8_t)(hex_value(hex.p[2 * i]) << 4 | hex_value(hex.p[2 * i + 1]));
 	return true;
 }
 
@@ -47,6 +45,7 @@ static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 void
 base64_encode(struct span in, struct buf *ret)
 {
+	(void)buf_reserve(ret, (in.n / 3 + (in.n % 3 != 0)) * 4, NULL); /* one growth; where max forbids it, buf_put() says so */
 	for (size_t i = 0; i < in.n; i += 3) {
 		size_t   left = in.n - i;
 		uint32_t v = (uint32_t)in.p[i] << 16 | (left > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) | (left > 2 ? in.p[i + 2] : 0);
@@ -64,9 +63,13 @@ base64_encode(struct span in, struct buf *ret)
 static int
 base64_value(uint8_t c)
 {
-	const char *p = c == '\0' ? NULL : strchr(base64_digits, c);
-
-	return p == NULL ? -1 : (int)(p - base64_digits);
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 /* One group of four; pad: how many of its characters are "=". Bits that no byte uses must be zero. */
@@ -88,25 +91,36 @@ base64_group(const uint8_t *p, unsigned pad, uint8_t out[3])
 	return (pad < 1 || out[2] == 0) && (pad < 2 || out[1] == 0);
 }
 
+/* How many "=" end it. */
+static unsigned
+base64_pad(struct span in)
+{
+	if (in.n == 0 || in.p[in.n - 1] != '=')
+		return 0;
+	return in.p[in.n - 2] == '=' ? 2 : 1;
+}
+
 bool
 base64_decode(struct span in, struct buf *ret)
 {
-	size_t   was = ret->len;
-	uint8_t  out[3];
-	unsigned pad;
+	unsigned pad = 0;
+	uint8_t *at, last[3];
 
-	if (in.n % 4 != 0)
+	if (in.n % 4 != 0 || (in.n > 0 && buf_reserve(ret, in.n / 4 * 3 - (pad = base64_pad(in)), NULL) != ERR_OK))
 		return false;
-	for (size_t i = 0; i < in.n; i += 4) {
-		pad = 0;
-		if (i + 4 == in.n)
-			pad = in.p[i + 3] != '=' ? 0 : in.p[i + 2] != '=' ? 1 : 2;
-		if (!base64_group(in.p + i, pad, out) || buf_add(ret, out, 3 - pad, NULL) != ERR_OK) {
-			ret->len = was;
-			if (ret->data != NULL)
-				ret->data[was] = '\0';
-			return false;
-		}
-	}
+	if (in.n == 0)
+		return true;
+	at = ret->data + ret->len;
+	for (size_t i = 0; i + 4 < in.n; i += 4, at += 3)
+		if (!base64_group(in.p + i, 0, at))
+			goto bad;
+	if (!base64_group(in.p + in.n - 4, pad, last))
+		goto bad;
+	memcpy(at, last, 3 - pad);
+	ret->len = (size_t)(at - ret->data) + 3 - pad;
+	ret->data[ret->len] = '\0';
 	return true;
+bad:
+	ret->data[ret->len] = '\0';
+	return false;
 }
