@@ -4,52 +4,34 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-
-/* --- UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF --- */
-
-/* Length of the character at p, 0: not one. */
-static size_t
-utf8_char(const uint8_t *p, size_t n)
-{
-	static const struct {
-		uint8_t  mask, lead;
-		uint32_t min;
-	} forms[] = { { 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
-	uint32_t v;
-
-	for (size_t len = 1; len <= 4 && len <= n; len++) {
-		if ((p[0] & forms[len - 1].mask) != forms[len - 1].lead)
-			continue;
-		v = p[0] & (uint8_t)~forms[len - 1].mask;
-		for (size_t i = 1; i < len; i++) {
-			if ((p[i] & 0xc0) != 0x80)
-				return 0;
-			v = v << 6 | (p[i] & 0x3f);
-		}
-		return v < forms[len - 1].min || v > 0x10ffff || (v >= 0xd800 && v < 0xe000) ? 0 : len;
-	}
-	return 0;
-}
+#include "base/utf8.h"
 
 bool
 utf8_valid(struct span s)
 {
-	size_t len;
+	uint32_t c;
 
-	for (size_t i = 0; i < s.n; i += len)
-		if ((len = utf8_char(s.p + i, s.n - i)) == 0)
+	for (size_t i = 0, len; i < s.n; i += len) {
+		len = utf8_next(s.p + i, s.n - i, &c);
+		if (c == UTF8_BAD && len == 1)
 			return false;
+	}
 	return true;
 }
 
 /* --- names --- */
 
+/* Of valid UTF-8: C0, DEL and C1. */
 static bool
 name_has_control(struct span s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] < 0x20 || s.p[i] == 0x7f || (s.p[i] == 0xc2 && i + 1 < s.n && s.p[i + 1] >= 0x80 && s.p[i + 1] < 0xa0))
+	uint32_t c;
+
+	for (size_t i = 0; i < s.n;) {
+		i += utf8_next(s.p + i, s.n - i, &c);
+		if (c < 0x20 || (c >= 0x7f && c < 0xa0))
 			return true;
+	}
 	return false;
 }
 
@@ -97,43 +79,90 @@ name_is_never_state(struct span name)
 		if (pos <= name.n && (span_is(last, ".terraform") || span_is(last, ".terragrunt-cache") || span_is(last, ".stateferry")))
 			return true;
 	}
-	return span_ends(last, ".tflock") || span_ends(last, ".lock.info") || span_ends(last, ".backup") ||
+	return span_ends(last, ".tflock") || (span_starts(last, ".") && span_ends(last, ".lock.info")) || span_ends(last, ".backup") ||
 	    span_is(last, "errored.tfstate") || span_is(last, "crash.log");
 }
 
 /* --- globs --- */
 
-/* Backtracks only to the last "*" and the last "**", so that the time is bounded by pattern × name. */
+/*
+ * Backtracks only to the last "*" and the last double star: an earlier one could take no more than the last one does,
+ * so the time is bounded by pattern × name. A double star that is a whole segment and its slash stand for any number of
+ * whole segments, none included, and therefore try only the places behind a slash.
+ */
+struct glob {
+	const char *p;              /* where the pattern goes on */
+	const char *star, *cross;   /* behind the last "*", the last double star; NULL: none */
+	size_t      i, star_at, cross_at;
+	bool        cross_segments; /* the last double star was a whole segment */
+};
+
+/* Length of the character at i: stars and "?" take whole ones. */
+static size_t
+glob_char(struct span name, size_t i)
+{
+	uint32_t c;
+
+	return utf8_next(name.p + i, name.n - i, &c);
+}
+
+static void
+glob_cross(struct glob *g, const char *pattern)
+{
+	bool starts = g->p == pattern || g->p[-1] == '/';
+
+	g->p += 2;
+	g->cross_segments = starts && *g->p == '/';
+	if (g->cross_segments)
+		g->p++;
+	g->cross = g->p;
+	g->cross_at = g->i;
+	g->star = NULL;
+}
+
+/* Lets the last star take one character more, else the last double star. */
+static bool
+glob_retry(struct glob *g, struct span name)
+{
+	if (g->star != NULL && g->star_at < name.n && name.p[g->star_at] != '/') {
+		g->star_at += glob_char(name, g->star_at);
+		g->i = g->star_at;
+		g->p = g->star;
+		return true;
+	}
+	if (g->cross == NULL || g->cross_at >= name.n)
+		return false;
+	do {
+		g->cross_at += glob_char(name, g->cross_at);
+	} while (g->cross_segments && g->cross_at < name.n && name.p[g->cross_at - 1] != '/');
+	if (g->cross_segments && name.p[g->cross_at - 1] != '/')
+		return false;
+	g->i = g->cross_at;
+	g->p = g->cross;
+	g->star = NULL;
+	return true;
+}
+
 bool
 glob_match(const char *pattern, struct span name)
 {
-	const char *p = pattern, *star = NULL, *cross = NULL;
-	size_t      i = 0, star_at = 0, cross_at = 0;
+	struct glob g = { .p = pattern };
 
 	for (;;) {
-		if (p[0] == '*' && p[1] == '*') {
-			p += 2;
-			if (*p == '/' && (i == 0 || name.p[i - 1] == '/')) /* a double star with its slash also matches no segment at all */
-				p++;
-			cross = p;
-			cross_at = i;
-			star = NULL;
-		} else if (*p == '*') {
-			star = ++p;
-			star_at = i;
-		} else if (i < name.n && *p != '\0' && ((*p == '?' && name.p[i] != '/') || (uint8_t)*p == name.p[i])) {
-			p++;
-			i++;
-		} else if (i == name.n && *p == '\0') {
+		if (g.p[0] == '*' && g.p[1] == '*') {
+			glob_cross(&g, pattern);
+		} else if (*g.p == '*') {
+			g.star = ++g.p;
+			g.star_at = g.i;
+		} else if (*g.p == '?' && g.i < name.n && name.p[g.i] != '/') {
+			g.p++;
+			g.i += glob_char(name, g.i);
+		} else if (*g.p != '\0' && *g.p != '?' && g.i < name.n && (uint8_t)*g.p == name.p[g.i]) {
+			g.p++;
+			g.i++;
+		} else if (*g.p == '\0' && g.i == name.n) {
 			return true;
-		} else if (star != NULL && star_at < name.n && name.p[star_at] != '/') {
-			i = ++star_at;
-			p = star;
-		} else if (cross != NULL && cross_at < name.n) {
-			i = ++cross_at;
-			p = cross;
-			star = NULL;
-		} else {
+		} else if (!glob_retry(&g, name)) {
 			return false;
 		}
 	}
