@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/crypt.h"
 
+#include <mbedtls/version.h>
 #include <psa/crypto.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,22 +17,34 @@
 
 struct crypt_key {
 	struct secret *bytes; /* CRYPT_KEY_LEN */
-	psa_key_id_t   id;
 };
+
+/* Before mbedTLS 3.6, and in builds without its threading, PSA's table of keys belongs to one thread at a time. */
+#if defined(MBEDTLS_THREADING_C) && MBEDTLS_VERSION_NUMBER >= 0x03060000
+static void crypt_enter(void) { }
+static void crypt_leave(void) { }
+#else
+static pthread_mutex_t crypt_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+crypt_enter(void)
+{
+	pthread_mutex_lock(&crypt_mutex);
+}
+
+static void
+crypt_leave(void)
+{
+	pthread_mutex_unlock(&crypt_mutex);
+}
+#endif
 
 struct crypt_key *
 crypt_key_new(const uint8_t key[CRYPT_KEY_LEN])
 {
-	struct crypt_key    *k = xcalloc(1, sizeof(*k));
-	psa_key_attributes_t a = psa_key_attributes_init();
+	struct crypt_key *k = xcalloc(1, sizeof(*k));
 
 	k->bytes = secret_new(span_of(key, CRYPT_KEY_LEN));
-	psa_set_key_type(&a, PSA_KEY_TYPE_AES);
-	psa_set_key_bits(&a, 8 * CRYPT_KEY_LEN);
-	psa_set_key_algorithm(&a, PSA_ALG_GCM);
-	psa_set_key_usage_flags(&a, PSA_KEY_USAGE_ENCRYPT | PSA_KEY_USAGE_DECRYPT);
-	if (psa_import_key(&a, key, CRYPT_KEY_LEN, &k->id) != PSA_SUCCESS)
-		abort(); /* only without crypto_init() or without memory */
 	return k;
 }
 
@@ -39,9 +53,24 @@ crypt_key_free(struct crypt_key *k)
 {
 	if (k == NULL)
 		return;
-	psa_destroy_key(k->id);
 	secret_free(k->bytes);
 	free(k);
+}
+
+/* PSA keeps its copy of a key on the heap: there only for one message, and wiped. Between crypt_enter() and _leave(). */
+static psa_key_id_t
+crypt_import(const struct crypt_key *k, psa_key_usage_t usage)
+{
+	psa_key_attributes_t a = psa_key_attributes_init();
+	psa_key_id_t         id;
+
+	psa_set_key_type(&a, PSA_KEY_TYPE_AES);
+	psa_set_key_bits(&a, 8 * CRYPT_KEY_LEN);
+	psa_set_key_algorithm(&a, PSA_ALG_GCM);
+	psa_set_key_usage_flags(&a, usage);
+	if (psa_import_key(&a, (const uint8_t *)secret_str(k->bytes), CRYPT_KEY_LEN, &id) != PSA_SUCCESS)
+		abort(); /* without crypto_init() or without memory */
+	return id;
 }
 
 static struct span
@@ -65,7 +94,7 @@ crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], struct err *reterr
 	text = crypt_trim(text);
 	if (hex_decode(text, ret, CRYPT_KEY_LEN))
 		return ERR_OK;
-	buf_init(&raw, 0);
+	buf_init(&raw, CRYPT_KEY_LEN);
 	ok = base64_decode(text, &raw) && raw.len == CRYPT_KEY_LEN;
 	if (ok)
 		memcpy(ret, raw.data, CRYPT_KEY_LEN);
@@ -76,16 +105,22 @@ crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], struct err *reterr
 enum err_code
 crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain, struct buf *ret, struct err *reterr)
 {
-	uint8_t     *out;
-	size_t       n;
-	psa_status_t rc;
+	enum err_code full = buf_reserve(ret, CRYPT_OVERHEAD + plain.n, reterr);
+	uint8_t      *out;
+	size_t        n;
+	psa_status_t  rc;
+	psa_key_id_t  id;
 
-	if (buf_reserve(ret, CRYPT_OVERHEAD + plain.n, reterr) != ERR_OK)
-		return reterr != NULL ? reterr->code : ERR_UNSUPPORTED;
+	if (full != ERR_OK)
+		return full;
 	out = ret->data + ret->len;
 	rand_bytes(r, out, CRYPT_NONCE);
-	rc = psa_aead_encrypt(k->id, PSA_ALG_GCM, out, CRYPT_NONCE, aad.p, aad.n, plain.p, plain.n, out + CRYPT_NONCE,
+	crypt_enter();
+	id = crypt_import(k, PSA_KEY_USAGE_ENCRYPT);
+	rc = psa_aead_encrypt(id, PSA_ALG_GCM, out, CRYPT_NONCE, aad.p, aad.n, plain.p, plain.n, out + CRYPT_NONCE,
 	    plain.n + CRYPT_TAG, &n);
+	psa_destroy_key(id);
+	crypt_leave();
 	if (rc != PSA_SUCCESS)
 		return err_set(reterr, ERR_IO, (int)rc, "encryption failed (%d)", (int)rc);
 	ret->len += CRYPT_NONCE + n;
@@ -96,16 +131,23 @@ crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct sp
 enum err_code
 crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struct buf *ret, struct err *reterr)
 {
-	size_t       n, room;
-	psa_status_t rc;
+	enum err_code full;
+	size_t        n, room;
+	psa_status_t  rc;
+	psa_key_id_t  id;
 
 	if (sealed.n < CRYPT_OVERHEAD)
 		return err_set(reterr, ERR_CORRUPT, 0, "an encrypted record is too short");
 	room = sealed.n - CRYPT_OVERHEAD;
-	if (buf_reserve(ret, room, reterr) != ERR_OK)
-		return reterr != NULL ? reterr->code : ERR_UNSUPPORTED;
-	rc = psa_aead_decrypt(k->id, PSA_ALG_GCM, sealed.p, CRYPT_NONCE, aad.p, aad.n, sealed.p + CRYPT_NONCE, room + CRYPT_TAG,
+	full = buf_reserve(ret, room, reterr);
+	if (full != ERR_OK)
+		return full;
+	crypt_enter();
+	id = crypt_import(k, PSA_KEY_USAGE_DECRYPT);
+	rc = psa_aead_decrypt(id, PSA_ALG_GCM, sealed.p, CRYPT_NONCE, aad.p, aad.n, sealed.p + CRYPT_NONCE, room + CRYPT_TAG,
 	    ret->data + ret->len, room, &n);
+	psa_destroy_key(id);
+	crypt_leave();
 	if (rc != PSA_SUCCESS) {
 		ret->data[ret->len] = '\0';
 		return err_set(reterr, ERR_CORRUPT, (int)rc, "an encrypted record does not open: damaged, or another key");

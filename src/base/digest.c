@@ -126,33 +126,38 @@ sha256_of(const void *p, size_t n, struct digest *ret)
 
 #define HMAC_BLOCK 64
 
+static void
+hmac_half(const uint8_t key[HMAC_BLOCK], uint8_t pad, struct span data, struct digest *ret)
+{
+	uint8_t        block[HMAC_BLOCK];
+	struct sha256 *h = sha256_new();
+
+	for (size_t i = 0; i < HMAC_BLOCK; i++)
+		block[i] = key[i] ^ pad;
+	sha256_add(h, block, HMAC_BLOCK);
+	sha256_add(h, data.p, data.n);
+	sha256_peek(h, ret);
+	sha256_free(h);
+	mem_wipe(block, sizeof(block));
+}
+
 void
 hmac_sha256(struct span key, struct span data, uint8_t ret[DIGEST_LEN])
 {
-	uint8_t        pad[HMAC_BLOCK] = { 0 };
-	struct digest  inner;
-	struct sha256 *h;
+	uint8_t       block[HMAC_BLOCK] = { 0 };
+	struct digest d;
 
-	if (key.n > HMAC_BLOCK)
-		sha256_of(key.p, key.n, (struct digest *)(void *)pad);
-	else if (key.n > 0)
-		memcpy(pad, key.p, key.n);
-	for (size_t i = 0; i < HMAC_BLOCK; i++)
-		pad[i] ^= 0x36;
-	h = sha256_new();
-	sha256_add(h, pad, HMAC_BLOCK);
-	sha256_add(h, data.p, data.n);
-	sha256_peek(h, &inner);
-	sha256_free(h);
-	for (size_t i = 0; i < HMAC_BLOCK; i++)
-		pad[i] ^= 0x36 ^ 0x5c;
-	h = sha256_new();
-	sha256_add(h, pad, HMAC_BLOCK);
-	sha256_add(h, inner.b, DIGEST_LEN);
-	sha256_peek(h, &inner);
-	sha256_free(h);
-	memcpy(ret, inner.b, DIGEST_LEN);
-	mem_wipe(pad, sizeof(pad));
+	if (key.n > HMAC_BLOCK) {
+		sha256_of(key.p, key.n, &d);
+		memcpy(block, d.b, DIGEST_LEN);
+	} else if (key.n > 0) {
+		memcpy(block, key.p, key.n);
+	}
+	hmac_half(block, 0x36, data, &d);
+	hmac_half(block, 0x5c, span_of(d.b, DIGEST_LEN), &d);
+	memcpy(ret, d.b, DIGEST_LEN);
+	mem_wipe(block, sizeof(block));
+	mem_wipe(&d, sizeof(d));
 }
 
 /* --- MD5: where a protocol wants it as a checksum --- */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/name.h"
+#include "base/utf8.h"
 
 static struct {
 	enum log_level      level;
@@ -45,54 +45,73 @@ log_level_get(void)
 	return log_state.level;
 }
 
-/* A text that cannot forge a line: control bytes and invalid UTF-8 are escaped, long ones cut. */
-static void
-log_text(struct buf *out, const char *s)
+/* At most LOG_FIELD_MAX bytes of s, whole characters; *ret_cut: there is more. */
+static struct span
+log_field(const char *s, bool *ret_cut)
 {
-	size_t n = strlen(s);
-	bool   cut = n > LOG_FIELD_MAX, plain;
+	size_t   n = strnlen(s, LOG_FIELD_MAX + 4), i = 0, len;
+	uint32_t c;
 
-	if (cut)
-		n = LOG_FIELD_MAX;
-	plain = utf8_valid(span_of(s, n));
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s[i];
+	*ret_cut = n > LOG_FIELD_MAX;
+	if (!*ret_cut)
+		return span_of(s, n);
+	while ((len = utf8_next((const uint8_t *)s + i, n - i, &c)) + i <= LOG_FIELD_MAX)
+		i += len;
+	return span_of(s, i);
+}
 
-		if (c < 0x20 || c == 0x7f || (c >= 0x80 && !plain))
-			buf_printf(out, "\\x%02x", c);
-		else
-			buf_putc(out, s[i]);
+static bool
+log_is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0);
+}
+
+/* A text that cannot forge a line, or move the cursor of a terminal: control characters and bytes that are no UTF-8 are
+ * escaped, and between quotes the quote and the backslash too. */
+static void
+log_text(struct buf *out, const char *s, bool quoted)
+{
+	bool        cut;
+	struct span text = log_field(s, &cut);
+	uint32_t    c;
+
+	for (size_t i = 0, len; i < text.n; i += len) {
+		len = utf8_next(text.p + i, text.n - i, &c);
+		if (log_is_control(c) || (c == UTF8_BAD && len == 1)) {
+			for (size_t k = i; k < i + len; k++)
+				buf_printf(out, "\\x%02x", text.p[k]);
+			continue;
+		}
+		if (quoted && (c == '"' || c == '\\'))
+			buf_putc(out, '\\');
+		buf_put(out, text.p + i, len);
 	}
 	if (cut)
 		buf_puts(out, "...");
 }
 
+/* Would a reader who splits at blanks and "=" misread it? */
 static bool
 log_needs_quotes(const char *s)
 {
+	uint32_t c;
+
 	if (*s == '\0')
 		return true;
-	for (; *s != '\0'; s++)
-		if (*s == ' ' || *s == '"' || *s == '=')
+	for (size_t n = strlen(s), i = 0, len; i < n; i += len) {
+		len = utf8_next((const uint8_t *)s + i, n - i, &c);
+		if (c == ' ' || c == '"' || c == '=' || c == '\\' || log_is_control(c) || (c == UTF8_BAD && len == 1))
 			return true;
+	}
 	return false;
 }
 
 static void
 log_quoted(struct buf *out, const char *s)
 {
-	struct buf text;
-
-	buf_init(&text, 0);
-	log_text(&text, s);
 	buf_putc(out, '"');
-	for (const char *p = buf_str(&text); *p != '\0'; p++) {
-		if (*p == '"')
-			buf_putc(out, '\\');
-		buf_putc(out, *p);
-	}
+	log_text(out, s, true);
 	buf_putc(out, '"');
-	buf_free(&text);
 }
 
 static bool
@@ -109,7 +128,7 @@ log_value_text(struct buf *out, const struct log_value *v)
 		if (log_needs_quotes(v->v.s))
 			log_quoted(out, v->v.s);
 		else
-			log_text(out, v->v.s);
+			log_text(out, v->v.s, false);
 		break;
 	case LOG_V_U64:
 		buf_printf(out, "%" PRIu64, v->v.u);
@@ -130,9 +149,11 @@ log_line_text(struct buf *out, const char *when, enum log_level level, const cha
     const struct log_pair *pairs)
 {
 	buf_printf(out, "%s %-5s ", when, log_names[level]);
-	log_text(out, op);
-	buf_puts(out, ": ");
-	log_text(out, msg);
+	if (op[0] != '\0') {
+		log_text(out, op, false);
+		buf_puts(out, ": ");
+	}
+	log_text(out, msg, false);
 	for (; pairs != NULL && pairs->key != NULL; pairs++) {
 		if (!log_present(pairs))
 			continue;
@@ -144,9 +165,11 @@ log_line_text(struct buf *out, const char *when, enum log_level level, const cha
 static void
 log_value_json(struct json_writer *w, const struct log_value *v)
 {
+	bool cut;
+
 	switch (v->kind) {
 	case LOG_V_STR:
-		json_span(w, span_of(v->v.s, strnlen(v->v.s, LOG_FIELD_MAX)));
+		json_span(w, log_field(v->v.s, &cut));
 		break;
 	case LOG_V_U64:
 		json_u64(w, v->v.u);
@@ -166,13 +189,16 @@ log_line_json(struct buf *out, const char *when, enum log_level level, const cha
     const struct log_pair *pairs)
 {
 	struct json_writer w;
+	bool               cut;
 
 	json_begin(&w, out);
 	json_obj(&w);
 	json_kv_str(&w, "time", when);
 	json_kv_str(&w, "level", log_names[level]);
-	json_kv_str(&w, "op", op);
-	json_kv_str(&w, "msg", msg);
+	json_key(&w, "op");
+	json_span(&w, log_field(op, &cut));
+	json_key(&w, "msg");
+	json_span(&w, log_field(msg, &cut));
 	for (; pairs != NULL && pairs->key != NULL; pairs++) {
 		if (!log_present(pairs))
 			continue;
@@ -190,6 +216,8 @@ log_pairs(enum log_level level, const char *op, const char *msg, const struct lo
 
 	if (!log_on(level))
 		return;
+	if (op == NULL)
+		op = "";
 	buf_init(&line, 0);
 	time_format(log_state.clock->wall_ms(log_state.clock), when);
 	if (log_state.json)
@@ -206,7 +234,7 @@ log_pairs(enum log_level level, const char *op, const char *msg, const struct lo
 void
 log_at(enum log_level level, const char *op, const char *fmt, ...)
 {
-	char    msg[LOG_FIELD_MAX + 1];
+	char    msg[LOG_FIELD_MAX + 8]; /* more than a field, so that the cut shows */
 	va_list ap;
 
 	if (!log_on(level))

@@ -54,10 +54,11 @@ rand_fill_seeded(struct rand *r, void *p, size_t n)
 	uint8_t *out = p;
 
 	while (n > 0) {
-		uint64_t v = rand_next(r->s);
-		size_t   part = n < sizeof(v) ? n : sizeof(v);
+		uint8_t v[8];
+		size_t  part = n < sizeof(v) ? n : sizeof(v);
 
-		memcpy(out, &v, part);
+		be64_put(v, rand_next(r->s));
+		memcpy(out, v, part);
 		out += part;
 		n -= part;
 	}
@@ -92,10 +93,10 @@ rand_bytes(struct rand *r, void *p, size_t n)
 uint64_t
 rand_u64(struct rand *r)
 {
-	uint64_t v;
+	uint8_t v[8];
 
-	r->fill(r, &v, sizeof(v));
-	return v;
+	r->fill(r, v, sizeof(v));
+	return be64_get(v); /* a seed gives the same numbers whatever the byte order */
 }
 
 uint64_t
@@ -114,11 +115,12 @@ rand_below(struct rand *r, uint64_t n)
 int64_t
 rand_jitter(struct rand *r, int64_t ms, unsigned percent)
 {
-	int64_t span = ms * (int64_t)percent / 100, v;
+	int64_t span, v;
 
 	if (ms <= 0)
 		return ms;
-	if (span <= 0)
+	span = ms / 100 * (int64_t)percent + ms % 100 * (int64_t)percent / 100;
+	if (span == 0)
 		return ms;
 	v = ms - span + (int64_t)rand_below(r, (uint64_t)(2 * span + 1));
 	return v < 1 ? 1 : v;
