@@ -15,9 +15,14 @@
  * subset that a configuration of values needs: blocks, attributes, strings with escapes, heredocs, numbers,
  * bools, null, lists, objects, env("NAME"[, DEFAULT]) and file("PATH"). JSON syntax in *.hcl.json. Whatever is accepted here,
  * "terraform fmt" accepts. Everything else is an error at FILE:LINE:COLUMN that says what was expected.
+ *
+ * env() of a variable that is not set is an error unless there is a default; set but empty is "". The text of file() is without
+ * one newline at its end. Errors never quote strings that could be secrets. In JSON an object is a block when its name is in the
+ * list of block types in src/conf/json.c, else a value; a string that is exactly "${env(...)}" or "${file(...)}" is the call.
  */
-#define CONF_FILE_MAX  ((size_t)1 << 20)
-#define CONF_DEPTH_MAX 16
+#define CONF_FILE_MAX   ((size_t)1 << 20)
+#define CONF_DEPTH_MAX  16
+#define CONF_TABLES_MAX 4
 
 struct conf_pos {
 	const char *file;
@@ -33,6 +38,7 @@ struct conf_value {
 	bool              boolean;
 	bool              from_ref;     /* came from env() or file(): masked when printed */
 	const char       *ref;          /* "env(\"NAME\")" as written; NULL: a literal */
+	const char       *ref_masked;   /* the same without the text of a default */
 	struct conf_value *items;       /* ARRAY, OBJECT: nitems; OBJECT keys in keys */
 	const char      **keys;
 	size_t            nitems;
@@ -45,6 +51,13 @@ struct conf_attr {
 	bool              used;
 };
 
+struct conf_field;
+
+struct conf_filled {
+	const struct conf_field *field;
+	const char              *env;
+};
+
 struct conf_block {
 	const char         *type;
 	const char        **labels;
@@ -55,6 +68,10 @@ struct conf_block {
 	struct conf_block  *blocks;
 	size_t              nblocks;
 	struct conf_block  *parent;     /* NULL: the file's body, whose type is "" */
+	/* What conf_fields() left for conf_print(): the tables it filled, and which variable stood in for which argument. */
+	const struct conf_field *tables[CONF_TABLES_MAX + 1];
+	struct conf_filled      *filled;
+	size_t                   nfilled;
 };
 
 /* Everything hangs on one arena; values of secrets too, until conf_free() wipes them. */
@@ -94,6 +111,7 @@ enum conf_type {
 	CONF_ENUM,      /* int: index into choices */
 };
 
+/* items is NULL when absent without default; [] is not. */
 struct conf_strs {
 	const char **items;
 	size_t       n;
@@ -108,16 +126,18 @@ struct conf_field {
 	const char    *name;
 	enum conf_type type;
 	size_t         offset;
-	const char    *def;              /* as it would be written; NULL: zero */
+	const char    *def;              /* the text of a string without quotes; STRS and MAP: as in HCL; NULL: zero */
 	const char    *help;
-	const char    *env;              /* read when the argument is absent: names separated by blanks, first set wins */
+	const char    *env;              /* read when the argument is absent: names separated by blanks, the first that is set
+	                                  * and not empty wins. STRS: "a,b". Not for MAP */
 	const char *const *choices;      /* CONF_ENUM, NULL-terminated */
 	bool           required;
 	const char    *later;            /* known, but refused: "needs a later version" is said with this reason */
 };
 
-/* Fills the zeroed struct conf from the attributes of b by table, defaults and environment included; marks them used.
- * Strings live in the arena; secrets are freed by conf_free(). Does not complain about unknown arguments. */
+/* Fills the zeroed *ret from the attributes of b by table, environment and defaults included; marks them used. Strings, numbers
+ * and bools are converted into each other as terraform does; null counts as absent. Strings live in the arena; secrets are freed by
+ * conf_free(). Does not complain about unknown arguments. At most CONF_TABLES_MAX tables for one block. */
 enum err_code conf_fields(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret, struct err *reterr);
 /* Any attribute not used, or block type not in the NULL-terminated list: an error with "did you mean". tables: what could
  * have been meant, NULL-terminated. */
@@ -126,7 +146,9 @@ enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct con
 /* "FILE:LINE:COLUMN: message", ERR_CONFIG. */
 enum err_code conf_error(struct err *reterr, struct conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 struct conf_attr *conf_attr(struct conf_block *b, const char *name);            /* NULL: absent */
-/* The block as HCL, fields of CONF_SECRET and values by reference masked, defaults marked by a comment. */
+/* The block with all inside it as HCL in the layout of "terraform fmt". Values by reference are printed as references, other
+ * fields of CONF_SECRET, arguments of no table, and the user and query parts of URLs as "(sensitive)"; defaults and values from
+ * the environment are marked by a comment. tables NULL, and nested blocks: the tables that conf_fields() filled from them. */
 void          conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret);
 bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */
 
