@@ -1,0 +1,4 @@
+a = env("SET")
+b = env("NO", env("NO", 5,),)
+c = [file("x"), { d = env(
+"NO", null) }]
