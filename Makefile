@@ -27,11 +27,14 @@ OBJS    := $(SRCS:%.c=$(O)/%.o)
 TESTS   := $(sort $(wildcard tests/unit/*/test_*.c))
 # Shared by several unit tests: fakes and helpers that are no test themselves.
 TESTLIB := $(sort $(wildcard tests/lib/*.c))
+# Programs of ours that tests in Python call.
+TOOLS   := $(sort $(wildcard tests/tools/*.c))
 BENCHES := $(sort $(wildcard tests/bench/bench_*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HEADERS := $(sort $(wildcard include/*/*.h))
 
 TEST_BINS  := $(TESTS:tests/unit/%.c=$(O)/unit/%)
+TOOL_BINS  := $(TOOLS:tests/tools/%.c=$(O)/tools/%)
 BENCH_BINS := $(BENCHES:tests/bench/%.c=$(O)/bench/%)
 FUZZ_BINS  := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
 # A fuzz target over its corpus, without libFuzzer: any compiler, any sanitizer.
@@ -67,7 +70,7 @@ SF_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 SF_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-.PHONY: all help deps demo install check check-unit check-long check-corpus bench fuzz lint headers clean tests
+.PHONY: all help deps demo install check check-unit check-long check-corpus check-cli bench fuzz lint headers clean tests
 .SECONDARY:
 
 all: $(O)/stateferry
@@ -77,6 +80,7 @@ help:
 	@echo "make deps         install the build libraries with apt, when some are missing"
 	@echo "make install      to DESTDIR and PREFIX"
 	@echo "make check-unit   the C unit tests alone"
+	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"
 	@echo "make servers      fetch those servers into a cache folder"
 	@echo "make bench        ratios against peers, written to tests/bench/RESULTS.md"
@@ -126,6 +130,10 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libtest.a $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(O)/tools/%: $(O)/tests/tools/%.o $(O)/libtest.a $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(O)/bench/%: $(O)/tests/bench/%.o $(O)/libtest.a $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -139,9 +147,9 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
--include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(BENCHES) $(FUZZERS))
+-include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(TOOLS) $(BENCHES) $(FUZZERS))
 
-tests: $(TEST_BINS) $(CORPUS_BINS)
+tests: $(TEST_BINS) $(TOOL_BINS) $(CORPUS_BINS)
 
 check-unit: $(TEST_BINS)
 	@$(PYTHON) tests/run.py $(TEST_BINS)
@@ -155,6 +163,9 @@ check-e2e: all
 
 check-corpus: $(CORPUS_BINS)
 	@$(PYTHON) tests/run.py $(CORPUS_BINS)
+
+check-cli: all $(TOOL_BINS)
+	@O=$(abspath $(O)) $(PYTHON) tests/run.py $(sort $(wildcard tests/cli/test_*.py))
 
 headers: $(O)/flags.mk
 	@set -e; for h in $(HEADERS); do \
