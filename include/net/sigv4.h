@@ -29,11 +29,11 @@ struct sigv4_request {
 	bool        content_sha256;    /* send and sign x-amz-content-sha256 (S3 demands it) */
 };
 
-/* Appends the headers to send (authorization, x-amz-date, x-amz-content-sha256, x-amz-security-token) as
- * "name" (static) and "value" (caller frees each value). ret has room for SIGV4_HEADERS_MAX. */
+/* The headers to send beside r's own (authorization, x-amz-date, x-amz-content-sha256, x-amz-security-token):
+ * ret[0 .. *ret_n - 1], each "name" static, each "value" freed by the caller. ret has room for SIGV4_HEADERS_MAX. */
 #define SIGV4_HEADERS_MAX 4
 void sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *r, struct http_header *ret, size_t *ret_n);
-/* For tests: the canonical request and the hex signature. */
+/* For tests: the canonical request and the list of signed headers. */
 void sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, struct buf *ret, struct buf *ret_signed_headers);
 
 #endif

@@ -18,10 +18,11 @@ struct xml_reader;
 
 struct xml_reader *xml_reader_new(xml_fn *fn, void *arg);
 void               xml_reader_free(struct xml_reader *x);
-enum err_code      xml_feed(struct xml_reader *x, const void *p, size_t n, struct err *reterr); /* ERR_CORRUPT */
+/* In pieces of any size. ERR_CORRUPT, also for a limit, or what the callback returned; it stays that way. */
+enum err_code      xml_feed(struct xml_reader *x, const void *p, size_t n, struct err *reterr);
 enum err_code      xml_end(struct xml_reader *x, struct err *reterr);
 
-/* <, >, &, quotes; control characters that XML 1.0 forbids are left out. */
+/* <, >, &, quotes and CR; control characters that XML 1.0 forbids, and what is not UTF-8, are left out. */
 void               xml_escape(struct span in, struct buf *ret);
 
 #endif
