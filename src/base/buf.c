@@ -99,6 +99,7 @@ buf_grow(struct buf *b, size_t need)
 	if (cap < need)
 		cap = need;
 	b->data = xrealloc(b->data, cap);
+	b->data[b->len] = '\0';
 	b->cap = cap;
 }
 

@@ -115,6 +115,7 @@ one_big_piece_is_exact(void)
 	CHECK_OK(buf_reserve(&b, 3000000, &e), e);
 	CHECK_U64(b.cap, 3000001);
 	CHECK_U64(b.len, 0);
+	CHECK_STR(buf_str(&b), "");
 	buf_free(&b);
 }
 
