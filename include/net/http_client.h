@@ -67,6 +67,7 @@ struct http_request {
 	 * HTTP_BODY_DEFAULT. An error from it ends the op with that error. */
 	enum err_code (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
 	void       *on_body_arg;
+	bool        keep;             /* on_body is a tap: the pieces also go to response.body, as if there were no on_body */
 	bool        spool;            /* no on_body: above BODY_SPOOL_ABOVE the body goes to an unlinked file in the spool folder */
 };
 

@@ -147,7 +147,7 @@ struct queue_rec {
 	const char *edge, *target;
 	uint64_t    state;
 	uint64_t    attempt;          /* failures so far */
-	uint64_t    cursor;           /* snapshot edges: the last version written */
+	int64_t     waiting_since;    /* wall ms: a lock held by others is waited for since; 0: not */
 };
 
 struct event_rec {
@@ -206,6 +206,8 @@ void batch_queue(struct batch *b, const struct queue_rec *q);         /* one ent
 /* When the entry exists only an earlier due is taken over and attempt is kept: "something changed". */
 void batch_enqueue(struct batch *b, const struct queue_rec *q);
 void batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t state);
+/* Only if the state's head still is *head; otherwise, a newer head came meanwhile: due at once, attempt 0. */
+void batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t state, const struct digest *head);
 void batch_event(struct batch *b, const struct event_rec *e);
 void batch_meta(struct batch *b, const char *key, struct span value); /* value.p NULL: deletes */
 uint64_t intent_new_id(struct store *s);                              /* random, never 0 */
@@ -237,13 +239,13 @@ void store_versions(struct store_txn *t, uint64_t state, bool (*fn)(void *arg, c
 
 bool store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret);
 void store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, const struct replica_rec *r), void *arg); /* edge NULL: all */
-/* Which source state does this edge write to that name of the target? 0: none. */
-uint64_t store_replica_owner(struct store_txn *t, const char *edge, const char *target, const char *name);
+/* Which source state is written to that name of the target, by whichever edge? 0: none. */
+uint64_t store_replica_owner(struct store_txn *t, const char *target, const char *name);
 
 void store_intents(struct store_txn *t, bool (*fn)(void *arg, const struct intent_rec *r), void *arg);
 bool store_intent(struct store_txn *t, uint64_t id, struct intent_rec *ret);
-/* Entries in order of due. */
-void store_queue(struct store_txn *t, bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
+/* Entries of one edge and target, in order of due; edge NULL: all, one edge and target after the other. */
+void store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
 bool store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret);
 uint64_t store_queue_length(struct store_txn *t);
 /* Newest first. */

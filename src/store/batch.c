@@ -250,6 +250,15 @@ batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t st
 }
 
 void
+batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t state, const struct digest *head)
+{
+	struct batch_op *op = batch_add_for(b, BATCH_UNQUEUE_IF, state);
+
+	op->u.unqueue.queue = (struct queue_rec){ .edge = batch_str(b, edge), .target = batch_str(b, target), .state = state };
+	op->u.unqueue.head = *head;
+}
+
+void
 batch_event(struct batch *b, const struct event_rec *e)
 {
 	struct event_rec *to = &batch_add(b, BATCH_EVENT, NULL, NULL)->u.event;
@@ -315,6 +324,7 @@ static const struct batch_rule {
 	[BATCH_QUEUE] = { RANK_REST, state_check_for, queue_put },
 	[BATCH_ENQUEUE] = { RANK_REST, state_check_for, queue_put_soon },
 	[BATCH_UNQUEUE] = { RANK_REST, state_check_for, queue_put_del },
+	[BATCH_UNQUEUE_IF] = { RANK_REST, state_check_for, queue_put_del_if },
 	[BATCH_EVENT] = { RANK_REST, NULL, event_put },
 	[BATCH_META] = { RANK_REST, NULL, mark_put },
 	[BATCH_ADOPT] = { RANK_REST, NULL, adopt_put },

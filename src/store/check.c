@@ -246,7 +246,7 @@ check_replica(void *arg, struct store_txn *t, struct span key, struct span value
 		check_noted(c, "state", r.state);
 		check_problem(c, "replica %s %s: its state %llu is missing", r.edge, r.target, (unsigned long long)r.state);
 	}
-	if (store_replica_owner(t, r.edge, r.target, r.name) == 0) {
+	if (store_replica_owner(t, r.target, r.name) == 0) {
 		check_noted(c, "replica of state", r.state);
 		check_problem(c, "replica %s %s: nobody owns the name it writes to", r.edge, r.target);
 	}

@@ -52,7 +52,7 @@ struct key key_version_digest(const struct store *s, uint64_t state, const struc
 struct key key_name(const struct store *s, const char *backend, const char *name);
 struct key key_backend(const struct store *s, const char *backend, uint64_t state);
 struct key key_target(const struct store *s, const char *edge, const char *target, uint64_t state);
-struct key key_target_name(const struct store *s, const char *edge, const char *target, const char *name);
+struct key key_target_name(const struct store *s, const char *target, const char *name);
 struct key key_due(int64_t due, const struct key *target);
 struct key key_mark(const struct store *s, const char *name);
 #define KEY_HASH 16 /* length of a shortened name hash: the prefix of key_backend() and key_target() */

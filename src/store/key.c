@@ -156,11 +156,11 @@ key_target(const struct store *s, const char *edge, const char *target, uint64_t
 }
 
 struct key
-key_target_name(const struct store *s, const char *edge, const char *target, const char *name)
+key_target_name(const struct store *s, const char *target, const char *name)
 {
 	struct key k = { .n = 0 };
 
-	key_add_words(&k, s, DIGEST_LEN, "target name", (const char *[]){ edge, target, name }, 3);
+	key_add_words(&k, s, DIGEST_LEN, "target name", (const char *[]){ target, name }, 2);
 	return k;
 }
 
@@ -168,9 +168,11 @@ key_target_name(const struct store *s, const char *edge, const char *target, con
 struct key
 key_due(int64_t due, const struct key *target)
 {
-	struct key k = key_u64((uint64_t)due ^ (uint64_t)1 << 63);
+	struct key k = { .n = 0 };
 
-	key_add(&k, target->b, target->n);
+	key_add(&k, target->b, 2 * KEY_HASH);
+	key_add_u64(&k, (uint64_t)due ^ (uint64_t)1 << 63);
+	key_add(&k, target->b + 2 * KEY_HASH, target->n - 2 * KEY_HASH);
 	return k;
 }
 

@@ -30,11 +30,15 @@ queue_walk_one(void *arg, struct store_txn *t, struct span key, struct span valu
 }
 
 void
-store_queue(struct store_txn *t, bool (*fn)(void *arg, const struct queue_rec *r), void *arg)
+store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r), void *arg)
 {
 	struct queue_walk w = { fn, arg };
+	struct key        k = { .n = 0 };
 
-	rec_walk(t, &(struct walk){ .db = DB_QUEUE, .fn = queue_walk_one, .arg = &w });
+	if (edge != NULL)
+		k = key_target(t->s, edge, target, 0);
+	rec_walk(t, &(struct walk){ .db = DB_QUEUE, .prefix = span_of(k.b, edge == NULL ? 0 : 2 * KEY_HASH), .fn = queue_walk_one,
+	    .arg = &w });
 }
 
 uint64_t
@@ -89,7 +93,7 @@ queue_put_soon(struct store_txn *t, struct batch *b, struct batch_op *op)
 	if (q.due >= old.due)
 		return true;
 	q.attempt = old.attempt;
-	q.cursor = old.cursor;
+	q.waiting_since = old.waiting_since;
 	return queue_save(t, &old, &q);
 }
 
@@ -104,4 +108,23 @@ queue_put_del(struct store_txn *t, struct batch *b, struct batch_op *op)
 	if (!store_queued(t, q.edge, q.target, q.state, &old))
 		return !txn_failed(t);
 	return queue_remove(t, &old);
+}
+
+/* The entry was worked off for that head: gone, unless a newer head came meanwhile. */
+bool
+queue_put_del_if(struct store_txn *t, struct batch *b, struct batch_op *op)
+{
+	struct queue_rec q = op->u.unqueue.queue, old;
+	struct state_rec s;
+
+	if (!batch_resolve(t, op, &q.state))
+		return false;
+	if (!store_queued(t, q.edge, q.target, q.state, &old))
+		return !txn_failed(t);
+	if (!store_state_by_id(t, q.state, &s))
+		return !txn_failed(t) && queue_remove(t, &old);
+	if (digest_eq(&s.head_digest, &op->u.unqueue.head))
+		return queue_remove(t, &old);
+	q.due = b->now;
+	return queue_save(t, &old, &q);
 }

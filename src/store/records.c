@@ -98,7 +98,7 @@ static const struct rec_field queue_fields[] = {
 	F(REC_STR, struct queue_rec, target),
 	F(REC_U64, struct queue_rec, state),
 	F(REC_U64, struct queue_rec, attempt),
-	F(REC_U64, struct queue_rec, cursor),
+	F(REC_I64, struct queue_rec, waiting_since),
 };
 REC_TYPE(rec_queue, "queue", 1, struct queue_rec, queue_fields);
 

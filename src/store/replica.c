@@ -55,9 +55,9 @@ store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, cons
 }
 
 uint64_t
-store_replica_owner(struct store_txn *t, const char *edge, const char *target, const char *name)
+store_replica_owner(struct store_txn *t, const char *target, const char *name)
 {
-	struct key        k = key_target_name(t->s, edge, target, name);
+	struct key        k = key_target_name(t->s, target, name);
 	struct number_rec state;
 
 	return rec_get(t, DB_REPLICA_NAMES, &k, &rec_number, &state) ? state.v : 0;
@@ -66,9 +66,9 @@ store_replica_owner(struct store_txn *t, const char *edge, const char *target, c
 static bool
 replica_give_up_name(struct store_txn *t, const struct replica_rec *old)
 {
-	struct key k = key_target_name(t->s, old->edge, old->target, old->name);
+	struct key k = key_target_name(t->s, old->target, old->name);
 
-	if (store_replica_owner(t, old->edge, old->target, old->name) != old->state)
+	if (store_replica_owner(t, old->target, old->name) != old->state)
 		return !txn_failed(t);
 	return rec_del(t, DB_REPLICA_NAMES, &k);
 }
@@ -77,10 +77,10 @@ replica_give_up_name(struct store_txn *t, const struct replica_rec *old)
 static bool
 replica_take_name(struct store_txn *t, const struct replica_rec *r)
 {
-	struct key        k = key_target_name(t->s, r->edge, r->target, r->name);
+	struct key        k = key_target_name(t->s, r->target, r->name);
 	struct number_rec state = { r->state };
 
-	if (store_replica_owner(t, r->edge, r->target, r->name) != 0 || txn_failed(t))
+	if (store_replica_owner(t, r->target, r->name) != 0 || txn_failed(t))
 		return !txn_failed(t);
 	return rec_put(t, DB_REPLICA_NAMES, &k, &rec_number, &state);
 }

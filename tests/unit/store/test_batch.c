@@ -176,7 +176,7 @@ no_trace(void)
 	CHECK(!store_state(t, "live", "bad", &s) && !store_state(t, "live", "never", &s));
 	CHECK(!store_has_body(t, &d) && !store_meta(t, "never", &v) && !store_intent(t, 99, &i));
 	CHECK_U64(store_queue_length(t), 0);
-	CHECK_U64(store_replica_owner(t, "e", "t", "n"), 0);
+	CHECK_U64(store_replica_owner(t, "t", "n"), 0);
 	store_end(t);
 }
 

@@ -122,13 +122,13 @@ a_cut_record_is_refused(void)
 static void
 bytes_on_disk(void)
 {
-	const struct queue_rec q = { .due = -2, .edge = "e", .target = "", .state = 300, .attempt = 0, .cursor = 127 };
+	const struct queue_rec q = { .due = -2, .edge = "e", .target = "", .state = 300, .attempt = 0, .waiting_since = 127 };
 	struct buf             out;
 	char                   hex[64];
 
 	buf_init(&out, 0);
 	rec_encode(&rec_queue, &q, &out);
-	CHECK_STR(hex_encode(out.data, out.len, hex), "03" "016500" "0000" "ac02" "00" "7f");
+	CHECK_STR(hex_encode(out.data, out.len, hex), "03" "016500" "0000" "ac02" "00" "fe01");
 	buf_free(&out);
 }
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef DAEMON_AGENT_H
+#define DAEMON_AGENT_H
+
+#include "loop/work.h"
+#include "serve/api.h"
+
+/*
+ * Assembly: loop, work pool, HTTP client, store, plan and engine of one process, and the socket on which others ask it. run, sync
+ * and every command that finds no owner are built by this.
+ */
+struct agent;
+
+struct agent_options {
+	const char *config;          /* -c; NULL: searched */
+	int         log_level;       /* -1: as configured */
+	int         log_json;        /* -1: as configured */
+	bool        must_exist;      /* a command that only reads: no store is made */
+	bool        serve_socket;    /* run and sync: others may ask while we live */
+};
+
+/* Everything up to a stopped engine. ERR_LOCKED: another process owns the store, its pid in detail. *ret is set whenever the
+ * configuration could be read, even on failure, so that its socket is known; free it then too. */
+enum err_code agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr);
+void          agent_close(struct agent *a);         /* runs the loop until what is left has ended, at most AGENT_GRACE_MS */
+#define AGENT_GRACE_MS 10000
+
+struct engine *agent_engine(struct agent *a);       /* NULL: not the owner */
+struct loop   *agent_loop(struct agent *a);
+const struct settings *agent_settings(const struct agent *a);
+
+/* The background agent until SIGTERM or SIGINT; SIGHUP reloads. Exit code. */
+int            agent_run(struct agent *a);
+/* One API call in-process: turns the loop until it ended. SIGINT cancels it (exit 130). */
+enum err_code  agent_call(struct agent *a, const struct api_request *req, struct api_reply *ret, struct err *reterr);
+/* The same over the owner's socket. ERR_NOT_FOUND: nobody listens there. */
+enum err_code  agent_ask(const char *socket_path, const struct api_request *req, struct api_reply *ret, struct err *reterr);
+
+#endif

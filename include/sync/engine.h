@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SYNC_ENGINE_H
+#define SYNC_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "loop/work.h"
+#include "store/store.h"
+#include "sync/plan.h"
+
+/*
+ * The agent itself: the store, the plan, and what runs between them. Lives on one loop. It draws time and randomness from
+ * the loop and reaches remotes only through the plan's backends, so that many of them can live in one test.
+ */
+struct engine;
+
+struct engine_conf {
+	struct loop  *loop;
+	struct work  *work;
+	struct store *store;
+	struct plan  *plan;           /* owned from here on */
+};
+
+struct engine *engine_new(const struct engine_conf *conf);
+void           engine_free(struct engine *e);          /* stopped; no op may be left */
+struct plan   *engine_plan(struct engine *e);
+struct store  *engine_store(struct engine *e);
+struct loop   *engine_loop(struct engine *e);
+
+/* Watches sources, drains lanes, keeps on until engine_stop(): then nothing new begins and what runs is cancelled;
+ * engine_idle() tells when the last has ended. Without engine_start() only what is asked for happens. */
+void engine_start(struct engine *e);
+void engine_stop(struct engine *e);
+bool engine_idle(const struct engine *e);
+/* Swaps the plan when nothing runs on the old one: stops, waits, swaps, starts again. The old plan is freed. */
+struct op *engine_reload(struct engine *e, struct plan *owned);
+
+/* ---------------------------------------------------------------- one pass (sync) */
+
+struct pass_options {
+	const char *const *edges;     /* NULL: all; copied */
+	size_t      nedges;
+	bool        dry_run;          /* reads, judges and compares; neither store nor heads nor targets change */
+};
+
+struct problem {
+	char         *edge, *state, *message, *hint; /* "" when not of one */
+	enum err_code code;
+	int           exit;           /* the interface's exit code of it */
+};
+
+struct edge_result {
+	const char *name, *kind;
+	uint64_t    seen, changed;    /* states */
+	uint64_t    written, unchanged, held, failed, bytes, requests; /* state × target */
+	double      seconds;
+};
+
+struct pass_result {
+	struct edge_result *edges;
+	size_t              nedges;
+	struct problem     *problems;
+	size_t              nproblems;
+};
+
+/* Recovers what an earlier run left open, looks at the sources, then works off the queue of the edges once, whatever its
+ * back-off says. Ends OK when it came to its end: results say how. ERR_USAGE: no such edge. */
+struct op *engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *ret);
+void       pass_result_free(struct pass_result *r);
+/* The exit code of the interface: 0, 3, or the one reason for which all failed. */
+int        pass_result_exit(const struct pass_result *r);
+
+/* The exit code that the interface gives to an error. */
+int        err_exit(enum err_code code);
+
+/* ---------------------------------------------------------------- commands on one state */
+
+struct restore_options {
+	const char *backend, *name;   /* the state whose version is taken */
+	uint64_t    version;
+	const char *to_backend, *to_name; /* NULL: where it came from */
+	bool        keep_serial, dry_run;
+};
+struct restore_result {
+	uint64_t      from, serial_before, serial_after; /* from: version number; before: what was there */
+	bool          had_before;
+	struct digest digest;
+	uint64_t      changed_resources;
+	char          to[1200];       /* BACKEND:NAME */
+};
+/* Under the backend's lock and precondition; what is there becomes a version first. */
+struct op *engine_restore(struct engine *e, const struct restore_options *o, struct restore_result *ret);
+
+/* Takes what the source holds now as head, by a person's decision. ERR_CONFLICT (exit 13) for what is no state. version 0: whatever
+ * it holds; else it must hold that version now. */
+struct op *engine_release(struct engine *e, const char *backend, const char *name, uint64_t version);
+/* Removes the bytes of a quarantined version. ERR_CONFLICT for a head. */
+struct op *engine_drop(struct engine *e, const char *backend, const char *name, uint64_t version);
+/* resolve EDGE STATE --overwrite: keeps the target's bytes as a version, then writes. target NULL: the lanes that are held. */
+struct op *engine_resolve(struct engine *e, const char *edge, const char *name, const char *target);
+/* A copied store, or backend labels that point elsewhere, become active again. label NULL: all. */
+struct op *engine_adopt(struct engine *e);
+/* What adopt would change, one sentence each. */
+void       engine_adopt_plan(struct engine *e, void (*fn)(void *arg, const char *sentence), void *arg);
+
+/* Locks held now. backend NULL: every backend with locks. fn is called from the loop for each; its state's names that could not be
+ * asked are reported through problems. */
+struct lock_seen {
+	const char       *backend, *name;
+	struct lock_info  lock;
+	bool              ours;       /* this agent's own, by its intent */
+};
+typedef void lock_seen_fn(void *arg, const struct lock_seen *l);
+struct op *engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg);
+/* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. */
+struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id);
+
+/* Requests that prove what the backend enforces; the result is remembered in the store. */
+struct op *engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg);
+
+/* ---------------------------------------------------------------- looking */
+
+/* A backend at run time. */
+struct place_health {
+	const char  *label;
+	bool         ok;
+	struct err   trouble;         /* !ok: the last failure */
+	int64_t      since;           /* wall ms: of the trouble */
+	int64_t      last_ok, last_try, next_try;
+	bool         moved;           /* the label points elsewhere than before: paused until adopt */
+};
+void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
+
+/* How a replica stands now, derived from its record, the head and the plan. */
+enum replica_status engine_replica_status(struct engine *e, struct store_txn *t, const struct lane *l, const struct state_rec *s,
+    struct replica_rec *ret);
+
+/* Totals for status and metrics. */
+struct engine_totals {
+	uint64_t states, current, behind, held, failed, pending, unknown, paused, quarantined, unusable;
+	int64_t  oldest_lag_ms;       /* of replicas that should be current; 0: none */
+	bool     trouble;             /* a source or target cannot be reached or refuses us, the store is in trouble */
+};
+void engine_totals(struct engine *e, struct engine_totals *ret);
+
+/* Counters since start, for metrics. */
+struct engine_counters {
+	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t pushes_ok, pushes_failed, pulls;
+};
+const struct engine_counters *engine_counters(const struct engine *e);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SYNC_CORE_H
+#define SYNC_CORE_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/name.h"
+#include "sync/engine.h"
+#include "sync/judge.h"
+
+/*
+ * The engine's insides, shared by the files of this folder. Nothing here lives longer than the
+ * plan; what must survive is in the store.
+ */
+#define LOOK_PULLS      8      /* states read at once from one backend */
+#define LANE_PUSHES     8      /* writes at once in one lane */
+#define SWEEP_CHUNK     200    /* states looked at in one turn of the loop */
+#define LANE_STRIKES    3      /* failures of the target itself in a row that close the lane for a while */
+#define LANE_HOLD_MIN_MS 5000
+#define LANE_HOLD_MAX_MS 300000
+#define RETRY_MIN_MS    2000   /* back-off of one replica */
+#define RETRY_MAX_MS    600000
+#define TORN_WAIT_MS    2000   /* an empty or unparsable read is read again after this */
+#define POLL_FAST_DIV   6      /* adaptive polling: poll / 6 after a change, then slower until poll */
+#define POLL_FAIL_MUL   8      /* a backend that fails is asked less and less, at least every poll × 8 */
+#define HINT_WAIT_MS    20     /* several notices of one change are one look */
+#define UNTAGGED_LOOKS  10     /* a target without change tags is read back at every tenth poll */
+
+/* One bit for each state id. */
+struct bits {
+	uint8_t *p;
+	size_t   n;  /* bytes */
+};
+bool bits_get(const struct bits *b, uint64_t id);
+void bits_set(struct bits *b, uint64_t id);
+void bits_clear(struct bits *b, uint64_t id);
+void bits_free(struct bits *b);
+
+/* What a look found. */
+struct look_result {
+	uint64_t seen, changed, failed;
+	bool     locked;                /* somebody holds a lock: a change is near */
+};
+
+/* A configured backend at run time. */
+struct place {
+	struct engine  *engine;
+	struct backend *backend;
+	size_t          index;
+	bool            source, target, moved;
+	struct timer    poll;
+	struct op      *look;           /* running, top level */
+	bool            look_again;
+	struct map     *hints;          /* names that the provider told of; NULL: none */
+	struct timer    hint;
+	struct look_result looked;      /* of the running or last look */
+	bool            watching;       /* the provider tells of changes */
+	int64_t         interval_ms;    /* adaptive */
+	bool            failing;
+	struct err      why;
+	int64_t         since, last_ok, last_try, next_try;
+	unsigned        failures;       /* looks in a row */
+};
+
+/* A lane at run time. */
+struct track {
+	struct engine *engine;
+	struct lane   *lane;
+	struct timer   due;
+	struct op     *drain;           /* running, top level or a pass's child */
+	bool           again;           /* something was queued meanwhile */
+	unsigned       strikes;         /* the target itself failed, in a row */
+	int64_t        hold_until;      /* loop_now(): closed after strikes */
+	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
+};
+
+struct pass;
+
+struct engine {
+	struct loop  *loop;
+	struct work  *work;
+	struct store *store;
+	struct plan  *plan;
+	struct place *places;           /* plan->nbackends */
+	struct track *tracks;           /* plan->nlanes */
+	bool          started, stopping;
+	struct op    *recover;          /* running, top level */
+	struct timer  recover_due;
+	unsigned      passes;           /* running; lanes are theirs meanwhile */
+	struct engine_counters counters;
+};
+
+static inline struct place *
+engine_place(struct engine *e, const struct backend *b)
+{
+	for (size_t i = 0; i < e->plan->nbackends; i++)
+		if (e->places[i].backend == b)
+			return &e->places[i];
+	return NULL;
+}
+
+static inline struct track *
+engine_track(struct engine *e, const struct lane *l)
+{
+	return &e->tracks[l->index];
+}
+
+/* May the engine change anything: the store is ours. */
+static inline bool
+engine_acts(const struct engine *e)
+{
+	return !store_is_foreign(e->store);
+}
+
+/* Queue entries came in for lanes of this source (NULL: any): start what is due. */
+void engine_kick(struct engine *e, const struct backend *from);
+void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
+/* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
+bool place_may_act(const struct place *p, struct err *reterr);
+void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
+    const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+
+/* --- meaning.c: comparing two bodies, on the work pool when they are large --- */
+struct meaning {
+	struct body *a, *b;             /* borrowed; a before, b after */
+	bool         want_semantic, want_counts;
+	bool         same;              /* both semantic digests known and equal */
+	struct digest semantic_b;       /* zero: not known */
+	int64_t      added, changed, removed; /* -1: not known */
+};
+struct op *meaning_run(struct work *w, struct meaning *m);
+
+/* --- pull.c: one state from its source into the store --- */
+struct pull_result {
+	bool         changed;           /* the head moved, or something was held back for the first time */
+	enum verdict verdict;
+	bool         judged;            /* verdict is set */
+	bool         gone;
+	char         reason[160];
+	struct snapshot now;            /* keep = true: what was read */
+};
+struct pull_options {
+	bool force;                     /* read although the change tag is the known one */
+	bool release;                   /* a person's decision: what is read becomes the head if it is a state at all */
+	uint64_t must_be;               /* release: only this version; 0: any */
+	bool dry;                       /* nothing is committed */
+	bool keep;                      /* hand the snapshot out */
+	bool locked;                    /* the listing shows a lock on it */
+};
+struct op *pull_op(struct engine *e, struct place *p, const char *name, const struct pull_options *o, struct pull_result *ret);
+
+/* --- look.c: one listing of a backend, as source and as target --- */
+/* pass NULL: the agent's own look. */
+struct op *look_op(struct engine *e, struct place *p, struct pass *pass, struct look_result *ret);
+
+/* Reads only the named states of p->hints, which it takes. */
+struct op *look_hinted_op(struct engine *e, struct place *p, struct look_result *ret);
+/* The backend that a look looks at. */
+const struct backend *look_place(const struct op *look);
+
+/* --- push.c: one head to one target --- */
+enum push_outcome { PUSH_WRITTEN, PUSH_CURRENT, PUSH_HELD, PUSH_WAITING, PUSH_FAILED, PUSH_SKIPPED };
+struct push_result {
+	enum push_outcome outcome;
+	uint64_t          bytes;
+	bool              target_down;  /* the failure is the target's, not this state's */
+	char              name[NAME_MAX_LEN + 1]; /* the source state's */
+	struct err        err;          /* HELD, WAITING, FAILED */
+};
+struct push_options {
+	bool   dry;
+	struct snapshot *next;          /* dry: what would be the head of the source state called name; NULL: the store's */
+	const char      *name;
+};
+struct op *push_op(struct engine *e, struct lane *l, uint64_t state, const struct push_options *o, struct push_result *ret);
+
+/* --- history.c: one version to a snapshot target --- */
+struct op *history_op(struct engine *e, struct lane *l, uint64_t state, struct push_result *ret);
+
+/* --- drain.c: the due entries of one lane --- */
+/* once: every entry of the lane, whatever its due; pass NULL otherwise. */
+struct op *drain_op(struct engine *e, struct track *t, struct pass *pass);
+
+/* --- recover.c: intents that an earlier life left open --- */
+/* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (wall ms), 0: none. */
+struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
+
+/* --- pass.c: where the parts report to --- */
+void pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed);
+bool pass_has_edge(const struct pass *p, const struct edge *e);
+bool pass_is_dry(const struct pass *p);
+void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes, const struct err *err);
+/* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
+void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
+void pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * The queue entries of one lane, a few at a time and in order of due. A target that fails by itself closes its lane for a
+ * while instead of being asked once for every state; locks that others hold are waited for in the queue, so that
+ * no slot is blocked by them.
+ */
+enum drain_state { START, EMPTIED, WAITED };
+
+static const char *const drain_states[] = { "start", "emptied", "waited" };
+
+struct drain {
+	struct op      op;
+	struct engine *e;
+	struct track  *track;
+	struct pass   *pass;       /* NULL: the agent's own, due entries only */
+	struct bits    tried;      /* pass: each state once, and again while it waits for a lock */
+	struct err     closed;     /* why it closed */
+	int64_t        lock_due;   /* pass: when the first waiting entry is due again; 0: none */
+};
+
+static void
+drain_free(struct op *op)
+{
+	struct drain *d = container_of(op, struct drain, op);
+
+	if (d->track->drain == op)
+		d->track->drain = NULL;
+	bits_free(&d->tried);
+	free(d);
+}
+
+/* --- choosing --- */
+
+struct drain_pick {
+	struct drain *d;
+	int64_t       now;
+	uint64_t      state;       /* 0: none found */
+};
+
+static bool
+drain_pick_one(void *arg, const struct queue_rec *q)
+{
+	struct drain_pick *p = arg;
+	struct drain      *d = p->d;
+
+	if (d->pass == NULL && q->due > p->now)
+		return false;
+	if (bits_get(&d->tried, q->state))
+		return true;
+	p->state = q->state;
+	return false;
+}
+
+static uint64_t
+drain_next_state(struct drain *d)
+{
+	struct drain_pick p = { .d = d, .now = loop_wall(d->e->loop) };
+	struct store_txn *t;
+
+	if (store_read(d->e->store, &t, NULL) != ERR_OK)
+		return 0;
+	store_queue(t, d->track->lane->edge->name, d->track->lane->to->label, drain_pick_one, &p);
+	store_end(t);
+	return p.state;
+}
+
+static bool
+drain_closed(const struct drain *d)
+{
+	return d->track->strikes >= LANE_STRIKES;
+}
+
+/* --- one after the other --- */
+
+struct drain_child {
+	struct op          op;
+	struct drain      *d;
+	uint64_t           state;
+	struct push_result result;
+};
+
+enum drain_child_state { CHILD_START, CHILD_DONE };
+
+static enum op_turn
+drain_child_step(struct op *op)
+{
+	struct drain_child *c = container_of(op, struct drain_child, op);
+	struct lane        *l = c->d->track->lane;
+
+	switch ((enum drain_child_state)op->state) {
+	case CHILD_START:
+		if (l->edge->kind == EDGE_SNAPSHOT)
+			return op_await(op, CHILD_DONE, history_op(c->d->e, l, c->state, &c->result));
+		return op_await(op, CHILD_DONE, push_op(c->d->e, l, c->state, &(struct push_options){ .dry = false }, &c->result));
+	case CHILD_DONE:
+		if (op_failed(op) && c->result.outcome != PUSH_HELD && c->result.outcome != PUSH_WAITING && c->result.err.code == ERR_OK) {
+			c->result.outcome = op->res.code == ERR_CANCELLED ? PUSH_SKIPPED : PUSH_FAILED;
+			c->result.err = op->res;
+		}
+		return op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static void
+drain_child_free(struct op *op)
+{
+	free(container_of(op, struct drain_child, op));
+}
+
+static const char *const drain_child_states[] = { "start", "done" };
+static const struct op_class drain_child_class = { "lane entry", drain_child_step, NULL, drain_child_free, drain_child_states,
+	ARRAY_LEN(drain_child_states) };
+
+static struct op *
+drain_next(void *arg)
+{
+	struct drain       *d = arg;
+	struct drain_child *c;
+	uint64_t            state;
+
+	if (d->op.cancelled || drain_closed(d) || (state = drain_next_state(d)) == 0)
+		return NULL;
+	bits_set(&d->tried, state);
+	c = xcalloc(1, sizeof(*c));
+	op_init(&c->op, &drain_child_class, d->e->loop);
+	c->d = d;
+	c->state = state;
+	return &c->op;
+}
+
+/* In a pass a held lock is waited for: the entry is due again soon, and tried again until lock_timeout. */
+static bool
+drain_waits(struct drain *d, const struct drain_child *c)
+{
+	struct store_txn *t;
+	struct queue_rec  q;
+	bool              wait = false;
+	const char       *edge = d->track->lane->edge->name;
+
+	if (c->result.outcome != PUSH_WAITING || d->pass == NULL || store_read(d->e->store, &t, NULL) != ERR_OK)
+		return false;
+	if (store_queued(t, edge, d->track->lane->to->label, c->state, &q) && q.waiting_since != 0) {
+		wait = q.due - q.waiting_since < d->track->lane->to->common.lock_timeout_ms;
+		if (wait && (d->lock_due == 0 || q.due < d->lock_due))
+			d->lock_due = q.due;
+	}
+	store_end(t);
+	if (wait)
+		bits_clear(&d->tried, c->state);
+	return wait;
+}
+
+static void
+drain_strike(struct drain *d, const struct push_result *r)
+{
+	struct track *t = d->track;
+
+	if (r->outcome == PUSH_SKIPPED || r->outcome == PUSH_WAITING)
+		return;
+	if (!r->target_down) {
+		t->strikes = 0;
+		return;
+	}
+	t->strikes++;
+	d->closed = r->err;
+	if (t->strikes >= LANE_STRIKES) {
+		int64_t hold = LANE_HOLD_MIN_MS << (t->strikes - LANE_STRIKES > 8 ? 8 : t->strikes - LANE_STRIKES);
+
+		hold = hold > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : hold;
+		if (hold < (int64_t)r->err.retry_after_ms)
+			hold = r->err.retry_after_ms;
+		t->hold_until = loop_now(d->e->loop) + rand_jitter(loop_rand(d->e->loop), hold, 20);
+	}
+}
+
+static void
+drain_ended(struct op *op, void *arg)
+{
+	struct drain       *d = arg;
+	struct drain_child *c = container_of(op, struct drain_child, op);
+
+	drain_strike(d, &c->result);
+	if (drain_waits(d, c))
+		return;
+	if (d->pass != NULL && c->result.outcome != PUSH_SKIPPED)
+		pass_replica(d->pass, d->track->lane, c->result.outcome, c->result.name, c->result.bytes, &c->result.err);
+}
+
+/* --- the end --- */
+
+static bool
+drain_count_left(void *arg, const struct queue_rec *q)
+{
+	struct drain     *d = arg;
+	struct store_txn *t;
+	struct state_rec  s;
+
+	if (bits_get(&d->tried, q->state) || store_read(d->e->store, &t, NULL) != ERR_OK)
+		return true;
+	if (store_state_by_id(t, q->state, &s))
+		pass_replica(d->pass, d->track->lane, PUSH_FAILED, s.name, 0, &d->closed);
+	store_end(t);
+	return true;
+}
+
+/* What a closed lane did not even try has failed for the same reason. */
+static void
+drain_report_left(struct drain *d)
+{
+	struct store_txn *t;
+
+	if (d->pass == NULL || !drain_closed(d) || store_read(d->e->store, &t, NULL) != ERR_OK)
+		return;
+	store_queue(t, d->track->lane->edge->name, d->track->lane->to->label, drain_count_left, d);
+	store_end(t);
+}
+
+static enum op_turn
+drain_step(struct op *op)
+{
+	struct drain *d = container_of(op, struct drain, op);
+	int64_t       wait;
+
+	switch ((enum drain_state)op->state) {
+	case START:
+	case WAITED:
+		if (op_failed(op))
+			return op_fail(op);
+		d->lock_due = 0;
+		return op_await(op, EMPTIED, op_each_of(op->loop, drain_next, drain_ended, d, LANE_PUSHES));
+	case EMPTIED:
+		if (op_failed(op))
+			return op_fail(op);
+		if (d->lock_due != 0 && !drain_closed(d)) {
+			wait = d->lock_due - loop_wall(op->loop);
+			return op_await(op, WAITED, op_sleep(op->loop, wait < 1 ? 1 : wait));
+		}
+		drain_report_left(d);
+		return op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class drain_class = { "lane", drain_step, NULL, drain_free, drain_states, ARRAY_LEN(drain_states) };
+
+struct op *
+drain_op(struct engine *e, struct track *t, struct pass *pass)
+{
+	struct drain *d = xcalloc(1, sizeof(*d));
+
+	op_init(&d->op, &drain_class, e->loop);
+	d->e = e;
+	d->track = t;
+	d->pass = pass;
+	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
+		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
+	t->drain = &d->op;
+	return &d->op;
+}

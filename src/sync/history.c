@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "core.h"
+
+/*
+ * Snapshots: each good version as one object of its own below <prefix>/<state>/, found by listing alone and readable with
+ * zstd alone. The replica's record carries the number of the last version written; one call writes the next one.
+ */
+#define HISTORY_LEVEL 3
+
+enum history_state { START, LOADED, PACKED, WRITTEN, READ_BACK, SETTLED };
+
+static const char *const history_states[] = { "start", "loaded", "packed", "written", "read back", "settled" };
+
+struct history {
+	struct op           op;
+	struct engine      *e;
+	struct lane        *lane;
+	uint64_t            state;
+	char               *name;      /* of the object */
+	char               *source;
+	struct version_rec  v;         /* numbers and digests only */
+	bool                more;      /* later versions wait */
+	struct body        *raw, *packed;
+	struct snapshot     put, back;
+	char                etag[ETAG_MAX];
+	struct err          refused;
+	bool                nothing;   /* no version is due */
+	int64_t             due;       /* nothing: when one will be; 0: never */
+	struct push_result *ret;
+};
+
+static void
+history_free(struct op *op)
+{
+	struct history *h = container_of(op, struct history, op);
+
+	body_unref(h->raw);
+	body_unref(h->packed);
+	snapshot_free(&h->put);
+	snapshot_free(&h->back);
+	free(h->name);
+	free(h->source);
+	free(h);
+}
+
+/* --- which version --- */
+
+struct history_pick {
+	uint64_t           cursor;
+	struct version_rec v;
+	uint64_t           found;      /* how many are newer than the cursor */
+};
+
+/* Newest first: the last one seen above the cursor is the next to write. */
+static bool
+history_pick_one(void *arg, const struct version_rec *v)
+{
+	struct history_pick *p = arg;
+
+	if (v->number <= p->cursor)
+		return false;
+	if (!verdict_is_head(v->verdict) || v->dropped || v->origin[0] == 't') /* of a target: never the head here */
+		return true;
+	p->v = *v;
+	p->found++;
+	return true;
+}
+
+static void
+history_object(struct history *h, const char *folder)
+{
+	char when[TIME_TEXT_MAX], hex[DIGEST_HEX];
+
+	digest_hex(&h->v.digest, hex)[12] = '\0';
+	h->name = xasprintf("%s/%020llu-%s-%s.tfstate%s", folder, (unsigned long long)h->v.serial,
+	    time_format_basic(h->v.seen, when), hex, h->lane->edge->compress == COMPRESS_ZSTD ? ".zst" : "");
+}
+
+static bool
+history_interval_due(struct history *h, int64_t last)
+{
+	int64_t due = last + h->lane->edge->every_ms;
+
+	if (h->lane->edge->every_ms == 0 || last == 0 || due <= loop_wall(h->e->loop))
+		return true;
+	h->due = due;
+	return false;
+}
+
+static void
+history_choose(struct history *h, struct store_txn *t, const struct state_rec *s)
+{
+	struct history_pick p = { 0 };
+	struct replica_rec  r = { .version = 0 };
+	struct buf          folder;
+	enum mapping        m;
+
+	h->source = xstrdup(s->name);
+	buf_init(&folder, 0);
+	m = lane_map(h->e->plan, h->lane, s->name, &folder, &h->refused);
+	if (store_replica(t, h->lane->edge->name, h->lane->to->label, h->state, &r))
+		p.cursor = r.version;
+	if (m == MAP_ERROR) {
+		h->refused.code = ERR_CONFLICT;
+	} else if (m != MAP_YES || !history_interval_due(h, r.written)) {
+		h->nothing = true;
+	} else if (h->lane->edge->every_ms != 0) { /* an interval wants the head, not every version */
+		h->nothing = s->head <= p.cursor || !store_version(t, s->id, s->head, &h->v);
+	} else {
+		store_versions(t, s->id, history_pick_one, &p);
+		h->v = p.v;
+		h->nothing = p.found == 0;
+		h->more = p.found > 1;
+	}
+	if (!h->nothing && h->refused.code == ERR_OK)
+		history_object(h, buf_str(&folder));
+	buf_free(&folder);
+}
+
+/* --- packing --- */
+
+static enum err_code
+history_pack(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct history *h = arg;
+	struct buf      out, in;
+	size_t          bound, n = 0, got;
+	enum err_code   rc = ERR_OK;
+
+	(void)job;
+	buf_init(&in, SIZE_MAX);
+	buf_init(&out, SIZE_MAX);
+	while (rc == ERR_OK && in.len < body_size(h->raw)) {
+		if ((rc = buf_reserve(&in, (size_t)body_size(h->raw) - in.len, reterr)) == ERR_OK &&
+		    (rc = body_read(h->raw, in.len, in.data + in.len, (size_t)body_size(h->raw) - in.len, &got, reterr)) == ERR_OK)
+			in.len += got;
+	}
+	bound = ZSTD_compressBound(in.len);
+	if (rc == ERR_OK && (rc = buf_reserve(&out, bound, reterr)) == ERR_OK) {
+		n = ZSTD_compress(out.data, bound, in.data, in.len, HISTORY_LEVEL);
+		if (ZSTD_isError(n))
+			rc = err_set(reterr, ERR_IO, 0, "zstd: %s", ZSTD_getErrorName(n));
+		else
+			out.len = n;
+	}
+	if (rc == ERR_OK) {
+		h->packed = body_new(&out);
+		snapshot_of(&h->put, h->packed);
+	}
+	buf_wipe_free(&in);
+	buf_free(&out);
+	return rc;
+}
+
+static struct op *
+history_packing(struct history *h)
+{
+	struct err e = { .code = ERR_OK };
+
+	if (h->lane->edge->compress == COMPRESS_NONE) {
+		snapshot_of(&h->put, h->raw);
+		return NULL;
+	}
+	if (body_size(h->raw) > WORK_SMALL)
+		return work_run(h->e->work, history_pack, h);
+	if (history_pack(NULL, h, &e) == ERR_OK)
+		err_clear(&e);
+	return op_result(h->e->loop, &e);
+}
+
+/* --- the end --- */
+
+static void
+history_record(struct history *h, struct batch *b, struct store_txn *t)
+{
+	struct replica_rec r;
+	int64_t            now = loop_wall(h->e->loop);
+
+	if (!store_replica(t, h->lane->edge->name, h->lane->to->label, h->state, &r))
+		r = (struct replica_rec){ .edge = h->lane->edge->name, .target = h->lane->to->label, .state = h->state, .etag = "",
+			.error = "", .hint = "" };
+	r.name = h->name != NULL ? h->name : "";
+	r.error = h->op.err.msg;
+	r.hint = h->op.err.hint;
+	r.error_code = (int)h->op.err.code;
+	r.status = h->op.err.code == ERR_OK ? REPLICA_CURRENT : h->op.err.code == ERR_CONFLICT ? REPLICA_HELD : REPLICA_FAILED;
+	if (h->op.err.code == ERR_OK && !h->nothing) {
+		r.digest = h->v.digest;
+		r.version = h->v.number;
+		r.serial = h->v.serial;
+		r.etag = h->back.etag;
+		r.written = r.verified = now;
+	}
+	batch_replica(b, &r);
+}
+
+static void
+history_requeue(struct history *h, struct batch *b, struct store_txn *t)
+{
+	const char      *edge = h->lane->edge->name, *target = h->lane->to->label;
+	struct queue_rec old = { .attempt = 0 }, q = { .edge = edge, .target = target, .state = h->state };
+	int64_t          now = loop_wall(h->e->loop), wait;
+
+	store_queued(t, edge, target, h->state, &old);
+	if (h->op.err.code == ERR_OK && (h->more || h->due != 0)) {
+		q.due = h->more ? now : h->due;
+	} else if (h->op.err.code == ERR_OK || h->op.err.code == ERR_CONFLICT) {
+		batch_unqueue(b, edge, target, h->state);
+		return;
+	} else {
+		wait = RETRY_MIN_MS << (old.attempt > 10 ? 10 : old.attempt);
+		q.attempt = old.attempt + 1;
+		q.due = now + (wait > RETRY_MAX_MS ? RETRY_MAX_MS : wait);
+	}
+	batch_queue(b, &q);
+}
+
+static struct op *
+history_settle(struct history *h)
+{
+	struct store_txn *t;
+	struct batch     *b;
+	char              op[ERR_MSG_MAX];
+	struct err       *err = &h->op.err;
+
+	h->ret->err = *err;
+	h->ret->outcome = err->code == ERR_OK ? (h->nothing ? PUSH_CURRENT : PUSH_WRITTEN) :
+	    err->code == ERR_CANCELLED ? PUSH_SKIPPED : err->code == ERR_CONFLICT ? PUSH_HELD : PUSH_FAILED;
+	h->ret->bytes = h->put.info.size;
+	h->ret->target_down = err->code == ERR_NETWORK || err->code == ERR_TIMEOUT || err->code == ERR_AUTH ||
+	    err->code == ERR_BUSY || err->code == ERR_NOT_FOUND;
+	snprintf(op, sizeof(op), "snapshot %s %s", h->lane->edge->name, h->source != NULL ? h->source : "");
+	if (h->ret->outcome == PUSH_WRITTEN)
+		log_event(LOG_INFO, op, "written", { "target", log_str(h->lane->to->label) }, { "serial", log_u64(h->v.serial) },
+		    { "version", log_u64(h->v.number) }, { "size", log_u64(h->put.info.size) });
+	else if (err->code != ERR_OK)
+		log_event(LOG_WARN, op, "failed", { "target", log_str(h->lane->to->label) }, { "reason", log_str(err->msg) });
+	if (err->code == ERR_CANCELLED || h->source == NULL || store_read(h->e->store, &t, NULL) != ERR_OK)
+		return NULL;
+	b = batch_new(h->e->store);
+	history_record(h, b, t);
+	history_requeue(h, b, t);
+	store_end(t);
+	return store_apply(h->e->store, b);
+}
+
+static enum op_turn
+history_step(struct op *op)
+{
+	struct history      *h = container_of(op, struct history, op);
+	struct put_condition when = { .when = PUT_ABSENT };
+
+	switch ((enum history_state)op->state) {
+	case START:
+		op->res = h->refused;
+		if (op_failed(op) || h->nothing)
+			return op_unwind(op, READ_BACK);
+		return op_await(op, LOADED, store_body_load(h->e->store, &h->v.digest, &h->raw));
+	case LOADED:
+		if (op_failed(op))
+			return op_unwind(op, READ_BACK);
+		return op_await(op, PACKED, history_packing(h));
+	case PACKED:
+		if (op_failed(op) || op->cancelled)
+			return op_unwind(op, READ_BACK);
+		return op_await(op, WRITTEN, provider_put(h->lane->to, &(struct state_ref){ h->name }, &h->put, &when, h->etag));
+	case WRITTEN: /* there already, or unknown: the bytes decide; the name carries their digest */
+		if (op_failed(op) && op->res.code != ERR_CONFLICT && op->res.code != ERR_UNCERTAIN)
+			return op_unwind(op, READ_BACK);
+		return op_await(op, READ_BACK, provider_get(h->lane->to, &(struct state_ref){ h->name }, NULL, &h->back));
+	case READ_BACK:
+		if (!op_failed(op) && op->err.code == ERR_OK && h->back.body != NULL && !digest_eq(&h->back.digest, &h->put.digest))
+			err_set(&op->res, ERR_CONFLICT, 0, "%s is there with other bytes", h->name);
+		if (op_failed(op) && op->err.code == ERR_OK)
+			return op_unwind(op, READ_BACK);
+		return op_await(op, SETTLED, history_settle(h));
+	case SETTLED:
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class history_class = { "snapshot", history_step, NULL, history_free, history_states,
+	ARRAY_LEN(history_states) };
+
+struct op *
+history_op(struct engine *e, struct lane *l, uint64_t state, struct push_result *ret)
+{
+	struct history   *h = xcalloc(1, sizeof(*h));
+	struct store_txn *t;
+	struct state_rec  s;
+
+	op_init(&h->op, &history_class, e->loop);
+	h->e = e;
+	h->lane = l;
+	h->state = state;
+	h->ret = ret;
+	memset(ret, 0, sizeof(*ret));
+	if (store_read(e->store, &t, &h->refused) != ERR_OK)
+		return &h->op;
+	if (store_state_by_id(t, state, &s)) {
+		snprintf(ret->name, sizeof(ret->name), "%s", s.name);
+		history_choose(h, t, &s);
+	} else {
+		err_set(&h->refused, ERR_CANCELLED, 0, "no such state");
+	}
+	store_end(t);
+	return &h->op;
+}

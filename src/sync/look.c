@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * One look at a backend: a listing, then what follows from it. As a source: states whose change tag is new are read, and
+ * those that vanished from a complete listing are marked gone. As a target: every replica is compared with the change tag that
+ * the listing shows, so that drift, loss and first contact are seen without reading a byte.
+ */
+enum look_state { START, LISTED, CREATED, LISTED_AGAIN, PULLED, SWEPT };
+
+static const char *const look_states[] = { "start", "listed", "created", "listed again", "pulled", "swept" };
+
+struct listed {
+	char etag[ETAG_MAX];
+	bool locked;
+};
+
+struct look {
+	struct op           op;
+	struct engine      *e;
+	struct place       *place;
+	struct pass        *pass;
+	struct look_result *ret;
+	struct map         *names;     /* of struct listed: what the backend has now */
+	char              **pulls;     /* names to read, npulls */
+	bool               *locked;    /* the listing shows a lock on them */
+	size_t              npulls, cap, next;
+	/* the sweep: which lane, and the last state id done */
+	size_t              lane;
+	uint64_t            after;
+	bool                swept_source;
+	bool                hinted;    /* only pulls: no listing, no sweep */
+};
+
+static void
+look_forget_names(struct look *l)
+{
+	void *v;
+
+	if (l->names == NULL)
+		return;
+	for (size_t i = 0; map_next(l->names, &i, NULL, &v);)
+		free(v);
+	map_free(l->names);
+	l->names = NULL;
+}
+
+static void
+look_free(struct op *op)
+{
+	struct look *l = container_of(op, struct look, op);
+
+	look_forget_names(l);
+	for (size_t i = 0; i < l->npulls; i++)
+		free(l->pulls[i]);
+	free(l->pulls);
+	free(l->locked);
+	free(l);
+}
+
+/* --- listing --- */
+
+static void
+look_want(struct look *l, const char *name, bool locked)
+{
+	if (l->npulls == l->cap) {
+		l->cap = l->cap == 0 ? 16 : 2 * l->cap;
+		l->pulls = xreallocarray(l->pulls, l->cap, sizeof(*l->pulls));
+		l->locked = xreallocarray(l->locked, l->cap, sizeof(*l->locked));
+	}
+	l->pulls[l->npulls] = xstrdup(name);
+	l->locked[l->npulls++] = locked;
+}
+
+/* Nothing to read when the tag is the one whose bytes were judged. */
+static bool
+look_is_known(struct look *l, const struct state_seen *s)
+{
+	struct store_txn *t;
+	struct state_rec  rec;
+	bool              known;
+
+	if (s->etag == NULL || s->etag[0] == '\0' || store_read(l->e->store, &t, NULL) != ERR_OK)
+		return false;
+	known = store_state(t, l->place->backend->label, s->name, &rec) && strcmp(rec.etag, s->etag) == 0 &&
+	    (rec.flags & (STATE_GONE | STATE_UNCOVERED)) == 0 && rec.last_read != 0;
+	store_end(t);
+	return known;
+}
+
+static bool
+look_is_source_of(const struct look *l, const struct edge *e)
+{
+	return e->from == l->place->backend && (l->pass == NULL || pass_has_edge(l->pass, e));
+}
+
+static void
+look_bad_name(struct look *l, const struct state_seen *s)
+{
+	struct err e;
+
+	err_set(&e, ERR_UNSUPPORTED, 0, "%s", s->problem);
+	err_hint(&e, "rename it at %s, or exclude it", l->place->backend->label);
+	l->ret->failed++;
+	log_at(LOG_WARN, l->place->backend->label, "%s: %s", s->name, s->problem);
+	for (size_t i = 0; l->pass != NULL && i < l->e->plan->nedges; i++)
+		if (look_is_source_of(l, &l->e->plan->edges[i]))
+			pass_problem(l->pass, &l->e->plan->edges[i], s->name, false, &e);
+}
+
+static void
+look_seen(void *arg, const struct state_seen *s)
+{
+	struct look   *l = arg;
+	struct listed *x;
+
+	if (s->problem != NULL) {
+		look_bad_name(l, s);
+		return;
+	}
+	if (map_get(l->names, span_str(s->name)) != NULL)
+		return;
+	x = xcalloc(1, sizeof(*x));
+	snprintf(x->etag, sizeof(x->etag), "%s", s->etag != NULL ? s->etag : "");
+	x->locked = s->locked;
+	l->ret->locked |= s->locked;
+	map_put(l->names, span_str(s->name), x);
+	l->ret->seen++;
+	if (l->place->source && !look_is_known(l, s))
+		look_want(l, s->name, s->locked);
+}
+
+static struct op *
+look_list(struct look *l)
+{
+	look_forget_names(l);
+	l->names = map_new();
+	l->ret->seen = 0;
+	return provider_list(l->place->backend, look_seen, l);
+}
+
+/* --- reading --- */
+
+struct look_child {
+	struct op          op;
+	struct look       *l;
+	size_t             index;
+	struct pull_result result;
+};
+
+enum look_child_state { CHILD_START, CHILD_DONE };
+
+static const char *const look_child_states[] = { "start", "done" };
+
+static enum op_turn
+look_child_step(struct op *op)
+{
+	struct look_child  *c = container_of(op, struct look_child, op);
+	struct look        *l = c->l;
+	struct pull_options o = { .locked = l->locked[c->index] };
+
+	switch ((enum look_child_state)op->state) {
+	case CHILD_START:
+		o.dry = o.keep = l->pass != NULL && pass_is_dry(l->pass);
+		return op_await(op, CHILD_DONE, pull_op(l->e, l->place, l->pulls[c->index], &o, &c->result));
+	case CHILD_DONE:
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+look_child_free(struct op *op)
+{
+	struct look_child *c = container_of(op, struct look_child, op);
+
+	snapshot_free(&c->result.now);
+	free(c);
+}
+
+static const struct op_class look_child_class = { "read", look_child_step, NULL, look_child_free, look_child_states,
+	ARRAY_LEN(look_child_states) };
+
+static struct op *
+look_next_pull(void *arg)
+{
+	struct look       *l = arg;
+	struct look_child *c;
+
+	if (l->next == l->npulls || l->op.cancelled)
+		return NULL;
+	c = xcalloc(1, sizeof(*c));
+	op_init(&c->op, &look_child_class, l->e->loop);
+	c->l = l;
+	c->index = l->next++;
+	return &c->op;
+}
+
+/* Every edge that would carry the state hears of what keeps it back. */
+static void
+look_tell(struct look *l, const char *name, bool held, const struct err *e)
+{
+	for (size_t i = 0; l->pass != NULL && i < l->e->plan->nedges; i++) {
+		const struct edge *edge = &l->e->plan->edges[i];
+
+		if (look_is_source_of(l, edge) && edge_selects(edge, name))
+			pass_problem(l->pass, edge, name, held, e);
+	}
+}
+
+static void
+look_would_write(struct look *l, const char *name, struct snapshot *now)
+{
+	for (size_t i = 0; i < l->e->plan->nedges; i++) {
+		struct edge *edge = &l->e->plan->edges[i];
+
+		for (size_t j = 0; look_is_source_of(l, edge) && edge_selects(edge, name) && j < edge->nlanes; j++)
+			pass_would_write(l->pass, &edge->lanes[j], name, now);
+	}
+}
+
+static void
+look_pulled(struct op *op, void *arg)
+{
+	struct look       *l = arg;
+	struct look_child *c = container_of(op, struct look_child, op);
+	const char        *name = l->pulls[c->index];
+
+	if (op->err.code == ERR_CANCELLED)
+		return;
+	if (op->err.code != ERR_OK) {
+		l->ret->failed++;
+		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, op->err.msg);
+		look_tell(l, name, false, &op->err);
+		return;
+	}
+	l->ret->changed += c->result.changed;
+	if (l->pass != NULL && pass_is_dry(l->pass) && c->result.judged && c->result.changed &&
+	    verdict_is_head(c->result.verdict))
+		look_would_write(l, name, &c->result.now);
+}
+
+/* --- sweeping: what the listing says about states that we know --- */
+
+struct sweep {
+	struct look  *l;
+	struct batch *b;          /* NULL until something has to be stored */
+	unsigned      n;
+	uint64_t      last;
+	struct lane  *lane;       /* NULL: as source */
+	struct store_txn *t;
+};
+
+static struct batch *
+sweep_batch(struct sweep *s)
+{
+	if (s->b == NULL)
+		s->b = batch_new(s->l->e->store);
+	return s->b;
+}
+
+static bool
+sweep_dry(const struct sweep *s)
+{
+	return s->l->pass != NULL && pass_is_dry(s->l->pass);
+}
+
+static void
+sweep_gone(struct sweep *s, const struct state_rec *r)
+{
+	struct sighting g = { .etag = "", .flags = STATE_GONE, .problem = "" };
+
+	if ((r->flags & (STATE_GONE | STATE_TARGET)) != 0 || sweep_dry(s))
+		return;
+	batch_seen(sweep_batch(s), r->backend, r->name, &g);
+	engine_event(s->b, s->l->e, "gone", r->backend, r->name, "", "no longer listed; its versions and replicas stay");
+	log_at(LOG_WARN, r->backend, "%s: no longer listed; its versions and replicas stay", r->name);
+	s->l->ret->changed++;
+}
+
+/* What the source holds is not the head: said by each pass until a person decides. */
+static void
+sweep_quarantine(struct sweep *s, const struct state_rec *r)
+{
+	struct version_rec v;
+	struct err         e;
+
+	if (s->l->pass == NULL || r->seen_version == 0 || digest_eq(&r->seen_digest, &r->head_digest) ||
+	    !store_version(s->t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
+	    digest_eq(&r->released, &r->seen_digest))
+		return;
+	err_set(&e, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
+	if (state_is_good(&(struct state_info){ .kind = v.kind }))
+		err_hint(&e, "stateferry quarantine release %s:%s", r->backend, r->name);
+	else
+		err_hint(&e, "repair the source, or stateferry restore %s:%s@head", r->backend, r->name);
+	look_tell(s->l, r->name, true, &e);
+}
+
+static bool
+sweep_source(void *arg, const struct state_rec *r)
+{
+	struct sweep *s = arg;
+
+	s->last = r->id;
+	if (map_get(s->l->names, span_str(r->name)) == NULL && provider_selects(s->l->place->backend, r->name))
+		sweep_gone(s, r);
+	else
+		sweep_quarantine(s, r);
+	return ++s->n < SWEEP_CHUNK;
+}
+
+static void
+sweep_enqueue(struct sweep *s, const struct state_rec *r)
+{
+	struct queue_rec q = { .due = loop_wall(s->l->e->loop), .edge = s->lane->edge->name, .target = s->lane->to->label,
+		.state = r->id };
+
+	if (!sweep_dry(s))
+		batch_enqueue(sweep_batch(s), &q);
+}
+
+enum sweep_sight { SIGHT_FINE, SIGHT_HELD, SIGHT_DO };
+
+/* Without change tags a replica has to be read to be compared: by every pass, but not by every look of the agent. */
+static bool
+sweep_is_fresh(const struct sweep *s, const struct replica_rec *rep)
+{
+	return s->l->pass == NULL &&
+	    loop_wall(s->l->e->loop) - rep->verified < UNTAGGED_LOOKS * s->l->place->backend->common.poll_ms;
+}
+
+/* How a replica stands against the head and against what the target lists under its name. */
+static enum sweep_sight
+sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct replica_rec *rep)
+{
+	const struct listed *there = map_get(s->l->names, span_str(name));
+	struct track        *track = engine_track(s->l->e, s->lane);
+	bool                 have = store_replica(s->t, s->lane->edge->name, s->lane->to->label, r->id, rep);
+	bool                 tags = (provider_caps(s->lane->to) & PROVIDER_LIST) != 0;
+	bool                 drift;
+
+	if (!have || strcmp(rep->name, name) != 0) {
+		if (there != NULL)
+			bits_set(&track->present, r->id);
+		return SIGHT_DO;
+	}
+	drift = tags && (there == NULL ? rep->etag[0] != '\0' : strcmp(there->etag, rep->etag) != 0);
+	if (rep->status == REPLICA_HELD && rep->version == r->head && !drift && digest_is_zero(&rep->resolved))
+		return SIGHT_HELD;
+	if (rep->status != REPLICA_CURRENT || !digest_eq(&rep->digest, &r->head_digest) || drift)
+		return SIGHT_DO;
+	return tags || sweep_is_fresh(s, rep) ? SIGHT_FINE : SIGHT_DO;
+}
+
+static void
+sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
+{
+	struct replica_rec rep;
+	struct err         e;
+
+	switch (sweep_weigh(s, r, name, &rep)) {
+	case SIGHT_FINE:
+		if (s->l->pass != NULL)
+			pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
+		break;
+	case SIGHT_HELD:
+		err_set(&e, ERR_CONFLICT, 0, "%s", rep.error);
+		err_hint(&e, "%s", rep.hint);
+		if (s->l->pass != NULL)
+			pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
+		break;
+	case SIGHT_DO:
+		sweep_enqueue(s, r);
+		break;
+	}
+}
+
+static void
+sweep_history(struct sweep *s, const struct state_rec *r)
+{
+	struct replica_rec rep;
+
+	if (store_replica(s->t, s->lane->edge->name, s->lane->to->label, r->id, &rep) && rep.version >= r->head &&
+	    rep.status == REPLICA_CURRENT) {
+		if (s->l->pass != NULL)
+			pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
+	} else {
+		sweep_enqueue(s, r);
+	}
+}
+
+static bool
+sweep_target(void *arg, const struct state_rec *r)
+{
+	struct sweep *s = arg;
+	struct buf    name;
+	struct err    e;
+
+	s->last = r->id;
+	if (r->head == 0 || (r->flags & STATE_TARGET) != 0 || !edge_selects(s->lane->edge, r->name))
+		return ++s->n < SWEEP_CHUNK;
+	buf_init(&name, 0);
+	switch (lane_map(s->l->e->plan, s->lane, r->name, &name, &e)) {
+	case MAP_YES:
+		if (s->lane->edge->kind == EDGE_SNAPSHOT)
+			sweep_history(s, r);
+		else
+			sweep_replica(s, r, buf_str(&name));
+		break;
+	case MAP_ERROR:
+		if (s->l->pass != NULL)
+			pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
+		break;
+	case MAP_NO:
+	case MAP_PAUSED:
+		break;
+	}
+	buf_free(&name);
+	return ++s->n < SWEEP_CHUNK;
+}
+
+static bool
+look_sweeps_lane(const struct look *l, const struct lane *lane)
+{
+	return lane->to == l->place->backend && (l->pass == NULL || pass_has_edge(l->pass, lane->edge));
+}
+
+static struct lane *
+look_lane(struct look *l)
+{
+	for (size_t n = 0, i = 0; i < l->e->plan->nedges; i++)
+		for (size_t j = 0; j < l->e->plan->edges[i].nlanes; j++, n++)
+			if (n == l->lane)
+				return &l->e->plan->edges[i].lanes[j];
+	return NULL;
+}
+
+/* One chunk. true: there is more. */
+static bool
+look_sweep_chunk(struct look *l, struct batch **ret_batch)
+{
+	struct sweep s = { .l = l };
+
+	*ret_batch = NULL;
+	if (!l->swept_source) {
+		s.lane = NULL;
+	} else {
+		while ((s.lane = look_lane(l)) != NULL && !look_sweeps_lane(l, s.lane))
+			l->lane++;
+		if (s.lane == NULL)
+			return false;
+	}
+	if (store_read(l->e->store, &s.t, &l->op.res) != ERR_OK)
+		return false;
+	store_states(s.t, s.lane != NULL ? s.lane->edge->from->label : l->place->backend->label, l->after,
+	    s.lane != NULL ? sweep_target : sweep_source, &s);
+	store_end(s.t);
+	*ret_batch = s.b;
+	l->after = s.last;
+	if (s.n < SWEEP_CHUNK) { /* that was the end of it */
+		l->after = 0;
+		if (!l->swept_source)
+			l->swept_source = true;
+		else
+			l->lane++;
+	}
+	return true;
+}
+
+static enum op_turn
+look_sweep(struct look *l)
+{
+	struct batch *b;
+
+	if (!look_sweep_chunk(l, &b))
+		return op_failed(&l->op) ? op_fail(&l->op) : op_ok(&l->op);
+	if (b != NULL)
+		return op_await(&l->op, SWEPT, store_apply(l->e->store, b));
+	return op_await(&l->op, SWEPT, op_sleep(l->op.loop, 0)); /* let others have a turn */
+}
+
+static bool
+look_may_create(const struct look *l)
+{
+	return l->op.res.code == ERR_NOT_FOUND && l->place->target && l->place->backend->common.create &&
+	    !l->place->backend->common.read_only && !(l->pass != NULL && pass_is_dry(l->pass));
+}
+
+static enum op_turn
+look_listed(struct look *l)
+{
+	if (op_failed(&l->op))
+		return op_fail(&l->op);
+	return op_await(&l->op, PULLED, op_each_of(l->op.loop, look_next_pull, look_pulled, l, LOOK_PULLS));
+}
+
+static enum op_turn
+look_step(struct op *op)
+{
+	struct look *l = container_of(op, struct look, op);
+
+	switch ((enum look_state)op->state) {
+	case START:
+		if (!place_may_act(l->place, &op->res))
+			return op_fail(op);
+		return l->hinted ? look_listed(l) : op_await(op, LISTED, look_list(l));
+	case LISTED: /* an error listing a source is not an empty source */
+		if (look_may_create(l))
+			return op_await(op, CREATED, provider_create(l->place->backend));
+		return look_listed(l);
+	case CREATED:
+		if (op_failed(op))
+			return op_fail(op);
+		log_at(LOG_INFO, l->place->backend->label, "created %s", l->place->backend->where);
+		return op_await(op, LISTED_AGAIN, look_list(l));
+	case LISTED_AGAIN:
+		return look_listed(l);
+	case PULLED: /* single states may have failed: that was told where it happened */
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		err_clear(&op->res);
+		if (l->hinted)
+			return op_ok(op);
+		if (l->pass != NULL && l->place->source)
+			pass_seen(l->pass, l->place, l->ret->seen, l->ret->changed);
+		l->swept_source = !l->place->source;
+		return look_sweep(l);
+	case SWEPT:
+		if (op_failed(op))
+			return op_fail(op);
+		return look_sweep(l);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class look_class = { "look", look_step, NULL, look_free, look_states, ARRAY_LEN(look_states) };
+
+struct op *
+look_op(struct engine *e, struct place *place, struct pass *pass, struct look_result *ret)
+{
+	struct look *l = xcalloc(1, sizeof(*l));
+
+	op_init(&l->op, &look_class, e->loop);
+	l->e = e;
+	l->place = place;
+	l->pass = pass;
+	l->ret = ret;
+	memset(ret, 0, sizeof(*ret));
+	return &l->op;
+}
+
+struct op *
+look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
+{
+	struct op   *op = look_op(e, place, NULL, ret);
+	struct look *l = container_of(op, struct look, op);
+	struct span  name;
+	char        *text;
+
+	l->hinted = true;
+	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);) {
+		text = span_dup(name);
+		look_want(l, text, false);
+		free(text);
+	}
+	map_free(place->hints);
+	place->hints = NULL;
+	return op;
+}
+
+const struct backend *
+look_place(const struct op *look)
+{
+	return container_of(look, struct look, op)->place->backend;
+}

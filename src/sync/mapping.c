@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "base/name.h"
+#include "sync/plan.h"
+
+/*
+ * Names at a target: the key template, what one state overrides, targets that hold one name only, and the folder of a
+ * state's snapshots.
+ */
+bool
+edge_selects(const struct edge *e, const char *name)
+{
+	bool in = e->include.n == 0;
+
+	for (size_t i = 0; !in && i < e->include.n; i++)
+		in = glob_match(e->include.items[i], span_str(name));
+	for (size_t i = 0; in && i < e->exclude.n; i++)
+		in = !glob_match(e->exclude.items[i], span_str(name));
+	return in;
+}
+
+static const struct edge_override *
+edge_override_of(const struct edge *e, const char *name)
+{
+	for (size_t i = 0; i < e->noverrides; i++)
+		if (strcmp(e->overrides[i].name, name) == 0)
+			return &e->overrides[i];
+	return NULL;
+}
+
+/* Is this target among those of the state? */
+static bool
+lane_is_chosen(const struct lane *l, const struct edge_override *o)
+{
+	if (o == NULL || o->to.n == 0)
+		return (size_t)(l - l->edge->lanes) < l->edge->nto;
+	for (size_t i = 0; i < o->to.n; i++)
+		if (strcmp(o->to.items[i], l->to->label) == 0)
+			return true;
+	return false;
+}
+
+/* --- the template --- */
+
+struct mapping_facts {
+	const struct plan *plan;
+	const struct lane *lane;
+	const char        *name;
+};
+
+static void
+mapping_path(const char *name, struct buf *ret)
+{
+	size_t n = strlen(name), cut = strlen(".tfstate");
+
+	if (n > cut && strcmp(name + n - cut, ".tfstate") == 0)
+		n -= cut;
+	buf_put(ret, name, n);
+}
+
+static bool
+mapping_is_uuid(const char *s)
+{
+	size_t i;
+
+	for (i = 0; s[i] != '\0'; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? s[i] != '-' : strchr("0123456789abcdefABCDEF", s[i]) == NULL)
+			return false;
+	}
+	return i == 36;
+}
+
+static enum err_code
+mapping_value(const struct mapping_facts *f, const char *word, size_t n, struct buf *ret, struct err *reterr)
+{
+	const struct state_setting *s = plan_state(f->plan, f->lane->edge->from->label, f->name);
+
+	if (strncmp(word, "name", n) == 0) {
+		buf_puts(ret, f->name);
+	} else if (strncmp(word, "path", n) == 0) {
+		mapping_path(f->name, ret);
+	} else if (strncmp(word, "workspace", n) == 0) {
+		provider_workspace(f->lane->edge->from, f->name, ret);
+	} else if (strncmp(word, "backend", n) == 0) {
+		buf_puts(ret, f->lane->edge->from->label);
+	} else if (strncmp(word, "alias", n) == 0) {
+		if (s == NULL || s->alias == NULL)
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants an alias, and %s has none", f->lane->edge->key, f->name);
+		buf_puts(ret, s->alias);
+	} else {
+		if (!mapping_is_uuid(f->name))
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants a UUID, and the name %s is none", f->lane->edge->key,
+			    f->name);
+		buf_puts(ret, f->name);
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+mapping_expand(const struct mapping_facts *f, const char *key, struct buf *ret, struct err *reterr)
+{
+	for (const char *p = key; *p != '\0';) {
+		const char *end = *p == '{' ? strchr(p, '}') : NULL;
+
+		if (end == NULL) {
+			buf_putc(ret, *p++);
+			continue;
+		}
+		if (mapping_value(f, p + 1, (size_t)(end - p - 1), ret, reterr) != ERR_OK)
+			return reterr->code;
+		p = end + 1;
+	}
+	return ERR_OK;
+}
+
+/* Folders and object stores know a state by its suffix; so does terraform's user. */
+static bool
+mapping_wants_suffix(const struct backend *to)
+{
+	return strcmp(to->provider->name, "http") != 0 && strcmp(to->provider->name, "remote") != 0 &&
+	    strcmp(to->provider->name, "cloud") != 0 && strcmp(to->provider->name, "harness") != 0 &&
+	    strcmp(to->provider->name, "mem") != 0;
+}
+
+/* --- the whole --- */
+
+static enum err_code
+mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, struct buf *ret, struct err *reterr)
+{
+	struct backend *to = f->lane->to;
+	struct buf      workspace;
+	bool            fixed;
+
+	buf_init(&workspace, 0);
+	provider_workspace(f->lane->edge->from, f->name, &workspace);
+	fixed = provider_fixed(to, buf_str(&workspace), ret);
+	buf_free(&workspace);
+	if (fixed)
+		return ERR_OK;
+	if (mapping_expand(f, o != NULL && o->key != NULL ? o->key : f->lane->edge->key, ret, reterr) != ERR_OK)
+		return reterr->code;
+	if (mapping_wants_suffix(to) && !span_ends(buf_span(ret), ".tfstate"))
+		buf_puts(ret, ".tfstate");
+	return ERR_OK;
+}
+
+enum mapping
+lane_map(const struct plan *p, const struct lane *l, const char *name, struct buf *ret, struct err *reterr)
+{
+	const struct edge_override *o = edge_override_of(l->edge, name);
+	struct mapping_facts        f = { p, l, name };
+	enum err_code               rc = ERR_OK;
+
+	if (!edge_selects(l->edge, name) || !lane_is_chosen(l, o))
+		return MAP_NO;
+	if (l->edge->kind == EDGE_SNAPSHOT)
+		buf_printf(ret, "%s%s", l->edge->prefix, name);
+	else
+		rc = mapping_replicate(&f, o, ret, reterr);
+	if (rc != ERR_OK || name_check(buf_span(ret), reterr) != ERR_OK) {
+		err_hint(reterr, "give it a key of its own: state \"%s\" { key = ... } in %s", name, l->edge->name);
+		return MAP_ERROR;
+	}
+	if (l->edge->kind == EDGE_REPLICATE && name_is_never_state(buf_span(ret))) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s is never the name of a state", buf_str(ret));
+		return MAP_ERROR;
+	}
+	return o != NULL && o->paused ? MAP_PAUSED : MAP_YES;
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
+ * then the queue of each lane once; what happened is counted by edge.
+ */
+enum pass_state { START, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED };
+
+static const char *const pass_states[] = { "start", "recovered", "sources seen", "targets seen", "compared", "drained" };
+
+struct would_write {
+	struct lane        *lane;
+	char               *name;
+	struct snapshot     next;
+	struct push_result  result;
+};
+
+struct pass {
+	struct op           op;
+	struct engine      *e;
+	char              **edges;     /* names asked for, nedges; 0: all */
+	size_t              nedges;
+	bool                dry;
+	struct pass_result *ret;
+	size_t             *result_of; /* by index of the plan's edge; SIZE_MAX: not of this pass */
+	uint64_t           *requests;  /* by backend: at the start */
+	int64_t             begun;
+	size_t              next;      /* place or lane to go on with */
+	struct look_result *looks;     /* by place */
+	struct would_write *would;
+	size_t              nwould;
+	int64_t             next_intent;
+};
+
+static void
+pass_free(struct op *op)
+{
+	struct pass *p = container_of(op, struct pass, op);
+
+	p->e->passes -= p->result_of != NULL;
+	for (size_t i = 0; i < p->nedges; i++)
+		free(p->edges[i]);
+	for (size_t i = 0; i < p->nwould; i++) {
+		free(p->would[i].name);
+		snapshot_free(&p->would[i].next);
+	}
+	free(p->edges);
+	free(p->would);
+	free(p->result_of);
+	free(p->requests);
+	free(p->looks);
+	free(p);
+}
+
+/* --- what the parts report --- */
+
+static struct edge_result *
+pass_edge(const struct pass *p, const struct edge *e)
+{
+	size_t i = p->result_of[e - p->e->plan->edges];
+
+	return i == SIZE_MAX ? NULL : &p->ret->edges[i];
+}
+
+bool
+pass_has_edge(const struct pass *p, const struct edge *e)
+{
+	return pass_edge(p, e) != NULL;
+}
+
+bool
+pass_is_dry(const struct pass *p)
+{
+	return p->dry;
+}
+
+void
+pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed)
+{
+	for (size_t i = 0; i < p->e->plan->nedges; i++) {
+		struct edge_result *r = pass_edge(p, &p->e->plan->edges[i]);
+
+		if (r == NULL || p->e->plan->edges[i].from != source->backend)
+			continue;
+		r->seen += seen;
+		r->changed += changed;
+	}
+}
+
+int
+err_exit(enum err_code code)
+{
+	switch (code) {
+	case ERR_OK:
+		return 0;
+	case ERR_USAGE:
+		return 2;
+	case ERR_CONFIG:
+		return 10;
+	case ERR_LOCKED:
+		return 11;
+	case ERR_AUTH:
+		return 12;
+	case ERR_CONFLICT:
+		return 13;
+	case ERR_CORRUPT:
+		return 14;
+	case ERR_CANCELLED:
+		return 130;
+	default:
+		return 1;
+	}
+}
+
+static void
+pass_add_problem(struct pass *p, const char *edge, const char *state, const struct err *err)
+{
+	struct pass_result *r = p->ret;
+
+	for (size_t i = 0; i < r->nproblems; i++)
+		if (strcmp(r->problems[i].edge, edge) == 0 && strcmp(r->problems[i].state, state) == 0 &&
+		    strcmp(r->problems[i].message, err->msg) == 0)
+			return;
+	r->problems = xreallocarray(r->problems, r->nproblems + 1, sizeof(*r->problems));
+	r->problems[r->nproblems++] = (struct problem){ .edge = xstrdup(edge), .state = xstrdup(state),
+		.message = xstrdup(err->msg), .hint = xstrdup(err->hint), .code = err->code, .exit = err_exit(err->code) };
+}
+
+void
+pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes, const struct err *err)
+{
+	struct edge_result *r = pass_edge(p, l->edge);
+
+	if (r == NULL)
+		return;
+	switch (o) {
+	case PUSH_WRITTEN:
+		r->written++;
+		r->bytes += bytes;
+		return;
+	case PUSH_CURRENT:
+		r->unchanged++;
+		return;
+	case PUSH_HELD:
+		r->held++;
+		break;
+	case PUSH_WAITING:
+	case PUSH_FAILED:
+		r->failed++;
+		break;
+	case PUSH_SKIPPED:
+		return;
+	}
+	if (err != NULL)
+		pass_add_problem(p, l->edge->name, state, err);
+}
+
+void
+pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err)
+{
+	struct edge_result *r = pass_edge(p, e);
+
+	if (r == NULL)
+		return;
+	if (held)
+		r->held += e->nto;
+	else
+		r->failed += e->nto;
+	pass_add_problem(p, e->name, state, err);
+}
+
+void
+pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next)
+{
+	struct would_write *w;
+
+	p->would = xreallocarray(p->would, p->nwould + 1, sizeof(*p->would));
+	w = &p->would[p->nwould++];
+	memset(w, 0, sizeof(*w));
+	w->lane = &l->edge->lanes[l - l->edge->lanes];
+	w->name = xstrdup(name);
+	w->next = *next;
+	body_ref(w->next.body);
+}
+
+/* --- looking --- */
+
+static bool
+pass_wants(const struct pass *p, const struct place *place, bool as_source)
+{
+	for (size_t i = 0; i < p->e->plan->nedges; i++) {
+		const struct edge *e = &p->e->plan->edges[i];
+
+		if (!pass_has_edge(p, e))
+			continue;
+		if (as_source && e->from == place->backend)
+			return true;
+		for (size_t j = 0; !as_source && j < e->nlanes; j++)
+			if (e->lanes[j].to == place->backend)
+				return true;
+	}
+	return false;
+}
+
+/* A place that is both is looked at once, as source: its own listing serves both, but what it holds as
+ * target is compared only after the sources above it were read. */
+static struct op *
+pass_next_source(void *arg)
+{
+	struct pass *p = arg;
+
+	for (; p->next < p->e->plan->nbackends; p->next++) {
+		struct place *place = &p->e->places[p->next];
+
+		if (pass_wants(p, place, true))
+			return look_op(p->e, place, p, &p->looks[p->next++]);
+	}
+	return NULL;
+}
+
+static struct op *
+pass_next_target(void *arg)
+{
+	struct pass *p = arg;
+
+	for (; p->next < p->e->plan->nbackends; p->next++) {
+		struct place *place = &p->e->places[p->next];
+
+		if (pass_wants(p, place, false) && !pass_wants(p, place, true))
+			return look_op(p->e, place, p, &p->looks[p->next++]);
+	}
+	return NULL;
+}
+
+static void
+pass_looked(struct op *look, void *arg)
+{
+	struct pass  *p = arg;
+	struct place *place = engine_place(p->e, look_place(look));
+	struct err    err = look->err;
+
+	place_result(place, &err);
+	if (err.code == ERR_OK || err.code == ERR_CANCELLED)
+		return;
+	for (size_t i = 0; i < p->e->plan->nedges; i++) {
+		struct edge *e = &p->e->plan->edges[i];
+
+		if (!pass_has_edge(p, e))
+			continue;
+		if (e->from == place->backend) {
+			pass_edge(p, e)->failed++;
+			pass_add_problem(p, e->name, "", &err);
+		}
+		for (size_t j = 0; j < e->nlanes; j++)
+			if (e->lanes[j].to == place->backend && e->from != place->backend)
+				pass_add_problem(p, e->name, "", &err);
+	}
+}
+
+/* --- writing --- */
+
+static struct op *
+pass_next_lane(void *arg)
+{
+	struct pass *p = arg;
+
+	for (; p->next < p->e->plan->nlanes; p->next++) {
+		struct track *t = &p->e->tracks[p->next];
+
+		if (pass_has_edge(p, t->lane->edge)) {
+			p->next++;
+			return drain_op(p->e, t, p);
+		}
+	}
+	return NULL;
+}
+
+static struct op *
+pass_next_would(void *arg)
+{
+	struct pass        *p = arg;
+	struct would_write *w;
+
+	if (p->next == p->nwould)
+		return NULL;
+	w = &p->would[p->next++];
+	if (w->lane->edge->kind == EDGE_SNAPSHOT) {
+		w->result.outcome = PUSH_WRITTEN;
+		return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
+	}
+	return push_op(p->e, w->lane, 0, &(struct push_options){ .dry = true, .next = &w->next, .name = w->name }, &w->result);
+}
+
+static void
+pass_ignore(struct op *child, void *arg)
+{
+	(void)child, (void)arg;
+}
+
+static void
+pass_count_would(struct pass *p)
+{
+	for (size_t i = 0; i < p->nwould; i++) {
+		struct would_write *w = &p->would[i];
+
+		pass_replica(p, w->lane, w->result.outcome, w->name, w->next.info.size, &w->result.err);
+		if (w->result.outcome == PUSH_WRITTEN)
+			log_event(LOG_INFO, w->lane->edge->name, "would write", { "state", log_str(w->name) },
+			    { "target", log_str(w->lane->to->label) }, { "serial", log_u64(w->next.info.serial) });
+	}
+}
+
+/* --- beginning and end --- */
+
+static enum err_code
+pass_choose(struct pass *p, struct err *reterr)
+{
+	struct plan *plan = p->e->plan;
+	size_t       n = 0;
+
+	for (size_t i = 0; i < p->nedges; i++)
+		if (plan_edge(plan, p->edges[i]) == NULL)
+			return err_set(reterr, ERR_USAGE, 0, "no edge is called \"%s\"", p->edges[i]);
+	p->ret->edges = xcalloc(plan->nedges + 1, sizeof(*p->ret->edges));
+	p->result_of = xcalloc(plan->nedges + 1, sizeof(*p->result_of));
+	p->requests = xcalloc(plan->nbackends + 1, sizeof(*p->requests));
+	p->looks = xcalloc(plan->nbackends + 1, sizeof(*p->looks));
+	p->e->passes++;
+	for (size_t i = 0; i < plan->nedges; i++) {
+		bool mine = p->nedges == 0;
+
+		for (size_t j = 0; j < p->nedges; j++)
+			mine |= strcmp(p->edges[j], plan->edges[i].name) == 0;
+		p->result_of[i] = mine ? n : SIZE_MAX;
+		if (mine)
+			p->ret->edges[n++] = (struct edge_result){ .name = plan->edges[i].name,
+				.kind = plan->edges[i].kind == EDGE_SNAPSHOT ? "snapshot" : "replicate" };
+	}
+	p->ret->nedges = n;
+	for (size_t i = 0; i < plan->nbackends; i++)
+		p->requests[i] = plan->backends[i]->requests;
+	return ERR_OK;
+}
+
+static void
+pass_finish_counts(struct pass *p)
+{
+	struct plan *plan = p->e->plan;
+
+	for (size_t i = 0; i < plan->nedges; i++) {
+		struct edge_result *r = pass_edge(p, &plan->edges[i]);
+
+		for (size_t b = 0; r != NULL && b < plan->nbackends; b++) {
+			bool used = plan->edges[i].from == plan->backends[b];
+
+			for (size_t j = 0; j < plan->edges[i].nlanes; j++)
+				used |= plan->edges[i].lanes[j].to == plan->backends[b];
+			r->requests += used ? plan->backends[b]->requests - p->requests[b] : 0;
+		}
+		if (r != NULL)
+			r->seconds = (double)(loop_now(p->e->loop) - p->begun) / 1000;
+	}
+}
+
+static struct op *
+pass_recover(struct pass *p)
+{
+	return p->dry || !engine_acts(p->e) ? NULL : recover_op(p->e, true, &p->next_intent);
+}
+
+static struct op *
+pass_each(struct pass *p, struct op *(*next)(void *arg), void (*ended)(struct op *op, void *arg), size_t limit)
+{
+	p->next = 0;
+	return op_each_of(p->op.loop, next, ended, p, limit);
+}
+
+static enum op_turn
+pass_step(struct op *op)
+{
+	struct pass *p = container_of(op, struct pass, op);
+
+	switch ((enum pass_state)op->state) {
+	case START:
+		p->begun = loop_now(op->loop);
+		if (!engine_acts(p->e) && !p->dry) {
+			err_set(&op->res, ERR_CONFIG, 0, "this store belongs to another host or is older than what its agent did");
+			err_hint(&op->res, "if it shall be active here: stateferry adopt");
+			return op_fail(op);
+		}
+		if (pass_choose(p, &op->res) != ERR_OK)
+			return op_fail(op);
+		return op_await(op, RECOVERED, pass_recover(p));
+	case RECOVERED: /* what could not be settled is told by its intent, and blocks nothing else */
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		return op_await(op, SOURCES_SEEN, pass_each(p, pass_next_source, pass_looked, 0));
+	case SOURCES_SEEN:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		return op_await(op, TARGETS_SEEN, pass_each(p, pass_next_target, pass_looked, 0));
+	case TARGETS_SEEN:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		if (p->dry)
+			return op_await(op, DRY_COMPARED, pass_each(p, pass_next_would, pass_ignore, LANE_PUSHES));
+		return op_await(op, DRAINED, pass_each(p, pass_next_lane, pass_ignore, 0));
+	case DRY_COMPARED:
+		pass_count_would(p);
+		__attribute__((fallthrough));
+	case DRAINED:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		pass_finish_counts(p);
+		return op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class pass_class = { "sync", pass_step, NULL, pass_free, pass_states, ARRAY_LEN(pass_states) };
+
+struct op *
+engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *ret)
+{
+	struct pass *p = xcalloc(1, sizeof(*p));
+
+	op_init(&p->op, &pass_class, e->loop);
+	p->e = e;
+	p->dry = o->dry_run;
+	p->nedges = o->nedges;
+	p->edges = xcalloc(o->nedges + 1, sizeof(*p->edges));
+	for (size_t i = 0; i < o->nedges; i++)
+		p->edges[i] = xstrdup(o->edges[i]);
+	p->ret = ret;
+	memset(ret, 0, sizeof(*ret));
+	return &p->op;
+}
+
+/* --- results --- */
+
+void
+pass_result_free(struct pass_result *r)
+{
+	for (size_t i = 0; i < r->nproblems; i++) {
+		free(r->problems[i].edge);
+		free(r->problems[i].state);
+		free(r->problems[i].message);
+		free(r->problems[i].hint);
+	}
+	free(r->problems);
+	free(r->edges);
+	memset(r, 0, sizeof(*r));
+}
+
+int
+pass_result_exit(const struct pass_result *r)
+{
+	uint64_t done = 0, bad = 0;
+	int      reason = 0;
+	bool     mixed = false;
+
+	for (size_t i = 0; i < r->nedges; i++) {
+		done += r->edges[i].written + r->edges[i].unchanged;
+		bad += r->edges[i].held + r->edges[i].failed;
+	}
+	for (size_t i = 0; i < r->nproblems; i++) {
+		mixed |= reason != 0 && reason != r->problems[i].exit;
+		reason = r->problems[i].exit;
+	}
+	if (bad == 0 && r->nproblems == 0)
+		return 0;
+	if (done > 0)
+		return 3;
+	return mixed || reason == 0 ? 1 : reason;
+}

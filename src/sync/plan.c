@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/plan.h"
+
+#include <stdlib.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/name.h"
+
+/*
+ * From a parsed configuration to settings, backends and edges. Everything that contradicts itself is found here, with
+ * the position of the argument that is wrong.
+ */
+static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const log_formats[] = { "text", "json", NULL };
+static const char *const compressions[] = { "zstd", "none", NULL };
+
+struct agent_conf {
+	const char          *store, *socket, *name;
+	int                  log, log_format;
+	const struct secret *encryption_key;
+};
+
+const struct conf_field agent_fields[] = {
+	{ "store", CONF_PATH, offsetof(struct agent_conf, store), NULL, "folder of the local store", NULL, NULL, false, NULL },
+	{ "socket", CONF_PATH, offsetof(struct agent_conf, socket), NULL, "Unix socket that commands ask (default STORE/agent.sock)",
+	    NULL, NULL, false, NULL },
+	{ "name", CONF_STR, offsetof(struct agent_conf, name), NULL, "shown in locks (default: the host's name)", NULL, NULL, false,
+	    NULL },
+	{ "log", CONF_ENUM, offsetof(struct agent_conf, log), "info", "error, warn, info or debug", NULL, log_levels, false, NULL },
+	{ "log_format", CONF_ENUM, offsetof(struct agent_conf, log_format), "text", "text or json", NULL, log_formats, false, NULL },
+	{ "encryption_key", CONF_SECRET, offsetof(struct agent_conf, encryption_key), NULL,
+	    "32 bytes, hex or base64: everything in the store is encrypted", NULL, NULL, false, NULL },
+	{ .name = NULL },
+};
+
+struct edge_conf {
+	const char      *from, *key, *prefix;
+	struct conf_strs to, include, exclude;
+	int              compress;
+	const char      *every, *deletes;
+};
+
+#define LATER_DELETES "only \"keep\" is known to this version"
+
+const struct conf_field replicate_fields[] = {
+	{ "from", CONF_STR, offsetof(struct edge_conf, from), NULL, "label of the backend whose states are replicated", NULL, NULL, true,
+	    NULL },
+	{ "to", CONF_STRS, offsetof(struct edge_conf, to), NULL, "labels of the targets", NULL, NULL, true, NULL },
+	{ "include", CONF_STRS, offsetof(struct edge_conf, include), NULL, "globs of the names to carry (default: all)", NULL, NULL,
+	    false, NULL },
+	{ "exclude", CONF_STRS, offsetof(struct edge_conf, exclude), NULL, "globs of the names to leave out", NULL, NULL, false, NULL },
+	{ "key", CONF_STR, offsetof(struct edge_conf, key), "{name}",
+	    "name at the target: {name} {path} {workspace} {backend} {uuid} {alias}", NULL, NULL, false, NULL },
+	{ "deletes", CONF_STR, offsetof(struct edge_conf, deletes), "keep", "what a vanished state means at the target: keep", NULL,
+	    NULL, false, NULL },
+	{ .name = NULL },
+};
+
+const struct conf_field snapshot_fields[] = {
+	{ "from", CONF_STR, offsetof(struct edge_conf, from), NULL, "label of the backend whose states are kept", NULL, NULL, true,
+	    NULL },
+	{ "to", CONF_STRS, offsetof(struct edge_conf, to), NULL, "labels of the targets", NULL, NULL, true, NULL },
+	{ "include", CONF_STRS, offsetof(struct edge_conf, include), NULL, "globs of the names to keep (default: all)", NULL, NULL,
+	    false, NULL },
+	{ "exclude", CONF_STRS, offsetof(struct edge_conf, exclude), NULL, "globs of the names to leave out", NULL, NULL, false, NULL },
+	{ "prefix", CONF_STR, offsetof(struct edge_conf, prefix), "history/", "where, below the target's own prefix", NULL, NULL, false,
+	    NULL },
+	{ "every", CONF_STR, offsetof(struct edge_conf, every), "change", "\"change\", or a duration such as \"24h\"", NULL, NULL, false,
+	    NULL },
+	{ "compress", CONF_ENUM, offsetof(struct edge_conf, compress), "zstd", "zstd or none", NULL, compressions, false, NULL },
+	{ .name = NULL },
+};
+
+struct override_conf {
+	struct conf_strs to;
+	const char      *key;
+	bool             paused;
+};
+
+const struct conf_field override_fields[] = {
+	{ "to", CONF_STRS, offsetof(struct override_conf, to), NULL, "targets of this state instead of the edge's", NULL, NULL, false,
+	    NULL },
+	{ "key", CONF_STR, offsetof(struct override_conf, key), NULL, "name at the target for this state", NULL, NULL, false, NULL },
+	{ "paused", CONF_BOOL, offsetof(struct override_conf, paused), "false", "true: nothing of this state is written", NULL, NULL,
+	    false, NULL },
+	{ .name = NULL },
+};
+
+struct state_conf {
+	const char *alias;
+	int64_t     max_shrink;
+};
+
+const struct conf_field state_fields[] = {
+	{ "alias", CONF_STR, offsetof(struct state_conf, alias), NULL, "another name for it", NULL, NULL, false, NULL },
+	{ "max_shrink", CONF_PERCENT, offsetof(struct state_conf, max_shrink), NULL,
+	    "a version that loses more instances than this is held back", NULL, NULL, false, NULL },
+	{ .name = NULL },
+};
+
+/* ---------------------------------------------------------------- settings */
+
+static const char *
+plan_env(const struct conf_source *src, const char *name)
+{
+	const char *v = src != NULL && src->env != NULL ? src->env(src->arg, name) : getenv(name);
+
+	return v != NULL && v[0] != '\0' ? v : NULL;
+}
+
+/* Where the store lies when nothing says so: systemd's folder, the system's, the user's. */
+static const char *
+plan_default_store(struct arena *a, const struct conf_source *src)
+{
+	const char *v;
+
+	if ((v = plan_env(src, "STATE_DIRECTORY")) != NULL)
+		return arena_strdup(a, v);
+	if (geteuid() == 0)
+		return "/var/lib/stateferry";
+	if ((v = plan_env(src, "XDG_STATE_HOME")) != NULL)
+		return arena_printf(a, "%s/stateferry", v);
+	v = plan_env(src, "HOME");
+	return arena_printf(a, "%s/.local/state/stateferry", v != NULL ? v : "");
+}
+
+static const char *
+plan_host_name(struct arena *a)
+{
+	char name[256] = "";
+
+	if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+		return "localhost";
+	return arena_strdup(a, name);
+}
+
+static enum err_code
+plan_settings(struct plan *p, const struct agent_conf *c, const struct conf_source *src, struct conf_pos pos, struct err *reterr)
+{
+	struct arena    *a = conf_arena(p->conf);
+	struct settings *s = &p->settings;
+
+	s->store = c->store != NULL ? c->store : plan_default_store(a, src);
+	s->socket = c->socket != NULL ? c->socket : arena_printf(a, "%s/agent.sock", s->store);
+	s->name = c->name != NULL ? c->name : plan_host_name(a);
+	s->name_given = c->name != NULL;
+	s->log = (enum log_level)c->log;
+	s->log_json = c->log_format == 1;
+	s->encryption_key = c->encryption_key;
+	if (strlen(s->socket) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		conf_error(reterr, pos, "the path of the socket is longer than %zu bytes: set a shorter `socket`",
+		    sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
+		return ERR_CONFIG;
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+plan_agent(struct plan *p, const struct conf_source *src, struct err *reterr)
+{
+	static const struct conf_field *const tables[] = { agent_fields, NULL };
+	static const char *const              none[] = { NULL };
+	struct conf_block                    *root = conf_root(p->conf), *agent = NULL;
+	struct agent_conf                     c = { .log = LOG_INFO };
+	struct conf_pos                       pos = root->pos;
+
+	for (size_t i = 0; i < root->nblocks; i++) {
+		struct conf_block *b = &root->blocks[i];
+
+		if (strcmp(b->type, "agent") != 0)
+			continue;
+		if (agent != NULL)
+			return conf_error(reterr, b->pos, "a second agent block; the first is at line %u", agent->pos.line);
+		if (b->nlabels != 0)
+			return conf_error(reterr, b->pos, "agent takes no label");
+		agent = b;
+		pos = b->pos;
+	}
+	if (agent != NULL && (conf_fields(p->conf, agent, agent_fields, &c, reterr) != ERR_OK ||
+	    conf_finish(p->conf, agent, tables, none, reterr) != ERR_OK))
+		return reterr->code;
+	return plan_settings(p, &c, src, pos, reterr);
+}
+
+/* ---------------------------------------------------------------- where the configuration is */
+
+static bool
+plan_try(const char *path, struct buf *looked)
+{
+	buf_printf(looked, "%s%s", looked->len > 0 ? ", " : "", path);
+	return access(path, F_OK) == 0;
+}
+
+static enum err_code
+plan_find(const struct conf_source *src, struct buf *ret, struct err *reterr)
+{
+	const char *env = plan_env(src, "STATEFERRY_CONFIG"), *xdg = plan_env(src, "XDG_CONFIG_HOME"), *home = plan_env(src, "HOME");
+	struct buf  looked;
+	bool        found = true;
+
+	buf_init(&looked, 0);
+	if (env != NULL) {
+		buf_puts(ret, env);
+	} else if (plan_try("stateferry.hcl", &looked)) {
+		buf_puts(ret, "stateferry.hcl");
+	} else {
+		if (xdg != NULL)
+			buf_printf(ret, "%s/stateferry/stateferry.hcl", xdg);
+		else if (home != NULL)
+			buf_printf(ret, "%s/.config/stateferry/stateferry.hcl", home);
+		if (ret->len == 0 || !plan_try(buf_str(ret), &looked)) {
+			buf_reset(ret);
+			buf_puts(ret, "/etc/stateferry/stateferry.hcl");
+			found = plan_try(buf_str(ret), &looked);
+		}
+	}
+	if (!found) {
+		err_set(reterr, ERR_NOT_FOUND, 0, "no configuration: looked for %s", buf_str(&looked));
+		err_hint(reterr, "name one with -c, or begin with \"stateferry help\"");
+	}
+	buf_free(&looked);
+	return found ? ERR_OK : ERR_NOT_FOUND;
+}
+
+enum err_code
+plan_read(const char *path, const struct conf_source *src, struct plan **ret, struct err *reterr)
+{
+	struct plan  *p = xcalloc(1, sizeof(*p));
+	struct buf    found;
+	enum err_code rc = ERR_OK;
+
+	buf_init(&found, 0);
+	if (path == NULL)
+		rc = plan_find(src, &found, reterr);
+	else
+		buf_puts(&found, path);
+	if (rc == ERR_OK)
+		rc = conf_load(buf_str(&found), src, &p->conf, reterr);
+	if (rc == ERR_OK) {
+		p->path = arena_strdup(conf_arena(p->conf), buf_str(&found));
+		rc = plan_agent(p, src, reterr);
+	}
+	buf_free(&found);
+	if (rc != ERR_OK) {
+		plan_free(p);
+		return rc;
+	}
+	*ret = p;
+	return ERR_OK;
+}
+
+void
+plan_free(struct plan *p)
+{
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < p->nbackends; i++)
+		provider_close(p->backends[i]);
+	for (size_t i = 0; i < p->nedges; i++) {
+		free(p->edges[i].lanes);
+		free(p->edges[i].overrides);
+	}
+	free(p->backends);
+	free(p->edges);
+	free(p->states);
+	conf_free(p->conf);
+	free(p);
+}
+
+/* ---------------------------------------------------------------- backends */
+
+struct backend *
+plan_backend(const struct plan *p, const char *label)
+{
+	for (size_t i = 0; label != NULL && i < p->nbackends; i++)
+		if (strcmp(p->backends[i]->label, label) == 0)
+			return p->backends[i];
+	return NULL;
+}
+
+static enum err_code
+plan_state_block(struct plan *p, struct conf_block *b, const char *backend, struct err *reterr)
+{
+	static const struct conf_field *const tables[] = { state_fields, NULL };
+	static const char *const              none[] = { NULL };
+	struct state_conf                     c = { .max_shrink = -1 };
+
+	if (b->nlabels != 1)
+		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
+	if (conf_fields(p->conf, b, state_fields, &c, reterr) != ERR_OK || conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
+		return reterr->code;
+	if (conf_attr(b, "max_shrink") == NULL)
+		c.max_shrink = -1;
+	p->states = xreallocarray(p->states, p->nstates + 1, sizeof(*p->states));
+	p->states[p->nstates++] = (struct state_setting){ backend, b->labels[0], c.alias, c.max_shrink };
+	return ERR_OK;
+}
+
+static enum err_code
+plan_add_backend(struct plan *p, const struct provider_env *env, struct conf_block *b, struct err *reterr)
+{
+	struct backend *backend;
+
+	if (b->nlabels != 2)
+		return conf_error(reterr, b->pos, "backend takes two labels, a type and a name: backend \"s3\" \"main\" { ... }");
+	if (plan_backend(p, b->labels[1]) != NULL)
+		return conf_error(reterr, b->pos, "a second backend called \"%s\"", b->labels[1]);
+	if (strchr(b->labels[1], ':') != NULL || strchr(b->labels[1], '@') != NULL || b->labels[1][0] == '\0')
+		return conf_error(reterr, b->pos, "the name \"%s\" may hold neither \":\" nor \"@\", which addresses need", b->labels[1]);
+	if (provider_open(env, p->conf, b, &backend, reterr) != ERR_OK)
+		return reterr->code;
+	p->backends = xreallocarray(p->backends, p->nbackends + 1, sizeof(*p->backends));
+	p->backends[p->nbackends++] = backend;
+	for (size_t i = 0; i < b->nblocks; i++)
+		if (strcmp(b->blocks[i].type, "state") == 0 && plan_state_block(p, &b->blocks[i], backend->label, reterr) != ERR_OK)
+			return reterr->code;
+	return ERR_OK;
+}
+
+const struct state_setting *
+plan_state(const struct plan *p, const char *backend, const char *name)
+{
+	for (size_t i = 0; i < p->nstates; i++)
+		if (strcmp(p->states[i].backend, backend) == 0 && strcmp(p->states[i].name, name) == 0)
+			return &p->states[i];
+	return NULL;
+}
+
+int64_t
+plan_max_shrink(const struct plan *p, const struct backend *b, const char *name)
+{
+	const struct state_setting *s = plan_state(p, b->label, name);
+
+	return s != NULL && s->max_shrink >= 0 ? s->max_shrink : b->common.max_shrink;
+}
+
+const char *
+plan_unalias(const struct plan *p, const char *backend, const char *name)
+{
+	for (size_t i = 0; i < p->nstates; i++)
+		if (p->states[i].alias != NULL && strcmp(p->states[i].backend, backend) == 0 && strcmp(p->states[i].alias, name) == 0)
+			return p->states[i].name;
+	return name;
+}
+
+bool
+plan_is_source(const struct plan *p, const struct backend *b)
+{
+	for (size_t i = 0; i < p->nedges; i++)
+		if (p->edges[i].from == b)
+			return true;
+	return false;
+}
+
+/* ---------------------------------------------------------------- edges */
+
+struct edge *
+plan_edge(const struct plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->nedges; i++)
+		if (strcmp(p->edges[i].name, name) == 0)
+			return &p->edges[i];
+	return NULL;
+}
+
+static enum err_code
+edge_add_lane(struct plan *p, struct edge *e, const char *label, struct conf_pos pos, struct err *reterr)
+{
+	struct backend *to = plan_backend(p, label);
+
+	if (to == NULL)
+		return conf_error(reterr, pos, "no backend is called \"%s\"", label);
+	if (to == e->from)
+		return conf_error(reterr, pos, "\"%s\" cannot be written from itself", label);
+	if (to->common.read_only)
+		return conf_error(reterr, pos, "\"%s\" is read_only", label);
+	for (size_t i = 0; i < e->nlanes; i++)
+		if (e->lanes[i].to == to)
+			return ERR_OK;
+	e->lanes = xreallocarray(e->lanes, e->nlanes + 1, sizeof(*e->lanes));
+	e->lanes[e->nlanes++] = (struct lane){ NULL, to, 0 };
+	return ERR_OK;
+}
+
+static enum err_code
+edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *reterr)
+{
+	static const struct conf_field *const tables[] = { override_fields, NULL };
+	static const char *const              none[] = { NULL };
+	struct override_conf                  c = { .paused = false };
+
+	if (b->nlabels != 1)
+		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
+	if (conf_fields(p->conf, b, override_fields, &c, reterr) != ERR_OK ||
+	    conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
+		return reterr->code;
+	for (size_t i = 0; i < c.to.n; i++)
+		if (edge_add_lane(p, e, c.to.items[i], b->pos, reterr) != ERR_OK)
+			return reterr->code;
+	e->overrides = xreallocarray(e->overrides, e->noverrides + 1, sizeof(*e->overrides));
+	e->overrides[e->noverrides++] = (struct edge_override){ plan_unalias(p, e->from->label, b->labels[0]), c.to, c.key, c.paused };
+	return ERR_OK;
+}
+
+static enum err_code
+edge_template(const char *key, struct conf_pos pos, struct err *reterr)
+{
+	static const char *const names[] = { "name", "path", "workspace", "backend", "uuid", "alias" };
+
+	for (const char *p = key; (p = strpbrk(p, "{}")) != NULL;) {
+		const char *end = strchr(p, '}');
+		bool        known = false;
+
+		for (size_t i = 0; *p == '{' && end != NULL && i < ARRAY_LEN(names); i++)
+			known |= strlen(names[i]) == (size_t)(end - p - 1) && strncmp(p + 1, names[i], strlen(names[i])) == 0;
+		if (!known)
+			return conf_error(reterr, pos, "in key \"%s\": expected {name}, {path}, {workspace}, {backend}, {uuid} or {alias}", key);
+		p = end + 1;
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, struct conf_pos pos, struct err *reterr)
+{
+	size_t n = strlen(c->prefix);
+
+	e->prefix = n == 0 || c->prefix[n - 1] == '/' ? c->prefix : arena_printf(a, "%s/", c->prefix);
+	e->compress = (enum edge_compress)c->compress;
+	if (e->prefix[0] != '\0' && name_check(span_of(e->prefix, strlen(e->prefix) - 1), reterr) != ERR_OK)
+		return conf_error(reterr, pos, "prefix: %s", reterr->msg);
+	if (strcmp(c->every, "change") != 0 && (!duration_parse(c->every, &e->every_ms) || e->every_ms < 1000))
+		return conf_error(reterr, pos, "every: expected \"change\" or a duration of at least 1s, found \"%s\"", c->every);
+	for (size_t i = 0; i < e->nlanes; i++)
+		if ((provider_caps(e->lanes[i].to) & PROVIDER_IF_MATCH) == 0)
+			return conf_error(reterr, pos, "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free",
+			    e->lanes[i].to->label);
+	return ERR_OK;
+}
+
+static enum err_code
+edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edge_conf *c, struct err *reterr)
+{
+	struct conf_attr *from = conf_attr(b, "from"), *to = conf_attr(b, "to");
+
+	e->from = plan_backend(p, c->from);
+	e->include = c->include;
+	e->exclude = c->exclude;
+	e->key = c->key;
+	if (e->from == NULL)
+		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "no backend is called \"%s\"", c->from);
+	if (c->to.n == 0)
+		return conf_error(reterr, b->pos, "`to` names no target");
+	for (size_t i = 0; i < c->to.n; i++)
+		if (edge_add_lane(p, e, c->to.items[i], to != NULL ? to->value.pos : b->pos, reterr) != ERR_OK)
+			return reterr->code;
+	e->nto = e->nlanes;
+	if (e->kind == EDGE_SNAPSHOT)
+		return edge_snapshot_conf(e, c, conf_arena(p->conf), b->pos, reterr);
+	if (strcmp(c->deletes, "keep") != 0)
+		return conf_error(reterr, b->pos, "deletes = \"%s\": " LATER_DELETES, c->deletes);
+	if (edge_template(e->key, b->pos, reterr) != ERR_OK)
+		return reterr->code;
+	for (size_t i = 0; i < b->nblocks; i++)
+		if (strcmp(b->blocks[i].type, "state") == 0 && edge_override(p, e, &b->blocks[i], reterr) != ERR_OK)
+			return reterr->code;
+	return ERR_OK;
+}
+
+static enum err_code
+plan_refuse_later(struct conf_block *b, struct err *reterr)
+{
+	static const char *const later[] = { "lease", "keep", NULL };
+
+	for (size_t i = 0; i < b->nblocks; i++)
+		for (size_t j = 0; later[j] != NULL; j++)
+			if (strcmp(b->blocks[i].type, later[j]) == 0)
+				return conf_error(reterr, b->blocks[i].pos, "a `%s` block needs a later version of stateferry", later[j]);
+	return ERR_OK;
+}
+
+static enum err_code
+plan_add_edge(struct plan *p, struct conf_block *b, enum edge_kind kind, struct err *reterr)
+{
+	static const char *const replicate_blocks[] = { "state", NULL }, *const snapshot_blocks[] = { NULL };
+	const struct conf_field *fields = kind == EDGE_SNAPSHOT ? snapshot_fields : replicate_fields;
+	const struct conf_field *const tables[] = { fields, NULL };
+	struct edge_conf         c = { .from = NULL };
+	struct edge             *e;
+
+	if (b->nlabels != 1)
+		return conf_error(reterr, b->pos, "%s takes one label, the name of the edge", b->type);
+	if (plan_edge(p, b->labels[0]) != NULL)
+		return conf_error(reterr, b->pos, "a second edge called \"%s\"; replicate and snapshot share their names", b->labels[0]);
+	if (plan_refuse_later(b, reterr) != ERR_OK || conf_fields(p->conf, b, fields, &c, reterr) != ERR_OK)
+		return reterr->code;
+	p->edges = xreallocarray(p->edges, p->nedges + 1, sizeof(*p->edges));
+	e = &p->edges[p->nedges++];
+	*e = (struct edge){ .kind = kind, .name = b->labels[0], .pos = b->pos };
+	if (edge_fill(p, e, b, &c, reterr) != ERR_OK)
+		return reterr->code;
+	return conf_finish(p->conf, b, tables, kind == EDGE_SNAPSHOT ? snapshot_blocks : replicate_blocks, reterr);
+}
+
+/* ---------------------------------------------------------------- contradictions between edges */
+
+static bool
+plan_reaches(const struct plan *p, const struct backend *from, const struct backend *to, size_t depth)
+{
+	if (from == to)
+		return true;
+	for (size_t i = 0; depth > 0 && i < p->nedges; i++)
+		for (size_t j = 0; p->edges[i].kind == EDGE_REPLICATE && p->edges[i].from == from && j < p->edges[i].nlanes; j++)
+			if (plan_reaches(p, p->edges[i].lanes[j].to, to, depth - 1))
+				return true;
+	return false;
+}
+
+static bool
+strs_equal(const struct conf_strs *a, const struct conf_strs *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The same names into the same place; what only the listing can show is found when the second state comes. */
+static bool
+edges_clash(const struct edge *a, const struct edge *b)
+{
+	if (a->kind != b->kind || a->from != b->from)
+		return false;
+	if (a->kind == EDGE_REPLICATE ? strcmp(a->key, b->key) != 0 : strcmp(a->prefix, b->prefix) != 0)
+		return false;
+	if (!strs_equal(&a->include, &b->include) || !strs_equal(&a->exclude, &b->exclude))
+		return false;
+	for (size_t i = 0; i < a->nto; i++)
+		for (size_t j = 0; j < b->nto; j++)
+			if (a->lanes[i].to == b->lanes[j].to)
+				return true;
+	return false;
+}
+
+static bool
+plan_same_place(const struct backend *a, const struct backend *b)
+{
+	return a != b && strcmp(a->where, b->where) == 0;
+}
+
+static enum err_code
+plan_check_edge(const struct plan *p, const struct edge *e, struct err *reterr)
+{
+	for (size_t i = 0; i < e->nlanes; i++) {
+		if (plan_same_place(e->from, e->lanes[i].to))
+			return conf_error(reterr, e->pos, "\"%s\" and \"%s\" are the same place (%s): it would write into itself",
+			    e->from->label, e->lanes[i].to->label, e->from->where);
+		if (e->kind == EDGE_REPLICATE && plan_reaches(p, e->lanes[i].to, e->from, p->nedges))
+			return conf_error(reterr, e->pos, "a cycle: what \"%s\" gets comes back to \"%s\"", e->lanes[i].to->label,
+			    e->from->label);
+	}
+	for (const struct edge *o = p->edges; o < e; o++)
+		if (edges_clash(o, e))
+			return conf_error(reterr, e->pos, "edges \"%s\" and \"%s\" write the same names to the same target", o->name, e->name);
+	return ERR_OK;
+}
+
+static void
+plan_number_lanes(struct plan *p)
+{
+	for (size_t i = 0; i < p->nedges; i++)
+		for (size_t j = 0; j < p->edges[i].nlanes; j++) {
+			p->edges[i].lanes[j].edge = &p->edges[i];
+			p->edges[i].lanes[j].index = p->nlanes++;
+		}
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+static enum err_code
+plan_root_block(struct conf_block *b, struct err *reterr)
+{
+	static const char *const known[] = { "agent", "backend", "replicate", "snapshot", NULL };
+	static const char *const later[] = { "serve", "history", NULL };
+	const char              *close;
+
+	for (size_t i = 0; known[i] != NULL; i++)
+		if (strcmp(b->type, known[i]) == 0)
+			return ERR_OK;
+	for (size_t i = 0; later[i] != NULL; i++)
+		if (strcmp(b->type, later[i]) == 0)
+			return conf_error(reterr, b->pos, "a `%s` block needs a later version of stateferry", later[i]);
+	close = name_closest(b->type, known);
+	return conf_error(reterr, b->pos, "there is no block `%s`%s%s%s", b->type, close != NULL ? "; did you mean `" : "",
+	    close != NULL ? close : "", close != NULL ? "`?" : "");
+}
+
+static enum err_code
+plan_root(struct plan *p, struct err *reterr)
+{
+	static const struct conf_field *const none[] = { NULL };
+	static const char *const              blocks[] = { "agent", "backend", "replicate", "snapshot", NULL };
+	struct conf_block                    *root = conf_root(p->conf);
+
+	for (size_t i = 0; i < root->nblocks; i++)
+		if (plan_root_block(&root->blocks[i], reterr) != ERR_OK)
+			return reterr->code;
+	return conf_finish(p->conf, root, none, blocks, reterr);
+}
+
+enum err_code
+plan_open(struct plan *p, const struct provider_env *env, struct err *reterr)
+{
+	struct conf_block *root = conf_root(p->conf);
+
+	if (plan_root(p, reterr) != ERR_OK)
+		return reterr->code;
+	for (size_t i = 0; i < root->nblocks; i++)
+		if (strcmp(root->blocks[i].type, "backend") == 0 && plan_add_backend(p, env, &root->blocks[i], reterr) != ERR_OK)
+			return reterr->code;
+	for (size_t i = 0; i < root->nblocks; i++) {
+		struct conf_block *b = &root->blocks[i];
+
+		if (strcmp(b->type, "replicate") == 0 && plan_add_edge(p, b, EDGE_REPLICATE, reterr) != ERR_OK)
+			return reterr->code;
+		if (strcmp(b->type, "snapshot") == 0 && plan_add_edge(p, b, EDGE_SNAPSHOT, reterr) != ERR_OK)
+			return reterr->code;
+	}
+	plan_number_lanes(p);
+	for (size_t i = 0; i < p->nedges; i++)
+		if (plan_check_edge(p, &p->edges[i], reterr) != ERR_OK)
+			return reterr->code;
+	return ERR_OK;
+}
+
+void
+plan_print(const struct plan *p, struct buf *ret)
+{
+	const struct conf_block *root = conf_root(p->conf);
+
+	for (size_t i = 0; i < root->nblocks; i++) {
+		const struct conf_block       *b = &root->blocks[i];
+		const struct conf_field       *tables[3] = { NULL, NULL, NULL };
+		const struct provider         *provider;
+
+		if (strcmp(b->type, "agent") == 0) {
+			tables[0] = agent_fields;
+		} else if (strcmp(b->type, "replicate") == 0) {
+			tables[0] = replicate_fields;
+		} else if (strcmp(b->type, "snapshot") == 0) {
+			tables[0] = snapshot_fields;
+		} else if (b->nlabels == 2 && (provider = provider_find(b->labels[0])) != NULL) {
+			tables[0] = provider->fields;
+			tables[1] = provider_common_fields;
+		}
+		if (ret->len > 0)
+			buf_putc(ret, '\n');
+		conf_print(b, tables, 0, ret);
+	}
+}

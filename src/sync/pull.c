@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * One state from its source into the store: read, judge, keep. A read that is empty or no state at all is read again
+ * before any verdict, because terraform truncates first and writes then.
+ */
+enum pull_state { START, READ, TORN, READ_AGAIN, HEAD_LOADED, MEANT, COMMITTED };
+
+static const char *const pull_states[] = { "start", "read", "torn", "read again", "head loaded", "meant", "committed" };
+
+struct pull {
+	struct op           op;
+	struct engine      *e;
+	struct place       *place;
+	char               *name;
+	struct pull_options opt;
+	struct pull_result *ret;
+	char                known_etag[ETAG_MAX];
+	struct snapshot     now;
+	struct body        *head_body;
+	struct meaning      meaning;
+	/* what the store knew when the bytes came; checked again by the batch's precondition */
+	bool                has_state, has_head, known_bytes, released, must_fits;
+	struct version_rec  head, before;  /* strings are not kept: only numbers and digests are used later */
+	struct digest       head_digest;
+	uint64_t            seen_version;
+	struct judgement    judgement;
+};
+
+static void
+pull_free(struct op *op)
+{
+	struct pull *p = container_of(op, struct pull, op);
+
+	snapshot_free(&p->now);
+	body_unref(p->head_body);
+	free(p->name);
+	free(p);
+}
+
+static const char *
+pull_label(const struct pull *p)
+{
+	return p->place->backend->label;
+}
+
+/* The change tag that makes a conditional read possible: only when the bytes behind it were judged. */
+static enum err_code
+pull_recall(struct pull *p, struct err *reterr)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+
+	if (store_read(p->e->store, &t, reterr) != ERR_OK)
+		return reterr->code;
+	if (!p->opt.force && !p->opt.release && store_state(t, pull_label(p), p->name, &s) && s.last_read != 0 && s.problem[0] == '\0')
+		snprintf(p->known_etag, sizeof(p->known_etag), "%s", s.etag);
+	store_end(t);
+	return ERR_OK;
+}
+
+static struct op *
+pull_get(struct pull *p)
+{
+	snapshot_free(&p->now);
+	return provider_get(p->place->backend, &(struct state_ref){ p->name }, p->known_etag[0] != '\0' ? p->known_etag : NULL,
+	    &p->now);
+}
+
+/* --- judging --- */
+
+static void
+pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
+{
+	struct state_rec   s;
+	struct version_rec must;
+
+	memset(f, 0, sizeof(*f));
+	f->now = &p->now.info;
+	f->digest = &p->now.digest;
+	f->max_shrink = plan_max_shrink(p->e->plan, p->place->backend, p->name);
+	p->has_state = store_state(t, pull_label(p), p->name, &s);
+	p->has_head = p->has_state && s.head != 0 && store_version(t, s.id, s.head, &p->head);
+	if (!p->has_state)
+		return;
+	p->head_digest = s.head_digest;
+	p->seen_version = s.seen_version;
+	p->known_bytes = s.last_read != 0 && digest_eq(&s.seen_digest, &p->now.digest);
+	p->released = digest_eq(&s.released, &p->now.digest);
+	f->head = p->has_head ? &p->head : NULL;
+	f->released = p->released || (p->opt.release && state_is_good(&p->now.info));
+	f->same_meaning = p->meaning.same;
+	if (store_version_find(t, s.id, &p->now.digest, &p->before))
+		f->seen_before = &p->before;
+	p->must_fits = store_version(t, s.id, p->opt.must_be, &must) && digest_eq(&must.digest, &p->now.digest);
+}
+
+/* Judges; *ret_load says that the head's bytes are needed before the verdict or the counts can be had. */
+static enum err_code
+pull_judge(struct pull *p, bool *ret_load, struct err *reterr)
+{
+	struct store_txn  *t;
+	struct judge_facts f;
+
+	if (store_read(p->e->store, &t, reterr) != ERR_OK)
+		return reterr->code;
+	pull_facts(p, t, &f);
+	judge(&f, &p->judgement);
+	p->meaning.want_semantic = judge_needs_meaning(&f);
+	p->meaning.want_counts = p->has_head && state_is_good(&p->now.info) && !p->known_bytes &&
+	    p->judgement.verdict != VERDICT_SAME && p->now.info.kind != STATE_ENCRYPTED && p->head.kind != STATE_ENCRYPTED;
+	*ret_load = (p->meaning.want_semantic || p->meaning.want_counts) && store_has_body(t, &p->head_digest);
+	store_end(t);
+	return ERR_OK;
+}
+
+/* With the meaning known the verdict may become another one. */
+static enum err_code
+pull_rejudge(struct pull *p, struct err *reterr)
+{
+	bool load;
+
+	return pull_judge(p, &load, reterr);
+}
+
+/* --- keeping --- */
+
+static unsigned
+pull_flags(const struct pull *p)
+{
+	return p->opt.locked ? STATE_IS_LOCKED : 0;
+}
+
+static void
+pull_version(const struct pull *p, struct version_rec *v)
+{
+	memset(v, 0, sizeof(*v));
+	v->digest = p->now.digest;
+	v->semantic = p->meaning.semantic_b;
+	v->serial = p->now.info.serial;
+	v->size = p->now.info.size;
+	v->instances = p->now.info.instances;
+	v->resources = p->now.info.resources;
+	v->lineage = p->now.info.lineage;
+	v->writer = p->now.info.writer;
+	v->kind = p->now.info.kind;
+	v->verdict = p->judgement.verdict;
+	v->reason = p->judgement.reason;
+	v->seen = loop_wall(p->e->loop);
+	v->run = v->who = v->operation = v->origin = "";
+	v->added = p->meaning.added;
+	v->changed = p->meaning.changed;
+	v->removed = p->meaning.removed;
+	v->parent = p->has_head ? p->head.number : 0;
+}
+
+/* Every lane that carries the state has something to do now. */
+static void
+pull_enqueue(struct pull *p, struct batch *b)
+{
+	struct plan *plan = p->e->plan;
+
+	for (size_t i = 0; i < plan->nedges; i++) {
+		struct edge *edge = &plan->edges[i];
+
+		if (edge->from != p->place->backend || !edge_selects(edge, p->name))
+			continue;
+		for (size_t j = 0; j < edge->nlanes; j++) {
+			struct buf        name;
+			struct err        e;
+			struct queue_rec  q = { .due = loop_wall(p->e->loop), .edge = edge->name, .target = edge->lanes[j].to->label };
+
+			buf_init(&name, 0);
+			batch_for(b, pull_label(p), p->name);
+			if (lane_map(plan, &edge->lanes[j], p->name, &name, &e) == MAP_YES)
+				batch_enqueue(b, &q);
+			buf_free(&name);
+		}
+	}
+}
+
+static bool
+pull_moves_head(const struct pull *p)
+{
+	enum verdict v = p->judgement.verdict;
+
+	return v == VERDICT_FIRST || v == VERDICT_ADVANCE || v == VERDICT_REENCODED;
+}
+
+static void
+pull_report_verdict(struct pull *p, struct batch *b)
+{
+	char op[ERR_MSG_MAX];
+
+	engine_event(b, p->e, "verdict", pull_label(p), p->name, "", "%s: serial %llu%s%s", verdict_name(p->judgement.verdict),
+	    (unsigned long long)p->now.info.serial, p->judgement.reason[0] != '\0' ? ": " : "", p->judgement.reason);
+	p->e->counters.verdicts[p->judgement.verdict]++;
+	snprintf(op, sizeof(op), "watch %s %s", pull_label(p), p->name);
+	log_event(pull_moves_head(p) || p->judgement.verdict == VERDICT_SAME ? LOG_INFO : LOG_WARN, op,
+	    verdict_name(p->judgement.verdict), { "serial", log_u64(p->now.info.serial) }, { "size", log_u64(p->now.info.size) },
+	    { "reason", log_str(p->judgement.reason[0] != '\0' ? p->judgement.reason : NULL) });
+}
+
+/* Bytes that were seen last time already need no new version, unless a person released them meanwhile. */
+static bool
+pull_is_news(const struct pull *p)
+{
+	if (p->judgement.verdict == VERDICT_SAME)
+		return false;
+	if (p->judgement.verdict == VERDICT_EMPTY && !p->has_head)
+		return false;
+	return !p->known_bytes || p->seen_version == 0 || pull_moves_head(p);
+}
+
+static struct batch *
+pull_batch(struct pull *p)
+{
+	struct batch      *b = batch_new(p->e->store);
+	struct version_rec v;
+	struct sighting    s = { .etag = p->now.etag, .digest = &p->now.digest, .read = loop_wall(p->e->loop),
+		.flags = pull_flags(p), .problem = "" };
+
+	batch_state(b, pull_label(p), p->name);
+	p->ret->changed = pull_is_news(p);
+	if (p->ret->changed) {
+		pull_version(p, &v);
+		batch_body(b, p->now.body, &p->now.digest, p->has_head ? &p->head_digest : NULL);
+		batch_version(b, pull_label(p), p->name, &v);
+		pull_report_verdict(p, b);
+	}
+	if (pull_moves_head(p)) {
+		batch_head(b, pull_label(p), p->name, p->has_head ? &p->head_digest : NULL, &p->now.digest);
+		batch_high_serial(b, pull_label(p), p->name, p->now.info.serial);
+		pull_enqueue(p, b);
+	}
+	if (p->opt.release)
+		batch_release(b, pull_label(p), p->name, &p->now.digest);
+	batch_seen(b, pull_label(p), p->name, &s);
+	return b;
+}
+
+/* The source has no such state (any more): the versions stay, and nothing is deleted anywhere. */
+static struct batch *
+pull_gone_batch(struct pull *p)
+{
+	struct batch    *b = batch_new(p->e->store);
+	struct sighting  s = { .etag = "", .flags = STATE_GONE, .problem = "" };
+
+	batch_seen(b, pull_label(p), p->name, &s);
+	engine_event(b, p->e, "gone", pull_label(p), p->name, "", "the source has no such state any more; its versions stay");
+	return b;
+}
+
+static bool
+pull_was_there(struct pull *p)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+	bool              there;
+
+	if (store_read(p->e->store, &t, NULL) != ERR_OK)
+		return false;
+	there = store_state(t, pull_label(p), p->name, &s) && (s.flags & STATE_GONE) == 0;
+	store_end(t);
+	return there;
+}
+
+static enum op_turn
+pull_gone(struct pull *p)
+{
+	bool was = pull_was_there(p);
+
+	p->ret->gone = true;
+	p->ret->changed = was;
+	err_clear(&p->op.res);
+	if (!was || p->opt.dry)
+		return op_ok(&p->op);
+	return op_await(&p->op, COMMITTED, store_apply(p->e->store, pull_gone_batch(p)));
+}
+
+/* A source that cannot be read: remembered with the state, so that status can say it. */
+static enum op_turn
+pull_unreadable(struct pull *p)
+{
+	struct err      why = p->op.res;
+	struct sighting s = { .etag = "", .flags = STATE_UNCOVERED, .problem = why.msg };
+	struct batch   *b;
+
+	p->op.err = why;
+	if (p->opt.dry || why.code != ERR_UNSUPPORTED) /* others are the source's trouble, not this state's */
+		return op_finish(&p->op);
+	b = batch_new(p->e->store);
+	batch_state(b, pull_label(p), p->name);
+	batch_seen(b, pull_label(p), p->name, &s);
+	return op_await(&p->op, COMMITTED, store_apply(p->e->store, b));
+}
+
+static enum op_turn
+pull_keep(struct pull *p)
+{
+	p->ret->verdict = p->judgement.verdict;
+	p->ret->judged = true;
+	snprintf(p->ret->reason, sizeof(p->ret->reason), "%s", p->judgement.reason);
+	if (p->opt.release && !state_is_good(&p->now.info)) {
+		err_set(&p->op.res, ERR_CONFLICT, 0, "%s:%s: what the source holds is no state (%s)", pull_label(p), p->name,
+		    p->judgement.reason);
+		err_hint(&p->op.res, "look at it with \"cat\", or remove it with \"quarantine drop\"");
+		return op_fail(&p->op);
+	}
+	if (p->opt.release && p->opt.must_be != 0 && !p->must_fits) {
+		err_set(&p->op.res, ERR_CONFLICT, 0, "%s:%s: the source does not hold version %llu now", pull_label(p), p->name,
+		    (unsigned long long)p->opt.must_be);
+		err_hint(&p->op.res, "bring it back with \"restore %s:%s@%llu\"", pull_label(p), p->name,
+		    (unsigned long long)p->opt.must_be);
+		return op_fail(&p->op);
+	}
+	if (p->opt.dry) {
+		p->ret->changed = pull_is_news(p);
+		return op_ok(&p->op);
+	}
+	p->e->counters.pulls++;
+	return op_await(&p->op, COMMITTED, store_apply(p->e->store, pull_batch(p)));
+}
+
+static struct op *
+pull_load_head(struct pull *p)
+{
+	return store_body_load(p->e->store, &p->head_digest, &p->head_body);
+}
+
+static enum op_turn
+pull_arrived(struct pull *p)
+{
+	bool load;
+
+	if (pull_judge(p, &load, &p->op.res) != ERR_OK)
+		return op_fail(&p->op);
+	if (load)
+		return op_await(&p->op, HEAD_LOADED, pull_load_head(p));
+	p->meaning.added = p->meaning.changed = p->meaning.removed = -1;
+	return pull_keep(p);
+}
+
+static enum op_turn
+pull_step(struct op *op)
+{
+	struct pull *p = container_of(op, struct pull, op);
+
+	switch ((enum pull_state)op->state) {
+	case START:
+		if (pull_recall(p, &op->res) != ERR_OK)
+			return op_fail(op);
+		return op_await(op, READ, pull_get(p));
+	case READ:
+		if (op->res.code == ERR_UNCHANGED)
+			return op_ok(op);
+		if (op->res.code == ERR_NOT_FOUND)
+			return pull_gone(p);
+		if (op_failed(op))
+			return pull_unreadable(p);
+		if (judge_is_torn(&p->now.info))
+			return op_await(op, TORN, op_sleep(op->loop, TORN_WAIT_MS));
+		return pull_arrived(p);
+	case TORN:
+		if (op_failed(op))
+			return op_fail(op);
+		p->known_etag[0] = '\0';
+		return op_await(op, READ_AGAIN, pull_get(p));
+	case READ_AGAIN:
+		if (op->res.code == ERR_NOT_FOUND)
+			return pull_gone(p);
+		if (op_failed(op))
+			return pull_unreadable(p);
+		return pull_arrived(p);
+	case HEAD_LOADED:
+		if (op_failed(op))
+			return op_fail(op);
+		p->meaning.a = p->head_body;
+		p->meaning.b = p->now.body;
+		return op_await(op, MEANT, meaning_run(p->e->work, &p->meaning));
+	case MEANT:
+		if (op_failed(op) || pull_rejudge(p, &op->res) != ERR_OK)
+			return op_fail(op);
+		return pull_keep(p);
+	case COMMITTED:
+		if (op_failed(op))
+			return op_fail(op);
+		if (p->ret->changed)
+			engine_kick(p->e, p->place->backend);
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+pull_hand_out(struct op *op)
+{
+	struct pull *p = container_of(op, struct pull, op);
+
+	if (p->opt.keep && p->now.body != NULL) {
+		p->ret->now = p->now;
+		memset(&p->now, 0, sizeof(p->now));
+	}
+	pull_free(op);
+}
+
+static const struct op_class pull_class = { "pull", pull_step, NULL, pull_hand_out, pull_states, ARRAY_LEN(pull_states) };
+
+struct op *
+pull_op(struct engine *e, struct place *place, const char *name, const struct pull_options *o, struct pull_result *ret)
+{
+	struct pull *p = xcalloc(1, sizeof(*p));
+
+	op_init(&p->op, &pull_class, e->loop);
+	p->e = e;
+	p->place = place;
+	p->name = xstrdup(name);
+	p->opt = *o;
+	p->ret = ret;
+	memset(ret, 0, sizeof(*ret));
+	return &p->op;
+}

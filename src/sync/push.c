@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+#include "push.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/*
+ * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
+ * from top to bottom; what makes it safe is said at each case.
+ */
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, INTENT, INTENDED, LOCKED, LOOKED, LOOK_MEANT, KEPT, WRITTEN, READ_BACK,
+	BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
+
+static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "intent", "intended", "locked", "looked",
+	"compared", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
+
+static struct state_ref
+push_ref(const struct push *p)
+{
+	return (struct state_ref){ p->name };
+}
+
+static void
+push_free(struct op *op)
+{
+	struct push *p = container_of(op, struct push, op);
+
+	if (p->kind->free != NULL)
+		p->kind->free(p);
+	snapshot_free(&p->next);
+	snapshot_free(&p->cur);
+	body_unref(p->next_body);
+	free(p->backend);
+	free(p->source);
+	free(p->name);
+	free(p);
+}
+
+/* --- before the first request --- */
+
+static bool
+push_locks(const struct push *p)
+{
+	return (provider_caps(p->dst) & PROVIDER_LOCK) != 0;
+}
+
+static void
+push_make_lock(struct push *p)
+{
+	char             info[512];
+	struct state_ref ref = push_ref(p);
+
+	snprintf(info, sizeof(info), "%s%s%s to %s; if that host is gone, \"terraform force-unlock ID\" is safe", p->kind->verb,
+	    p->edge[0] != '\0' ? " " : "", p->edge, p->dst->label);
+	provider_lock_new(p->dst, &ref, info, &p->lock);
+}
+
+static void
+push_intent_rec(struct push *p, struct batch *b)
+{
+	struct buf        body;
+	struct intent_rec i = { .id = p->intent, .kind = p->kind->intent, .edge = p->edge, .target = p->dst->label,
+		.state = p->state, .name = p->name, .lock_id = p->lock.id, .digest = p->want, .etag = p->cur.etag,
+		.created = loop_wall(p->e->loop), .retry_at = loop_wall(p->e->loop), .agent = store_agent_id(p->e->store) };
+
+	buf_init(&body, LOCK_BODY_MAX);
+	if (p->lock.id[0] != '\0')
+		lock_info_body(&p->lock, &body);
+	i.lock_body = buf_str(&body);
+	if (p->cur.body != NULL)
+		i.replaces = p->cur.digest;
+	i.uncertain = p->uncertain || p->lock_doubt;
+	batch_intent(b, &i);
+	buf_free(&body);
+}
+
+/* The lock's id and body, the target and our digest are on the disk before they are on the wire. */
+static struct batch *
+push_intend(struct push *p)
+{
+	struct batch *b = batch_new(p->e->store);
+
+	p->intent = intent_new_id(p->e->store);
+	if (push_locks(p))
+		push_make_lock(p);
+	push_intent_rec(p, b);
+	return b;
+}
+
+/* --- what is there now --- */
+
+static struct op *
+push_look(struct push *p)
+{
+	struct state_ref ref = push_ref(p);
+
+	snapshot_free(&p->cur);
+	p->absent = false;
+	return provider_get(p->dst, &ref, NULL, &p->cur);
+}
+
+/* After a look: false when it failed; absent is an answer. */
+static bool
+push_seen(struct push *p)
+{
+	if (p->op.res.code == ERR_NOT_FOUND) {
+		p->absent = true;
+		err_clear(&p->op.res);
+	}
+	return p->op.res.code == ERR_OK;
+}
+
+static bool
+push_needs_meaning(struct push *p)
+{
+	p->meaning = (struct meaning){ .a = p->cur.body, .b = p->next.body, .want_semantic = true };
+	return p->kind->needs_meaning != NULL && !p->absent && p->kind->needs_meaning(p);
+}
+
+/* The decision, from what was just read. false: nothing will be written; op->res is OK when that is fine. */
+static bool
+push_may_write(struct push *p)
+{
+	if (p->op.cancelled && !p->op.shielded) {
+		err_set(&p->op.res, ERR_CANCELLED, 0, "cancelled");
+		return false;
+	}
+	if (p->kind->weigh(p, &p->op.res) != ERR_OK)
+		return false;
+	if (p->cmp.action == COMPARE_HOLD)
+		err_set(&p->op.res, ERR_CONFLICT, 0, "%s", p->cmp.reason);
+	return p->cmp.action == COMPARE_WRITE;
+}
+
+/* --- keeping and writing --- */
+
+void
+push_keep_current(struct push *p, struct batch *b, const char *origin)
+{
+	struct version_rec v = { .digest = p->cur.digest, .serial = p->cur.info.serial, .size = p->cur.info.size,
+		.instances = p->cur.info.instances, .resources = p->cur.info.resources, .lineage = p->cur.info.lineage,
+		.writer = p->cur.info.writer, .kind = p->cur.info.kind, .reason = p->cmp.reason, .seen = loop_wall(p->e->loop),
+		.run = "", .who = "", .operation = "", .origin = origin, .added = -1, .changed = -1, .removed = -1 };
+
+	v.verdict = !state_is_good(&p->cur.info) ? VERDICT_DAMAGED :
+	    strcmp(p->cur.info.lineage, p->next.info.lineage) != 0 ? VERDICT_UNRELATED :
+	    p->cur.info.serial < p->next.info.serial ? VERDICT_OLDER : VERDICT_FORK;
+	batch_body(b, p->cur.body, &p->cur.digest, &p->want);
+	batch_version(b, p->backend, p->source, &v);
+}
+
+static bool
+push_knows_current(struct push *p)
+{
+	struct store_txn  *t;
+	struct version_rec v;
+	bool               known;
+
+	if (store_read(p->e->store, &t, NULL) != ERR_OK)
+		return false;
+	known = store_version_find(t, p->state, &p->cur.digest, &v) && !v.dropped;
+	store_end(t);
+	return known;
+}
+
+/* What we replace is a version first. NULL: there is nothing that the store does not have. */
+static struct op *
+push_keep(struct push *p)
+{
+	struct batch *b;
+	char          origin[ERR_MSG_MAX];
+
+	if (p->absent || p->cur.body == NULL || p->cur.info.size == 0 || push_knows_current(p))
+		return NULL;
+	b = batch_new(p->e->store);
+	snprintf(origin, sizeof(origin), "target %s %s", p->edge, p->dst->label);
+	push_keep_current(p, b, origin);
+	push_intent_rec(p, b);
+	return store_apply(p->e->store, b);
+}
+
+static struct op *
+push_put(struct push *p)
+{
+	struct state_ref     ref = push_ref(p);
+	struct put_condition when = { .when = PUT_UNDER_LOCK, .lock = p->lock_held ? &p->lock : NULL };
+
+	if ((provider_caps(p->dst) & PROVIDER_IF_MATCH) != 0) {
+		when.when = p->absent ? PUT_ABSENT : PUT_MATCH;
+		when.etag = p->cur.etag;
+	}
+	return provider_put(p->dst, &ref, &p->next, &when, p->etag);
+}
+
+/* --- after the write --- */
+
+/* Is what was read back ours? true: done, or (ask) equal bytes have to be told from equal meaning. Otherwise op->err says what. */
+static bool
+push_is_ours(struct push *p, bool *ask)
+{
+	bool seen = push_seen(p);
+
+	*ask = false;
+	if (seen && !p->absent && digest_eq(&p->cur.digest, &p->next.digest)) {
+		err_clear(&p->op.err);
+		p->wrote = true;
+		return true;
+	}
+	if (!seen) { /* no answer: the write stays unknown, and so does its intent */
+		p->uncertain = true;
+		return false;
+	}
+	if (p->put_ok && !p->absent && p->cur.info.kind == STATE_V4 && p->cur.info.serial == p->next.info.serial) {
+		*ask = true;
+		return true;
+	}
+	p->uncertain = !p->put_ok && p->op.err.code == ERR_UNCERTAIN;
+	if (!p->uncertain)
+		err_set(&p->op.err, ERR_CONFLICT, 0, "%s was changed by somebody else meanwhile", p->name);
+	return false;
+}
+
+static enum op_turn
+push_back_meant(struct push *p)
+{
+	if (!op_failed(&p->op) && p->meaning.same) { /* a server that stores its own formatting */
+		err_clear(&p->op.err);
+		p->wrote = p->reencoded = true;
+		return op_await(&p->op, SEALED, provider_seal(p->dst, &(struct state_ref){ p->name }, &p->next));
+	}
+	err_set(&p->op.err, ERR_CONFLICT, 0, "%s does not hold what was written", p->name);
+	return op_unwind(&p->op, RELEASE);
+}
+
+static struct op *
+push_unlock(struct push *p)
+{
+	struct state_ref ref = push_ref(p);
+
+	return p->lock_held || p->lock_doubt ? provider_unlock(p->dst, &ref, &p->lock) : NULL;
+}
+
+static bool
+push_unlock_is_safe(const struct push *p)
+{
+	return (provider_caps(p->dst) & PROVIDER_LOCK_ID) != 0;
+}
+
+static void
+push_note_lock_left(struct push *p)
+{
+	struct err why = p->op.res;
+
+	p->lock_left = (p->lock_held || p->lock_doubt) && why.code != ERR_OK;
+	if (!p->lock_left || p->op.err.code != ERR_OK)
+		return;
+	err_set(&p->op.err, why.code, why.detail, "%s: written, but its lock %s could not be released: %s", p->name, p->lock.id,
+	    why.msg);
+	err_hint(&p->op.err, "it is tried again; by hand: stateferry unlock %s:%s", p->dst->label, p->name);
+}
+
+/* Replica, queue entry and intent in one commit. An intent that may still have an effect stays open for recover. */
+static struct batch *
+push_result_batch(struct push *p)
+{
+	struct batch *b = batch_new(p->e->store);
+
+	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain))
+		push_intent_rec(p, b);
+	else if (p->intent != 0)
+		batch_settle(b, p->intent);
+	p->kind->settle(p, b);
+	return b;
+}
+
+static enum op_turn
+push_decide(struct push *p, int write, int stop)
+{
+	if (push_may_write(p))
+		return op_go(&p->op, write);
+	return op_unwind(&p->op, stop);
+}
+
+static enum op_turn
+push_step(struct op *op)
+{
+	struct push *p = container_of(op, struct push, op);
+	bool         ask;
+
+	switch ((enum push_state)op->state) {
+	case START: /* the bytes to write, verified against their digest */
+		op->res = p->refused;
+		if (op_failed(op))
+			return op_unwind(op, SETTLE);
+		if (p->next.body != NULL)
+			return op_go(op, p->prelook ? LOADED : INTENT);
+		return op_await(op, LOADED, store_body_load(p->e->store, &p->want, &p->next_body));
+	case LOADED:
+		if (op_failed(op))
+			return op_unwind(op, SETTLE);
+		if (p->next.body == NULL)
+			snapshot_of(&p->next, p->next_body);
+		if (!p->prelook)
+			return op_go(op, INTENT);
+		return op_await(op, PEEKED, push_look(p));
+	case PEEKED: /* without a lock: enough to find it current or held, never to write */
+		if (!push_seen(p))
+			return op_unwind(op, SETTLE);
+		if (push_needs_meaning(p))
+			return op_await(op, PEEK_MEANT, meaning_run(p->e->work, &p->meaning));
+		return push_decide(p, p->dry ? SETTLE : INTENT, SETTLE);
+	case PEEK_MEANT:
+		if (op_failed(op))
+			return op_unwind(op, SETTLE);
+		return push_decide(p, p->dry ? SETTLE : INTENT, SETTLE);
+	case INTENT:
+		return op_await(op, INTENDED, store_apply(p->e->store, push_intend(p)));
+	case INTENDED:
+		if (op_failed(op)) {
+			p->intent = 0;
+			return op_unwind(op, SETTLE);
+		}
+		if (!push_locks(p))
+			return op_await(op, LOOKED, push_look(p));
+		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
+	case LOCKED: /* held by others, or in doubt: no state was touched */
+		p->lock_held = op->res.code == ERR_OK;
+		p->lock_doubt = op->res.code == ERR_UNCERTAIN;
+		if (!p->lock_held)
+			return op_unwind(op, p->lock_doubt && push_unlock_is_safe(p) ? RELEASE : SETTLE);
+		return op_await(op, LOOKED, push_look(p));
+	case LOOKED: /* absent, older, same, newer, forked? */
+		if (!push_seen(p))
+			return op_unwind(op, RELEASE);
+		if (push_needs_meaning(p))
+			return op_await(op, LOOK_MEANT, meaning_run(p->e->work, &p->meaning));
+		if (!push_may_write(p))
+			return op_unwind(op, RELEASE);
+		return op_await(op, KEPT, push_keep(p));
+	case LOOK_MEANT:
+		if (op_failed(op) || !push_may_write(p))
+			return op_unwind(op, RELEASE);
+		return op_await(op, KEPT, push_keep(p));
+	case KEPT:
+		if (op_failed(op) || op->cancelled)
+			return op_unwind(op, RELEASE);
+		op_shield(op); /* from here on, see it through */
+		return op_await(op, WRITTEN, push_put(p));
+	case WRITTEN: /* a conflict may be our own first try; only a plain refusal is certain */
+		p->put_ok = op->res.code == ERR_OK;
+		if (!p->put_ok && op->res.code != ERR_UNCERTAIN && op->res.code != ERR_CONFLICT)
+			return op_unwind(op, RELEASE);
+		err_set(&op->err, op->res.code == ERR_CONFLICT ? ERR_CONFLICT : ERR_UNCERTAIN, op->res.detail,
+		    "%s: written, not yet read back", p->name);
+		return op_await(op, READ_BACK, push_look(p));
+	case READ_BACK: /* our bytes clear op->err; no answer stays uncertain; anything else is a conflict */
+		if (!push_is_ours(p, &ask))
+			return op_unwind(op, RELEASE);
+		if (!ask)
+			return op_await(op, SEALED, provider_seal(p->dst, &(struct state_ref){ p->name }, &p->next));
+		p->meaning = (struct meaning){ .a = p->next.body, .b = p->cur.body, .want_semantic = true };
+		return op_await(op, BACK_MEANT, meaning_run(p->e->work, &p->meaning));
+	case BACK_MEANT:
+		return push_back_meant(p);
+	case SEALED: /* a failure leaves its intent open */
+		p->uncertain = op_failed(op);
+		return op_unwind(op, RELEASE);
+	case RELEASE:
+		return op_await(op, RELEASED, push_unlock(p));
+	case RELEASED:
+		push_note_lock_left(p);
+		__attribute__((fallthrough));
+	case SETTLE:
+		if (p->dry) {
+			p->kind->settle(p, NULL);
+			return op_finish(op);
+		}
+		return op_await(op, SETTLED, store_apply(p->e->store, push_result_batch(p)));
+	case SETTLED: /* op->err, else the commit's own error */
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class push_class = { "push", push_step, NULL, push_free, push_states, ARRAY_LEN(push_states) };
+
+struct push *
+push_new(struct engine *e, const struct push_kind *kind, struct backend *dst, const char *name)
+{
+	struct push *p = xcalloc(1, sizeof(*p));
+
+	op_init(&p->op, &push_class, e->loop);
+	p->kind = kind;
+	p->e = e;
+	p->dst = dst;
+	p->edge = "";
+	p->name = xstrdup(name);
+	return p;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SYNC_PUSH_H
+#define SYNC_PUSH_H
+
+#include "core.h"
+
+/*
+ * One guarded write: what is common to a replication and a restore. The two differ in what they write after they saw
+ * what is there (weigh), and in what the store learns at the end (settle).
+ */
+struct push;
+
+struct push_kind {
+	enum intent_kind intent;
+	const char      *verb;                     /* begins the prefix of log lines */
+	/* p->cur (when !p->absent) was read; sets p->cmp, and p->next if that depends on it. An error holds the write back. */
+	enum err_code  (*weigh)(struct push *p, struct err *reterr);
+	bool           (*needs_meaning)(struct push *p);
+	/* What the store learns, in the batch that also settles the intent. p->op.err is the outcome. */
+	void           (*settle)(struct push *p, struct batch *b);
+	void           (*free)(struct push *p);
+};
+
+struct push {
+	struct op               op;
+	const struct push_kind *kind;
+	struct engine          *e;
+	struct backend         *dst;
+	const char             *edge;              /* "" for a restore */
+	struct lane            *lane;              /* NULL for a restore */
+	uint64_t                state;             /* source state id */
+	char                   *backend, *source;  /* label and name of the source state */
+	char                   *name;              /* at dst */
+	struct snapshot         next, cur;
+	struct body            *next_body;         /* where the store loads the head into */
+	struct digest           want;
+	uint64_t                want_version;
+	bool                    absent;            /* the target has nothing there */
+	bool                    released, resolved;/* a person decided: see compare() */
+	struct err              refused;           /* known before the first request; OK: go on */
+	struct comparison       cmp;
+	struct meaning          meaning;
+	bool                    prelook, dry;
+	struct lock_info        lock, holder;
+	bool                    lock_held, lock_doubt, lock_left;
+	uint64_t                intent;            /* 0: none open */
+	bool                    put_ok, reencoded, wrote, uncertain;
+	char                    etag[ETAG_MAX];
+	struct push_result     *ret;
+	void                   *arg;               /* the kind's own */
+};
+
+struct push *push_new(struct engine *e, const struct push_kind *kind, struct backend *dst, const char *name);
+/* The bytes at the target are kept as a version of the source state before they are replaced. */
+void         push_keep_current(struct push *p, struct batch *b, const char *origin);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * Intents that were never settled: a crash, a lost answer, a lock that could not be released. Nothing is repeated
+ * blindly: first the lock by the id that was journalled, then what the target holds. One that was uncertain may still have an
+ * effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
+ */
+enum recover_state { START, PEEKED, LOOKED, UNLOCKED, SETTLED };
+
+static const char *const recover_states[] = { "start", "peeked", "looked", "unlocked", "settled" };
+
+static const int64_t recover_waits_ms[] = { 60000, 300000, 1200000 };
+
+struct recover_one {
+	struct op        op;
+	struct engine   *e;
+	struct backend  *dst;
+	uint64_t         id, state, tries;
+	char            *edge, *target, *name, *source, *source_backend;
+	struct digest    want, replaces;
+	struct lock_info lock, there;
+	bool             uncertain, locked_by_us, look_failed, unlock_failed, effect;
+	int64_t          created;
+	struct snapshot  now;
+	uint64_t         head;         /* version number of want, 0: not a version */
+	enum intent_kind kind;
+};
+
+struct recover {
+	struct op      op;
+	struct engine *e;
+	uint64_t      *ids;
+	size_t         n, next;
+	int64_t       *ret_next;
+};
+
+static void
+recover_one_free(struct op *op)
+{
+	struct recover_one *r = container_of(op, struct recover_one, op);
+
+	snapshot_free(&r->now);
+	free(r->edge);
+	free(r->target);
+	free(r->name);
+	free(r->source);
+	free(r->source_backend);
+	free(r);
+}
+
+static bool
+recover_load(struct recover_one *r, struct err *reterr)
+{
+	struct store_txn  *t;
+	struct intent_rec  i;
+	struct state_rec   s;
+	struct version_rec v;
+	bool               have;
+
+	if (store_read(r->e->store, &t, reterr) != ERR_OK)
+		return false;
+	have = store_intent(t, r->id, &i);
+	if (have) {
+		r->kind = i.kind;
+		r->edge = xstrdup(i.edge);
+		r->target = xstrdup(i.target);
+		r->name = xstrdup(i.name);
+		r->state = i.state;
+		r->tries = i.tries;
+		r->want = i.digest;
+		r->replaces = i.replaces;
+		r->uncertain = i.uncertain;
+		r->created = i.created;
+		if (i.lock_body[0] != '\0')
+			lock_info_parse(span_str(i.lock_body), &r->lock, NULL);
+		snprintf(r->lock.id, sizeof(r->lock.id), "%s", i.lock_id);
+		if (store_state_by_id(t, i.state, &s)) {
+			r->source = xstrdup(s.name);
+			r->source_backend = xstrdup(s.backend);
+			if (store_version_find(t, s.id, &i.digest, &v))
+				r->head = v.number;
+		}
+		r->dst = plan_backend(r->e->plan, i.target);
+	}
+	store_end(t);
+	return have;
+}
+
+static struct op *
+recover_peek(struct recover_one *r)
+{
+	return r->lock.id[0] == '\0' ? NULL : provider_lock_peek(r->dst, &(struct state_ref){ r->name }, &r->there);
+}
+
+static struct op *
+recover_unlock(struct recover_one *r)
+{
+	return r->locked_by_us ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
+}
+
+/* A crash in the middle of a write in place leaves what is no state, where before the write there was one or nothing. */
+static bool
+recover_is_torn(const struct recover_one *r)
+{
+	return !r->effect && r->now.body != NULL && !state_is_good(&r->now.info) && !digest_eq(&r->now.digest, &r->replaces);
+}
+
+/* Did the write arrive? The lane then has its replica; anything else is for the queue to plan anew. */
+static void
+recover_replica(struct recover_one *r, struct batch *b)
+{
+	struct replica_rec rep = { .edge = r->edge, .target = r->target, .state = r->state, .name = r->name,
+		.status = REPLICA_CURRENT, .digest = r->want, .version = r->head, .serial = r->now.info.serial, .etag = r->now.etag,
+		.written = r->created, .verified = loop_wall(r->e->loop), .error = "", .hint = "" };
+
+	if (r->kind != INTENT_PUSH || r->source == NULL)
+		return;
+	if (recover_is_torn(r)) { /* our own half-written bytes may be overwritten; push.c keeps them as a version first */
+		rep.status = REPLICA_PENDING;
+		rep.resolved = r->now.digest;
+		rep.digest = (struct digest){ { 0 } };
+		rep.version = rep.serial = 0;
+		batch_replica(b, &rep);
+	}
+	if (!r->effect)
+		return;
+	batch_replica(b, &rep);
+	engine_event(b, r->e, "written", r->source_backend, r->source, r->edge, "%s: serial %llu, found after an interruption",
+	    r->target, (unsigned long long)r->now.info.serial);
+}
+
+/* A replication whose outcome is known now goes through the queue again, whatever it was: that is cheap and never wrong. */
+static void
+recover_requeue(struct recover_one *r, struct batch *b)
+{
+	struct queue_rec q = { .due = loop_wall(r->e->loop), .edge = r->edge, .target = r->target, .state = r->state };
+
+	if (r->kind == INTENT_PUSH && r->state != 0 && plan_edge(r->e->plan, r->edge) != NULL)
+		batch_enqueue(b, &q);
+}
+
+static bool
+recover_is_over(const struct recover_one *r)
+{
+	if (r->look_failed || r->unlock_failed)
+		return false;
+	return r->effect || !r->uncertain || r->tries >= ARRAY_LEN(recover_waits_ms);
+}
+
+static struct batch *
+recover_batch(struct recover_one *r)
+{
+	struct batch      *b = batch_new(r->e->store);
+	struct store_txn  *t;
+	struct intent_rec  i;
+	uint64_t           n = r->tries < ARRAY_LEN(recover_waits_ms) ? r->tries : ARRAY_LEN(recover_waits_ms) - 1;
+
+	recover_replica(r, b);
+	if (recover_is_over(r)) {
+		batch_settle(b, r->id);
+		recover_requeue(r, b);
+	} else if (store_read(r->e->store, &t, NULL) == ERR_OK) {
+		if (store_intent(t, r->id, &i)) {
+			i.tries++;
+			i.retry_at = loop_wall(r->e->loop) + recover_waits_ms[n];
+			batch_intent(b, &i);
+		}
+		store_end(t);
+	}
+	return b;
+}
+
+static void
+recover_log(struct recover_one *r)
+{
+	char op[ERR_MSG_MAX];
+
+	snprintf(op, sizeof(op), "recover %s %s", r->target, r->name);
+	if (r->locked_by_us && !r->unlock_failed)
+		log_event(LOG_INFO, op, "released our lock", { "id", log_str(r->lock.id) });
+	if (r->unlock_failed)
+		log_event(LOG_WARN, op, "our lock could not be released", { "id", log_str(r->lock.id) },
+		    { "reason", log_str(r->op.res.msg) });
+	if (r->effect)
+		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) });
+}
+
+/* No backend of that label any more: nobody can be asked, and a lock would stay: the intent is kept for a person to see. */
+static enum op_turn
+recover_unreachable(struct recover_one *r)
+{
+	err_set(&r->op.err, ERR_CONFIG, 0, "an interrupted write to %s:%s cannot be settled: no such backend is configured",
+	    r->target, r->name);
+	return op_finish(&r->op);
+}
+
+static enum op_turn
+recover_one_step(struct op *op)
+{
+	struct recover_one *r = container_of(op, struct recover_one, op);
+
+	switch ((enum recover_state)op->state) {
+	case START:
+		if (!recover_load(r, &op->res))
+			return op_finish(op);
+		if (r->dst == NULL)
+			return recover_unreachable(r);
+		return op_await(op, PEEKED, recover_peek(r));
+	case PEEKED: /* ours only by the id that was on the disk before it was on the wire */
+		r->locked_by_us = r->lock.id[0] != '\0' && !op_failed(op) && strcmp(r->there.id, r->lock.id) == 0;
+		r->look_failed = op_failed(op) && op->res.code != ERR_NOT_FOUND;
+		if (r->locked_by_us)
+			snprintf(r->lock.generation, sizeof(r->lock.generation), "%s", r->there.generation);
+		return op_await(op, LOOKED, provider_get(r->dst, &(struct state_ref){ r->name }, NULL, &r->now));
+	case LOOKED:
+		r->look_failed |= op_failed(op) && op->res.code != ERR_NOT_FOUND;
+		r->effect = !op_failed(op) && digest_eq(&r->now.digest, &r->want);
+		return op_await(op, UNLOCKED, recover_unlock(r));
+	case UNLOCKED:
+		r->unlock_failed = r->locked_by_us && op_failed(op);
+		recover_log(r);
+		return op_await(op, SETTLED, store_apply(r->e->store, recover_batch(r)));
+	case SETTLED:
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class recover_one_class = { "recover", recover_one_step, NULL, recover_one_free, recover_states,
+	ARRAY_LEN(recover_states) };
+
+/* --- all of them --- */
+
+struct recover_due {
+	struct recover *r;
+	bool            now;
+	int64_t         wall, next;
+};
+
+static bool
+recover_collect(void *arg, const struct intent_rec *i)
+{
+	struct recover_due *d = arg;
+
+	if (!d->now && i->retry_at > d->wall) {
+		if (d->next == 0 || i->retry_at < d->next)
+			d->next = i->retry_at;
+		return true;
+	}
+	d->r->ids = xreallocarray(d->r->ids, d->r->n + 1, sizeof(*d->r->ids));
+	d->r->ids[d->r->n++] = i->id;
+	return true;
+}
+
+static struct op *
+recover_next(void *arg)
+{
+	struct recover     *r = arg;
+	struct recover_one *one;
+
+	if (r->next == r->n)
+		return NULL;
+	one = xcalloc(1, sizeof(*one));
+	op_init(&one->op, &recover_one_class, r->e->loop);
+	one->e = r->e;
+	one->id = r->ids[r->next++];
+	return &one->op;
+}
+
+static void
+recover_ended(struct op *child, void *arg)
+{
+	(void)arg;
+	if (child->err.code != ERR_OK && child->err.code != ERR_CANCELLED)
+		log_at(LOG_WARN, "recover", "%s", child->err.msg);
+}
+
+/* What is open after this round is due again at the time its record says. */
+static bool
+recover_soonest(void *arg, const struct intent_rec *i)
+{
+	int64_t *next = arg;
+
+	if (*next == 0 || i->retry_at < *next)
+		*next = i->retry_at;
+	return true;
+}
+
+enum recover_all_state { ALL_START, ALL_DONE };
+
+static enum op_turn
+recover_step(struct op *op)
+{
+	struct recover   *r = container_of(op, struct recover, op);
+	struct store_txn *t;
+
+	switch ((enum recover_all_state)op->state) {
+	case ALL_START:
+		return op_await(op, ALL_DONE, op_each_of(op->loop, recover_next, recover_ended, r, LANE_PUSHES));
+	case ALL_DONE:
+		*r->ret_next = 0;
+		if (store_read(r->e->store, &t, NULL) == ERR_OK) {
+			store_intents(t, recover_soonest, r->ret_next);
+			store_end(t);
+		}
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+recover_free(struct op *op)
+{
+	struct recover *r = container_of(op, struct recover, op);
+
+	if (r->e->recover == op)
+		r->e->recover = NULL;
+	free(r->ids);
+	free(r);
+}
+
+static const char *const recover_all_states[] = { "start", "done" };
+static const struct op_class recover_class = { "recover all", recover_step, NULL, recover_free, recover_all_states,
+	ARRAY_LEN(recover_all_states) };
+
+struct op *
+recover_op(struct engine *e, bool now, int64_t *ret_next)
+{
+	struct recover    *r = xcalloc(1, sizeof(*r));
+	struct recover_due d = { .r = r, .now = now, .wall = loop_wall(e->loop) };
+	struct store_txn  *t;
+
+	op_init(&r->op, &recover_class, e->loop);
+	r->e = e;
+	r->ret_next = ret_next;
+	if (store_read(e->store, &t, NULL) == ERR_OK) {
+		store_intents(t, recover_collect, &d);
+		store_end(t);
+	}
+	return &r->op;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+#include "push.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/*
+ * A replication: push.c writes the head of a state to one target; here is what that means for the replica's record, the
+ * queue and the results of a pass.
+ */
+
+/* Terraform's own schedule for a held lock, so that nobody is crowded out. */
+static int64_t
+replicate_lock_wait(struct engine *e, int64_t waited_ms)
+{
+	int64_t wait = waited_ms + 1000;
+
+	return rand_jitter(loop_rand(e->loop), wait > 16000 ? 16000 : wait, 20);
+}
+
+static int64_t
+replicate_backoff(struct engine *e, uint64_t attempt, const struct err *err)
+{
+	int64_t wait = RETRY_MIN_MS << (attempt > 10 ? 10 : attempt);
+
+	if (wait > RETRY_MAX_MS)
+		wait = RETRY_MAX_MS;
+	if (wait < (int64_t)err->retry_after_ms)
+		wait = err->retry_after_ms;
+	return rand_jitter(loop_rand(e->loop), wait, 20);
+}
+
+static bool
+replicate_target_down(enum err_code code)
+{
+	switch (code) {
+	case ERR_NETWORK:
+	case ERR_TIMEOUT:
+	case ERR_AUTH:
+	case ERR_BUSY:
+	case ERR_NOT_FOUND:
+	case ERR_CONFIG:
+	case ERR_UNSUPPORTED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* --- deciding --- */
+
+static bool
+replicate_known(struct push *p, struct store_txn *t)
+{
+	struct version_rec v;
+	struct replica_rec r;
+
+	if (store_version_find(t, p->state, &p->cur.digest, &v))
+		return true;
+	return store_replica(t, p->edge, p->dst->label, p->state, &r) && digest_eq(&r.digest, &p->cur.digest);
+}
+
+static void
+replicate_facts(struct push *p, struct compare_facts *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->next = &p->next.info;
+	f->next_digest = &p->next.digest;
+	if (!p->absent) {
+		f->now = &p->cur.info;
+		f->now_digest = &p->cur.digest;
+	}
+	f->same_meaning = p->meaning.same;
+	f->released = p->released;
+}
+
+static bool
+replicate_needs_meaning(struct push *p)
+{
+	struct compare_facts f;
+
+	replicate_facts(p, &f);
+	return compare_needs_meaning(&f);
+}
+
+static enum err_code
+replicate_weigh(struct push *p, struct err *reterr)
+{
+	struct compare_facts f;
+	struct store_txn    *t;
+	struct replica_rec   r;
+
+	replicate_facts(p, &f);
+	if (!p->absent) {
+		if (store_read(p->e->store, &t, reterr) != ERR_OK)
+			return reterr->code;
+		f.known = replicate_known(p, t);
+		f.resolved = store_replica(t, p->edge, p->dst->label, p->state, &r) && digest_eq(&r.resolved, &p->cur.digest);
+		store_end(t);
+	}
+	compare(&f, &p->cmp);
+	p->reencoded = p->cmp.action == COMPARE_LEAVE;
+	return ERR_OK;
+}
+
+/* --- settling --- */
+
+static enum push_outcome
+replicate_outcome(const struct push *p)
+{
+	switch (p->op.err.code) {
+	case ERR_OK:
+		return p->wrote ? PUSH_WRITTEN : PUSH_CURRENT;
+	case ERR_LOCKED:
+		return PUSH_WAITING;
+	case ERR_CANCELLED:
+		return PUSH_SKIPPED;
+	case ERR_CONFLICT:
+		return p->cmp.action == COMPARE_HOLD || p->refused.code == ERR_CONFLICT ? PUSH_HELD : PUSH_FAILED;
+	default:
+		return PUSH_FAILED;
+	}
+}
+
+static void
+replicate_record(struct push *p, struct replica_rec *r, enum push_outcome o)
+{
+	int64_t now = loop_wall(p->e->loop);
+
+	r->error = p->op.err.msg;
+	r->hint = p->op.err.hint;
+	r->error_code = (int)p->op.err.code;
+	r->status = o == PUSH_HELD ? REPLICA_HELD : o == PUSH_WRITTEN || o == PUSH_CURRENT ? REPLICA_CURRENT : REPLICA_FAILED;
+	if (o == PUSH_HELD) { /* what was weighed against what: looked at again when either changes */
+		r->version = p->want_version;
+		r->etag = p->cur.etag;
+	}
+	if (o != PUSH_CURRENT && !p->wrote)
+		return;
+	r->digest = p->reencoded ? p->want : p->cur.digest;
+	r->version = p->want_version;
+	r->serial = p->next.info.serial;
+	r->etag = p->cur.etag;
+	r->verified = now;
+	r->written = p->wrote ? now : r->written;
+	r->reencoded = p->reencoded;
+	memset(&r->resolved, 0, sizeof(r->resolved));
+}
+
+static void
+replicate_queue(struct push *p, struct batch *b, struct store_txn *t, enum push_outcome o)
+{
+	struct queue_rec q, old = { .attempt = 0 };
+	int64_t          now = loop_wall(p->e->loop);
+	bool             queued = store_queued(t, p->edge, p->dst->label, p->state, &old);
+
+	if (o == PUSH_WRITTEN || o == PUSH_CURRENT || o == PUSH_HELD) {
+		batch_unqueue_if(b, p->edge, p->dst->label, p->state, &p->want);
+		return;
+	}
+	q = (struct queue_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state };
+	if (o == PUSH_WAITING) {
+		q.waiting_since = queued && old.waiting_since != 0 ? old.waiting_since : now;
+		q.attempt = old.attempt;
+		q.due = now + replicate_lock_wait(p->e, now - q.waiting_since);
+	} else {
+		q.attempt = old.attempt + 1;
+		q.due = now + replicate_backoff(p->e, old.attempt, &p->op.err);
+	}
+	batch_queue(b, &q);
+}
+
+static void
+replicate_log(struct push *p, enum push_outcome o)
+{
+	static const char *const what[] = { "written", "current", "held", "waits for a lock", "failed", "cancelled" };
+	char op[ERR_MSG_MAX], hex[DIGEST_HEX];
+
+	snprintf(op, sizeof(op), "replicate %s %s", p->edge, p->source);
+	digest_hex(&p->want, hex)[12] = '\0';
+	if (o == PUSH_WRITTEN)
+		log_event(LOG_INFO, op, what[o], { "target", log_str(p->dst->label) }, { "serial", log_u64(p->next.info.serial) },
+		    { "size", log_u64(p->next.info.size) }, { "sha256", log_str(hex) },
+		    { "took", log_ms(loop_now(p->e->loop) - p->op.since) });
+	else
+		log_event(o == PUSH_CURRENT ? LOG_DEBUG : o == PUSH_HELD || o == PUSH_FAILED ? LOG_WARN : LOG_INFO, op, what[o],
+		    { "target", log_str(p->dst->label) }, { "reason", log_str(p->op.err.code != ERR_OK ? p->op.err.msg : NULL) });
+}
+
+static void
+replicate_hint(struct push *p, enum push_outcome o)
+{
+	if (o == PUSH_HELD && p->op.err.hint[0] == '\0')
+		err_hint(&p->op.err, "compare with \"stateferry cat\", then: stateferry resolve %s %s --overwrite", p->edge, p->source);
+}
+
+static void
+replicate_report(struct push *p, enum push_outcome o)
+{
+	p->ret->outcome = o;
+	p->ret->bytes = p->wrote ? p->next.info.size : 0;
+	p->ret->err = p->op.err;
+	p->ret->target_down = o == PUSH_FAILED && replicate_target_down(p->op.err.code);
+	if (o == PUSH_WRITTEN)
+		p->e->counters.pushes_ok++;
+	else if (o == PUSH_FAILED)
+		p->e->counters.pushes_failed++;
+}
+
+static void
+replicate_settle(struct push *p, struct batch *b)
+{
+	enum push_outcome  o = replicate_outcome(p);
+	struct store_txn  *t;
+	struct replica_rec r;
+	struct err         e;
+
+	if (p->dry && o == PUSH_CURRENT && p->cmp.action == COMPARE_WRITE)
+		o = PUSH_WRITTEN;
+	replicate_hint(p, o);
+	replicate_report(p, o);
+	if (p->dry)
+		return;
+	replicate_log(p, o);
+	if (o == PUSH_SKIPPED || store_read(p->e->store, &t, &e) != ERR_OK)
+		return;
+	if (!store_replica(t, p->edge, p->dst->label, p->state, &r))
+		r = (struct replica_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state, .etag = "", .error = "",
+			.hint = "" };
+	r.name = p->name;
+	if (o != PUSH_WAITING) {
+		if (o == PUSH_HELD && !(r.status == REPLICA_HELD && strcmp(r.error, p->op.err.msg) == 0))
+			engine_event(b, p->e, "held", p->backend, p->source, p->edge, "%s: %s", p->dst->label, p->op.err.msg);
+		replicate_record(p, &r, o);
+		batch_replica(b, &r);
+	}
+	if (p->wrote)
+		engine_event(b, p->e, "written", p->backend, p->source, p->edge, "%s: serial %llu%s%s", p->dst->label,
+		    (unsigned long long)p->next.info.serial, p->cmp.reason[0] != '\0' ? ", replaces " : "", p->cmp.reason);
+	replicate_queue(p, b, t, o);
+	store_end(t);
+}
+
+static const struct push_kind replicate_kind = { INTENT_PUSH, "replicate", replicate_weigh, replicate_needs_meaning,
+	replicate_settle, NULL };
+
+/* --- building --- */
+
+/* Does any edge still carry that state to that name? Records of edges that were renamed or removed claim nothing. */
+static bool
+replicate_still_claims(struct engine *e, const struct push *p, const struct state_rec *s)
+{
+	struct buf name;
+	struct err err;
+	bool       claims = false;
+
+	for (size_t i = 0; i < e->plan->nedges; i++) {
+		struct edge *edge = &e->plan->edges[i];
+
+		for (size_t j = 0; edge->kind == EDGE_REPLICATE && strcmp(edge->from->label, s->backend) == 0 && j < edge->nlanes; j++) {
+			if (edge->lanes[j].to != p->dst)
+				continue;
+			buf_init(&name, 0);
+			claims |= lane_map(e->plan, &edge->lanes[j], s->name, &name, &err) == MAP_YES && span_is(buf_span(&name), p->name);
+			buf_free(&name);
+		}
+	}
+	return claims;
+}
+
+/* Another state, of this edge or another, already writes to that name. */
+static bool
+replicate_collides(struct engine *e, struct store_txn *t, const struct push *p, struct err *ret)
+{
+	uint64_t         owner = store_replica_owner(t, p->dst->label, p->name);
+	struct state_rec s;
+
+	if (owner == 0 || owner == p->state || !store_state_by_id(t, owner, &s) || !replicate_still_claims(e, p, &s))
+		return false;
+	err_set(ret, ERR_CONFLICT, 0, "%s is already the replica of %s:%s", p->name, s.backend, s.name);
+	err_hint(ret, "give one of the two another key in the configuration");
+	return true;
+}
+
+static void
+replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, const struct lane *l, const struct push_options *o)
+{
+	struct replica_rec r;
+	struct buf         name;
+	enum mapping       m;
+
+	buf_init(&name, 0);
+	m = lane_map(p->e->plan, l, s->name, &name, &p->refused);
+	free(p->name);
+	p->name = xstrdup(buf_str(&name));
+	buf_free(&name);
+	p->backend = xstrdup(s->backend);
+	p->source = xstrdup(s->name);
+	p->want = s->head_digest;
+	p->want_version = s->head;
+	p->released = digest_eq(&s->released, &s->head_digest);
+	p->prelook = o->dry;
+	if (store_replica(t, p->edge, p->dst->label, p->state, &r))
+		p->prelook |= r.status == REPLICA_HELD || (r.status == REPLICA_CURRENT && digest_eq(&r.digest, &p->want));
+	else
+		p->prelook |= bits_get(&engine_track(p->e, l)->present, p->state);
+	if (m == MAP_NO || m == MAP_PAUSED)
+		err_set(&p->refused, ERR_CANCELLED, 0, "the edge does not carry it");
+	else if (m == MAP_ERROR)
+		p->refused.code = ERR_CONFLICT;
+	else if (s->head == 0 && o->next == NULL)
+		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
+	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !replicate_collides(p->e, t, p, &p->refused))
+		provider_writable(p->dst, &p->refused);
+}
+
+struct op *
+push_op(struct engine *e, struct lane *l, uint64_t state, const struct push_options *o, struct push_result *ret)
+{
+	struct push      *p = push_new(e, &replicate_kind, l->to, "");
+	struct store_txn *t;
+	struct state_rec  s;
+
+	p->lane = l;
+	p->edge = l->edge->name;
+	p->state = state;
+	p->dry = o->dry;
+	p->ret = ret;
+	memset(ret, 0, sizeof(*ret));
+	if (store_read(e->store, &t, &p->refused) != ERR_OK)
+		return &p->op;
+	if (o->next != NULL && !store_state(t, l->edge->from->label, o->name, &s)) /* a dry run may know more than the store */
+		s = (struct state_rec){ .backend = l->edge->from->label, .name = o->name };
+	else if (o->next == NULL && !store_state_by_id(t, state, &s))
+		err_set(&p->refused, ERR_CANCELLED, 0, "no such state");
+	if (p->refused.code == ERR_OK)
+		replicate_load(p, t, &s, l, o);
+	store_end(t);
+	snprintf(ret->name, sizeof(ret->name), "%s", p->source != NULL ? p->source : "");
+	if (o->next != NULL) {
+		p->want = o->next->digest;
+		p->next = *o->next;
+		body_ref(p->next.body);
+	}
+	return &p->op;
+}
