@@ -208,6 +208,14 @@ class Agent:
     def cat(self, state):
         return self.call("cat", state, text=False).out
 
+    @staticmethod
+    def edge(doc, name):
+        """One edge of a sync's JSON."""
+        return next(e for e in doc["edges"] if e["name"] == name)
+
+    def quarantine(self):
+        return self.json("quarantine", "ls")["quarantine"]
+
     def problem(self, doc, state=None):
         """The only problem of a sync's or status's JSON (about that state)."""
         found = [p for p in doc["problems"] if state is None or p["state"] == state]

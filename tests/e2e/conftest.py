@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests. What a machine lacks is skipped by name, or fails with
 STATEFERRY_REQUIRE_SERVERS=1; the stateferry program itself ($STATEFERRY, else build/stateferry) must be there."""
+import itertools
 import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -17,8 +19,9 @@ import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from http_state import HttpState  # noqa: E402
+from places import HttpPlace, LocalPlace, S3Place  # noqa: E402
 from project import Project  # noqa: E402
-from servers import Certificates, Ministack, Moto, S3Server, Versitygw  # noqa: E402
+from servers import Certificates, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
 
 DEADLINE = 60
@@ -69,10 +72,19 @@ def need(what, make):
     pytest.skip(text)
 
 
+def need_tool(name):
+    """A command of the machine."""
+    def find():
+        if not shutil.which(name):
+            raise install.Missing("no such command")
+        return name
+    return need(name, find)
+
+
 @pytest.fixture
 def workdir(request):
     """A short path (sockets live below it); kept when the test failed."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="sf-"))
+    path = pathlib.Path(tempfile.mkdtemp(prefix="ferry-e2e-"))
     yield path
     if getattr(request.node, "failed", False):
         print(f"kept for a look: {path}", file=sys.stderr)
@@ -83,7 +95,7 @@ def workdir(request):
 @pytest.fixture(scope="session")
 def _session():
     """Servers that several tests share: started once, each test has its own buckets."""
-    top = pathlib.Path(tempfile.mkdtemp(prefix="sf-s-"))
+    top = pathlib.Path(tempfile.mkdtemp(prefix="ferry-e2e-"))
     running = {}
 
     def get(cls):
@@ -93,11 +105,11 @@ def _session():
 
     yield get
     for server in running.values():
-        server.stop()
+        server.kill()
     shutil.rmtree(top, ignore_errors=True)
 
 
-_buckets = iter(range(1, 10**6))
+_buckets = itertools.count(1)
 
 
 class Bucket:
@@ -186,6 +198,22 @@ def http_state(http_states):
 
 
 @pytest.fixture
+def places(workdir, request):
+    """places(kind): a new, empty place for states: "s3", "http" or "local"."""
+    made = itertools.count()
+
+    def make(kind, **kw):
+        if kind == "s3":
+            bucket = request.getfixturevalue("make_bucket")(**kw)
+            return S3Place(bucket, request.getfixturevalue("proxy")(bucket.server))
+        if kind == "http":
+            return HttpPlace(request.getfixturevalue("http_states")(**kw))
+        return LocalPlace(workdir / f"place-{next(made)}")
+
+    return make
+
+
+@pytest.fixture
 def certificates(workdir):
     return need("openssl", lambda: Certificates(workdir / "certificates"))
 
@@ -203,6 +231,54 @@ def terraform(workdir):
     yield make
     for project in made:
         project.end()
+
+
+@pytest.fixture
+def preload(workdir):
+    """preload(name): the environment that loads preload/NAME.c into a program."""
+    def make(name):
+        library = workdir / f"{name}.so"
+        need("cc", lambda: install.call([os.environ.get("CC", "cc").split()[-1], "-shared", "-fPIC", "-O1", "-o",
+                                         library, HERE / "preload" / f"{name}.c"]))
+        return {"LD_PRELOAD": str(library),
+                "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+    return make
+
+
+class SmallDisk:
+    """A file system of a few megabytes that only programs started with `prefix` see."""
+
+    def __init__(self, folder, size):
+        self.folder = folder
+        folder.mkdir()
+        user = [] if os.geteuid() == 0 else ["-r"]
+        script = f"mount -t tmpfs -o size={size} tmpfs {folder} && echo mounted && exec sleep 600"
+        self.holder = subprocess.Popen(["unshare", "-m", *user, "sh", "-c", script], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        if self.holder.stdout.readline() != b"mounted\n":
+            raise install.Missing(f"unshare and mount: {self.holder.stderr.read().decode().strip()}")
+        self.prefix = ["nsenter", "-t", str(self.holder.pid), "-m",
+                       *(["-U", "--preserve-credentials"] if user else []), "--"]
+
+    def shell(self, script):
+        return subprocess.run([*self.prefix, "sh", "-c", script], capture_output=True, check=False)
+
+    def fill(self):
+        self.shell(f"dd if=/dev/zero of={self.folder}/filler bs=4k")
+
+    def empty(self):
+        self.shell(f"rm {self.folder}/filler")
+
+    def end(self):
+        self.holder.kill()
+        self.holder.wait()
+
+
+@pytest.fixture
+def small_disk(workdir):
+    disk = need("a private mount", lambda: SmallDisk(workdir / "disk", "24m"))
+    yield disk
+    disk.end()
 
 
 @pytest.fixture
@@ -229,4 +305,5 @@ def agent(agents):
     return agents()
 
 
+KINDS = ["s3", "http", "local"]
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

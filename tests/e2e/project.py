@@ -94,13 +94,12 @@ class Project:
         block = Block("terraform", blocks=[Block("backend", kind, **args)])
         (self.folder / "backend.tf").write_text(block.text() + "\n")
 
-    def start(self, *args):
+    def start(self, *args, stdin=subprocess.DEVNULL):
         """Runs terraform without waiting."""
         log = self.folder / f"run-{len(self.runs) + 1}.log"
         with open(log, "wb") as out:
             process = subprocess.Popen([str(self.program), *map(str, args)], cwd=self.folder, env=self.env, stdout=out,
-                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       preexec_fn=die_with_parent)
+                                       stderr=subprocess.STDOUT, stdin=stdin, preexec_fn=die_with_parent)
         run = Run(process, f"terraform {' '.join(map(str, args))}", log)
         self.runs.append(run)
         return run
@@ -141,6 +140,23 @@ class Project:
                 raise AssertionError(f"{run.what} does not reach its gate:\n{run.done(1).out}")
             time.sleep(0.02)
         return run
+
+    def asking(self, locked, timeout=20):
+        """Starts an apply that waits for approval: it holds the lock and writes nothing. locked() sees that lock."""
+        run = self.start("apply", "-no-color", *self.arguments({}), "-replace=terraform_data.item[0]",
+                         stdin=subprocess.PIPE)
+        deadline = time.monotonic() + timeout
+        while not locked():
+            assert run.process.poll() is None and time.monotonic() < deadline, run.log.read_text(errors="replace")
+            time.sleep(0.02)
+        return run
+
+    @staticmethod
+    def refuse(run):
+        """Ends what asking() started."""
+        run.process.stdin.write(b"no\n")
+        run.process.stdin.close()
+        assert "Apply cancelled" in run.done().out
 
     @staticmethod
     def release(gate):

@@ -8,11 +8,14 @@ import re
 import socket
 import threading
 import time
+import urllib.parse
 
 from faults import Rules
 
 HEAD_MAX = 64 << 10
 CHUNK = 256 << 10
+SERIAL_MAX = 1 << 20
+SERIAL = re.compile(rb'"serial":\s*(\d+)')
 
 
 class Gone(Exception):
@@ -183,8 +186,10 @@ class FaultProxy:
         message = reader.request()
         method, target = message.first[0], message.first[1]
         rule = self.rules.match(method, target)
-        entry = {"at": time.time(), "method": method, "target": target, "headers": message.headers,
-                 "size": len(message.body), "status": None, "fault": repr(rule) if rule else None}
+        serial = SERIAL.search(message.body) if len(message.body) <= SERIAL_MAX else None
+        entry = {"at": time.time(), "method": method, "target": target, "headers": message.headers, "status": None,
+                 "path": urllib.parse.unquote(target.partition("?")[0]), "serial": int(serial[1]) if serial else None,
+                 "size": len(message.body), "fault": repr(rule) if rule else None}
         with self._mutex:
             self.journal.append(entry)
         if rule:

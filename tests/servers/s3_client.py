@@ -112,7 +112,8 @@ class S3Client:
         query = more
         while True:
             doc = ET.fromstring(self.request("GET", bucket, query=query)[1])
-            out += [urllib.parse.unquote(c.findtext(NS + "Key")) for c in doc.iter(NS + "Contents")]
+            plain = urllib.parse.unquote if doc.findtext(NS + "EncodingType") == "url" else str
+            out += [plain(c.findtext(NS + "Key")) for c in doc.iter(NS + "Contents")]
             token = doc.findtext(NS + "NextContinuationToken")
             if not token:
                 return out

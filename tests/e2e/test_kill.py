@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""kill -9 at the worst moments: afterwards no lock of ours remains, the replica is right, nothing went backwards."""
+import random
+import time
+
+import pytest
+
+from agent import eventually
+from states import lineage, serial_of, state
+
+NAME = "net/prod.tfstate"
+
+
+@pytest.fixture
+def setup(agent, places):
+    """A folder as source, one replica of serial 1 at a target, serial 2 waiting to be written."""
+    def make(kind):
+        live, dr = places("local"), places(kind)
+        live.add(agent, "live")
+        dr.add(agent, "dr")
+        agent.replicate("out", "live", "dr")
+        line = lineage()
+        live.put(NAME, state(1, line))
+        agent.sync()
+        live.put(NAME, state(2, line))
+        return live, dr, line
+    return make
+
+
+def killed_at(agent, rule, command=("sync",)):
+    """Runs until a request meets the rule, then kills. The request itself is still held."""
+    process = agent.start_command(*command)
+    rule.wait()
+    process.kill()
+    process.wait()
+
+
+def right_afterwards(agent, live, dr):
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
+    assert dr.locks() == []
+    assert agent.replica("live", NAME, "dr")["status"] == "current"
+    assert agent.json("check")["ok"]
+    serials = [e["serial"] for e in dr.writes(NAME) if e["status"] == 200]
+    assert serials == sorted(serials), serials
+    assert agent.edge(agent.sync(), "out")["written"] == 0
+
+
+STEPS = ["lock", "read", "write", "unlock"]
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("then", ["applied", "lost"])
+def test_killed_in_the_middle(agent, setup, kind, step, then):
+    """The request under way arrives after all, or never."""
+    live, dr, _ = setup(kind)
+    rule = getattr(dr, "on_" + step)(NAME, hold=True, drop="after" if then == "applied" else "before")
+    killed_at(agent, rule)
+    rule.release()
+    time.sleep(0.2)
+    right_afterwards(agent, live, dr)
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_killed_and_the_write_arrives_late(agent, setup, kind):
+    """The old write reaches the server after the restarted agent has written something newer."""
+    live, dr, line = setup(kind)
+    rule = dr.on_write(NAME, hold=True)
+    killed_at(agent, rule)
+    live.put(NAME, state(3, line))
+    agent.sync(code=None)
+    rule.release()
+    time.sleep(0.3)
+    right_afterwards(agent, live, dr)
+    assert serial_of(dr.get(NAME)) == 3
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_killed_agent_in_the_background(agent, setup, kind):
+    live, dr, line = setup(kind)
+    rule = dr.on_write(NAME, hold=True, drop="before")
+    agent.start()
+    rule.wait()
+    agent.kill()
+    assert dr.locks() != []
+    rule.release()
+    agent.start()
+    eventually(lambda: dr.get(NAME) == live.get(NAME) and dr.locks() == [], 30)
+    agent.stop()
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_sigterm_in_the_middle_leaves_no_lock(agent, setup, kind):
+    live, dr, _ = setup(kind)
+    slow = dr.on_write(NAME, delay=2.0)
+    agent.start()
+    slow.wait()
+    agent.stop()
+    assert dr.locks() == []
+    right_afterwards(agent, live, dr)
+
+
+def test_a_strangers_lock_is_left_alone_after_a_crash(agent, setup):
+    live, dr, _ = setup("s3")
+    rule = dr.on_write(NAME, hold=True, drop="before")
+    killed_at(agent, rule)
+    rule.release()
+    time.sleep(0.2)
+    ours = dr.get(NAME + ".tflock")
+    stranger = ours.replace(b"stateferry@agent", b"someone@else").replace(b'"ID":"', b'"ID":"f')
+    dr.lock(NAME, stranger)
+    agent.forget("backend", "dr")
+    dr.add(agent, "dr", lock_timeout="1s")
+    agent.sync(code=11)
+    assert dr.get(NAME + ".tflock") == stranger
+
+
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("kind", ["s3", "http", "local"])
+def test_random_kills(agent, places, kind):
+    """The agent is killed at random while a source moves on; what it acknowledged stays, the replica follows."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    live, dr = places("local"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr", lock_timeout="5s")
+    agent.replicate("out", "live", "dr")
+    line, serial, seen = lineage(), 0, {}
+    for _ in range(12):
+        agent.start()
+        end = time.monotonic() + rng.uniform(0.02, 0.5)
+        while time.monotonic() < end:
+            serial += 1
+            live.put(NAME, state(serial, line, text=f"s{serial}"))
+            time.sleep(rng.uniform(0.0, 0.06))
+        agent.kill()
+        if dr.get(NAME) is not None:
+            seen[serial_of(dr.get(NAME))] = dr.get(NAME)
+    right_afterwards(agent, live, dr)
+    versions = {v["serial"]: v["version"] for v in agent.versions(f"live:{NAME}")}
+    for at, body in seen.items():
+        assert agent.cat(f"live:{NAME}@{versions[at]}") == body, "a version that was replicated is gone"
+
+
+def test_one_owner_at_a_time(agent, setup):
+    live, dr, _ = setup("http")
+    slow = dr.on_write(NAME, hold=True)
+    first = agent.start_command("sync")
+    slow.wait()
+    second = agent.call("sync", code=11)
+    assert str(first.pid) in second.err
+    assert agent.json("list")["states"], "other commands ask the owner"
+    slow.release()
+    assert first.wait(30) == 0
+    agent.start()
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""Terraform's lock and ours are the same lock: each waits for the other, nobody breaks anything unasked."""
+import json
+import time
+
+import pytest
+
+from agent import eventually
+from conftest import KINDS
+from states import lineage, serial_of, state
+
+NAME = "net/prod.tfstate"
+
+
+def replicating(agent, places, kind, **more):
+    """A folder as source, one replica of serial 1 at the target already."""
+    live, dr = places("local"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr", **more)
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    live.put(NAME, state(1, line))
+    agent.sync()
+    return live, dr, line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_write_waits_for_terraform(agent, places, terraform, kind):
+    live, dr, line = replicating(agent, places, kind)
+    tf = terraform("tf", dr.terraform(NAME))
+    tf.init()
+    before = dr.get(NAME)
+    run = tf.asking(dr.locks)
+    live.put(NAME, state(2, line))
+    agent.start()
+    agent.replica_is("behind", "live", NAME, "dr")
+    time.sleep(1)
+    assert dr.get(NAME) == before
+    status = agent.status()
+    assert status["verdict"] == "behind"
+    tf.refuse(run)
+    eventually(lambda: dr.get(NAME) == live.get(NAME), what="the write happens once terraform is done")
+    agent.stop()
+    assert dr.locks() == []
+    assert tf.pull()["serial"] == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sync_gives_up_at_lock_timeout_and_names_the_holder(agent, places, terraform, kind):
+    live, dr, line = replicating(agent, places, kind, lock_timeout="1s")
+    tf = terraform("tf", dr.terraform(NAME))
+    tf.init()
+    before = dr.get(NAME)
+    run = tf.asking(dr.locks)
+    live.put(NAME, state(2, line))
+    begun = time.monotonic()
+    doc = agent.sync(code=11)
+    assert time.monotonic() - begun < 15
+    problem = agent.problem(doc, NAME)
+    assert problem["code"] == 11 and "OperationTypeApply" in problem["message"] + problem["hint"], problem
+    assert dr.get(NAME) == before and dr.locks() != []
+    held = agent.json("locks", "dr")["locks"]
+    assert len(held) == 1
+    assert held[0]["operation"] == "OperationTypeApply" and not held[0]["ours"] and held[0]["name"] == NAME
+    assert held[0]["who"] and held[0]["age_seconds"] >= 0
+    tf.refuse(run)
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_terraform_waits_for_our_write(agent, places, terraform, kind):
+    live, dr, line = replicating(agent, places, kind)
+    tf = terraform("tf", dr.terraform(NAME))
+    tf.init()
+    live.put(NAME, state(2, line))
+    writing = dr.on_write(NAME, hold=True)
+    sync = agent.start_command("sync")
+    writing.wait()
+    refused = tf.plan(ok=(1,))
+    assert "lock" in refused.out
+    if kind == "s3":
+        assert "stateferry@" in refused.out and "force-unlock" in refused.out
+    waiting = tf.start("plan", "-no-color", "-input=false", "-lock-timeout=30s", "-refresh=false")
+    time.sleep(1.5)
+    assert waiting.process.poll() is None
+    writing.release()
+    assert sync.wait(30) == 0
+    assert waiting.done().code == 0
+    assert tf.pull()["serial"] == 2 and dr.locks() == []
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_what_our_lock_says(agent, places, kind):
+    live, dr, line = replicating(agent, places, kind)
+    live.put(NAME, state(2, line))
+    writing = dr.on_write(NAME, hold=True)
+    sync = agent.start_command("sync")
+    writing.wait()
+    body = dr.get(NAME + ".tflock") if kind == "s3" else dr.server.state(NAME).lock
+    lock = json.loads(body)
+    assert list(lock) == ["ID", "Operation", "Info", "Who", "Version", "Created", "Path"]
+    assert lock["Operation"] == "stateferry" and lock["Who"] == "stateferry@agent"
+    assert "out" in lock["Info"] and "force-unlock" in lock["Info"]
+    assert lock["Path"] == (f"{dr.bucket.name}/{NAME}" if kind == "s3" else "")
+    assert b"\n" not in body and b": " not in body.split(b'"Info"')[0]
+    ours = agent.json("locks", "dr")["locks"]
+    assert [(l["id"], l["ours"]) for l in ours] == [(lock["ID"], True)]
+    writing.release()
+    assert sync.wait(30) == 0
+
+
+def test_terraform_at_the_source_is_not_disturbed(agent, places, terraform, workdir):
+    live, folder = places("s3"), places("local")
+    tf = terraform("tf", live.terraform(NAME))
+    tf.init()
+    tf.apply()
+    live.add(agent, "live")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    gate = workdir / "gate"
+    run = tf.hold(gate, text="second")
+    agent.sync()
+    assert serial_of(folder.get(NAME)) == 1
+    assert "locked" in agent.states("live")[NAME]["flags"] or agent.json("locks", "live")["locks"]
+    tf.release(gate)
+    assert run.done().code == 0
+    agent.sync()
+    assert folder.get(NAME) == live.get(NAME)
+    assert {e["method"] for e in live.front.requests()} <= {"GET", "HEAD"}, "reading a source takes no lock"
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])        # a local lock dies with its process
+def test_unlock_breaks_a_foreign_lock_only_by_its_id(agent, places, kind):
+    _, dr, _ = replicating(agent, places, kind)
+    stranger = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
+                "Who": "someone@gone", "Version": "1.11.4", "Created": "2026-11-24T10:00:00Z", "Path": ""}
+    dr.lock(NAME, json.dumps(stranger, separators=(",", ":")).encode())
+    refused = agent.call("unlock", f"dr:{NAME}", "99999999-2222-3333-4444-555555555555", "--yes", code=None)
+    assert refused.code not in (0, 2) and dr.locks() != []
+    asked = agent.call("unlock", f"dr:{NAME}", stranger["ID"], code=2)
+    assert "--yes" in asked.err and dr.locks() != []
+    shown = agent.call("unlock", f"dr:{NAME}", stranger["ID"], "--yes")
+    assert "someone@gone" in shown.out + shown.err
+    assert dr.locks() == []
+
+
+def test_locked_and_unwritten_local_state_is_no_damage(agent, places, terraform, workdir):
+    """terraform's first apply leaves a file of no bytes while it holds the lock."""
+    live, folder = places("local"), places("local")
+    tf = terraform("tf", live.terraform(NAME))
+    tf.init()
+    live.add(agent, "live")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    gate = workdir / "gate"
+    run = tf.hold(gate, items=0)
+    assert live.get(NAME) == b"", "this is how terraform does it"
+    agent.sync()
+    assert folder.get(NAME) is None and agent.quarantine() == []
+    tf.release(gate)
+    assert run.done().code == 0
+    agent.sync()
+    assert folder.get(NAME) == live.get(NAME)

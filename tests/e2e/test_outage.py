@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+"""What the world does: down, refusing, full, late, lying. One clear sentence each, and recovery without help."""
+import secrets
+
+import pytest
+
+from agent import eventually
+from states import lineage, padded, state
+
+NAME = "net/prod.tfstate"
+
+
+@pytest.fixture
+def setup(agent, places):
+    """A folder as source with serial 1, a target, nothing replicated yet."""
+    def make(kind, **more):
+        live, dr = places("local"), places(kind)
+        live.add(agent, "live")
+        dr.add(agent, "dr", **more)
+        agent.replicate("out", "live", "dr")
+        line = lineage()
+        live.put(NAME, state(1, line))
+        return live, dr, line
+    return make
+
+
+def one_sentence(agent, code, *words):
+    """A sync fails with that code, and says why in one sentence that has these words."""
+    result = agent.call("--json", "sync", code=code)
+    problems = result.json["problems"]
+    assert problems, result.out
+    text = problems[0]["message"]
+    assert "\n" not in text and len(text) < 400
+    for word in words:
+        assert word.lower() in (text + " " + (problems[0]["hint"] or "")).lower(), f"{word!r} is not in {problems[0]}"
+    plain = agent.call("sync", code=code)
+    said = [line for line in plain.err.splitlines() if line.startswith("stateferry: ")]
+    assert len(said) == 1, plain.err
+    return problems[0]
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_target_down_for_a_while(agent, setup, kind):
+    live, dr, line = setup(kind)
+    agent.start()
+    eventually(lambda: dr.get(NAME) == live.get(NAME))
+    dr.stop()
+    live.put(NAME, state(2, line))
+    eventually(lambda: agent.status()["verdict"] == "failing")
+    problem = agent.status()["problems"][0]
+    assert problem["edge"] == "out" and "\n" not in problem["message"] and "127.0.0.1" in problem["message"]
+    assert agent.replica("live", NAME, "dr")["status"] in ("failed", "unknown")
+    live.put(NAME, state(3, line))
+    dr.start()
+    eventually(lambda: dr.get(NAME) == live.get(NAME), 40)
+    eventually(lambda: agent.status()["verdict"] == "ok")
+    agent.stop()
+    assert dr.locks() == []
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_sync_while_the_target_is_down(agent, setup, kind):
+    live, dr, _ = setup(kind)
+    dr.stop()
+    one_sentence(agent, 1, "127.0.0.1")
+    assert agent.json("status", code=1)["verdict"] == "failing"
+    dr.start()
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
+
+
+def test_one_of_two_targets_is_down(agent, places):
+    live, web, dr = places("local"), places("http"), places("s3")
+    live.add(agent, "live")
+    web.add(agent, "web")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", ["web", "dr"])
+    live.put(NAME, state(1, lineage()))
+    web.stop()
+    agent.sync(code=3)
+    assert dr.get(NAME) == live.get(NAME)
+    web.start()
+    agent.sync()
+    assert web.get(NAME) == live.get(NAME)
+
+
+def test_source_down_for_a_while(agent, places):
+    live, folder = places("s3"), places("local")
+    live.add(agent, "live")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    line = lineage()
+    live.put(NAME, state(1, line))
+    agent.start()
+    eventually(lambda: folder.get(NAME) == live.get(NAME))
+    live.stop()
+    eventually(lambda: agent.status()["verdict"] == "failing")
+    assert "gone" not in agent.states("live")[NAME]["flags"]
+    live.put(NAME, state(2, line))
+    live.start()
+    eventually(lambda: folder.get(NAME) == live.get(NAME), 40)
+    agent.stop()
+
+
+def test_s3_server_is_killed_and_comes_back(agent, places, own_versitygw):
+    live = places("local")
+    client = own_versitygw.client()
+    client.create_bucket("bucket-a")
+    live.add(agent, "live")
+    agent.backend("s3", "dr", own_versitygw.backend("bucket-a"))
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    agent.start()
+    for serial in range(1, 6):
+        live.put(NAME, state(serial, line))
+        if serial in (2, 4):
+            own_versitygw.kill()
+            own_versitygw.start()
+    eventually(lambda: client.get("bucket-a", NAME) == live.get(NAME), 40)
+    agent.stop()
+    assert client.keys("bucket-a") == [NAME]
+
+
+@pytest.mark.parametrize("what", ["secret", "key id", "region"])
+def test_wrong_s3_credentials(agent, places, make_bucket, what):
+    live, bucket = places("local"), make_bucket()
+    live.add(agent, "live")
+    live.put(NAME, state(1, lineage()))
+    wrong = {"secret": {"secret_key": "not-the-secret"}, "key id": {"access_key": "AKIANOBODYKNOWSTHIS1"},
+             "region": {"region": "us-west-2"}}[what]
+    agent.backend("s3", "dr", bucket.backend() | wrong)
+    agent.replicate("out", "live", "dr")
+    if what == "region":        # a client may learn the right one from the answer
+        result = agent.call("--json", "sync", code=None)
+        if result.code == 0:
+            assert bucket.get(NAME) == live.get(NAME)
+            return
+        assert "eu-west-3" in result.json["problems"][0]["message"]
+    else:
+        one_sentence(agent, 12, "dr")
+    assert bucket.keys() == []
+    agent.forget("backend", "dr")
+    agent.backend("s3", "dr", bucket.backend())
+    agent.sync()
+    assert bucket.get(NAME) == live.get(NAME)
+
+
+def test_wrong_http_password(agent, places):
+    live, web = places("local"), places("http")
+    live.add(agent, "live")
+    live.put(NAME, state(1, lineage()))
+    agent.backend("http", "web", web.server.backend("{name}") | {"password": "not-the-one"})
+    agent.replicate("out", "live", "web")
+    one_sentence(agent, 12, "web")
+    assert web.get(NAME) is None
+    agent.forget("backend", "web")
+    web.add(agent, "web")
+    agent.sync()
+    assert web.get(NAME) == live.get(NAME)
+
+
+def test_missing_bucket(agent, places, make_bucket):
+    live, bucket = places("local"), make_bucket(create=False)
+    live.add(agent, "live")
+    live.put(NAME, state(1, lineage()))
+    agent.backend("s3", "dr", bucket.backend())
+    agent.replicate("out", "live", "dr")
+    one_sentence(agent, (1, 10), bucket.name, "create")
+    bucket.client.create_bucket(bucket.name)
+    agent.sync()
+    assert bucket.get(NAME) == live.get(NAME)
+
+
+def test_missing_source_bucket_is_an_error_not_nothing(agent, places, make_bucket):
+    bucket, folder = make_bucket(create=False), places("local")
+    agent.backend("s3", "live", bucket.backend())
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    one_sentence(agent, (1, 10), bucket.name)
+
+
+def test_full_disk_under_the_store(agents, places, small_disk):
+    agent = agents()
+    agent.prefix = small_disk.prefix
+    agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    live, web = places("local"), places("http")
+    live.add(agent, "live")
+    web.add(agent, "web")
+    agent.replicate("out", "live", "web")
+    line = lineage()
+    live.put(NAME, padded(1, line, 200_000))
+    agent.sync()
+    before = web.get(NAME)
+    small_disk.fill()
+    noise = {"noise": {"value": secrets.token_hex(1 << 20), "type": "string"}}
+    live.put(NAME, state(2, line, resources=200, outputs=noise))
+    result = agent.call("--json", "sync", code=1)
+    text = result.out + result.err
+    assert "space" in text or "disk" in text or "full" in text, text
+    assert web.get(NAME) == before, "what is not kept is not replicated"
+    small_disk.empty()
+    agent.sync()
+    assert web.get(NAME) == live.get(NAME)
+    assert agent.json("check")["ok"]
+    assert agent.cat(f"live:{NAME}") == live.get(NAME)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clock_an_hour_off(agents, places, preload, hours):
+    """S3 refuses requests that are 15 minutes off; its answer has the right time, and so the agent goes on."""
+    agent = agents(env=preload("shift_clock") | {"SHIFT_CLOCK": str(hours * 3600)})
+    live, dr = places("local"), places("s3")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", "dr")
+    live.put(NAME, state(1, lineage()))
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
+    assert any(e["status"] == 403 for e in dr.front.requests()), "the server did mind"
+    clock = next(c for c in agent.json("probe", "dr", code=None)["checks"] if c["name"] == "clock")
+    assert not clock["ok"] and clock["detail"]
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttling_is_waited_for(agent, setup, kind, status):
+    live, dr, _ = setup(kind)
+    slow = dict(status=status, headers={"Retry-After": "1"})
+    if kind == "s3":
+        slow["body"] = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+    rules = [dr.on_lock(NAME, **slow), dr.on_write(NAME, times=2, **slow), dr.on_unlock(NAME, **slow)]
+    agent.sync()
+    assert [r.fired for r in rules] == [1, 2, 1]
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
+
+
+FAULTS = {
+    "lost request": {"drop": "before"},
+    "lost answer": {"drop": "after"},
+    "500, not applied": {"status": 500},
+    "500, applied": {"status": 500, "applied": True},
+    "502, applied": {"status": 502, "applied": True, "body": b"<html>bad gateway</html>"},
+    "delivered twice": {"duplicate": True},
+    "answer cut": {"truncate": 0},
+}
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("step", ["lock", "write", "unlock"])
+def test_unknown_outcomes_are_read_back(agent, setup, kind, fault, step):
+    live, dr, line = setup(kind)
+    agent.sync()
+    live.put(NAME, state(2, line))
+    before = len(dr.writes(NAME))
+    rule = getattr(dr, "on_" + step)(NAME, **FAULTS[fault])
+    first = agent.call("--json", "sync", code=(0, 1, 3))
+    assert rule.fired == 1
+    if first.code != 0:
+        agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
+    assert dr.locks() == []
+    assert agent.replica("live", NAME, "dr")["status"] == "current"
+    tried = len(dr.writes(NAME)) - before
+    if step == "write" and fault in ("lost answer", "500, applied", "502, applied"):
+        assert first.code == 0 and tried == 1, "reading back shows that it is ours: nothing to repeat"
+    assert agent.edge(agent.sync(), "out")["written"] == 0
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_write_that_never_answers(agent, setup, kind):
+    live, dr, _ = setup(kind, timeout="2s")
+    stuck = dr.on_write(NAME, hold=True)
+    result = agent.call("--json", "sync", code=(0, 1, 3), timeout=30)
+    assert result.seconds < 20
+    stuck.release()
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
