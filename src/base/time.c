@@ -204,21 +204,28 @@ time_parse(const char *s, int64_t *ret_wall_ms)
 	return true;
 }
 
+/* Which of the three-letter names s begins with; -1: none. */
+static int
+parse_word(const char **s, const char *names)
+{
+	for (int i = 0; names[3 * i] != '\0'; i++)
+		if (strncmp(*s, names + (size_t)i * 3, 3) == 0) {
+			*s += 3;
+			return i;
+		}
+	return -1;
+}
+
 bool
 time_parse_http(const char *s, int64_t *ret_wall_ms)
 {
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	struct date       d = { .ms = 0 };
+	struct date d = { .ms = 0 };
 
-	if (strlen(s) != 29 || s[3] != ',' || s[4] != ' ')
+	/* The name of the day is checked, not whether it is that day's. */
+	if (parse_word(&s, "SunMonTueWedThuFriSat") < 0 || !expect(&s, ',') || !expect(&s, ' ') || !digits(&s, 2, &d.day) ||
+	    !expect(&s, ' '))
 		return false;
-	s += 5;
-	if (!digits(&s, 2, &d.day) || !expect(&s, ' '))
-		return false;
-	for (int i = 0; i < 12; i++)
-		if (strncmp(s, months + (size_t)i * 3, 3) == 0)
-			d.month = i + 1;
-	s += 3;
+	d.month = parse_word(&s, "JanFebMarAprMayJunJulAugSepOctNovDec") + 1;
 	if (!expect(&s, ' ') || !digits(&s, 4, &d.year) || !expect(&s, ' ') || !digits(&s, 2, &d.hour) || !expect(&s, ':') ||
 	    !digits(&s, 2, &d.minute) || !expect(&s, ':') || !digits(&s, 2, &d.second) || strcmp(s, " GMT") != 0 || !date_valid(&d))
 		return false;
