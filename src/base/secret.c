@@ -67,12 +67,14 @@ secret_region_free(struct region *r)
 	free(r);
 }
 
-/* The first of n free cells in a row; SIZE_MAX: none. */
+/* The first of n free cells in a row; SIZE_MAX: none, or the region belongs to one secret and goes with it. */
 static size_t
 secret_fit(const struct region *r, size_t n)
 {
 	size_t run = 0;
 
+	if (r->size > SECRET_REGION)
+		return SIZE_MAX;
 	for (size_t i = 0; i < r->size / SECRET_CELL; i++) {
 		run = r->used[i] ? 0 : run + 1;
 		if (run == n)

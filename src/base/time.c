@@ -282,7 +282,7 @@ duration_parse(const char *s, int64_t *ret_ms)
 char *
 duration_format(int64_t ms, char ret[TIME_TEXT_MAX])
 {
-	int64_t s = (ms + 500) / 1000;
+	int64_t s = ms / 1000 + (ms % 1000 >= 500);
 
 	if (ms < 1000)
 		snprintf(ret, TIME_TEXT_MAX, "%lld ms", (long long)(ms < 0 ? 0 : ms));

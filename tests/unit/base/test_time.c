@@ -142,8 +142,8 @@ durations_for_people(void)
 	CHECK_STR(duration_format(120000, t), "2 min");
 	CHECK_STR(duration_format(3 * 3600000, t), "3 h");
 	CHECK_STR(duration_format(2 * 86400000, t), "2 d");
-	CHECK(strlen(duration_format(INT64_MAX, t)) > 0);
-	CHECK(strlen(duration_format(INT64_MIN, t)) > 0);
+	CHECK_STR(duration_format(INT64_MAX, t), "106751991167 d");
+	CHECK_STR(duration_format(INT64_MIN, t), "0 ms");
 }
 
 /* Against the C library's calendar, years 1 to 9999, and back through each parser, also in any zone. */
