@@ -49,11 +49,8 @@ writer_look_up(struct store *s, uint64_t commit, int rc, struct err *reterr)
 		    mdb_strerror(rc));
 	if (n.commits >= commit)
 		return ERR_OK;
-	store_lmdb_err(reterr, rc, "commit");
-	if (reterr != NULL)
-		reterr->code = ERR_IO;
-	host_check_room(s, s->free_min, reterr);
-	return ERR_IO;
+	err_set(reterr, ERR_IO, rc, "store: a commit failed and nothing of it was kept: %s", mdb_strerror(rc));
+	return host_explain_full(s, reterr);
 }
 
 /* A store that could not be opened again, or that LMDB gave up, gets one more chance with each commit. */
@@ -76,6 +73,7 @@ writer_commit(struct store *s, writer_fill_fn *fill, void *arg, struct err *rete
 	int              rc;
 
 	for (int grown = 0;; grown++) {
+		err_clear(reterr);
 		if ((code = writer_begin(s, &t, reterr)) != ERR_OK)
 			return code;
 		if (!fill(arg, &t)) {

@@ -61,6 +61,7 @@ blob_failed(struct store_txn *t, struct err *reterr, uint64_t id, const char *wh
 		return blob_damaged(reterr, id, why);
 	if (reterr != NULL)
 		*reterr = t->err;
+	err_prefix(reterr, "blob %llu", (unsigned long long)id);
 	return t->err.code;
 }
 
@@ -132,8 +133,8 @@ blob_decode_chain(struct store_txn *t, const struct blob_chain *c, struct buf *r
 			buf_reset(to);
 		start = to->len;
 		code = blob_frame(t, &c->link[i], &frame, reterr);
-		if (code == ERR_OK)
-			code = frame_decode(d, buf_span(&frame), prefix, c->link[i].raw, to, reterr);
+		if (code == ERR_OK && (code = frame_decode(d, buf_span(&frame), prefix, c->link[i].raw, to, reterr)) != ERR_OK)
+			err_prefix(reterr, "store: blob %llu", (unsigned long long)c->link[i].id);
 		if (code == ERR_OK)
 			prefix = span_of(to->data + start, to->len - start);
 	}
@@ -196,8 +197,8 @@ blob_stream_pieces(struct store_txn *t, const struct blob *b, struct blob_hashin
 			code = reterr == NULL ? ERR_IO : reterr->code;
 		else if (!rec_append_bytes(t, DB_PIECES, &k, &piece))
 			code = blob_failed(t, reterr, b->id, "lacks a piece");
-		else
-			code = frame_feed(d, buf_span(&piece), b->raw, blob_hash_part, h, &ended, reterr);
+		else if ((code = frame_feed(d, buf_span(&piece), b->raw, blob_hash_part, h, &ended, reterr)) == ERR_CORRUPT)
+			err_prefix(reterr, "store: blob %llu", (unsigned long long)b->id);
 	}
 	if (code == ERR_OK && !ended)
 		code = blob_damaged(reterr, b->id, "is cut");

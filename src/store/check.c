@@ -246,9 +246,21 @@ check_replica(void *arg, struct store_txn *t, struct span key, struct span value
 		check_noted(c, "state", r.state);
 		check_problem(c, "replica %s %s: its state %llu is missing", r.edge, r.target, (unsigned long long)r.state);
 	}
-	if (store_replica_owner(t, r.target, r.name) == 0) {
-		check_noted(c, "replica of state", r.state);
-		check_problem(c, "replica %s %s: nobody owns the name it writes to", r.edge, r.target);
+	return check_goes_on(c);
+}
+
+static bool
+check_owner(void *arg, struct store_txn *t, struct span key, struct span value)
+{
+	struct check    *c = arg;
+	struct owner_rec o;
+	struct state_rec state;
+
+	if (!rec_open(t, DB_REPLICA_NAMES, key, value, &rec_owner, &o)) {
+		check_noted(c, "a name at a target", 0);
+	} else if (o.holders == 0 || !store_state_by_id(t, o.state, &state)) {
+		check_noted(c, "state", o.state);
+		check_problem(c, "a name at a target belongs to state %llu, which is missing", (unsigned long long)o.state);
 	}
 	return check_goes_on(c);
 }
@@ -322,7 +334,7 @@ check_all_records(struct check *c)
 		enum db db;
 		bool  (*fn)(void *arg, struct store_txn *t, struct span key, struct span value);
 	} walks[] = { { DB_STATES, check_state }, { DB_VERSIONS, check_version }, { DB_BLOBS, check_blob }, { DB_PIECES, check_piece },
-		{ DB_REPLICAS, check_replica }, { DB_QUEUE, check_queue }, { DB_INTENTS, check_intent }, { DB_EVENTS, check_event },
+		{ DB_REPLICAS, check_replica }, { DB_REPLICA_NAMES, check_owner }, { DB_QUEUE, check_queue }, { DB_INTENTS, check_intent }, { DB_EVENTS, check_event },
 		{ DB_MARKS, check_mark } };
 
 	for (size_t i = 0; i < ARRAY_LEN(walks) && check_goes_on(c); i++) {

@@ -107,6 +107,32 @@ env_set_up(struct store *s)
 	return env_open_dbs(s);
 }
 
+/* LMDB would make a new file where the old one has vanished: opening again must find the very same. */
+static enum err_code
+env_same_file(struct store *s, struct err *reterr)
+{
+	struct stat st;
+
+	if (s->data_ino == 0)
+		return ERR_OK;
+	if (fstatat(s->dirfd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return err_errno(reterr, errno, "%s/data.mdb", s->dir);
+	if (st.st_ino != s->data_ino || st.st_dev != s->data_dev)
+		return err_set(reterr, ERR_IO, 0, "%s/data.mdb: replaced by another file while it was in use", s->dir);
+	return ERR_OK;
+}
+
+static void
+env_note_file(struct store *s)
+{
+	struct stat st;
+
+	if (fstatat(s->dirfd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return;
+	s->data_dev = st.st_dev;
+	s->data_ino = st.st_ino;
+}
+
 /* The map that LMDB really made: a file may be larger than what was asked for. */
 static void
 env_note_size(struct store *s)
@@ -120,20 +146,22 @@ env_note_size(struct store *s)
 enum err_code
 store_env_open(struct store *s, struct err *reterr)
 {
-	int rc;
+	enum err_code code;
+	int           rc;
 
 	if (s->map_size == 0)
 		s->map_size = ENV_MAP_START;
 	if (s->map_size > ENV_MAP_LIMIT)
 		s->map_size = ENV_MAP_LIMIT;
-	if (env_reserve_lock(s, reterr) != ERR_OK)
-		return reterr == NULL ? ERR_IO : reterr->code;
+	if ((code = env_same_file(s, reterr)) != ERR_OK || (code = env_reserve_lock(s, reterr)) != ERR_OK)
+		return code;
 	rc = env_set_up(s);
 	if (rc != 0) {
 		store_env_close(s);
 		return store_lmdb_err(reterr, rc, s->dir);
 	}
 	env_note_size(s);
+	env_note_file(s);
 	return ERR_OK;
 }
 

@@ -18,6 +18,7 @@
 
 #define HOST_TEXT_MAX   512
 #define HOST_OVERLAYFS  0x794c7630u
+#define HOST_FULL_BELOW ((uint64_t)1 << 20)
 #define HOST_MACHINE_ID "/etc/machine-id"
 
 /* f_type of statfs(2). A shared map and POSIX locks over a network, or through a user's process, are no ground for a database. */
@@ -275,19 +276,40 @@ host_bind(struct store *s, struct err *reterr)
 
 /* ---------------------------------------------------------------- room */
 
-enum err_code
-host_check_room(const struct store *s, uint64_t need, struct err *reterr)
+static enum err_code
+host_free_bytes(const struct store *s, uint64_t *ret, struct err *reterr)
 {
 	struct statvfs fs;
-	uint64_t       free_bytes;
 
 	if (fstatvfs(s->dirfd, &fs) != 0)
 		return err_errno(reterr, errno, "%s: statvfs", s->dir);
-	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (free_bytes >= need)
-		return ERR_OK;
+	*ret = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return ERR_OK;
+}
+
+enum err_code
+host_check_room(const struct store *s, uint64_t need, struct err *reterr)
+{
+	uint64_t      free_bytes = 0;
+	enum err_code code = host_free_bytes(s, &free_bytes, reterr);
+
+	if (code != ERR_OK || free_bytes >= need)
+		return code;
 	err_set(reterr, ERR_IO, ENOSPC, "store: the disk of %s is nearly full: %llu KiB free, %llu KiB wanted", s->dir,
 	    (unsigned long long)(free_bytes >> 10), (unsigned long long)(need >> 10));
+	return err_hint(reterr, "free space there, or move the store to a larger disk");
+}
+
+/* LMDB says EIO, for it sees a short write. */
+enum err_code
+host_explain_full(const struct store *s, struct err *reterr)
+{
+	uint64_t free_bytes = 0;
+
+	if (host_free_bytes(s, &free_bytes, NULL) != ERR_OK || free_bytes >= HOST_FULL_BELOW)
+		return reterr->code;
+	err_set(reterr, ERR_IO, ENOSPC, "store: a commit failed because the disk of %s is full: %llu KiB free", s->dir,
+	    (unsigned long long)(free_bytes >> 10));
 	return err_hint(reterr, "free space there, or move the store to a larger disk");
 }
 

@@ -31,6 +31,11 @@ struct number_rec {
 	uint64_t v;
 };
 
+/* Who writes to a name at a target: how many replicas of that state do, through different edges. */
+struct owner_rec {
+	uint64_t state, holders;
+};
+
 /* One record, rewritten by every commit: commits tells after a failed one whether it happened. */
 struct counters {
 	uint64_t commits, state_id, blob_id, event_seq, raw_bytes, blob_bytes;
@@ -101,6 +106,7 @@ struct store {
 	uint64_t      free_min;
 
 	MDB_env      *env;             /* NULL after a failed reopen */
+	uint64_t      data_dev, data_ino; /* of data.mdb, once it was open: only that file is opened again */
 	MDB_dbi       dbi[DB_COUNT];
 	uint64_t      map_size;
 	struct crypt_key *key;         /* the data key; NULL: plain */
@@ -216,6 +222,8 @@ bool          host_is_bound(struct store *s);              /* STORE/host says wh
 enum err_code host_bind(struct store *s, struct err *reterr);
 /* ERR_IO with a hint when less than need bytes are free. */
 enum err_code host_check_room(const struct store *s, uint64_t need, struct err *reterr);
+/* A commit failed with *reterr: says so if the disk is full. Returns reterr->code. */
+enum err_code host_explain_full(const struct store *s, struct err *reterr);
 /* The name of a file system on which LMDB is not safe, by f_type of statfs(); NULL: fine. */
 const char   *host_fs_refused(uint64_t f_type);
 

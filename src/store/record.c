@@ -308,7 +308,8 @@ walk_to_end(MDB_cursor *c, struct span prefix, MDB_val *key, MDB_val *value)
 {
 	struct key past = { .n = prefix.n };
 
-	memcpy(past.b, prefix.p, prefix.n);
+	if (prefix.n > 0)
+		memcpy(past.b, prefix.p, prefix.n);
 	while (past.n > 0 && past.b[past.n - 1] == 0xff)
 		past.n--;
 	if (past.n == 0)

@@ -139,8 +139,14 @@ REC_TYPE(rec_counters, "counters", 1, struct counters, counters_fields);
 static const struct rec_field number_fields[] = { F(REC_U64, struct number_rec, v) };
 REC_TYPE(rec_number, "number", 1, struct number_rec, number_fields);
 
+static const struct rec_field owner_fields[] = {
+	F(REC_U64, struct owner_rec, state),
+	F(REC_U64, struct owner_rec, holders),
+};
+REC_TYPE(rec_owner, "owner", 1, struct owner_rec, owner_fields);
+
 /* Values that are bytes of somebody else: no members, never decoded. */
 const struct rec_type rec_bytes = { "bytes", 1, 0, NULL, 0 };
 
 const struct rec_type *const rec_types[] = { &rec_state, &rec_version, &rec_replica, &rec_intent, &rec_queue, &rec_event,
-	&rec_blob, &rec_counters, &rec_number, NULL };
+	&rec_blob, &rec_counters, &rec_number, &rec_owner, NULL };

@@ -54,35 +54,54 @@ store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, cons
 	    .arg = &w });
 }
 
+static bool
+replica_owner(struct store_txn *t, const char *target, const char *name, struct owner_rec *ret)
+{
+	struct key k = key_target_name(t->s, target, name);
+
+	return rec_get(t, DB_REPLICA_NAMES, &k, &rec_owner, ret);
+}
+
 uint64_t
 store_replica_owner(struct store_txn *t, const char *target, const char *name)
 {
-	struct key        k = key_target_name(t->s, target, name);
-	struct number_rec state;
+	struct owner_rec o;
 
-	return rec_get(t, DB_REPLICA_NAMES, &k, &rec_number, &state) ? state.v : 0;
+	return replica_owner(t, target, name, &o) ? o.state : 0;
 }
 
+/* A replica that had the name has it no more. */
 static bool
 replica_give_up_name(struct store_txn *t, const struct replica_rec *old)
 {
-	struct key k = key_target_name(t->s, old->target, old->name);
+	struct key       k = key_target_name(t->s, old->target, old->name);
+	struct owner_rec o;
 
-	if (store_replica_owner(t, old->target, old->name) != old->state)
+	if (!replica_owner(t, old->target, old->name, &o) || o.state != old->state)
 		return !txn_failed(t);
-	return rec_del(t, DB_REPLICA_NAMES, &k);
+	if (o.holders <= 1)
+		return rec_del(t, DB_REPLICA_NAMES, &k);
+	o.holders--;
+	return rec_put(t, DB_REPLICA_NAMES, &k, &rec_owner, &o);
 }
 
-/* The first state that writes there keeps the name. */
+/* The first state that writes there keeps the name, as long as a replica of it does. */
 static bool
-replica_take_name(struct store_txn *t, const struct replica_rec *r)
+replica_take_name(struct store_txn *t, const struct replica_rec *r, bool had_it)
 {
-	struct key        k = key_target_name(t->s, r->target, r->name);
-	struct number_rec state = { r->state };
+	struct key       k = key_target_name(t->s, r->target, r->name);
+	struct owner_rec o;
 
-	if (store_replica_owner(t, r->target, r->name) != 0 || txn_failed(t))
-		return !txn_failed(t);
-	return rec_put(t, DB_REPLICA_NAMES, &k, &rec_number, &state);
+	if (!replica_owner(t, r->target, r->name, &o)) {
+		if (txn_failed(t))
+			return false;
+		o = (struct owner_rec){ r->state, 1 };
+	} else if (o.state == r->state && !had_it) {
+		o.holders++;
+	} else {
+		return true;
+	}
+	return rec_put(t, DB_REPLICA_NAMES, &k, &rec_owner, &o);
 }
 
 bool
@@ -90,14 +109,19 @@ replica_put(struct store_txn *t, struct batch *b, struct batch_op *op)
 {
 	struct replica_rec r = op->u.replica, old;
 	struct key         k;
+	bool               had, same;
 
 	(void)b;
 	if (!batch_resolve(t, op, &r.state))
 		return false;
-	if (store_replica(t, r.edge, r.target, r.state, &old) && strcmp(old.name, r.name) != 0 && !replica_give_up_name(t, &old))
+	had = store_replica(t, r.edge, r.target, r.state, &old);
+	if (txn_failed(t))
+		return false;
+	same = had && strcmp(old.name, r.name) == 0;
+	if (had && !same && !replica_give_up_name(t, &old))
 		return false;
 	k = key_target(t->s, r.edge, r.target, r.state);
-	return !txn_failed(t) && replica_take_name(t, &r) && rec_put(t, DB_REPLICAS, &k, &rec_replica, &r);
+	return replica_take_name(t, &r, same) && rec_put(t, DB_REPLICAS, &k, &rec_replica, &r);
 }
 
 bool
