@@ -269,9 +269,11 @@ series_set_serial(struct series *s)
 void
 series_init(struct series *s, size_t size, uint64_t seed)
 {
-	size_t      n;
-	const char *golden = test_read("golden/state/large.tfstate", &n);
+	static const char *golden;
+	static size_t      n;
 
+	if (golden == NULL)
+		golden = test_read("golden/state/large.tfstate", &n);
 	rand_seeded(&s->rand, seed);
 	buf_init(&s->text, SIZE_MAX / 2);
 	while (s->text.len < size) {

@@ -442,6 +442,41 @@ replicas_fn(void)
 	store_end(t);
 }
 
+/* A name belongs to the state as long as any edge of it writes there. */
+static void
+shared_names_fn(void)
+{
+	struct batch      *b = batch_new(r.store);
+	struct replica_rec p = replica_of(0, "dr", "a"), other = p;
+	struct store_txn  *t;
+
+	other.edge = "renamed";
+	batch_state(b, "live", "x");
+	batch_for(b, "live", "x");
+	batch_replica(b, &p);
+	batch_replica(b, &other);
+	batch_replica(b, &p); /* again: counts once */
+	rig_apply(&r, b);
+	b = batch_new(r.store);
+	batch_replica_del(b, "live-to-dr", "dr", 1);
+	rig_apply(&r, b);
+	t = rig_read(&r);
+	CHECK_U64(store_replica_owner(t, "dr", "a"), 1);
+	store_end(t);
+	b = batch_new(r.store);
+	batch_replica_del(b, "renamed", "dr", 1);
+	rig_apply(&r, b);
+	t = rig_read(&r);
+	CHECK_U64(store_replica_owner(t, "dr", "a"), 0);
+	store_end(t);
+}
+
+static void
+shared_names(void)
+{
+	in_every_store("shared-names", shared_names_fn);
+}
+
 static void
 replicas(void)
 {
@@ -543,6 +578,43 @@ queue_fn(void)
 	CHECK_U64(seen.ids[0] + seen.ids[1], 1 + 99);
 	CHECK(store_queued(t, "e", "t1", 1, &q) && q.due == 1 && q.attempt == 3 && q.waiting_since == 8);
 	store_end(t);
+}
+
+/* Worked off for one head: gone, unless a newer one came meanwhile; then it is due at once. */
+static void
+unqueue_if_fn(void)
+{
+	struct digest     one = rig_digest(span_str("one")), two = rig_digest(span_str("two"));
+	struct batch     *b;
+	struct store_txn *t;
+	struct queue_rec  q;
+
+	put_text("live", "x", "one", 1);
+	put_text("live", "x", "two", 2);
+	b = batch_new(r.store);
+	batch_queue(b, &(struct queue_rec){ .due = INT64_MAX, .edge = "e", .target = "t", .state = 1, .attempt = 3 });
+	batch_queue(b, &(struct queue_rec){ .due = 5, .edge = "e", .target = "gone", .state = 77 });
+	batch_unqueue_if(b, "e", "t", 1, &one);
+	batch_unqueue_if(b, "e", "gone", 77, &one);
+	batch_unqueue_if(b, "e", "never", 1, &one);
+	rig_apply(&r, b);
+	t = rig_read(&r);
+	CHECK(store_queued(t, "e", "t", 1, &q) && q.attempt == 0 && q.due != 0 && q.due < INT64_MAX);
+	CHECK(!store_queued(t, "e", "gone", 77, &q));
+	CHECK_U64(store_queue_length(t), 1);
+	store_end(t);
+	b = batch_new(r.store);
+	batch_unqueue_if(b, "e", "t", 1, &two);
+	rig_apply(&r, b);
+	t = rig_read(&r);
+	CHECK_U64(store_queue_length(t), 0);
+	store_end(t);
+}
+
+static void
+unqueue_if(void)
+{
+	in_every_store("unqueue-if", unqueue_if_fn);
 }
 
 static void
@@ -670,8 +742,10 @@ main(int argc, char **argv)
 	    { "sightings", sightings },
 	    { "semantic", semantic },
 	    { "replicas", replicas },
+	    { "shared_names", shared_names },
 	    { "intents", intents },
 	    { "queue", queue },
+	    { "unqueue_if", unqueue_if },
 	    { "events", events },
 	    { "names", names },
 	    { "a_long_queue", a_long_queue },
