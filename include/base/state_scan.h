@@ -9,12 +9,14 @@
 
 /*
  * What we know of a state without ever rewriting it: one streaming pass over
- * its bytes, cut anywhere, with bounded memory. Format: docs/protocol/state.md.
+ * its bytes, cut anywhere, with bounded memory. What terraform cannot read is
+ * not good for us either; docs/protocol/state.md describes the format, and
+ * where we are stricter or more lenient.
  */
 enum state_kind {
 	STATE_EMPTY,       /* zero bytes or blanks */
 	STATE_DAMAGED,     /* not JSON, not an object, no version, bad serial ...: no state at all */
-	STATE_UNREADABLE,  /* a state of a version or envelope that we do not know */
+	STATE_UNREADABLE,  /* a state of a version or envelope that we do not know, or beyond a limit of ours */
 	STATE_V4,
 	STATE_V3,          /* versions 1 to 3 */
 	STATE_ENCRYPTED,   /* OpenTofu envelope: serial and lineage only */
@@ -31,7 +33,7 @@ struct state_info {
 	bool            has_serial;
 	char            lineage[STATE_LINEAGE_MAX];  /* "" when absent */
 	char            writer[STATE_WRITER_MAX];    /* terraform_version */
-	uint64_t        resources;                   /* resource blocks */
+	uint64_t        resources;                   /* resource blocks. This and the next three only for V4 and V3, else 0 */
 	uint64_t        instances;                   /* objects of all modes, without deposed: what max_shrink counts */
 	uint64_t        deposed;
 	uint64_t        outputs;                     /* of the root module */
@@ -51,7 +53,10 @@ typedef void state_object_fn(void *arg, const struct state_object *o);
 
 struct state_scan;
 
-/* fn (may be NULL, and then addresses are not even built) sees every instance object of a v4 or v3 state. */
+/* fn (may be NULL, and then addresses are not even built) sees every instance object of a v4 or v3 state, block by block,
+ * while it is not yet known whether the rest is good: use what it saw only when the verdict is. An index_key longer than
+ * JSON_TEXT_MAX shows its beginning. When "resources" is there twice (no writer does that), fn sees both, the counts are
+ * those of the last. */
 struct state_scan *state_scan_new(state_object_fn *fn, void *arg);
 void               state_scan_free(struct state_scan *s);
 void               state_scan_feed(struct state_scan *s, const void *p, size_t n);

@@ -126,7 +126,7 @@ state_address_v3_index(struct span entry)
 		if (entry.p[i] == '.') {
 			dots++;
 			at = i + 1;
-		} else if (entry.p[i] < '0' || entry.p[i] > '9')
+		} else if ((entry.p[i] < '0' || entry.p[i] > '9') && !(entry.p[i] == '-' && at == i))
 			at = entry.n;
 	}
 	if (dots < (span_starts(entry, "data.") ? 3 : 2))

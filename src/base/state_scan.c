@@ -163,6 +163,7 @@ state_enter_resources(struct state_scan *s, const struct json_token *t)
 {
 	(void)t;
 	s->v4 = (struct counts){ .outputs = s->v4.outputs };
+	state_twins_clear(&s->twins);
 }
 
 /* Also at a second "instances" key: the last one wins. */
@@ -171,7 +172,6 @@ state_enter_instances(struct state_scan *s, const struct json_token *t)
 {
 	(void)t;
 	s->block = (struct counts){ 0 };
-	s->twins_n = 0;
 	state_forget_waiting(s);
 }
 
@@ -191,14 +191,10 @@ state_leave_resource(struct state_scan *s, const struct json_token *t)
 	(void)t;
 	if (s->mode == MODE_NONE || s->mode == MODE_OTHER)
 		state_fault(s, IN_V4, "a resource's mode is neither managed nor data");
-	if (s->type.len == 0 || s->name.len == 0)
-		state_fault(s, IN_V4, "a resource has no type or no name");
-	state_find_twins(s);
 	s->v4.resources++;
 	s->v4.instances += s->block.instances;
 	s->v4.deposed += s->block.deposed;
-	if (s->fn != NULL)
-		state_tell_waiting(s);
+	state_settle_waiting(s);
 }
 
 static void
@@ -241,22 +237,30 @@ state_leave_instance(struct state_scan *s, const struct json_token *t)
 		s->block.deposed++;
 	else
 		s->block.instances++;
-	state_add_twin(s);
 	state_wait(s, &s->obj, buf_span(&s->key));
 }
 
-/* A whole number; Go would go through a double, which no writer has ever needed. */
+/* Terraform reads a double and drops its fraction; a tool that rewrote the file may have made 2.0 of 2. */
 static bool
 state_index(const struct json_token *t, int64_t *ret)
 {
 	struct json_token digits = *t;
 	bool              minus = t->text.n > 0 && t->text.p[0] == '-';
-	uint64_t          v;
+	char             *text;
+	double            v;
+	uint64_t          whole;
 
 	digits.text = span_of(t->text.p + minus, t->text.n - minus);
-	if (!state_u64(&digits, &v) || v > INT64_MAX)
+	if (state_u64(&digits, &whole) && whole <= INT64_MAX) {
+		*ret = minus ? -(int64_t)whole : (int64_t)whole;
+		return true;
+	}
+	text = span_dup(t->text);
+	v = strtod(text, NULL);
+	free(text);
+	if (t->cut || !(v > -0x1p63 && v < 0x1p63))
 		return false;
-	*ret = minus ? -(int64_t)v : (int64_t)v;
+	*ret = (int64_t)v;
 	return true;
 }
 
@@ -272,7 +276,7 @@ state_take_index_key(struct state_scan *s, const struct json_token *t)
 	} else if (t->event == JSON_EV_NUMBER) {
 		s->obj.kind = KEY_INDEX;
 		if (!state_index(t, &s->obj.index))
-			state_fault(s, IN_V4, "an index_key is a number, but not a whole one");
+			state_fault(s, IN_V4, "an index_key is a number out of range");
 	} else
 		s->obj.kind = KEY_NONE;
 }
@@ -324,8 +328,7 @@ state_leave_module(struct state_scan *s, const struct json_token *t)
 	s->v3.deposed += s->block.deposed;
 	if (s->path_steps <= 1)
 		s->v3.outputs += s->block.outputs;
-	if (s->fn != NULL)
-		state_tell_waiting(s);
+	state_settle_waiting(s);
 }
 
 static void
@@ -451,6 +454,7 @@ static const struct field fields_top[] = {
 	    "terraform_version is not a string" },
 	{ FIELD("outputs"), TYPE(JSON_EV_OBJECT), IN_V4, OUTPUTS, NULL, "outputs is not an object" },
 	{ FIELD("resources"), TYPE(JSON_EV_ARRAY), IN_V4, RESOURCES, NULL, "resources is not an array" },
+	{ FIELD("check_results"), TYPE(JSON_EV_ARRAY), IN_V4, NOWHERE, NULL, "check_results is not an array" },
 	{ FIELD("modules"), TYPE(JSON_EV_ARRAY), IN_V3, MODULES, NULL, "modules is not an array" },
 	{ FIELD("encryption_version"), TYPE(JSON_EV_STRING), IN_ENVELOPE, NOWHERE, state_take_envelope,
 	    "encryption_version is not a string" },
@@ -500,6 +504,7 @@ static const struct field fields_v3_object[] = {
 #define ITEM(name, type, scope, opens, take, fault) \
 	static const struct field item_##name = { NULL, 0, TYPE(type), scope, opens, take, fault }
 
+ITEM(output, JSON_EV_OBJECT, IN_V4, NOWHERE, NULL, "an output is not an object");
 ITEM(resource, JSON_EV_OBJECT, IN_V4, RESOURCE, NULL, "a resource is not an object");
 ITEM(instance, JSON_EV_OBJECT, IN_V4, INSTANCE, NULL, "an instance is not an object");
 ITEM(module, JSON_EV_OBJECT, IN_V3, MODULE, NULL, "a module is not an object");
@@ -509,7 +514,7 @@ ITEM(deposed, JSON_EV_OBJECT, IN_V3, DEPOSED, NULL, "a deposed resource is not a
 
 static const struct place_info places[] = {
 	[TOP] = { NOWHERE, fields_top, NULL, NULL, NULL, NULL },
-	[OUTPUTS] = { TOP, NULL, state_count_output, NULL, state_enter_outputs, NULL },
+	[OUTPUTS] = { TOP, NULL, state_count_output, &item_output, state_enter_outputs, NULL },
 	[RESOURCES] = { TOP, NULL, NULL, &item_resource, state_enter_resources, NULL },
 	[RESOURCE] = { RESOURCES, fields_resource, NULL, NULL, state_enter_resource, state_leave_resource },
 	[INSTANCES] = { RESOURCE, NULL, NULL, &item_instance, state_enter_instances, NULL },
@@ -573,6 +578,8 @@ state_value(struct state_scan *s, const struct json_token *t)
 		f->take(s, t);
 		return JSON_WANT;
 	}
+	if (f->opens == NOWHERE)
+		return JSON_SKIP_TEXT;
 	s->place = f->opens;
 	if (places[s->place].enter != NULL)
 		places[s->place].enter(s, t);
@@ -626,7 +633,8 @@ state_scan_free(struct state_scan *s)
 		return;
 	json_reader_free(s->reader);
 	free(s->waiting);
-	free(s->twins);
+	free(s->keys);
+	state_twins_free(&s->twins);
 	buf_wipe_free(&s->module);
 	buf_wipe_free(&s->type);
 	buf_wipe_free(&s->name);

@@ -6,17 +6,17 @@
 #include "base/state_address.h"
 #include "base/state_hash.h"
 #include "base/state_scan.h"
+#include "base/state_twins.h"
 
 /*
  * Between state_scan.c (what is where in a state), state_waiting.c (instance objects on their way to the
  * caller) and state_verdict.c (what to make of it all).
  *
  * Memory is bounded: an object waits until the end of its block, because keys may come in any order, but
- * only up to STATE_WAITING_MAX; and repeated instances are found among STATE_TWINS_MAX of a block at a time.
+ * only up to STATE_WAITING_MAX.
  */
 #define STATE_WAITING_MAX  ((size_t)8 << 20)
 #define STATE_WAITING_COST 64
-#define STATE_TWINS_MAX    65536
 #define STATE_PATH_MAX     16384
 #define STATE_HEAD_MAX     512
 #define STATE_DEPOSED_LEN  8
@@ -76,8 +76,9 @@ struct state_scan {
 	struct waiting     *waiting;
 	size_t              waiting_n, waiting_cap, waiting_cost;
 	struct buf          waiting_keys;
-	uint64_t           *twins;                  /* hashes of the keys of its instances */
-	size_t              twins_n, twins_cap;
+	uint64_t           *keys;                   /* hashes of the keys of its instances */
+	size_t              keys_n, keys_cap;
+	struct state_twins  twins;                  /* of all blocks */
 
 	/* The object at hand. */
 	struct waiting      obj;
@@ -122,14 +123,10 @@ void state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...) _
 void     state_hash_starts(struct state_scan *s, const struct json_token *t);
 uint64_t state_hash_stops(struct state_scan *s, const struct json_token *t);
 
-/* An object waits for the end of its block, where its address is known; then all are told. */
+/* An object waits for the end of its block, where the address is known: then all that wait are checked and told. */
 void state_wait(struct state_scan *s, const struct waiting *w, struct span key);
-void state_tell_waiting(struct state_scan *s);
+void state_settle_waiting(struct state_scan *s);
 void state_forget_waiting(struct state_scan *s);
-
-/* Looks for an instance that is there twice: adds the one at hand, then looks at the end of the block. */
-void state_add_twin(struct state_scan *s);
-void state_find_twins(struct state_scan *s);
 
 /* Over everything that was fed; fills info.why. */
 enum state_kind state_verdict(struct state_scan *s);

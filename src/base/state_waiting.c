@@ -28,12 +28,79 @@ state_hash_stops(struct state_scan *s, const struct json_token *t)
 	return state_hash_end(&s->hash);
 }
 
+/* ---- instances that are there twice ---- */
+
+/* Names from a file that is damaged, for a message. */
+static void
+state_printable(struct span s, char *ret, size_t size)
+{
+	size_t n = s.n < size - 1 ? s.n : size - 1;
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = s.p[i] >= 0x20 && s.p[i] < 0x7F ? (char)s.p[i] : '?';
+	ret[n] = '\0';
+}
+
+/* What tells an instance from the others of its block. A key of which only the beginning is known tells nothing. */
+static void
+state_add_key(struct state_scan *s, const struct waiting *w, struct span key)
+{
+	struct state_hash h;
+	uint8_t           kind = (uint8_t)w->kind;
+
+	if (w->key_cut || w->kind == KEY_ENTRY)
+		return;
+	state_hash_begin(&h);
+	state_hash_add(&h, &kind, 1);
+	state_hash_add(&h, (const uint8_t *)w->deposed, sizeof(w->deposed));
+	if (w->kind == KEY_INDEX)
+		state_hash_add(&h, (const uint8_t *)&w->index, sizeof(w->index));
+	else
+		state_hash_add(&h, key.p, key.n);
+	if (s->keys_n == s->keys_cap) {
+		s->keys_cap = s->keys_cap == 0 ? 64 : 2 * s->keys_cap;
+		s->keys = xreallocarray(s->keys, s->keys_cap, sizeof(*s->keys));
+	}
+	s->keys[s->keys_n++] = state_hash_end(&h);
+}
+
+static uint64_t
+state_hash_block(const struct state_scan *s)
+{
+	const struct buf *parts[] = { &s->module, &s->type, &s->name };
+	struct state_hash h;
+	uint8_t           mode = (uint8_t)s->mode;
+
+	state_hash_begin(&h);
+	state_hash_add(&h, &mode, 1);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		state_hash_add(&h, parts[i]->data, parts[i]->len);
+		state_hash_add(&h, (const uint8_t *)"", 1);
+	}
+	return state_hash_end(&h);
+}
+
+static void
+state_find_twins(struct state_scan *s)
+{
+	uint64_t block = s->keys_n > 0 ? state_hash_block(s) : 0;
+	char     type[40], name[40];
+
+	for (size_t i = 0; i < s->keys_n; i++) {
+		if (state_twins_add(&s->twins, (s->keys[i] ^ block) * STATE_HASH_ODD))
+			continue;
+		state_printable(buf_span(&s->type), type, sizeof(type));
+		state_printable(buf_span(&s->name), name, sizeof(name));
+		state_fault(s, IN_V4, "an instance of %s.%s is there twice", type, name);
+	}
+}
+
 /* ---- objects that wait for the address of their block ---- */
 
 void
 state_forget_waiting(struct state_scan *s)
 {
-	s->waiting_n = s->waiting_cost = 0;
+	s->waiting_n = s->waiting_cost = s->keys_n = 0;
 	buf_reset(&s->waiting_keys);
 }
 
@@ -65,8 +132,9 @@ state_tell(struct state_scan *s, const struct waiting *w)
 }
 
 void
-state_tell_waiting(struct state_scan *s)
+state_settle_waiting(struct state_scan *s)
 {
+	state_find_twins(s);
 	buf_reset(&s->address);
 	if (s->waiting_n > 0 && s->waiting[0].kind != KEY_ENTRY)
 		state_address_block(&s->address, buf_span(&s->module), s->mode == MODE_DATA, buf_span(&s->type),
@@ -90,13 +158,14 @@ state_wait(struct state_scan *s, const struct waiting *w, struct span key)
 	s->waiting_cost += STATE_WAITING_COST + key.n;
 	if (s->waiting_cost > STATE_WAITING_MAX) {
 		if (state_block_is_named(s, w->kind)) {
-			state_tell_waiting(s);
+			state_settle_waiting(s);
 			s->waiting_cost = STATE_WAITING_COST + key.n;
 		} else {
 			s->unnamed = true;
 			state_forget_waiting(s);
 		}
 	}
+	state_add_key(s, w, key);
 	if (s->fn == NULL)
 		return;
 	if (s->waiting_n == s->waiting_cap) {
@@ -107,67 +176,4 @@ state_wait(struct state_scan *s, const struct waiting *w, struct span key)
 	s->waiting[s->waiting_n].key_at = s->waiting_keys.len;
 	s->waiting[s->waiting_n++].key_n = key.n;
 	buf_put(&s->waiting_keys, key.p, key.n);
-}
-
-/* ---- instances that are there twice ---- */
-
-static int
-state_twin_cmp(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Names from a file that is damaged, for a message. */
-static void
-state_printable(struct span s, char *ret, size_t size)
-{
-	size_t n = s.n < size - 1 ? s.n : size - 1;
-
-	for (size_t i = 0; i < n; i++)
-		ret[i] = s.p[i] >= 0x20 && s.p[i] < 0x7F ? (char)s.p[i] : '?';
-	ret[n] = '\0';
-}
-
-void
-state_find_twins(struct state_scan *s)
-{
-	char type[40], name[40];
-
-	if (s->twins_n > 1)
-		qsort(s->twins, s->twins_n, sizeof(*s->twins), state_twin_cmp);
-	for (size_t i = 1; i < s->twins_n; i++) {
-		if (s->twins[i] != s->twins[i - 1])
-			continue;
-		state_printable(buf_span(&s->type), type, sizeof(type));
-		state_printable(buf_span(&s->name), name, sizeof(name));
-		state_fault(s, IN_V4, "an instance of %s.%s is there twice", type, name);
-		break;
-	}
-	s->twins_n = 0;
-}
-
-void
-state_add_twin(struct state_scan *s)
-{
-	struct state_hash h;
-	uint8_t           kind = (uint8_t)s->obj.kind;
-
-	if (s->obj.key_cut)
-		return;
-	state_hash_begin(&h);
-	state_hash_add(&h, &kind, 1);
-	state_hash_add(&h, (const uint8_t *)s->obj.deposed, sizeof(s->obj.deposed));
-	if (s->obj.kind == KEY_INDEX)
-		state_hash_add(&h, (const uint8_t *)&s->obj.index, sizeof(s->obj.index));
-	if (s->obj.kind == KEY_STRING)
-		state_hash_add(&h, s->key.data, s->key.len);
-	if (s->twins_n == STATE_TWINS_MAX)
-		state_find_twins(s);
-	if (s->twins_n == s->twins_cap) {
-		s->twins_cap = s->twins_cap == 0 ? 64 : 2 * s->twins_cap;
-		s->twins = xreallocarray(s->twins, s->twins_cap, sizeof(*s->twins));
-	}
-	s->twins[s->twins_n++] = state_hash_end(&h);
 }
