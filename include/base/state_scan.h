@@ -53,10 +53,10 @@ typedef void state_object_fn(void *arg, const struct state_object *o);
 
 struct state_scan;
 
-/* fn (may be NULL, and then addresses are not even built) sees every instance object of a v4 or v3 state, block by block,
- * while it is not yet known whether the rest is good: use what it saw only when the verdict is. An index_key longer than
- * JSON_TEXT_MAX shows its beginning. When "resources" is there twice (no writer does that), fn sees both, the counts are
- * those of the last. */
+/* fn (may be NULL, and then addresses are not even built) sees every instance object of a v4 or v3 state, block by
+ * block, while it is not yet known whether the rest is good: use what it saw only when the verdict is. An index_key
+ * longer than JSON_TEXT_MAX shows its beginning. When "resources" is there twice (no writer does that), fn sees both,
+ * the counts are those of the last. */
 struct state_scan *state_scan_new(state_object_fn *fn, void *arg);
 void               state_scan_free(struct state_scan *s);
 void               state_scan_feed(struct state_scan *s, const void *p, size_t n);
