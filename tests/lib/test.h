@@ -34,6 +34,18 @@ bool test_dies(void (*fn)(void));
 /* A file below tests/, wherever the program is started from; the bytes are freed at the end of the program. */
 const char *test_read(const char *path_below_tests, size_t *ret_n);
 
+/* Is this a build with a sanitizer that replaces functions of the C library? */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED true
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED false
+#endif
+
 #define CHECK(cond) \
 	do { \
 		if (!(cond)) \
