@@ -53,7 +53,7 @@ struct buf {
 /* max 0 means BUF_MAX_DEFAULT. */
 void          buf_init(struct buf *b, size_t max);
 void          buf_free(struct buf *b);      /* also ends a buf that was only initialised; wipes nothing */
-/* For secrets and states. Wipes what it holds now; a growing buf moves, and then leaves bytes behind: buf_reserve() first. */
+/* For secrets and states. Wipes what it holds now; growing moves and leaves bytes behind: buf_reserve() first. */
 void          buf_wipe_free(struct buf *b);
 void          buf_reset(struct buf *b);     /* keeps the memory */
 /* Grows so that n more bytes fit; ERR_UNSUPPORTED beyond max, and nothing has changed. */

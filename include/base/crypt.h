@@ -27,7 +27,8 @@ enum err_code     crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], 
 enum err_code     crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain,
     struct buf *ret, struct err *reterr);
 /* ERR_CORRUPT when the tag does not fit; ret has not changed then. */
-enum err_code     crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struct buf *ret, struct err *reterr);
+enum err_code     crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struct buf *ret,
+    struct err *reterr);
 /* HMAC-SHA-256 under a key derived from k for the purpose named by label. */
 void              crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_t ret[32]);
 

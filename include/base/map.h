@@ -19,7 +19,8 @@ void       *map_get(const struct map *m, struct span key);          /* NULL: not
 void       *map_put(struct map *m, struct span key, void *value);   /* value not NULL; returns the one replaced */
 void       *map_del(struct map *m, struct span key);                /* returns what was there */
 size_t      map_count(const struct map *m);
-/* for (size_t i = 0; map_next(m, &i, &key, &value);) — deleting the entry just seen is allowed. key and value may be NULL. */
+/* for (size_t i = 0; map_next(m, &i, &key, &value);) — key and value may be NULL; deleting the entry just seen is
+ * allowed. */
 bool        map_next(const struct map *m, size_t *pos, struct span *key, void **value);
 
 #endif

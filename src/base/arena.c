@@ -79,7 +79,8 @@ arena_alloc(struct arena *a, size_t n)
 	void         *p;
 
 	assert(n < SIZE_MAX / 2);
-	need = (n + alignof(max_align_t) - (n > 0)) & ~(alignof(max_align_t) - 1); /* nothing gets a place of its own too */
+	/* Nothing gets a place of its own too. */
+	need = (n + alignof(max_align_t) - (n > 0)) & ~(alignof(max_align_t) - 1);
 	if (b == NULL || b->cap - b->used < need) {
 		if (need > ARENA_BIG)
 			return arena_alloc_big(a, need);

@@ -88,7 +88,7 @@ buf_reset(struct buf *b)
 		b->data[0] = '\0';
 }
 
-/* Doubles, so that n additions cost O(n), but never beyond what max allows; one big piece gets exactly what it needs. */
+/* Doubles, so that n additions cost O(n), but never beyond max; one big piece gets exactly what it needs. */
 static void
 buf_grow(struct buf *b, size_t need)
 {

@@ -57,7 +57,7 @@ crypt_key_free(struct crypt_key *k)
 	free(k);
 }
 
-/* PSA keeps its copy of a key on the heap: there only for one message, and wiped. Between crypt_enter() and _leave(). */
+/* PSA's copy of a key lies on the heap: for one message only, then wiped. Between crypt_enter() and crypt_leave(). */
 static psa_key_id_t
 crypt_import(const struct crypt_key *k, psa_key_usage_t usage)
 {
@@ -103,7 +103,8 @@ crypt_key_parse(struct span text, uint8_t ret[CRYPT_KEY_LEN], struct err *reterr
 }
 
 enum err_code
-crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain, struct buf *ret, struct err *reterr)
+crypt_seal(const struct crypt_key *k, struct rand *r, struct span aad, struct span plain, struct buf *ret,
+    struct err *reterr)
 {
 	enum err_code full = buf_reserve(ret, CRYPT_OVERHEAD + plain.n, reterr);
 	uint8_t      *out;
@@ -144,13 +145,14 @@ crypt_open(const struct crypt_key *k, struct span aad, struct span sealed, struc
 		return full;
 	crypt_enter();
 	id = crypt_import(k, PSA_KEY_USAGE_DECRYPT);
-	rc = psa_aead_decrypt(id, PSA_ALG_GCM, sealed.p, CRYPT_NONCE, aad.p, aad.n, sealed.p + CRYPT_NONCE, room + CRYPT_TAG,
-	    ret->data + ret->len, room, &n);
+	rc = psa_aead_decrypt(id, PSA_ALG_GCM, sealed.p, CRYPT_NONCE, aad.p, aad.n, sealed.p + CRYPT_NONCE,
+	    room + CRYPT_TAG, ret->data + ret->len, room, &n);
 	psa_destroy_key(id);
 	crypt_leave();
 	if (rc != PSA_SUCCESS) {
 		ret->data[ret->len] = '\0';
-		return err_set(reterr, ERR_CORRUPT, (int)rc, "an encrypted record does not open: damaged, or another key");
+		return err_set(reterr, ERR_CORRUPT, (int)rc,
+		    "an encrypted record does not open: damaged, or another key");
 	}
 	ret->len += n;
 	ret->data[ret->len] = '\0';

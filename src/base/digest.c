@@ -26,7 +26,9 @@ crypto_init(struct err *reterr)
 {
 	psa_status_t rc = psa_crypto_init();
 
-	return rc == PSA_SUCCESS ? ERR_OK : err_set(reterr, ERR_IO, (int)rc, "the cryptography library does not start (%d)", (int)rc);
+	if (rc != PSA_SUCCESS)
+		return err_set(reterr, ERR_IO, (int)rc, "the cryptography library does not start (%d)", (int)rc);
+	return ERR_OK;
 }
 
 #ifdef SF_DIGEST_OPENSSL
@@ -65,7 +67,8 @@ sha256_peek(const struct sha256 *h, struct digest *ret)
 {
 	EVP_MD_CTX *copy = EVP_MD_CTX_new();
 
-	digest_must(copy != NULL && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 && EVP_DigestFinal_ex(copy, ret->b, NULL) == 1);
+	digest_must(copy != NULL && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 &&
+	    EVP_DigestFinal_ex(copy, ret->b, NULL) == 1);
 	EVP_MD_CTX_free(copy);
 }
 

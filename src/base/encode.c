@@ -45,10 +45,12 @@ static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopq
 void
 base64_encode(struct span in, struct buf *ret)
 {
-	(void)buf_reserve(ret, (in.n / 3 + (in.n % 3 != 0)) * 4, NULL); /* one growth; where max forbids it, buf_put() says so */
+	/* One growth; where max forbids it, buf_put() says so. */
+	(void)buf_reserve(ret, (in.n / 3 + (in.n % 3 != 0)) * 4, NULL);
 	for (size_t i = 0; i < in.n; i += 3) {
 		size_t   left = in.n - i;
-		uint32_t v = (uint32_t)in.p[i] << 16 | (left > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) | (left > 2 ? in.p[i + 2] : 0);
+		uint32_t v = (uint32_t)in.p[i] << 16 | (left > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) |
+		    (left > 2 ? in.p[i + 2] : 0);
 		char     out[4] = { base64_digits[v >> 18], base64_digits[v >> 12 & 63], base64_digits[v >> 6 & 63],
 			base64_digits[v & 63] };
 

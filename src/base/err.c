@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Never ends in the middle of a character: drops an incomplete UTF-8 sequence at the end of a text that fills its room. */
+/* Never ends in the middle of a character: drops an incomplete UTF-8 sequence at the end of a text that fills its
+ * room. */
 static void
 err_trim(char *s, size_t size)
 {
@@ -114,8 +115,8 @@ err_clear(struct err *e)
 const char *
 err_kind(enum err_code code)
 {
-	static const char *const kinds[] = { "ok", "cancelled", "timeout", "network", "auth", "not_found", "unchanged", "held",
-		"locked", "busy", "uncertain", "corrupt", "unsupported", "config", "usage", "io" };
+	static const char *const kinds[] = { "ok", "cancelled", "timeout", "network", "auth", "not_found", "unchanged",
+		"held", "locked", "busy", "uncertain", "corrupt", "unsupported", "config", "usage", "io" };
 
 	return (size_t)code < sizeof(kinds) / sizeof(kinds[0]) ? kinds[code] : "error";
 }

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 
 /*
- * Open addressing over indices into an array that keeps the order of insertion; a deleted entry keeps its place, without
- * a key, until the next rebuild. The order of the slots never shows.
+ * Open addressing over indices into an array that keeps the order of insertion; a deleted entry keeps its place,
+ * without a key, until the next rebuild. The order of the slots never shows.
  */
 struct entry {
 	uint8_t *key; /* NULL: deleted */
@@ -79,7 +79,8 @@ map_new(void)
 {
 	struct map *m = xcalloc(1, sizeof(*m));
 
-	/* Where things lie differs from run to run and is unknown outside: enough of a key, and no run looks different for it. */
+	/* Where things lie differs from run to run and is unknown outside: enough of a key, and no run looks
+	 * different for it. */
 	m->seed[0] = (uint64_t)(uintptr_t)m;
 	m->seed[1] = (uint64_t)(uintptr_t)&m;
 	return m;
@@ -121,7 +122,8 @@ map_place(struct map *m, size_t index)
 	m->slots[i] = (uint32_t)index + 1;
 }
 
-/* Room for one more, without the deleted ones. Only map_put() gets here, so an iteration that deletes is not disturbed. */
+/* Room for one more, without the deleted ones. Only map_put() gets here, so an iteration that deletes is not
+ * disturbed. */
 static void
 map_rebuild(struct map *m)
 {

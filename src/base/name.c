@@ -64,7 +64,8 @@ name_check(struct span name, struct err *reterr)
 		struct span seg = name_segment(name, &pos);
 
 		if (span_is(seg, ".") || span_is(seg, ".."))
-			return err_set(reterr, ERR_UNSUPPORTED, 0, "the name holds a \"%.*s\" segment", (int)seg.n, (const char *)seg.p);
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "the name holds a \"%.*s\" segment", (int)seg.n,
+			    (const char *)seg.p);
 	}
 	return ERR_OK;
 }
@@ -76,19 +77,20 @@ name_is_never_state(struct span name)
 
 	for (size_t pos = 0; pos <= name.n;) {
 		last = name_segment(name, &pos);
-		if (pos <= name.n && (span_is(last, ".terraform") || span_is(last, ".terragrunt-cache") || span_is(last, ".stateferry")))
+		if (pos <= name.n && (span_is(last, ".terraform") || span_is(last, ".terragrunt-cache") ||
+		    span_is(last, ".stateferry")))
 			return true;
 	}
-	return span_ends(last, ".tflock") || (span_starts(last, ".") && span_ends(last, ".lock.info")) || span_ends(last, ".backup") ||
-	    span_is(last, "errored.tfstate") || span_is(last, "crash.log");
+	return span_ends(last, ".tflock") || (span_starts(last, ".") && span_ends(last, ".lock.info")) ||
+	    span_ends(last, ".backup") || span_is(last, "errored.tfstate") || span_is(last, "crash.log");
 }
 
 /* --- globs --- */
 
 /*
  * Backtracks only to the last "*" and the last double star: an earlier one could take no more than the last one does,
- * so the time is bounded by pattern × name. A double star that is a whole segment and its slash stand for any number of
- * whole segments, none included, and therefore try only the places behind a slash.
+ * so the time is bounded by pattern × name. A double star that is a whole segment and its slash stand for any number
+ * of whole segments, none included, and therefore try only the places behind a slash.
  */
 struct glob {
 	const char *p;              /* where the pattern goes on */

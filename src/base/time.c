@@ -77,7 +77,8 @@ time_format(int64_t wall_ms, char ret[TIME_TEXT_MAX])
 	struct date d;
 
 	date_of(wall_ms, &d);
-	snprintf(ret, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", d.year, d.month, d.day, d.hour, d.minute, d.second, d.ms);
+	snprintf(ret, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", d.year, d.month, d.day, d.hour, d.minute,
+	    d.second, d.ms);
 	return ret;
 }
 
@@ -87,7 +88,8 @@ time_format_s(int64_t wall_ms, char ret[TIME_TEXT_MAX])
 	struct date d;
 
 	date_of(wall_ms, &d);
-	snprintf(ret, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02dZ", d.year, d.month, d.day, d.hour, d.minute, d.second);
+	snprintf(ret, TIME_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02dZ", d.year, d.month, d.day, d.hour, d.minute,
+	    d.second);
 	return ret;
 }
 
@@ -138,14 +140,16 @@ month_days(int year, int month)
 static bool
 date_valid(const struct date *d)
 {
-	return d->month >= 1 && d->month <= 12 && d->day >= 1 && d->day <= month_days(d->year, d->month) && d->hour <= 23 &&
-	    d->minute <= 59 && d->second <= 60; /* a leap second is the next second */
+	return d->month >= 1 && d->month <= 12 && d->day >= 1 && d->day <= month_days(d->year, d->month) &&
+	    d->hour <= 23 && d->minute <= 59 && d->second <= 60; /* a leap second is the next second */
 }
 
 static int64_t
 date_ms(const struct date *d)
 {
-	return ((date_days(d->year, d->month, d->day) * 24 + d->hour) * 60 + d->minute) * 60000 + d->second * INT64_C(1000) + d->ms;
+	int64_t minutes = (date_days(d->year, d->month, d->day) * 24 + d->hour) * 60 + d->minute;
+
+	return minutes * 60000 + d->second * INT64_C(1000) + d->ms;
 }
 
 /* ".123456789": milliseconds count, the rest is checked and dropped. */
@@ -186,19 +190,28 @@ parse_zone(const char **s, int64_t *ret_ms)
 	return true;
 }
 
+/* "12:00:00" */
+static bool
+parse_clock(const char **s, struct date *d)
+{
+	return digits(s, 2, &d->hour) && expect(s, ':') && digits(s, 2, &d->minute) && expect(s, ':') &&
+	    digits(s, 2, &d->second);
+}
+
 bool
 time_parse(const char *s, int64_t *ret_wall_ms)
 {
 	struct date d;
 	int64_t     zone;
 
-	if (!digits(&s, 4, &d.year) || !expect(&s, '-') || !digits(&s, 2, &d.month) || !expect(&s, '-') || !digits(&s, 2, &d.day))
+	if (!digits(&s, 4, &d.year) || !expect(&s, '-') || !digits(&s, 2, &d.month) || !expect(&s, '-') ||
+	    !digits(&s, 2, &d.day))
 		return false;
 	if (*s != 'T' && *s != 't' && *s != ' ')
 		return false;
 	s++;
-	if (!digits(&s, 2, &d.hour) || !expect(&s, ':') || !digits(&s, 2, &d.minute) || !expect(&s, ':') ||
-	    !digits(&s, 2, &d.second) || !parse_fraction(&s, &d.ms) || !parse_zone(&s, &zone) || *s != '\0' || !date_valid(&d))
+	if (!parse_clock(&s, &d) || !parse_fraction(&s, &d.ms) || !parse_zone(&s, &zone) || *s != '\0' ||
+	    !date_valid(&d))
 		return false;
 	*ret_wall_ms = date_ms(&d) - zone;
 	return true;
@@ -222,12 +235,12 @@ time_parse_http(const char *s, int64_t *ret_wall_ms)
 	struct date d = { .ms = 0 };
 
 	/* The name of the day is checked, not whether it is that day's. */
-	if (parse_word(&s, "SunMonTueWedThuFriSat") < 0 || !expect(&s, ',') || !expect(&s, ' ') || !digits(&s, 2, &d.day) ||
-	    !expect(&s, ' '))
+	if (parse_word(&s, "SunMonTueWedThuFriSat") < 0 || !expect(&s, ',') || !expect(&s, ' ') ||
+	    !digits(&s, 2, &d.day) || !expect(&s, ' '))
 		return false;
 	d.month = parse_word(&s, "JanFebMarAprMayJunJulAugSepOctNovDec") + 1;
-	if (!expect(&s, ' ') || !digits(&s, 4, &d.year) || !expect(&s, ' ') || !digits(&s, 2, &d.hour) || !expect(&s, ':') ||
-	    !digits(&s, 2, &d.minute) || !expect(&s, ':') || !digits(&s, 2, &d.second) || strcmp(s, " GMT") != 0 || !date_valid(&d))
+	if (!expect(&s, ' ') || !digits(&s, 4, &d.year) || !expect(&s, ' ') || !parse_clock(&s, &d) ||
+	    strcmp(s, " GMT") != 0 || !date_valid(&d))
 		return false;
 	*ret_wall_ms = date_ms(&d);
 	return true;

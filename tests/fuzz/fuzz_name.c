@@ -2,7 +2,8 @@
 #include "base/name.h"
 #include "../lib/fuzz.h"
 
-/* The input is a pattern, a zero byte, and a name. What is accepted keeps its rules, and a glob means the same however it is said. */
+/* The input is a pattern, a zero byte, and a name. What is accepted keeps its rules, and a glob means the same
+ * however it is said. */
 static void
 check_name(struct span name)
 {
@@ -44,7 +45,8 @@ check_glob(const char *pattern, const char *name)
 	FUZZ_CHECK(wild || yes == (strcmp(pattern, name) == 0));
 	FUZZ_CHECK(!yes || glob_match(below, span_str(name)));
 	FUZZ_CHECK(!yes || glob_match(below, span_str(deep)));
-	FUZZ_CHECK(!yes || pattern[0] == '\0' || pattern[strlen(pattern) - 1] == '*' || glob_match(all, span_str(name)));
+	FUZZ_CHECK(!yes || pattern[0] == '\0' || pattern[strlen(pattern) - 1] == '*' ||
+	    glob_match(all, span_str(name)));
 	free(below), free(deep), free(all);
 }
 

@@ -11,8 +11,9 @@ check_time(const char *s)
 	char    text[TIME_TEXT_MAX];
 	int64_t ms = 0, again;
 
-	if (time_parse(s, &ms))
-		FUZZ_CHECK(time_parse(time_format(ms, text), &again) ? again == ms : ms < INT64_C(-62167219200000) || ms > INT64_C(253402300799999));
+	/* A zone may move the ends of the four-digit years out of what the text can say. */
+	if (time_parse(s, &ms) && ms >= INT64_C(-62167219200000) && ms <= INT64_C(253402300799999))
+		FUZZ_CHECK(time_parse(time_format(ms, text), &again) && again == ms);
 	if (time_parse_http(s, &ms) && strncmp(s + 23, "60", 2) != 0) /* a leap second is the next minute */
 		FUZZ_CHECK(strncmp(time_format_s(ms, text) + 11, s + 17, 6) == 0);
 	if (duration_parse(s, &ms))

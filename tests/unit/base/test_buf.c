@@ -24,7 +24,8 @@ spans(void)
 static void
 spans_are_ordered(void)
 {
-	static const struct span sorted[] = { { NULL, 0 }, SPAN_LIT("\0"), SPAN_LIT("\0\0"), SPAN_LIT("a"), SPAN_LIT("a\0"),
+	static const struct span sorted[] = { { NULL, 0 }, SPAN_LIT("\0"), SPAN_LIT("\0\0"), SPAN_LIT("a"),
+		SPAN_LIT("a\0"),
 		SPAN_LIT("ab"), SPAN_LIT("b"), SPAN_LIT("\x7f"), SPAN_LIT("\x80"), SPAN_LIT("\xff") };
 	int n = (int)(sizeof(sorted) / sizeof(sorted[0]));
 

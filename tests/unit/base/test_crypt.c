@@ -156,7 +156,8 @@ property_round_trip(void)
 	rand_seeded(&r, 17);
 	buf_init(&sealed, 0), buf_init(&out, 0), buf_init(&before, 0);
 	for (int i = 0; i < 500; i++) {
-		size_t n = (size_t)rand_below(&r, rand_below(&r, 10) == 0 ? MAX : 80), m = (size_t)rand_below(&r, sizeof(aad));
+		size_t n = (size_t)rand_below(&r, rand_below(&r, 10) == 0 ? MAX : 80);
+		size_t m = (size_t)rand_below(&r, sizeof(aad));
 
 		rand_bytes(&r, plain, n), rand_bytes(&r, aad, m);
 		buf_reset(&sealed), buf_reset(&out);
@@ -196,11 +197,14 @@ static void
 parses_keys(void)
 {
 	static const char *const good[] = { "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
-		" \t000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F\r\n", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+		" \t000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F\r\n",
+		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n" };
-	static const char *const bad[] = { "", " ", "00", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e",
+	static const char *const bad[] = { "", " ", "00",
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e",
 		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20",
-		"0001020304050607 08090a0b0c0d0e0f101112131415161718191a1b1c1d1e1", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+		"0001020304050607 08090a0b0c0d0e0f101112131415161718191a1b1c1d1e1",
+		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
 		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
 		"a passphrase is not a key, however long it may be, is it" };
 	uint8_t key[CRYPT_KEY_LEN];

@@ -97,18 +97,22 @@ hmac_vectors(void)
 	    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	memset(key, 0xaa, sizeof(key));
 	memset(data, 0xdd, sizeof(data));
-	CHECK_STR(hmac_text(span_of(key, 20), span_of(data, 50)), "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+	CHECK_STR(hmac_text(span_of(key, 20), span_of(data, 50)),
+	    "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
 	for (size_t i = 0; i < 25; i++)
 		key[i] = (uint8_t)(i + 1);
 	memset(data, 0xcd, sizeof(data));
-	CHECK_STR(hmac_text(span_of(key, 25), span_of(data, 50)), "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
+	CHECK_STR(hmac_text(span_of(key, 25), span_of(data, 50)),
+	    "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
 	memset(key, 0xaa, sizeof(key));
 	CHECK_STR(hmac_text(span_of(key, 131), SPAN_LIT("Test Using Larger Than Block-Size Key - Hash Key First")),
 	    "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
-	CHECK_STR(hmac_text(span_of(key, 131), SPAN_LIT("This is a test using a larger than block-size key and a larger than block-size data. "
-							"The key needs to be hashed before being used by the HMAC algorithm.")),
+	CHECK_STR(hmac_text(span_of(key, 131),
+	    SPAN_LIT("This is a test using a larger than block-size key and a larger than block-size data. "
+	    "The key needs to be hashed before being used by the HMAC algorithm.")),
 	    "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
-	CHECK_STR(hmac_text(span_of(NULL, 0), span_of(NULL, 0)), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+	CHECK_STR(hmac_text(span_of(NULL, 0), span_of(NULL, 0)),
+	    "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
 /* RFC 1321, appendix A.5. */
@@ -120,8 +124,10 @@ md5_vectors(void)
 	} rows[] = { { "", "d41d8cd98f00b204e9800998ecf8427e" }, { "a", "0cc175b9c0f1b6a831c399e269772661" },
 		{ "abc", "900150983cd24fb0d6963f7d28e17f72" }, { "message digest", "f96b697d7cb7938d525a2f31aaf161d0" },
 		{ "abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b" },
-		{ "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "d174ab98d277d9f5a5611c2c9f419d9f" },
-		{ "12345678901234567890123456789012345678901234567890123456789012345678901234567890", "57edf4a22be3c955ac49da2e2107b67a" } };
+		{ "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+		"d174ab98d277d9f5a5611c2c9f419d9f" },
+		{ "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+		"57edf4a22be3c955ac49da2e2107b67a" } };
 	uint8_t md5[MD5_LEN];
 	char    hex[2 * MD5_LEN + 1];
 

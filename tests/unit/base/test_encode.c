@@ -27,8 +27,8 @@ hex(void)
 /* RFC 4648, section 10. */
 static const struct {
 	const char *plain, *base64;
-} rfc4648[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" },
-	{ "foobar", "Zm9vYmFy" } };
+} rfc4648[] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
+	{ "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
 
 static void
 base64_vectors(void)
@@ -53,7 +53,8 @@ base64_vectors(void)
 static void
 base64_refuses(void)
 {
-	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "=g==", "Zg=v", "Zg==Zg==", "Zm9v\n", " Zm9v",
+	static const char *const bad[] = { "Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "=g==", "Zg=v", "Zg==Zg==",
+		"Zm9v\n", " Zm9v",
 		"Zm 9", "Zm-_", "Zh==", "Zm9=", "Zm9\xc3", "Zm9vZ" };
 	struct buf b;
 
@@ -77,7 +78,8 @@ base64_refuses(void)
 	buf_free(&b);
 }
 
-/* There and back for any bytes, behind what was there; and what is accepted after a change is exactly what encodes to it. */
+/* There and back for any bytes, behind what was there; and what is accepted after a change is exactly what encodes to
+ * it. */
 static void
 property_round_trip(void)
 {

@@ -44,9 +44,10 @@ static void
 text_lines(void)
 {
 	begin(LOG_DEBUG, false);
-	log_event(LOG_INFO, "replicate live-to-dr prod/vpc", "written", { "serial", log_u64(9) }, { "size", log_u64(51234) },
-	    { "sha256", log_str("ab12cd34ef56") }, { "took", log_ms(41) });
-	CHECK_STR(line, WHEN "info  replicate live-to-dr prod/vpc: written serial=9 size=51234 sha256=ab12cd34ef56 took=41ms");
+	log_event(LOG_INFO, "replicate live-to-dr prod/vpc", "written", { "serial", log_u64(9) },
+	    { "size", log_u64(51234) }, { "sha256", log_str("ab12cd34ef56") }, { "took", log_ms(41) });
+	CHECK_STR(line,
+	    WHEN "info  replicate live-to-dr prod/vpc: written serial=9 size=51234 sha256=ab12cd34ef56 took=41ms");
 	log_at(LOG_ERROR, "push", "%s: %d", "refused", 403);
 	CHECK_STR(line, WHEN "error push: refused: 403");
 	log_at(LOG_WARN, "push", "slow");
@@ -82,7 +83,8 @@ values_are_quoted(void)
 	begin(LOG_INFO, false);
 	log_event(LOG_INFO, "x", "y", { "a", log_str("two words") }, { "b", log_str("") }, { "c", log_str("k=v") },
 	    { "d", log_str("say \"hi\"") }, { "e", log_str("a\\ b\\") }, { "f", log_str("plain-\xc3\xbc/ok") });
-	CHECK_STR(line, WHEN "info  x: y a=\"two words\" b=\"\" c=\"k=v\" d=\"say \\\"hi\\\"\" e=\"a\\\\ b\\\\\" f=plain-\xc3\xbc/ok");
+	CHECK_STR(line, WHEN "info  x: y a=\"two words\" b=\"\" c=\"k=v\" "
+	    "d=\"say \\\"hi\\\"\" e=\"a\\\\ b\\\\\" f=plain-\xc3\xbc/ok");
 }
 
 /* A name or an answer of a server with a line feed in it is one line; nothing reaches the terminal as a command. */
@@ -90,8 +92,10 @@ static void
 control_bytes_are_escaped(void)
 {
 	begin(LOG_INFO, false);
-	log_event(LOG_INFO, "a\nb", "c\r\n\x1b[31m\x7f", { "v", log_str("x\ny") }, { "w", log_str("\xc2\x9b" "31m") }, { "z", log_str("\xff" "ok\xc3") });
-	CHECK_STR(line, WHEN "info  a\\x0ab: c\\x0d\\x0a\\x1b[31m\\x7f v=\"x\\x0ay\" w=\"\\xc2\\x9b31m\" z=\"\\xffok\\xc3\"");
+	log_event(LOG_INFO, "a\nb", "c\r\n\x1b[31m\x7f", { "v", log_str("x\ny") }, { "w", log_str("\xc2\x9b" "31m") },
+	    { "z", log_str("\xff" "ok\xc3") });
+	CHECK_STR(line,
+	    WHEN "info  a\\x0ab: c\\x0d\\x0a\\x1b[31m\\x7f v=\"x\\x0ay\" w=\"\\xc2\\x9b31m\" z=\"\\xffok\\xc3\"");
 }
 
 static void
@@ -124,10 +128,12 @@ static void
 json_lines(void)
 {
 	begin(LOG_DEBUG, true);
-	log_event(LOG_INFO, "replicate e prod/vpc", "written", { "serial", log_u64(UINT64_MAX) }, { "took", log_ms(41) },
-	    { "none", log_str(NULL) }, { "delta", log_i64(-3) }, { "name", log_str("a \"b\"\n") });
+	log_event(LOG_INFO, "replicate e prod/vpc", "written", { "serial", log_u64(UINT64_MAX) },
+	    { "took", log_ms(41) }, { "none", log_str(NULL) }, { "delta", log_i64(-3) },
+	    { "name", log_str("a \"b\"\n") });
 	CHECK_STR(line,
-	    "{\"time\":\"2026-11-23T12:00:00.123Z\",\"level\":\"info\",\"op\":\"replicate e prod/vpc\",\"msg\":\"written\","
+	    "{\"time\":\"2026-11-23T12:00:00.123Z\",\"level\":\"info\",\"op\":\"replicate e prod/vpc\","
+	    "\"msg\":\"written\","
 	    "\"serial\":18446744073709551615,\"took\":41,\"delta\":-3,\"name\":\"a \\\"b\\\"\\n\"}");
 	log_at(LOG_WARN, NULL, "ready");
 	CHECK_STR(line, "{\"time\":\"2026-11-23T12:00:00.123Z\",\"level\":\"warn\",\"op\":\"\",\"msg\":\"ready\"}");

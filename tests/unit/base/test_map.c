@@ -178,6 +178,7 @@ property_same_as_a_list(void)
 	struct rand         r;
 	char                key[8];
 	void               *value;
+	int                 found;
 
 	rand_seeded(&r, 5);
 	for (int i = 0; i < 60000; i++) {
@@ -190,7 +191,8 @@ property_same_as_a_list(void)
 			CHECK(map_put(m, span_str(key), value) == model_put(&o, key, value));
 			break;
 		case 1:
-			CHECK(map_get(m, span_str(key)) == (model_find(&o, key) < 0 ? NULL : o.value[model_find(&o, key)]));
+			found = model_find(&o, key);
+			CHECK(map_get(m, span_str(key)) == (found < 0 ? NULL : o.value[found]));
 			break;
 		default:
 			CHECK(map_del(m, span_str(key)) == model_del(&o, key));

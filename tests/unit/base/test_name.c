@@ -12,12 +12,17 @@ static struct err e;
 static void
 utf8(void)
 {
-	static const struct span good[] = { SPAN_LIT(""), SPAN_LIT("a\0b"), SPAN_LIT("\x7f"), SPAN_LIT("\xc2\x80"), SPAN_LIT("\xdf\xbf"),
+	static const struct span good[] = { SPAN_LIT(""), SPAN_LIT("a\0b"), SPAN_LIT("\x7f"), SPAN_LIT("\xc2\x80"),
+		SPAN_LIT("\xdf\xbf"),
 		SPAN_LIT("\xe0\xa0\x80"), SPAN_LIT("\xed\x9f\xbf"), SPAN_LIT("\xee\x80\x80"), SPAN_LIT("\xef\xbf\xbd"),
-		SPAN_LIT("\xef\xbf\xbf"), SPAN_LIT("\xf0\x90\x80\x80"), SPAN_LIT("\xf4\x8f\xbf\xbf"), SPAN_LIT("caf\xc3\xa9") };
-	static const struct span bad[] = { SPAN_LIT("\x80"), SPAN_LIT("\xbf"), SPAN_LIT("\xc0\x80"), SPAN_LIT("\xc1\xbf"), SPAN_LIT("\xc2"),
-		SPAN_LIT("\xc2\x20"), SPAN_LIT("\xe0\x9f\xbf"), SPAN_LIT("\xed\xa0\x80"), SPAN_LIT("\xed\xbf\xbf"), SPAN_LIT("\xe2\x82"),
-		SPAN_LIT("\xf0\x8f\xbf\xbf"), SPAN_LIT("\xf4\x90\x80\x80"), SPAN_LIT("\xf5\x80\x80\x80"), SPAN_LIT("\xff"),
+		SPAN_LIT("\xef\xbf\xbf"), SPAN_LIT("\xf0\x90\x80\x80"), SPAN_LIT("\xf4\x8f\xbf\xbf"),
+		SPAN_LIT("caf\xc3\xa9") };
+	static const struct span bad[] = { SPAN_LIT("\x80"), SPAN_LIT("\xbf"), SPAN_LIT("\xc0\x80"),
+		SPAN_LIT("\xc1\xbf"), SPAN_LIT("\xc2"),
+		SPAN_LIT("\xc2\x20"), SPAN_LIT("\xe0\x9f\xbf"), SPAN_LIT("\xed\xa0\x80"), SPAN_LIT("\xed\xbf\xbf"),
+		SPAN_LIT("\xe2\x82"),
+		SPAN_LIT("\xf0\x8f\xbf\xbf"), SPAN_LIT("\xf4\x90\x80\x80"), SPAN_LIT("\xf5\x80\x80\x80"),
+		SPAN_LIT("\xff"),
 		SPAN_LIT("ok\xf0\x9f\x94") };
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
@@ -29,8 +34,10 @@ utf8(void)
 static void
 accepts_names(void)
 {
-	static const char *const good[] = { "terraform.tfstate", "prod/vpc.tfstate", "a//b", "a/", " ", "with space", "\xc3\xbc", "#", "%2F",
-		"a+b", "...", "a/.../b", ".hidden", "..a", "a..", "env:/prod/x", "\xf0\x9f\x94\x92", "x\\y", "9b2e0c1a-6f0e" };
+	static const char *const good[] = { "terraform.tfstate", "prod/vpc.tfstate", "a//b", "a/", " ", "with space",
+		"\xc3\xbc", "#", "%2F",
+		"a+b", "...", "a/.../b", ".hidden", "..a", "a..", "env:/prod/x", "\xf0\x9f\x94\x92", "x\\y",
+		"9b2e0c1a-6f0e" };
 	char longest[NAME_MAX_LEN + 1];
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
@@ -74,13 +81,19 @@ refuses_names(void)
 static void
 knows_what_is_never_a_state(void)
 {
-	static const char *const never[] = { ".terraform.tfstate.lock.info", "a/.x.lock.info", "prod/vpc.tfstate.tflock", ".tflock",
-		"errored.tfstate", "a/b/errored.tfstate", ".terraform/terraform.tfstate", "a/.terraform/modules/x.tfstate",
-		".terragrunt-cache/x/terraform.tfstate", "a/.terragrunt-cache/b", ".stateferry/lease/edge", "p/.stateferry/x.tfstate",
+	static const char *const never[] = { ".terraform.tfstate.lock.info", "a/.x.lock.info",
+		"prod/vpc.tfstate.tflock", ".tflock",
+		"errored.tfstate", "a/b/errored.tfstate", ".terraform/terraform.tfstate",
+		"a/.terraform/modules/x.tfstate",
+		".terragrunt-cache/x/terraform.tfstate", "a/.terragrunt-cache/b", ".stateferry/lease/edge",
+		"p/.stateferry/x.tfstate",
 		"terraform.tfstate.backup", "a/terraform.tfstate.1700000000.backup", "crash.log", "a/crash.log" };
-	static const char *const maybe[] = { "terraform.tfstate", "lock.info", "a.lock.info", "tflock", "errored.tfstate/x", "my-errored.tfstate",
-		"errored.tfstate2", ".terraform", "a/.terraform", "a.terraform/b", ".terraform2/b", "a/.terraformx/b", ".terragrunt-cache",
-		".stateferry", "stateferry/x", "backup", "x.backup/terraform.tfstate", "crash.log/x", "a-crash.log", ".x.lock.info/y" };
+	static const char *const maybe[] = { "terraform.tfstate", "lock.info", "a.lock.info", "tflock",
+		"errored.tfstate/x", "my-errored.tfstate",
+		"errored.tfstate2", ".terraform", "a/.terraform", "a.terraform/b", ".terraform2/b", "a/.terraformx/b",
+		".terragrunt-cache",
+		".stateferry", "stateferry/x", "backup", "x.backup/terraform.tfstate", "crash.log/x", "a-crash.log",
+		".x.lock.info/y" };
 
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		if (!name_is_never_state(span_str(never[i])))
@@ -98,24 +111,36 @@ globs(void)
 		const char *pattern, *name;
 		bool        yes;
 	} rows[] = {
-		{ "**", "", true }, { "**", "a/b/c", true }, { "", "", true }, { "", "a", false }, { "a", "a", true }, { "a", "ab", false },
-		{ "*", "ab", true }, { "*", "", true }, { "*", "a/b", false }, { "*/*", "a/b", true }, { "*/*", "a/b/c", false },
-		{ "prod/**", "prod/vpc", true }, { "prod/**", "prod/a/b", true }, { "prod/**", "prod", false }, { "prod/**", "prodx/a", false },
-		{ "prod/*", "prod/a/b", false }, { "**/*.tfstate", "x.tfstate", true }, { "**/*.tfstate", "a/b/x.tfstate", true },
+		{ "**", "", true }, { "**", "a/b/c", true }, { "", "", true }, { "", "a", false }, { "a", "a", true },
+		{ "a", "ab", false },
+		{ "*", "ab", true }, { "*", "", true }, { "*", "a/b", false }, { "*/*", "a/b", true },
+		{ "*/*", "a/b/c", false },
+		{ "prod/**", "prod/vpc", true }, { "prod/**", "prod/a/b", true }, { "prod/**", "prod", false },
+		{ "prod/**", "prodx/a", false },
+		{ "prod/*", "prod/a/b", false }, { "**/*.tfstate", "x.tfstate", true },
+		{ "**/*.tfstate", "a/b/x.tfstate", true },
 		{ "**/*.tfstate", "a/b/x.tf", false }, { "*.tfstate", "a/x.tfstate", false },
 		{ "**/test.tfstate", "mytest.tfstate", false }, { "**/test.tfstate", "a/test.tfstate", true },
-		{ "**/test.tfstate", "a/mytest.tfstate", false }, { "prod/**/x", "prod/x", true }, { "prod/**/x", "prod/a/b/x", true },
-		{ "prod/**/x", "prod/yx", false }, { "prod/**/x", "prodx", false }, { "a**b", "a/x/b", true }, { "a**b", "ab", true },
-		{ "a**/b", "a/b", true }, { "a**/b", "ax/y/b", true }, { "a**/b", "ab", false }, { "**/a/**/b", "x/a/y/a/z/b", true },
-		{ "?", "a", true }, { "?", "", false }, { "?", "/", false }, { "?", "\xc3\xbc", true }, { "??", "\xc3\xbc", false },
-		{ "*??", "\xe2\x82\xac", false }, { "*?", "\xe2\x82\xac", true }, { "[ab]", "a", false }, { "[ab]", "[ab]", true },
-		{ "a\\*", "a\\x", true }, { "*a*a*a", "aaa", true }, { "*a*a*a", "aa", false }, { "a//b", "a//b", true },
-		{ "a/**/b", "a//b", true }, { "**/", "a/", true }, { "**/", "a", false }, { "***", "a/b", true }, { "env:/*/k", "env:/prod/k", true },
+		{ "**/test.tfstate", "a/mytest.tfstate", false }, { "prod/**/x", "prod/x", true },
+		{ "prod/**/x", "prod/a/b/x", true },
+		{ "prod/**/x", "prod/yx", false }, { "prod/**/x", "prodx", false }, { "a**b", "a/x/b", true },
+		{ "a**b", "ab", true },
+		{ "a**/b", "a/b", true }, { "a**/b", "ax/y/b", true }, { "a**/b", "ab", false },
+		{ "**/a/**/b", "x/a/y/a/z/b", true },
+		{ "?", "a", true }, { "?", "", false }, { "?", "/", false }, { "?", "\xc3\xbc", true },
+		{ "??", "\xc3\xbc", false },
+		{ "*??", "\xe2\x82\xac", false }, { "*?", "\xe2\x82\xac", true }, { "[ab]", "a", false },
+		{ "[ab]", "[ab]", true },
+		{ "a\\*", "a\\x", true }, { "*a*a*a", "aaa", true }, { "*a*a*a", "aa", false },
+		{ "a//b", "a//b", true },
+		{ "a/**/b", "a//b", true }, { "**/", "a/", true }, { "**/", "a", false }, { "***", "a/b", true },
+		{ "env:/*/k", "env:/prod/k", true },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (glob_match(rows[i].pattern, span_str(rows[i].name)) != rows[i].yes)
-			test_fail(__FILE__, __LINE__, "%s %s %s", rows[i].pattern, rows[i].yes ? "misses" : "matches", rows[i].name);
+			test_fail(__FILE__, __LINE__, "%s %s %s", rows[i].pattern, rows[i].yes ? "misses" : "matches",
+			    rows[i].name);
 }
 
 /* The meaning, tried exhaustively: every star in every way. */

@@ -13,7 +13,8 @@
 static void
 keeps_text(void)
 {
-	struct secret *s = secret_new(SPAN_LIT("pa55word")), *nothing = secret_new(span_of(NULL, 0)), *binary = secret_new(SPAN_LIT("a\0b"));
+	struct secret *s = secret_new(SPAN_LIT("pa55word")), *nothing = secret_new(span_of(NULL, 0)),
+	    *binary = secret_new(SPAN_LIT("a\0b"));
 
 	CHECK_STR(secret_str(s), "pa55word");
 	CHECK_U64(secret_len(s), 8);
@@ -99,7 +100,8 @@ child_sees_nothing(void)
 static void
 freed_is_wiped(void)
 {
-	struct secret       *stays = secret_new(SPAN_LIT("stays")), *goes = secret_new(SPAN_LIT("this text goes, also its second half"));
+	struct secret       *stays = secret_new(SPAN_LIT("stays")),
+	    *goes = secret_new(SPAN_LIT("this text goes, also its second half"));
 	const volatile char *was = secret_str(goes);
 	size_t               n = secret_len(goes);
 
@@ -160,7 +162,8 @@ property_texts_stay_apart(void)
 		}
 }
 
-/* A low limit costs the lock, not the secret, and it shows. Root may always lock, so the child becomes somebody else. */
+/* A low limit costs the lock, not the secret, and it shows. Root may always lock, so the child
+ * becomes somebody else. */
 static void
 limit_is_survived(void)
 {

@@ -70,12 +70,17 @@ parses(void)
 static void
 refuses(void)
 {
-	static const char *const bad[] = { "", "2026", "2026-11-23", "2026-11-23T12:00:00", "2026-11-23T12:00Z", "2026-11-23T24:00:00Z",
-		"2026-11-23T12:60:00Z", "2026-11-23T12:00:61Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-11-31T00:00:00Z",
+	static const char *const bad[] = { "", "2026", "2026-11-23", "2026-11-23T12:00:00", "2026-11-23T12:00Z",
+		"2026-11-23T24:00:00Z",
+		"2026-11-23T12:60:00Z", "2026-11-23T12:00:61Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
+		"2026-11-31T00:00:00Z",
 		"2026-11-00T00:00:00Z", "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-11-23T12:00:00.Z",
-		"2026-11-23T12:00:00.1234567890Z", "2026-11-23T12:00:00,5Z", "2026-11-23T12:00:00+0100", "2026-11-23T12:00:00+1:00",
-		"2026-11-23T12:00:00+24:00", "2026-11-23T12:00:00+01:60", "2026-11-23T12:00:00Zx", "2026-11-23T12:00:00Z ",
-		" 2026-11-23T12:00:00Z", "26-11-23T12:00:00Z", "-026-11-23T12:00:00Z", "2026/11/23T12:00:00Z", "2026-11-23X12:00:00Z",
+		"2026-11-23T12:00:00.1234567890Z", "2026-11-23T12:00:00,5Z", "2026-11-23T12:00:00+0100",
+		"2026-11-23T12:00:00+1:00",
+		"2026-11-23T12:00:00+24:00", "2026-11-23T12:00:00+01:60", "2026-11-23T12:00:00Zx",
+		"2026-11-23T12:00:00Z ",
+		" 2026-11-23T12:00:00Z", "26-11-23T12:00:00Z", "-026-11-23T12:00:00Z", "2026/11/23T12:00:00Z",
+		"2026-11-23X12:00:00Z",
 		"+2026-11-23T12:00:00Z", "20261123T120000Z" };
 	int64_t ms = 42;
 
@@ -88,7 +93,8 @@ refuses(void)
 static void
 http_dates(void)
 {
-	static const char *const bad[] = { "", "Tue, 24 Nov 2026 10:00:00", "Tue, 24 Nov 2026 10:00:00 UTC", "Tue, 4 Nov 2026 10:00:00 GMT",
+	static const char *const bad[] = { "", "Tue, 24 Nov 2026 10:00:00", "Tue, 24 Nov 2026 10:00:00 UTC",
+		"Tue, 4 Nov 2026 10:00:00 GMT",
 		"Tue, 24 Nox 2026 10:00:00 GMT", "Tue, 31 Nov 2026 10:00:00 GMT", "Tuesday, 24-Nov-26 10:00:00 GMT",
 		"Tue Nov 24 10:00:00 2026", "Xyz, 24 Nov 2026 10:00:00 GMT", "Tue, 24 ovD 2026 10:00:00 GMT",
 		"ueW, 24 Nov 2026 10:00:00 GMT" };
@@ -111,9 +117,11 @@ durations(void)
 	static const struct {
 		const char *text;
 		int64_t     ms;
-	} good[] = { { "90s", 90000 }, { "500ms", 500 }, { "6h", 21600000 }, { "7d", 604800000 }, { "1h30m", 5400000 }, { "0s", 0 },
+	} good[] = { { "90s", 90000 }, { "500ms", 500 }, { "6h", 21600000 }, { "7d", 604800000 }, { "1h30m", 5400000 },
+		{ "0s", 0 },
 		{ "1m", 60000 }, { "1m1ms", 60001 }, { "36500d", INT64_C(3153600000000) } };
-	static const char *const bad[] = { "", "90", "s", "-1s", "+1s", "1.5h", "1 s", " 1s", "1s ", "1w", "1S", "h1", "36501d", "36500d1ms",
+	static const char *const bad[] = { "", "90", "s", "-1s", "+1s", "1.5h", "1 s", " 1s", "1s ", "1w", "1S", "h1",
+		"36501d", "36500d1ms",
 		"99999999999999999999s", "3153600000000001ms", "1h30" };
 	int64_t ms = 7;
 
@@ -161,7 +169,8 @@ property_round_trip(void)
 		time_t s = (time_t)(ms >= 0 ? ms / 1000 : (ms - 999) / 1000);
 
 		CHECK(gmtime_r(&s, &tm) != NULL);
-		snprintf(want, sizeof(want), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		snprintf(want, sizeof(want), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+		    tm.tm_mday, tm.tm_hour,
 		    tm.tm_min, tm.tm_sec, (int)(ms - s * 1000));
 		CHECK_STR(time_format(ms, t), want);
 		CHECK(time_parse(t, &back));
@@ -170,11 +179,13 @@ property_round_trip(void)
 		CHECK_U64(back, s * 1000);
 		int zone = (int)rand_below(&r, 2 * 1439 + 1) - 1439, abs = zone < 0 ? -zone : zone;
 
-		snprintf(want, sizeof(want), "%.23s%c%02d:%02d", time_format(ms, t), zone < 0 ? '-' : '+', abs / 60, abs % 60);
+		snprintf(want, sizeof(want), "%.23s%c%02d:%02d", time_format(ms, t), zone < 0 ? '-' : '+', abs / 60,
+		    abs % 60);
 		CHECK(time_parse(want, &back));
 		CHECK_U64(back, ms - zone * INT64_C(60000));
 		strftime(want, sizeof(want), "%a, %d %b ", &tm);
-		snprintf(want + 12, sizeof(want) - 12, "%04d %02d:%02d:%02d GMT", tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		snprintf(want + 12, sizeof(want) - 12, "%04d %02d:%02d:%02d GMT", tm.tm_year + 1900, tm.tm_hour,
+		    tm.tm_min, tm.tm_sec);
 		CHECK(time_parse_http(want, &back));
 		CHECK_U64(back, s * 1000);
 	}
