@@ -44,7 +44,8 @@ struct store_conf {
 
 /* Takes STORE/owner by flock: ERR_LOCKED names the owner's pid in detail. ERR_CORRUPT, ERR_UNSUPPORTED (newer format),
  * ERR_CONFIG (wrong or missing key). Kept open until store_close(), which needs every operation to have ended. */
-enum err_code store_open(struct loop *l, struct work *w, const struct store_conf *conf, struct store **ret, struct err *reterr);
+enum err_code store_open(struct loop *l, struct work *w, const struct store_conf *conf, struct store **ret,
+    struct err *reterr);
 void          store_close(struct store *s);
 const char   *store_dir(const struct store *s);
 const char   *store_agent_id(const struct store *s);        /* UUID text */
@@ -57,8 +58,8 @@ const char   *store_trouble(const struct store *s);
 /* ---------------------------------------------------------------- records */
 
 /* A state is (backend label, name). Strings of records that a read returns live until store_end(). */
-enum verdict { VERDICT_FIRST, VERDICT_ADVANCE, VERDICT_SAME, VERDICT_REENCODED, VERDICT_OLDER, VERDICT_FORK, VERDICT_UNRELATED,
-	VERDICT_EMPTY, VERDICT_DAMAGED, VERDICT_SHRUNK, VERDICT_UNREADABLE, VERDICT_COUNT };
+enum verdict { VERDICT_FIRST, VERDICT_ADVANCE, VERDICT_SAME, VERDICT_REENCODED, VERDICT_OLDER, VERDICT_FORK,
+	VERDICT_UNRELATED, VERDICT_EMPTY, VERDICT_DAMAGED, VERDICT_SHRUNK, VERDICT_UNREADABLE, VERDICT_COUNT };
 const char *verdict_name(enum verdict v);
 static inline bool
 verdict_is_head(enum verdict v)
@@ -105,7 +106,8 @@ struct version_rec {
 	uint64_t      parent;      /* head before this version; 0: none */
 };
 
-enum replica_status { REPLICA_PENDING, REPLICA_CURRENT, REPLICA_BEHIND, REPLICA_HELD, REPLICA_FAILED, REPLICA_UNKNOWN, REPLICA_PAUSED };
+enum replica_status { REPLICA_PENDING, REPLICA_CURRENT, REPLICA_BEHIND, REPLICA_HELD, REPLICA_FAILED, REPLICA_UNKNOWN,
+	REPLICA_PAUSED };
 const char *replica_status_name(enum replica_status s);
 
 struct replica_rec {
@@ -120,7 +122,7 @@ struct replica_rec {
 	const char   *error, *hint;   /* "" none */
 	int           error_code;     /* enum err_code of error */
 	bool          reencoded;      /* the target holds equal meaning in other bytes */
-	struct digest resolved;       /* resolve --overwrite: the target's bytes that a person allowed to replace; zero: none */
+	struct digest resolved;       /* resolve --overwrite: bytes there that a person lets go; zero: none */
 };
 
 /* What we are about to do remotely: committed before the first request, settled with the result. */
@@ -153,7 +155,7 @@ struct queue_rec {
 struct event_rec {
 	uint64_t    seq;              /* assigned */
 	int64_t     time;
-	const char *kind;             /* "verdict" "written" "held" "released" "resolved" "restored" "lock" "adopted" ... */
+	const char *kind;             /* "verdict" "written" "held" "released" "restored" "lock" "adopted" ... */
 	const char *backend, *name, *edge;
 	const char *text;
 };
@@ -164,27 +166,29 @@ struct event_rec {
  * records are copied. */
 struct batch *batch_new(struct store *s);
 void          batch_free(struct batch *b);                            /* one that was never applied */
-/* Done = durable. ERR_CONFLICT: a precondition did not hold; ERR_IO: no room, or the disk failed; ERR_UNCERTAIN: the commit's
- * outcome could not even be found by reopening. Cannot be cancelled once queued. */
+/* Done = durable. ERR_CONFLICT: a precondition did not hold; ERR_IO: no room, or the disk failed; ERR_UNCERTAIN: the
+ * commit's outcome could not even be found by reopening. Cannot be cancelled once queued. */
 struct op    *store_apply(struct store *s, struct batch *owned);
 
-/* Bodies are immutable, named by SHA-256; putting one twice costs nothing. It is stored when a version of the same batch has
- * that digest (a body that no version names would be nobody's). like: a body it probably resembles (its previous
- * version), NULL: none. Keeps a reference to body until the batch's operation is freed. ERR_CORRUPT from store_apply(): the
- * bytes are not those of d. */
+/* Bodies are immutable, named by SHA-256; putting one twice costs nothing. It is stored when a version of the same
+ * batch has that digest (a body that no version names would be nobody's). like: a body it probably resembles (its
+ * previous version), NULL: none. Keeps a reference to body until the batch's operation is freed. ERR_CORRUPT from
+ * store_apply(): the bytes are not those of d. */
 void batch_body(struct batch *b, struct body *body, const struct digest *d, const struct digest *like);
-/* Creates the state when it is new, as all that names a state by (backend, name) does but batch_drop, batch_semantic and
- * batch_for: those end with ERR_NOT_FOUND. The order of calls within a batch does not matter to versions, heads and what
- * refers to them. */
+/* Creates the state when it is new, as all that names a state by (backend, name) does but batch_drop, batch_semantic
+ * and batch_for: those end with ERR_NOT_FOUND. The order of calls within a batch does not matter to versions, heads
+ * and what refers to them. */
 void batch_state(struct batch *b, const char *backend, const char *name);
-/* Adds a version; one with the same digest, verdict and no gap since (it is what was seen last) is not added again; nor one with
- * an origin when the newest with its digest has the same verdict and origin. Its body must be in the store or in this
- * batch. seen 0: now; parent 0: the head before. Raises high_serial when it is of the head's lineage. */
+/* Adds a version; one with the same digest, verdict and no gap since (it is what was seen last) is not added again;
+ * nor one with an origin when the newest with its digest has the same verdict and origin. Its body must be in the
+ * store or in this batch. seen 0: now; parent 0: the head before. Raises high_serial when it is of the head's
+ * lineage. */
 void batch_version(struct batch *b, const char *backend, const char *name, const struct version_rec *v);
 /* Moves the head to the version with that digest. Precondition: the head is still *from (NULL: no head yet). */
-void batch_head(struct batch *b, const char *backend, const char *name, const struct digest *from, const struct digest *to);
-/* What the last look at the source gave. flags replaces all but STATE_TARGET, which stays once it was given. digest NULL: keeps
- * what was seen. */
+void batch_head(struct batch *b, const char *backend, const char *name, const struct digest *from,
+    const struct digest *to);
+/* What the last look at the source gave. flags replaces all but STATE_TARGET, which stays once it was given. digest
+ * NULL: keeps what was seen. */
 struct sighting {
 	const char          *etag;
 	const struct digest *digest;
@@ -193,16 +197,19 @@ struct sighting {
 	const char          *problem;
 };
 void batch_seen(struct batch *b, const char *backend, const char *name, const struct sighting *s);
-void batch_release(struct batch *b, const char *backend, const char *name, const struct digest *d); /* NULL: takes it back */
+/* d NULL: takes it back. */
+void batch_release(struct batch *b, const char *backend, const char *name, const struct digest *d);
 /* Its bytes go (unless another version has the same), the record stays. ERR_CONFLICT: it is the head. */
 void batch_drop(struct batch *b, const char *backend, const char *name, uint64_t version);
 void batch_semantic(struct batch *b, const char *backend, const char *name, uint64_t version, const struct digest *d);
 void batch_high_serial(struct batch *b, const char *backend, const char *name, uint64_t serial); /* max() */
-void batch_replica(struct batch *b, const struct replica_rec *r);     /* of two states, the first keeps the target's name */
+/* Of two states, the first keeps the name at the target. */
+void batch_replica(struct batch *b, const struct replica_rec *r);
 void batch_replica_del(struct batch *b, const char *edge, const char *target, uint64_t state);
 void batch_intent(struct batch *b, const struct intent_rec *i);       /* adds or replaces */
 void batch_settle(struct batch *b, uint64_t intent_id);               /* no precondition: one that is gone is fine */
-void batch_queue(struct batch *b, const struct queue_rec *q);         /* one entry per edge, target and state: replaces */
+/* One entry per edge, target and state: replaces it. */
+void batch_queue(struct batch *b, const struct queue_rec *q);
 /* When the entry exists only an earlier due is taken over and attempt is kept: "something changed". */
 void batch_enqueue(struct batch *b, const struct queue_rec *q);
 void batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t state);
@@ -211,8 +218,8 @@ void batch_unqueue_if(struct batch *b, const char *edge, const char *target, uin
 void batch_event(struct batch *b, const struct event_rec *e);
 void batch_meta(struct batch *b, const char *key, struct span value); /* value.p NULL: deletes */
 uint64_t intent_new_id(struct store *s);                              /* random, never 0 */
-/* Ids of states created in this batch are known only after the commit: replicas and queue entries for them name the state
- * by (backend, name) through this instead, and state in the record is 0. Applies to the calls that follow. */
+/* Ids of states created in this batch are known only after the commit: replicas and queue entries for them name the
+ * state by (backend, name) through this instead, and state in the record is 0. Applies to the calls that follow. */
 void batch_for(struct batch *b, const char *backend, const char *name);
 
 /* ---------------------------------------------------------------- reading */
@@ -220,14 +227,15 @@ void batch_for(struct batch *b, const char *backend, const char *name);
 /* A read lasts less than one turn of the loop. ERR_IO after a failed reopen. */
 enum err_code store_read(struct store *s, struct store_txn **ret, struct err *reterr);
 void          store_end(struct store_txn *t);
-/* Functions below that find nothing return false, or 0, also when a record could not be read (changed on the disk, or damaged):
- * then this says so, ERR_OK otherwise. To be asked where "absent" would lead to an action. */
+/* Functions below that find nothing return false, or 0, also when a record could not be read (changed on the disk,
+ * or damaged): then this says so, ERR_OK otherwise. To be asked where "absent" would lead to an action. */
 enum err_code store_txn_error(const struct store_txn *t, struct err *reterr);
 
 bool store_state(struct store_txn *t, const char *backend, const char *name, struct state_rec *ret);
 bool store_state_by_id(struct store_txn *t, uint64_t id, struct state_rec *ret);
 /* In order of id, beginning after id after; fn returns false to stop. backend NULL: all. */
-void store_states(struct store_txn *t, const char *backend, uint64_t after, bool (*fn)(void *arg, const struct state_rec *r), void *arg);
+void store_states(struct store_txn *t, const char *backend, uint64_t after,
+    bool (*fn)(void *arg, const struct state_rec *r), void *arg);
 uint64_t store_state_count(struct store_txn *t);
 uint64_t store_state_last_id(struct store_txn *t);
 
@@ -238,14 +246,17 @@ bool store_version_find(struct store_txn *t, uint64_t state, const struct digest
 void store_versions(struct store_txn *t, uint64_t state, bool (*fn)(void *arg, const struct version_rec *r), void *arg);
 
 bool store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret);
-void store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, const struct replica_rec *r), void *arg); /* edge NULL: all */
+/* edge NULL: all. */
+void store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, const struct replica_rec *r),
+    void *arg);
 /* Which source state is written to that name of the target, by whichever edge? 0: none. */
 uint64_t store_replica_owner(struct store_txn *t, const char *target, const char *name);
 
 void store_intents(struct store_txn *t, bool (*fn)(void *arg, const struct intent_rec *r), void *arg);
 bool store_intent(struct store_txn *t, uint64_t id, struct intent_rec *ret);
 /* Entries of one edge and target, in order of due; edge NULL: all, one edge and target after the other. */
-void store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
+void store_queue(struct store_txn *t, const char *edge, const char *target,
+    bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
 bool store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret);
 uint64_t store_queue_length(struct store_txn *t);
 /* Newest first. */

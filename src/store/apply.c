@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store thread. It takes what waits, at once and without lingering, into one transaction. A batch that is refused was
- * refused before its first put; one that fails in the middle takes the transaction with it, and the others run again
- * without it. Answers go back to the loop after the commit. With inline commits the same runs in a turn of the loop.
+ * The store thread. It takes what waits, at once and without lingering, into one transaction. A batch that is
+ * refused was refused before its first put; one that fails in the middle takes the transaction with it, and the
+ * others run again without it. Answers go back to the loop after the commit. With inline commits the same runs in a
+ * turn of the loop.
  */
 #include <assert.h>
 #include <signal.h>
@@ -40,7 +41,8 @@ writer_look_up(struct store *s, uint64_t commit, int rc, struct err *reterr)
 	bool             read;
 
 	if (gate_ask(s, ASK_REOPEN, &e) != ERR_OK || txn_begin(s, TXN_POOL, &t, &e) != ERR_OK)
-		return err_set(reterr, ERR_UNCERTAIN, rc, "store: a commit failed (%s), and the store cannot be opened again",
+		return err_set(reterr, ERR_UNCERTAIN, rc,
+		    "store: a commit failed (%s), and the store cannot be opened again",
 		    mdb_strerror(rc));
 	read = txn_read_counters(&t, &n);
 	txn_abort(&t);

@@ -254,7 +254,8 @@ batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t
 {
 	struct batch_op *op = batch_add_for(b, BATCH_UNQUEUE_IF, state);
 
-	op->u.unqueue.queue = (struct queue_rec){ .edge = batch_str(b, edge), .target = batch_str(b, target), .state = state };
+	op->u.unqueue.queue = (struct queue_rec){ .edge = batch_str(b, edge), .target = batch_str(b, target),
+	    .state = state };
 	op->u.unqueue.head = *head;
 }
 

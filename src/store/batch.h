@@ -11,17 +11,17 @@
 #include "store/stage.h"
 
 enum batch_kind {
-	BATCH_STATE, BATCH_VERSION, BATCH_HEAD, BATCH_SEEN, BATCH_RELEASE, BATCH_DROP, BATCH_SEMANTIC, BATCH_HIGH_SERIAL,
-	BATCH_REPLICA, BATCH_REPLICA_DEL, BATCH_INTENT, BATCH_SETTLE, BATCH_QUEUE, BATCH_ENQUEUE, BATCH_UNQUEUE, BATCH_UNQUEUE_IF,
-	BATCH_EVENT,
-	BATCH_META, BATCH_ADOPT, BATCH_KINDS
+	BATCH_STATE, BATCH_VERSION, BATCH_HEAD, BATCH_SEEN, BATCH_RELEASE, BATCH_DROP, BATCH_SEMANTIC,
+	BATCH_HIGH_SERIAL, BATCH_REPLICA, BATCH_REPLICA_DEL, BATCH_INTENT, BATCH_SETTLE, BATCH_QUEUE, BATCH_ENQUEUE,
+	BATCH_UNQUEUE, BATCH_UNQUEUE_IF, BATCH_EVENT, BATCH_META, BATCH_ADOPT, BATCH_KINDS
 };
 
 /* One change, copied into the batch's arena. */
 struct batch_op {
 	enum batch_kind  kind;
 	struct batch_op *next;
-	const char      *backend, *name; /* the state it names; of replicas, intents and the queue: batch_for(), or NULL */
+	/* the state it names; of replicas, intents and the queue: batch_for(), or NULL */
+	const char      *backend, *name;
 	union {
 		struct version_rec version;
 		struct { bool has_from; struct digest from, to; } head;
@@ -101,7 +101,8 @@ batch_fn queue_put, queue_put_soon, queue_put_del, queue_put_del_if, event_put, 
 
 bool store_put_agent(struct store_txn *t, const char *agent);
 bool state_load(struct store_txn *t, const char *backend, const char *name, struct state_rec *ret);
-bool state_load_or_new(struct store_txn *t, struct batch *b, const char *backend, const char *name, struct state_rec *ret);
+bool state_load_or_new(struct store_txn *t, struct batch *b, const char *backend, const char *name,
+    struct state_rec *ret);
 bool state_save(struct store_txn *t, const struct state_rec *r);
 /* 0: none, or txn_failed(). */
 uint64_t version_by_digest(struct store_txn *t, uint64_t state, const struct digest *d);

@@ -9,6 +9,9 @@
 #include "store/stage.h"
 
 #define BLOB_RENEW_PIECES  8  /* pieces that one read transaction sees of a large blob */
+#define BLOB_PAGE          4096
+#define BLOB_PAGE_HEAD     16
+#define BLOB_LEAF_MAX      2000 /* with a key of ours, such a value still shares a page */
 #define BLOB_SURELY_SMALL  50 /* a delta below raw / 50 is no more than half a plain frame: not worth trying */
 
 /* ---------------------------------------------------------------- looking */
@@ -33,7 +36,10 @@ blob_find(struct store_txn *t, const struct digest *d, struct blob *ret)
 	if (!rec_get(t, DB_DIGESTS, &k, &rec_number, &id))
 		return false;
 	if (!blob_get(t, id.v, ret))
-		return txn_fail(t, ERR_CORRUPT, 0, "store: blob %llu is in the index, but not there", (unsigned long long)id.v);
+		return txn_fail(t, ERR_CORRUPT, 0, "store: blob %llu is in the index, but not there",
+		    (unsigned long long)id.v);
+	if (!digest_eq(&ret->digest, d))
+		return txn_fail(t, ERR_CORRUPT, 0, "store: the index of digests leads to another blob");
 	return true;
 }
 
@@ -89,7 +95,7 @@ static enum err_code
 blob_frame(struct store_txn *t, const struct blob_link *l, struct buf *ret, struct err *reterr)
 {
 	buf_reset(ret);
-	if (l->pieces != (l->stored + BLOB_PIECE - 1) / BLOB_PIECE)
+	if (l->pieces > l->stored / BLOB_PIECE + 2)
 		return blob_damaged(reterr, l->id, "has a wrong number of pieces");
 	for (uint64_t i = 0; i < l->pieces; i++) {
 		struct key k = key_piece(l->id, (uint32_t)i);
@@ -133,7 +139,8 @@ blob_decode_chain(struct store_txn *t, const struct blob_chain *c, struct buf *r
 			buf_reset(to);
 		start = to->len;
 		code = blob_frame(t, &c->link[i], &frame, reterr);
-		if (code == ERR_OK && (code = frame_decode(d, buf_span(&frame), prefix, c->link[i].raw, to, reterr)) != ERR_OK)
+		if (code == ERR_OK &&
+		    (code = frame_decode(d, buf_span(&frame), prefix, c->link[i].raw, to, reterr)) != ERR_OK)
 			err_prefix(reterr, "store: blob %llu", (unsigned long long)c->link[i].id);
 		if (code == ERR_OK)
 			prefix = span_of(to->data + start, to->len - start);
@@ -197,7 +204,8 @@ blob_stream_pieces(struct store_txn *t, const struct blob *b, struct blob_hashin
 			code = reterr == NULL ? ERR_IO : reterr->code;
 		else if (!rec_append_bytes(t, DB_PIECES, &k, &piece))
 			code = blob_failed(t, reterr, b->id, "lacks a piece");
-		else if ((code = frame_feed(d, buf_span(&piece), b->raw, blob_hash_part, h, &ended, reterr)) == ERR_CORRUPT)
+		else if ((code = frame_feed(d, buf_span(&piece), b->raw, blob_hash_part, h, &ended, reterr)) ==
+		    ERR_CORRUPT)
 			err_prefix(reterr, "store: blob %llu", (unsigned long long)b->id);
 	}
 	if (code == ERR_OK && !ended)
@@ -238,10 +246,12 @@ blob_save(struct store_txn *t, const struct blob *b)
 static bool
 blob_may_be_prefix(const struct blob *p, uint64_t raw)
 {
-	return p->depth < STORE_CHAIN_MAX && p->cost + raw <= BLOB_COST_MAX && p->raw > 0 && raw > 0 && p->users.n < REC_LIST_MAX;
+	return p->depth < STORE_CHAIN_MAX && p->cost + raw <= BLOB_COST_MAX && p->raw > 0 && raw > 0 &&
+	    p->users.n < REC_LIST_MAX;
 }
 
-/* A predecessor that cannot be read must not keep a new version out of the store: without it, the frame stands alone. */
+/* A predecessor that cannot be read must not keep a new version out of the store: without it, the frame stands
+ * alone. */
 static bool
 blob_prefix_bytes(struct store_txn *t, const struct blob *p, struct buf *ret)
 {
@@ -256,7 +266,8 @@ blob_prefix_bytes(struct store_txn *t, const struct blob *p, struct buf *ret)
 
 /* One frame for src: with p as prefix (NULL: none) when that pays, and says so. */
 static bool
-blob_frame_for(struct store_txn *t, struct blob_coder *c, const struct blob *p, struct span src, struct buf *frame, bool *delta)
+blob_frame_for(struct store_txn *t, struct blob_coder *c, const struct blob *p, struct span src, struct buf *frame,
+    bool *delta)
 {
 	struct err e = { 0 };
 	struct buf prefix, plain;
@@ -282,15 +293,29 @@ blob_frame_for(struct store_txn *t, struct blob_coder *c, const struct blob *p, 
 	return ok || txn_fail_err(t, &e);
 }
 
+/* A value that has pages of its own wastes half of the last one, on average. What would begin that page becomes a
+ * piece of its own when it can lie in a leaf, among others. */
+static size_t
+blob_piece_size(const struct store *s, size_t left)
+{
+	size_t n = left < BLOB_PIECE ? left : BLOB_PIECE;
+	size_t more = s->key == NULL ? 1 : 1 + CRYPT_OVERHEAD, pages = (n + more + BLOB_PAGE_HEAD) / BLOB_PAGE, full;
+
+	if (n + more <= BLOB_LEAF_MAX || pages == 0)
+		return n;
+	full = pages * BLOB_PAGE - BLOB_PAGE_HEAD - more;
+	return n - full + more <= BLOB_LEAF_MAX && n > full ? full : n;
+}
+
 static bool
 blob_put_pieces(struct store_txn *t, struct blob *b, struct span frame)
 {
 	b->stored = frame.n;
 	b->pieces = 0;
-	for (size_t off = 0; off < frame.n; off += BLOB_PIECE) {
-		size_t     n = frame.n - off < BLOB_PIECE ? frame.n - off : BLOB_PIECE;
+	for (size_t off = 0, n; off < frame.n; off += n) {
 		struct key k = key_piece(b->id, (uint32_t)b->pieces++);
 
+		n = blob_piece_size(t->s, frame.n - off);
 		if (!rec_put_bytes(t, DB_PIECES, &k, span_of(frame.p + off, n)))
 			return false;
 	}
@@ -399,7 +424,8 @@ blob_add(struct store_txn *t, struct blob_coder *c, const struct digest *d, stru
 }
 
 bool
-blob_ref(struct store_txn *t, struct blob_coder *c, const struct digest *d, struct body *body, const struct digest *like)
+blob_ref(struct store_txn *t, struct blob_coder *c, const struct digest *d, struct body *body,
+    const struct digest *like)
 {
 	struct blob b;
 	struct buf  own;
@@ -423,8 +449,8 @@ blob_ref(struct store_txn *t, struct blob_coder *c, const struct digest *d, stru
 bool
 blob_link(struct store_txn *t, const struct digest *d, const struct stage *st)
 {
-	struct blob b = { .id = st->id, .digest = *d, .raw = st->raw, .stored = st->stored, .pieces = st->pieces, .cost = st->raw,
-		.refs = 1 };
+	struct blob b = { .id = st->id, .digest = *d, .raw = st->raw, .stored = st->stored, .pieces = st->pieces,
+		.cost = st->raw, .refs = 1 };
 	struct key  k = key_u64(st->id);
 
 	t->n.blob_bytes += b.stored;
@@ -490,7 +516,8 @@ blob_unref(struct store_txn *t, struct blob_coder *c, const struct digest *d)
 	if (!blob_find(t, d, &b))
 		return !txn_failed(t);
 	if (b.refs == 0)
-		return txn_fail(t, ERR_CORRUPT, 0, "store: blob %llu has no reference left to give back", (unsigned long long)b.id);
+		return txn_fail(t, ERR_CORRUPT, 0, "store: blob %llu has no reference left to give back",
+		    (unsigned long long)b.id);
 	if (--b.refs > 0)
 		return blob_save(t, &b);
 	return blob_remove(t, c, &b);

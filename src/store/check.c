@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The check of a whole store, on the work pool. First the records, which must agree with each other, so that one
- * transaction sees them all (a few microseconds each); then the bytes of every blob, in steps with a transaction each, so that
- * nothing pins old pages while the store goes on being written.
+ * transaction sees them all (a few microseconds each); then the bytes of every blob, in steps with a transaction
+ * each, so that nothing pins old pages while the store goes on being written.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,7 +77,8 @@ check_head(struct check *c, const struct state_rec *r)
 		return;
 	if (!store_version(&c->t, r->id, r->head, &v)) {
 		check_noted(c, "state", r->id);
-		check_problem(c, "%s:%s: its head, version %llu, is missing", r->backend, r->name, (unsigned long long)r->head);
+		check_problem(c, "%s:%s: its head, version %llu, is missing", r->backend, r->name,
+		    (unsigned long long)r->head);
 	} else if (!digest_eq(&v.digest, &r->head_digest)) {
 		check_problem(c, "%s:%s: the digest of its head is not that of version %llu", r->backend, r->name,
 		    (unsigned long long)r->head);
@@ -123,7 +124,8 @@ check_version_bytes(struct check *c, uint64_t state, const struct version_rec *v
 	if (b.id < c->nrefs)
 		c->refs[b.id]++;
 	if (b.raw != v->size)
-		check_problem(c, "state %llu: version %llu is recorded with %llu bytes, and has %llu", (unsigned long long)state,
+		check_problem(c, "state %llu: version %llu is recorded with %llu bytes, and has %llu",
+		    (unsigned long long)state,
 		    (unsigned long long)v->number, (unsigned long long)v->size, (unsigned long long)b.raw);
 }
 
@@ -146,7 +148,8 @@ check_version(void *arg, struct store_txn *t, struct span key, struct span value
 		check_problem(c, "version %llu belongs to state %llu, which is missing", (unsigned long long)v.number,
 		    (unsigned long long)state);
 	} else if (v.number > r.versions) {
-		check_problem(c, "%s:%s: version %llu is above its count of versions", r.backend, r.name, (unsigned long long)v.number);
+		check_problem(c, "%s:%s: version %llu is above its count of versions", r.backend, r.name,
+		    (unsigned long long)v.number);
 	}
 	if (version_by_digest(t, state, &v.digest) < v.number) {
 		check_noted(c, "state", state);
@@ -175,15 +178,15 @@ check_blob_links(struct check *c, const struct blob *b)
 
 	if (b->prefix != 0 && (!blob_get(&c->t, b->prefix, &other) || !check_has_user(&other, b->id))) {
 		check_noted(c, "blob", b->id);
-		check_problem(c, "blob %llu: its prefix %llu is missing or does not know of it", (unsigned long long)b->id,
-		    (unsigned long long)b->prefix);
+		check_problem(c, "blob %llu: its prefix %llu is missing or does not know of it",
+		    (unsigned long long)b->id, (unsigned long long)b->prefix);
 	}
 	for (uint64_t i = 0; i < b->users.n; i++) {
 		if (blob_get(&c->t, b->users.v[i], &other) && other.prefix == b->id)
 			continue;
 		check_noted(c, "blob", b->id);
-		check_problem(c, "blob %llu: its user %llu is missing or does not stand on it", (unsigned long long)b->id,
-		    (unsigned long long)b->users.v[i]);
+		check_problem(c, "blob %llu: its user %llu is missing or does not stand on it",
+		    (unsigned long long)b->id, (unsigned long long)b->users.v[i]);
 	}
 }
 
@@ -206,8 +209,8 @@ check_blob(void *arg, struct store_txn *t, struct span key, struct span value)
 		check_problem(c, "blob %llu: the index of digests does not lead to it", (unsigned long long)b.id);
 	}
 	if (b.id >= c->nrefs || c->refs[b.id] != b.refs)
-		check_problem(c, "blob %llu: counts %llu references, and has %u", (unsigned long long)b.id, (unsigned long long)b.refs,
-		    b.id < c->nrefs ? c->refs[b.id] : 0);
+		check_problem(c, "blob %llu: counts %llu references, and has %u", (unsigned long long)b.id,
+		    (unsigned long long)b.refs, b.id < c->nrefs ? c->refs[b.id] : 0);
 	check_blob_links(c, &b);
 	return check_goes_on(c);
 }
@@ -244,7 +247,8 @@ check_replica(void *arg, struct store_txn *t, struct span key, struct span value
 	}
 	if (!store_state_by_id(t, r.state, &state)) {
 		check_noted(c, "state", r.state);
-		check_problem(c, "replica %s %s: its state %llu is missing", r.edge, r.target, (unsigned long long)r.state);
+		check_problem(c, "replica %s %s: its state %llu is missing", r.edge, r.target,
+		    (unsigned long long)r.state);
 	}
 	return check_goes_on(c);
 }
@@ -260,7 +264,8 @@ check_owner(void *arg, struct store_txn *t, struct span key, struct span value)
 		check_noted(c, "a name at a target", 0);
 	} else if (o.holders == 0 || !store_state_by_id(t, o.state, &state)) {
 		check_noted(c, "state", o.state);
-		check_problem(c, "a name at a target belongs to state %llu, which is missing", (unsigned long long)o.state);
+		check_problem(c, "a name at a target belongs to state %llu, which is missing",
+		    (unsigned long long)o.state);
 	}
 	return check_goes_on(c);
 }
@@ -333,9 +338,18 @@ check_all_records(struct check *c)
 	static const struct {
 		enum db db;
 		bool  (*fn)(void *arg, struct store_txn *t, struct span key, struct span value);
-	} walks[] = { { DB_STATES, check_state }, { DB_VERSIONS, check_version }, { DB_BLOBS, check_blob }, { DB_PIECES, check_piece },
-		{ DB_REPLICAS, check_replica }, { DB_REPLICA_NAMES, check_owner }, { DB_QUEUE, check_queue }, { DB_INTENTS, check_intent }, { DB_EVENTS, check_event },
-		{ DB_MARKS, check_mark } };
+	} walks[] = {
+		{ DB_STATES, check_state },
+		{ DB_VERSIONS, check_version },
+		{ DB_BLOBS, check_blob },
+		{ DB_PIECES, check_piece },
+		{ DB_REPLICAS, check_replica },
+		{ DB_REPLICA_NAMES, check_owner },
+		{ DB_QUEUE, check_queue },
+		{ DB_INTENTS, check_intent },
+		{ DB_EVENTS, check_event },
+		{ DB_MARKS, check_mark },
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(walks) && check_goes_on(c); i++) {
 		rec_walk(&c->t, &(struct walk){ .db = walks[i].db, .fn = walks[i].fn, .arg = c });

@@ -93,7 +93,8 @@ env_set_up(struct store *s)
 
 	if ((rc = mdb_env_create(&s->env)) != 0)
 		return rc;
-	if ((rc = mdb_env_set_maxdbs(s->env, DB_COUNT)) != 0 || (rc = mdb_env_set_maxreaders(s->env, STORE_READERS)) != 0 ||
+	if ((rc = mdb_env_set_maxdbs(s->env, DB_COUNT)) != 0 ||
+	    (rc = mdb_env_set_maxreaders(s->env, STORE_READERS)) != 0 ||
 	    (rc = mdb_env_set_mapsize(s->env, (size_t)s->map_size)) != 0)
 		return rc;
 	if ((rc = mdb_env_open(s->env, s->dir, MDB_NOTLS, 0600)) != 0)

@@ -119,7 +119,8 @@ frame_encode(struct blob_coder *c, struct span prefix, struct span src, struct b
 }
 
 enum err_code
-frame_decode(struct frame_decoder *d, struct span frame, struct span prefix, uint64_t raw, struct buf *ret, struct err *reterr)
+frame_decode(struct frame_decoder *d, struct span frame, struct span prefix, uint64_t raw, struct buf *ret,
+    struct err *reterr)
 {
 	size_t rc;
 
@@ -134,7 +135,8 @@ frame_decode(struct frame_decoder *d, struct span frame, struct span prefix, uin
 	if (!ZSTD_isError(rc))
 		rc = ZSTD_decompressDCtx(d->z, ret->data + ret->len, (size_t)raw, frame.p, frame.n);
 	if (ZSTD_isError(rc) || rc != raw)
-		return err_set(reterr, ERR_CORRUPT, 0, "frame: %s", ZSTD_isError(rc) ? ZSTD_getErrorName(rc) : "too short");
+		return err_set(reterr, ERR_CORRUPT, 0, "frame: %s",
+		    ZSTD_isError(rc) ? ZSTD_getErrorName(rc) : "too short");
 	ret->len += rc;
 	ret->data[ret->len] = '\0';
 	return ERR_OK;
@@ -249,7 +251,8 @@ frame_write(struct frame_writer *w, const struct body *body, const struct digest
 }
 
 enum err_code
-frame_encode_body(const struct body *body, const struct digest *want, frame_bytes_fn *out, void *arg, struct err *reterr)
+frame_encode_body(const struct body *body, const struct digest *want, frame_bytes_fn *out, void *arg,
+    struct err *reterr)
 {
 	struct frame_writer w = {
 		.z = frame_context(ZSTD_createCCtx()),

@@ -21,7 +21,8 @@
 #define HOST_FULL_BELOW ((uint64_t)1 << 20)
 #define HOST_MACHINE_ID "/etc/machine-id"
 
-/* f_type of statfs(2). A shared map and POSIX locks over a network, or through a user's process, are no ground for a database. */
+/* f_type of statfs(2). A shared map and POSIX locks over a network, or through a user's process, are no ground for a
+ * database. */
 static const struct {
 	uint32_t    type;
 	const char *name;
@@ -63,11 +64,13 @@ host_check_fs(struct store *s, struct err *reterr)
 		return err_errno(reterr, errno, "%s", s->dir);
 	name = host_fs_refused((uint64_t)fs.f_type);
 	if (name != NULL) {
-		err_set(reterr, ERR_CONFIG, 0, "%s: the store cannot lie on %s: it needs a local file system", s->dir, name);
+		err_set(reterr, ERR_CONFIG, 0, "%s: the store cannot lie on %s: it needs a local file system", s->dir,
+		    name);
 		return err_hint(reterr, "set agent.store to a folder on a local disk");
 	}
 	if ((uint32_t)fs.f_type == HOST_OVERLAYFS)
-		log_event(LOG_WARN, "store", "lies on overlayfs, the layer of a container: use a volume", { "dir", log_str(s->dir) });
+		log_event(LOG_WARN, "store", "lies on overlayfs, the layer of a container: use a volume",
+		    { "dir", log_str(s->dir) });
 	return ERR_OK;
 }
 
@@ -120,7 +123,8 @@ host_check_mode(const struct store *s, const char *file, mode_t mode, struct err
 
 	if ((mode & 077) == 0)
 		return ERR_OK;
-	err_set(reterr, ERR_CONFIG, 0, "%s%s%s: others may read or change it (mode %03o)", s->dir, sep, file, (unsigned)(mode & 0777));
+	err_set(reterr, ERR_CONFIG, 0, "%s%s%s: others may read or change it (mode %03o)", s->dir, sep, file,
+	    (unsigned)(mode & 0777));
 	return err_hint(reterr, "chmod go= %s%s%s", s->dir, sep, file);
 }
 
@@ -154,7 +158,8 @@ host_dir_open(struct store *s, const struct store_conf *conf, struct err *reterr
 	if (!conf->must_exist && (code = host_make_dirs(s->dir, reterr)) != ERR_OK)
 		return code;
 	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (conf->must_exist && ((s->dirfd < 0 && errno == ENOENT) || (s->dirfd >= 0 && fstatat(s->dirfd, "data.mdb", &st, 0) != 0)))
+	if (conf->must_exist &&
+	    ((s->dirfd < 0 && errno == ENOENT) || (s->dirfd >= 0 && fstatat(s->dirfd, "data.mdb", &st, 0) != 0)))
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s: no store there", s->dir);
 	if (s->dirfd < 0)
 		return err_errno(reterr, errno, "%s", s->dir);

@@ -22,8 +22,9 @@
 
 /* FORMAT.md describes them in this order. */
 enum db {
-	DB_META, DB_STATES, DB_STATE_NAMES, DB_STATE_BACKENDS, DB_VERSIONS, DB_VERSION_DIGESTS, DB_DIGESTS, DB_BLOBS, DB_PIECES,
-	DB_STAGED, DB_REPLICAS, DB_REPLICA_NAMES, DB_INTENTS, DB_QUEUE, DB_QUEUE_KEYS, DB_EVENTS, DB_MARKS, DB_COUNT
+	DB_META, DB_STATES, DB_STATE_NAMES, DB_STATE_BACKENDS, DB_VERSIONS, DB_VERSION_DIGESTS, DB_DIGESTS, DB_BLOBS,
+	DB_PIECES, DB_STAGED, DB_REPLICAS, DB_REPLICA_NAMES, DB_INTENTS, DB_QUEUE, DB_QUEUE_KEYS, DB_EVENTS, DB_MARKS,
+	DB_COUNT
 };
 extern const char *const store_db_names[DB_COUNT];
 
@@ -60,6 +61,7 @@ struct key key_target(const struct store *s, const char *edge, const char *targe
 struct key key_target_name(const struct store *s, const char *target, const char *name);
 struct key key_due(int64_t due, const struct key *target);
 struct key key_mark(const struct store *s, const char *name);
+#define KEY_DIGEST 20 /* bytes of a digest in a key: records have all of them, and are compared */
 #define KEY_HASH 16 /* length of a shortened name hash: the prefix of key_backend() and key_target() */
 
 /* --- the environment and who uses it (env.c, gate.c) --- */
@@ -155,7 +157,8 @@ struct store_txn {
 /* A write also has its counters read. */
 enum err_code txn_begin(struct store *s, enum txn_place place, struct store_txn *t, struct err *reterr);
 void          txn_abort(struct store_txn *t);
-/* Ends a read and begins another: nothing that it returned is valid any more. On failure t is over (txn_abort() may follow). */
+/* Ends a read and begins another: nothing that it returned is valid any more. On failure t is over (txn_abort() may
+ * follow). */
 enum err_code txn_renew(struct store_txn *t, struct err *reterr);
 /* Writes the counters; 0 or LMDB's answer. t is over either way. */
 int           txn_commit(struct store_txn *t);
@@ -166,7 +169,8 @@ txn_failed(const struct store_txn *t)
 	return t->err.code != ERR_OK;
 }
 /* Notes the first failure of t; as expressions they are false, for "return txn_fail(...)". */
-void txn_note(struct store_txn *t, enum err_code code, int rc, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void txn_note(struct store_txn *t, enum err_code code, int rc, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 void txn_note_err(struct store_txn *t, const struct err *e);
 void txn_note_lmdb(struct store_txn *t, int rc, enum db db, const char *what);
 static inline bool
@@ -191,7 +195,8 @@ bool rec_put_bytes(struct store_txn *t, enum db db, const struct key *k, struct 
 /* Behind what out holds, and no copy is kept in t. */
 bool rec_append_bytes(struct store_txn *t, enum db db, const struct key *k, struct buf *out);
 /* In place of a cursor's value. */
-bool rec_open(struct store_txn *t, enum db db, struct span key, struct span value, const struct rec_type *type, void *ret);
+bool rec_open(struct store_txn *t, enum db db, struct span key, struct span value, const struct rec_type *type,
+    void *ret);
 bool rec_open_bytes(struct store_txn *t, enum db db, struct span key, struct span value, struct span *ret);
 uint64_t rec_count(struct store_txn *t, enum db db);
 
@@ -200,8 +205,8 @@ bool meta_get_plain(struct store_txn *t, const char *name, struct span *ret);
 bool meta_put_plain(struct store_txn *t, const char *name, struct span value);
 
 /*
- * Walks keys that begin with prefix from the key at or after from, upwards; with down, from the last one at or before from
- * (from NULL: the end). fn returns false to stop. It may not write.
+ * Walks keys that begin with prefix from the key at or after from, upwards; with down, from the last one at or
+ * before from (from NULL: the end). fn returns false to stop. It may not write.
  */
 struct walk {
 	enum db     db;

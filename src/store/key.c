@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keys. Numbers are big-endian, so that they sort; whatever a person or a backend named is hashed, for keys are short and
- * must not tell names or digests when the store is encrypted: then the hash is keyed.
+ * Keys. Numbers are big-endian, so that they sort; whatever a person or a backend named is hashed, for keys are
+ * short and must not tell names or digests when the store is encrypted: then the hash is keyed.
  */
 #include <assert.h>
 #include <string.h>
@@ -83,9 +83,9 @@ static void
 key_add_digest(struct key *k, const struct store *s, const struct digest *d)
 {
 	if (s->key != NULL)
-		key_add_hash(k, s, "digest", span_of(d->b, DIGEST_LEN), DIGEST_LEN);
+		key_add_hash(k, s, "digest", span_of(d->b, DIGEST_LEN), KEY_DIGEST);
 	else
-		key_add(k, d->b, DIGEST_LEN);
+		key_add(k, d->b, KEY_DIGEST);
 }
 
 /* Hashes the label and each word with its length in front, so that no two lists of words look the same. */

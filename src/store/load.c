@@ -77,7 +77,8 @@ load_write(void *arg, struct span part, struct err *reterr)
 	return true;
 }
 
-/* Nothing may pin old pages for long: another transaction goes on, for pieces do not change while their blob is there. */
+/* Nothing may pin old pages for long: another transaction goes on, for pieces do not change while their blob is
+ * there. */
 static bool
 load_renew(void *arg, struct store_txn *t, struct err *reterr)
 {

@@ -19,7 +19,8 @@ store_key_wrap(struct store *s, const struct crypt_key *master, const uint8_t da
     struct err *reterr)
 {
 	buf_putc(ret, STORE_AES_256_GCM);
-	return crypt_seal(master, s->writer.rand, SPAN_LIT(STORE_KEY_AAD), span_of(data_key, CRYPT_KEY_LEN), ret, reterr);
+	return crypt_seal(master, s->writer.rand, SPAN_LIT(STORE_KEY_AAD), span_of(data_key, CRYPT_KEY_LEN), ret,
+	    reterr);
 }
 
 /* A new store: a random data key, of which only the wrapped form is written. */
@@ -56,19 +57,22 @@ store_key_unwrap(struct store *s, const struct crypt_key *master, struct span wr
 	if (ok)
 		return ERR_OK;
 	err_set(reterr, ERR_CONFIG, 0, "%s: the encryption key is not the one that this store was made with", s->dir);
-	return err_hint(reterr, "set agent.encryption_key to the key it was created with; without it nobody can read it");
+	return err_hint(reterr,
+	    "set agent.encryption_key to the key it was created with; without it nobody can read it");
 }
 
 static enum err_code
 store_key_open(struct store *s, const struct crypt_key *master, struct span crypt, struct err *reterr)
 {
 	if (crypt.n < 1 || crypt.p[0] > STORE_AES_256_GCM)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "%s: encrypted in a way that this version does not know", s->dir);
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "%s: encrypted in a way that this version does not know",
+		    s->dir);
 	if (crypt.p[0] == STORE_PLAIN && master == NULL)
 		return ERR_OK;
 	if (crypt.p[0] == STORE_PLAIN) {
 		err_set(reterr, ERR_CONFIG, 0, "%s: not encrypted, but an encryption key is configured", s->dir);
-		return err_hint(reterr, "a store keeps the choice it was created with: remove agent.encryption_key, or use a new folder");
+		return err_hint(reterr,
+		    "a store keeps the choice it was created with: remove agent.encryption_key, or use a new folder");
 	}
 	if (master == NULL) {
 		err_set(reterr, ERR_CONFIG, 0, "%s: encrypted, and no encryption key is configured", s->dir);
@@ -148,8 +152,8 @@ store_look(struct store *s, const struct store_conf *conf, struct store_txn *t, 
 	if (format.n != 4)
 		return err_set(reterr, ERR_CORRUPT, 0, "%s: its format cannot be read", s->dir);
 	if (be32_get(format.p) > STORE_FORMAT) {
-		err_set(reterr, ERR_UNSUPPORTED, (int)be32_get(format.p), "%s: written by a newer version (format %u)", s->dir,
-		    be32_get(format.p));
+		err_set(reterr, ERR_UNSUPPORTED, (int)be32_get(format.p), "%s: written by a newer version (format %u)",
+		    s->dir, be32_get(format.p));
 		return err_hint(reterr, "install the newer version again");
 	}
 	if (!meta_get_plain(t, "crypt", &crypt))

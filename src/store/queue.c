@@ -30,15 +30,16 @@ queue_walk_one(void *arg, struct store_txn *t, struct span key, struct span valu
 }
 
 void
-store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r), void *arg)
+store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn)(void *arg, const struct queue_rec *r),
+    void *arg)
 {
 	struct queue_walk w = { fn, arg };
 	struct key        k = { .n = 0 };
 
 	if (edge != NULL)
 		k = key_target(t->s, edge, target, 0);
-	rec_walk(t, &(struct walk){ .db = DB_QUEUE, .prefix = span_of(k.b, edge == NULL ? 0 : 2 * KEY_HASH), .fn = queue_walk_one,
-	    .arg = &w });
+	rec_walk(t, &(struct walk){ .db = DB_QUEUE, .prefix = span_of(k.b, edge == NULL ? 0 : 2 * KEY_HASH),
+	    .fn = queue_walk_one, .arg = &w });
 }
 
 uint64_t

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Records in databases: a format byte, then the members, or what AES-256-GCM made of them. The associated data is database,
- * format byte and key, so that no sealed value can be moved to another place.
+ * Records in databases: a format byte, then the members, or what AES-256-GCM made of them. The associated data is
+ * database, format byte and key, so that no sealed value can be moved to another place.
  */
 #include <assert.h>
 #include <string.h>
@@ -84,7 +84,8 @@ rec_payload(struct store_txn *t, enum db db, struct span key, struct span value,
 		return true;
 	}
 	buf_reset(&t->scratch);
-	if (crypt_open(t->s->key, rec_aad(db, value.p[0], key, aad), span_of(value.p + 1, value.n - 1), &t->scratch, &e) != ERR_OK)
+	if (crypt_open(t->s->key, rec_aad(db, value.p[0], key, aad), span_of(value.p + 1, value.n - 1),
+	    &t->scratch, &e) != ERR_OK)
 		return rec_unreadable(t, db, "does not open with the store's key: it was changed");
 	*ret = rec_keep(t, buf_span(&t->scratch));
 	mem_wipe(t->scratch.data, t->scratch.len);
@@ -99,7 +100,8 @@ rec_open(struct store_txn *t, enum db db, struct span key, struct span value, co
 	if (!rec_payload(t, db, key, value, &payload))
 		return false;
 	if (!rec_decode(type, value.p[0], payload, ret))
-		return rec_unreadable(t, db, value.p[0] > type->format ? "has a format that is newer than this program" : "is damaged");
+		return rec_unreadable(t, db, value.p[0] > type->format
+		    ? "has a format that is newer than this program" : "is damaged");
 	return true;
 }
 
@@ -157,7 +159,8 @@ rec_append_bytes(struct store_txn *t, enum db db, const struct key *k, struct bu
 			return txn_fail_err(t, &e);
 		return true;
 	}
-	if (crypt_open(t->s->key, rec_aad(db, value.p[0], key_span(k), aad), span_of(value.p + 1, value.n - 1), out, &e) != ERR_OK)
+	if (crypt_open(t->s->key, rec_aad(db, value.p[0], key_span(k), aad), span_of(value.p + 1, value.n - 1),
+	    out, &e) != ERR_OK)
 		return rec_unreadable(t, db, "does not open with the store's key: it was changed");
 	return true;
 }

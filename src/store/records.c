@@ -148,5 +148,5 @@ REC_TYPE(rec_owner, "owner", 1, struct owner_rec, owner_fields);
 /* Values that are bytes of somebody else: no members, never decoded. */
 const struct rec_type rec_bytes = { "bytes", 1, 0, NULL, 0 };
 
-const struct rec_type *const rec_types[] = { &rec_state, &rec_version, &rec_replica, &rec_intent, &rec_queue, &rec_event,
-	&rec_blob, &rec_counters, &rec_number, &rec_owner, NULL };
+const struct rec_type *const rec_types[] = { &rec_state, &rec_version, &rec_replica, &rec_intent, &rec_queue,
+	&rec_event, &rec_blob, &rec_counters, &rec_number, &rec_owner, NULL };

@@ -50,8 +50,8 @@ store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, cons
 
 	if (edge != NULL)
 		k = key_target(t->s, edge, "", 0);
-	rec_walk(t, &(struct walk){ .db = DB_REPLICAS, .prefix = span_of(k.b, edge == NULL ? 0 : KEY_HASH), .fn = replica_walk_one,
-	    .arg = &w });
+	rec_walk(t, &(struct walk){ .db = DB_REPLICAS, .prefix = span_of(k.b, edge == NULL ? 0 : KEY_HASH),
+	    .fn = replica_walk_one, .arg = &w });
 }
 
 static bool

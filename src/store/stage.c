@@ -146,7 +146,8 @@ stage_fill_sweep(void *arg, struct store_txn *t)
 	w->found = rec_has(t, DB_STAGED, &id);
 	if (!w->found)
 		return !txn_failed(t);
-	rec_walk(t, &(struct walk){ .db = DB_PIECES, .prefix = span_of(id.b, id.n), .fn = stage_sweep_piece, .arg = w });
+	rec_walk(t, &(struct walk){ .db = DB_PIECES, .prefix = span_of(id.b, id.n), .fn = stage_sweep_piece,
+	    .arg = w });
 	for (size_t i = 0; i < w->n; i++)
 		if (!rec_del(t, DB_PIECES, &w->piece[i]))
 			return false;
@@ -174,7 +175,8 @@ stage_discard(struct store *s, struct batch *b)
 
 	for (struct batch_body *body = b->bodies; body != NULL; body = body->next)
 		if (body->stage.id != 0 && stage_sweep_one(s, body->stage.id, &e) != ERR_OK)
-			log_event(LOG_WARN, "store", "a staged body stays until the next start", { "reason", log_str(e.msg) });
+			log_event(LOG_WARN, "store", "a staged body stays until the next start",
+			    { "reason", log_str(e.msg) });
 }
 
 static bool

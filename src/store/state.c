@@ -25,7 +25,8 @@ state_load(struct store_txn *t, const char *backend, const char *name, struct st
 	if (!rec_get(t, DB_STATE_NAMES, &k, &rec_number, &id))
 		return false;
 	if (!store_state_by_id(t, id.v, ret))
-		return txn_fail(t, ERR_CORRUPT, 0, "store: state %llu is in the index, but not there", (unsigned long long)id.v);
+		return txn_fail(t, ERR_CORRUPT, 0, "store: state %llu is in the index, but not there",
+		    (unsigned long long)id.v);
 	if (strcmp(ret->backend, backend) != 0 || strcmp(ret->name, name) != 0)
 		return txn_fail(t, ERR_CORRUPT, 0, "store: the index of names leads to another state");
 	return true;

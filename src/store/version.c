@@ -53,8 +53,10 @@ store_version_find(struct store_txn *t, uint64_t state, const struct digest *d, 
 
 	if (number == 0)
 		return false;
-	return store_version(t, state, number, ret) ||
-	    txn_fail(t, ERR_CORRUPT, 0, "store: version %llu is in the index, but not there", (unsigned long long)number);
+	if (!store_version(t, state, number, ret) || !digest_eq(&ret->digest, d))
+		return txn_fail(t, ERR_CORRUPT, 0, "store: version %llu is in the index of digests, but not there",
+		    (unsigned long long)number);
+	return true;
 }
 
 struct version_walk {
@@ -80,7 +82,8 @@ store_versions(struct store_txn *t, uint64_t state, bool (*fn)(void *arg, const 
 	struct version_walk w = { fn, arg };
 	struct key          k = key_u64(state);
 
-	rec_walk(t, &(struct walk){ .db = DB_VERSIONS, .prefix = span_of(k.b, k.n), .down = true, .fn = version_walk_one, .arg = &w });
+	rec_walk(t, &(struct walk){ .db = DB_VERSIONS, .prefix = span_of(k.b, k.n), .down = true,
+	    .fn = version_walk_one, .arg = &w });
 }
 
 /* ---------------------------------------------------------------- adding */
@@ -104,7 +107,8 @@ version_check(struct store_txn *t, struct batch *b, struct batch_op *op)
 	if (!state_check_name(t, b, op))
 		return false;
 	if (batch_find_body(b, &v->digest) == NULL && !rec_has(t, DB_DIGESTS, &k))
-		return txn_fail(t, ERR_NOT_FOUND, 0, "store: %s:%s: the bytes of the version are neither stored nor given", op->backend,
+		return txn_fail(t, ERR_NOT_FOUND, 0,
+		    "store: %s:%s: the bytes of the version are neither stored nor given", op->backend,
 		    op->name);
 	if (v->number != 0 && state_load(t, op->backend, op->name, &r) && r.versions >= v->number)
 		return txn_fail(t, ERR_CONFLICT, 0, "store: %s:%s already has version %llu", op->backend, op->name,
@@ -121,7 +125,8 @@ version_is(struct store_txn *t, uint64_t state, uint64_t number, const struct ve
 	    old.verdict == v->verdict && !old.dropped && strcmp(old.origin, v->origin) == 0;
 }
 
-/* Is it there already? From the source: what was seen last. Found elsewhere: ever, for it is kept as evidence, and once is enough. */
+/* Is it there already? From the source: what was seen last. Found elsewhere: ever, for it is kept as evidence, and
+ * once is enough. */
 static bool
 version_is_kept(struct store_txn *t, const struct state_rec *r, const struct version_rec *v)
 {
@@ -214,7 +219,8 @@ static bool
 version_in_batch(const struct batch *b, const struct batch_op *head)
 {
 	for (const struct batch_op *o = b->first; o != NULL; o = o->next)
-		if (o->kind == BATCH_VERSION && version_same_state(o, head) && digest_eq(&o->u.version.digest, &head->u.head.to))
+		if (o->kind == BATCH_VERSION && version_same_state(o, head) &&
+		    digest_eq(&o->u.version.digest, &head->u.head.to))
 			return true;
 	return false;
 }
@@ -230,7 +236,8 @@ version_check_head(struct store_txn *t, struct batch *b, struct batch_op *op)
 		return false;
 	has = version_head_before(b, op, &r, &now);
 	if (has != op->u.head.has_from || (has && !digest_eq(&now, &op->u.head.from)))
-		return txn_fail(t, ERR_CONFLICT, 0, "store: %s:%s: the head has moved meanwhile", op->backend, op->name);
+		return txn_fail(t, ERR_CONFLICT, 0, "store: %s:%s: the head has moved meanwhile", op->backend,
+		    op->name);
 	if (version_in_batch(b, op) || (r.id != 0 && version_by_digest(t, r.id, &op->u.head.to) != 0))
 		return true;
 	return txn_fail(t, ERR_NOT_FOUND, 0, "store: %s:%s: the new head is no version of it", op->backend, op->name);
@@ -279,7 +286,8 @@ version_put_head(struct store_txn *t, struct batch *b, struct batch_op *op)
 	if (!state_load_or_new(t, b, op->backend, op->name, &r))
 		return false;
 	if (!store_version_find(t, r.id, &op->u.head.to, &to))
-		return txn_fail(t, ERR_CORRUPT, 0, "store: %s:%s: the new head is no version of it", op->backend, op->name);
+		return txn_fail(t, ERR_CORRUPT, 0, "store: %s:%s: the new head is no version of it", op->backend,
+		    op->name);
 	if (!version_head_serial(t, &r, &to))
 		return false;
 	if (r.head != to.number)
