@@ -171,14 +171,17 @@ rig_put_batch(struct rig *r, const char *backend, const char *name, struct span 
 	struct body      *body = body_copy(bytes);
 	struct digest     d = rig_digest(bytes);
 	bool              has = store_state(t, backend, name, &st) && st.head != 0;
-	struct version_rec v = { .digest = d, .serial = serial, .size = bytes.n, .lineage = "6f0a-lineage", .writer = "1.11.4", .kind = STATE_V4,
-		.verdict = has ? VERDICT_ADVANCE : VERDICT_FIRST, .run = "d9c2c1b4-5a1f-7a0e-3f8e-0d7c8a3b1e55", .who = "ci@runner-7",
+	struct version_rec v = { .digest = d, .serial = serial, .size = bytes.n, .lineage = "6f0a-lineage",
+	    .writer = "1.11.4", .kind = STATE_V4,
+		.verdict = has ? VERDICT_ADVANCE : VERDICT_FIRST, .run = "d9c2c1b4-5a1f-7a0e-3f8e-0d7c8a3b1e55",
+		    .who = "ci@runner-7",
 		.operation = "OperationTypeApply", .added = -1, .changed = -1, .removed = -1 };
 
 	batch_body(b, body, &d, has ? &st.head_digest : NULL);
 	batch_version(b, backend, name, &v);
 	batch_head(b, backend, name, has ? &st.head_digest : NULL, &d);
-	batch_seen(b, backend, name, &(struct sighting){ .etag = "\"5d41402abc4b2a76b9719d911017c592\"", .digest = &d, .read = 1 });
+	batch_seen(b, backend, name, &(struct sighting){ .etag = "\"5d41402abc4b2a76b9719d911017c592\"", .digest = &d,
+	    .read = 1 });
 	body_unref(body);
 	store_end(t);
 	return b;
@@ -217,7 +220,8 @@ rig_check_clean(struct rig *r)
 	buf_init(&text, 0);
 	rig_check(r, &text, &c);
 	if (c.problems != 0)
-		test_fail(__FILE__, __LINE__, "check finds %llu problems: %s", (unsigned long long)c.problems, buf_str(&text));
+		test_fail(__FILE__, __LINE__, "check finds %llu problems: %s", (unsigned long long)c.problems,
+		    buf_str(&text));
 	buf_free(&text);
 }
 
@@ -243,7 +247,8 @@ series_splice(struct series *s, size_t at, size_t del, struct span add)
 
 	buf_init(&out, SIZE_MAX / 2);
 	buf_put(&out, s->text.data, at);
-	buf_put(&out, add.p, add.n);
+	if (add.n > 0)
+		buf_put(&out, add.p, add.n);
 	buf_put(&out, s->text.data + at + del, s->text.len - at - del);
 	buf_free(&s->text);
 	s->text = out;
@@ -284,6 +289,7 @@ series_init(struct series *s, size_t size, uint64_t seed)
 			series_scramble(s, from, take);
 	}
 	s->serial = 1;
+	s->size = size;
 	series_set_serial(s);
 }
 
@@ -303,13 +309,12 @@ series_next(struct series *s)
 	series_set_serial(s);
 	while (edits-- > 0)
 		series_scramble(s, series_place(s), 36);
-	if (rand_below(&s->rand, 12) == 0) {
-		struct span copy = span_of(s->text.data + series_place(s), 700);
-
-		series_splice(s, series_place(s), 0, copy);
-	} else if (rand_below(&s->rand, 12) == 0) {
+	if (rand_below(&s->rand, 6) != 0)
+		return;
+	if (s->text.len <= s->size)
+		series_splice(s, series_place(s), 0, span_of(s->text.data + series_place(s), 700));
+	else
 		series_splice(s, series_place(s), 700, span_of(NULL, 0));
-	}
 }
 
 void

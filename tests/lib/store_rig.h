@@ -35,18 +35,20 @@ struct digest     rig_digest(struct span bytes);
 bool              rig_holds(struct rig *r, struct span bytes);
 /* Adds bytes as a version of backend:name, its like is the head's digest, and makes it the head. */
 void              rig_put(struct rig *r, const char *backend, const char *name, struct span bytes, uint64_t serial);
-struct batch     *rig_put_batch(struct rig *r, const char *backend, const char *name, struct span bytes, uint64_t serial);
+struct batch     *rig_put_batch(struct rig *r, const char *backend, const char *name, struct span bytes,
+    uint64_t serial);
 /* Runs store_check() and returns the problems, one a line, as text of a buf. */
 void              rig_check(struct rig *r, struct buf *ret, struct store_check *ret_counts);
 /* The test fails with the first problem. */
 void              rig_check_clean(struct rig *r);
 
-/* A text like a state of about size bytes, cut and repeated from a real one, and small edits of it as an apply makes them: the serial, one to
- * three values, now and then a whole resource. */
+/* A text like a state of about size bytes, cut and repeated from a real one, and small edits of it as an apply makes
+ * them: the serial, one to three values, now and then a whole resource. */
 struct series {
 	struct rand rand;
 	struct buf  text;
 	uint64_t    serial;
+	size_t      size; /* it stays near this */
 };
 void series_init(struct series *s, size_t size, uint64_t seed);
 void series_next(struct series *s);
