@@ -52,8 +52,8 @@ crowd_wait(struct crowd *c)
 	CHECK(loop_run_until(r.loop, none_runs, c, 60000));
 }
 
-/* With the store thread, without it, and on the virtual loop, where operations that are started together may begin in any
- * order: ordered leaves that out. */
+/* With the store thread, without it, and on the virtual loop, where operations that are started together may begin
+ * in any order: ordered leaves that out. */
 static void
 in_every_way(const char *name, bool ordered, void (*fn)(void))
 {
@@ -390,7 +390,8 @@ reads_see_whole_commits(void)
 		d = digest_of(to);
 		body = body_copy(span_str(to));
 		batch_body(b, body, &d, NULL);
-		batch_version(b, "live", "b", &(struct version_rec){ .digest = d, .size = strlen(to), .verdict = VERDICT_ADVANCE });
+		batch_version(b, "live", "b", &(struct version_rec){ .digest = d, .size = strlen(to),
+		    .verdict = VERDICT_ADVANCE });
 		batch_head(b, "live", "b", i == 0 ? NULL : &f, &d);
 		body_unref(body);
 		crowd_add(&crowd, b);

@@ -230,7 +230,8 @@ planted_damage_encrypted(void)
 	struct crypt_key *k = crypt_key_new((const uint8_t[CRYPT_KEY_LEN]){ 1 });
 
 	for (size_t i = 0; i < ARRAY_LEN(damages); i++)
-		if (damages[i].plant != event_damaged && damages[i].plant != intent_damaged && damages[i].plant != blob_damaged)
+		if (damages[i].plant != event_damaged && damages[i].plant != intent_damaged &&
+		    damages[i].plant != blob_damaged)
 			one_damage(&damages[i], i, k);
 	crypt_key_free(k);
 }

@@ -122,7 +122,8 @@ a_cut_record_is_refused(void)
 static void
 bytes_on_disk(void)
 {
-	const struct queue_rec q = { .due = -2, .edge = "e", .target = "", .state = 300, .attempt = 0, .waiting_since = 127 };
+	const struct queue_rec q = { .due = -2, .edge = "e", .target = "", .state = 300, .attempt = 0,
+	    .waiting_since = 127 };
 	struct buf             out;
 	char                   hex[64];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The disk fails, and the power. The functions by which LMDB writes are this program's own: they fail on demand, or they
- * record every write and flush, and from the record any state is built in which a power cut could have left the file: all
- * that was flushed, and of the rest some sectors. STORE_CRASHES sets how many of those are looked at.
+ * The disk fails, and the power. The functions by which LMDB writes are this program's own: they fail on demand, or
+ * they record every write and flush, and from the record any state is built in which a power cut could have left the
+ * file: all that was flushed, and of the rest some sectors. STORE_CRASHES sets how many of those are looked at.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +29,10 @@ enum fault { FAULT_NONE, FAULT_SYNC, FAULT_META, FAULT_META_LIE };
 static _Atomic int fault;  /* enum fault */
 static _Atomic int faults; /* how often one struck */
 
+enum record_kind { REC_WRITE, REC_FLUSH, REC_ACK };
+
 struct record {
-	enum { REC_WRITE, REC_FLUSH, REC_ACK } kind;
+	enum record_kind kind;
 	off_t    off;
 	size_t   n;
 	uint8_t *data;
@@ -53,7 +55,7 @@ is_data_file(int fd)
 }
 
 static struct record *
-record_add(int kind)
+record_add(enum record_kind kind)
 {
 	if (nrecords == records_cap) {
 		records_cap = records_cap == 0 ? 1024 : 2 * records_cap;
@@ -98,7 +100,8 @@ pwrite(int fd, const void *p, size_t n, off_t off)
 {
 	if (off < META_BYTES && strikes(fd, FAULT_META))
 		return io_error();
-	if (off < META_BYTES && strikes(fd, FAULT_META_LIE)) { /* it arrives, but nobody is told; what takes it back does not */
+	/* it arrives, but nobody is told; what takes it back does not */
+	if (off < META_BYTES && strikes(fd, FAULT_META_LIE)) {
 		if (faults == 1)
 			syscall(SYS_pwrite64, fd, p, n, off);
 		return io_error();
@@ -274,7 +277,8 @@ workload(uint64_t count)
 
 		text_of(n, &s);
 		b = rig_put_batch(&r, "live", "x", buf_span(&s.text), n);
-		batch_queue(b, &(struct queue_rec){ .due = (int64_t)(n * 37 % 11), .edge = "e", .target = "t", .state = 1 });
+		batch_queue(b, &(struct queue_rec){ .due = (int64_t)(n * 37 % 11), .edge = "e", .target = "t",
+		    .state = 1 });
 		if (n % 6 == 0)
 			batch_drop(b, "live", "x", n - 3);
 		rig_apply(&r, b);

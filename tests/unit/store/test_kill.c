@@ -57,7 +57,8 @@ static void
 say(char kind, uint64_t state, uint64_t n)
 {
 	char line[64];
-	int  len = snprintf(line, sizeof(line), "%c %llu %llu\n", kind, (unsigned long long)state, (unsigned long long)n);
+	int  len = snprintf(line, sizeof(line), "%c %llu %llu\n", kind, (unsigned long long)state,
+	    (unsigned long long)n);
 
 	if (write(STDOUT_FILENO, line, (size_t)len) != len)
 		_exit(3);
@@ -153,7 +154,8 @@ hear(struct oracle *o, FILE *pipe)
 	char               line[64], kind;
 
 	while (fgets(line, sizeof(line), pipe) != NULL) {
-		if (strchr(line, '\n') == NULL || sscanf(line, "%c %llu %llu", &kind, &state, &n) != 3 || state >= STATES)
+		if (strchr(line, '\n') == NULL || sscanf(line, "%c %llu %llu", &kind, &state, &n) != 3 ||
+		    state >= STATES)
 			continue;
 		if (kind == 'v')
 			o->version[state] = n;

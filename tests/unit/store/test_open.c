@@ -354,7 +354,8 @@ plant(void)
 	rig_put(&r, "planted-backend", "planted/name", SPAN_LIT("planted body of a state, which is a secret"), 1);
 	b = batch_new(r.store);
 	batch_for(b, "planted-backend", "planted/name");
-	batch_replica(b, &(struct replica_rec){ .edge = "planted-edge", .target = "planted-target", .name = "planted-there" });
+	batch_replica(b, &(struct replica_rec){ .edge = "planted-edge", .target = "planted-target",
+	    .name = "planted-there" });
 	batch_queue(b, &(struct queue_rec){ .edge = "planted-edge", .target = "planted-target" });
 	batch_intent(b, &(struct intent_rec){ .id = 5, .kind = INTENT_PUSH, .lock_body = "planted-lock" });
 	batch_event(b, &(struct event_rec){ .kind = "planted-kind", .text = "planted-text" });

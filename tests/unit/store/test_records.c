@@ -189,12 +189,13 @@ add_version(const char *text, enum verdict verdict, uint64_t serial, const char 
 	struct batch      *b = batch_new(r.store);
 	struct digest      d = rig_digest(span_str(text));
 	struct body       *body = body_copy(span_str(text));
-	struct version_rec v = { .digest = d, .size = strlen(text), .verdict = verdict, .serial = serial, .lineage = lineage,
-		.origin = origin, .kind = STATE_V4 };
+	struct version_rec v = { .digest = d, .size = strlen(text), .verdict = verdict, .serial = serial,
+	    .lineage = lineage, .origin = origin, .kind = STATE_V4 };
 
 	batch_body(b, body, &d, NULL);
 	if (origin == NULL)
-		batch_seen(b, "live", "x", &(struct sighting){ .digest = &d, .read = 5 }); /* before the version: no matter */
+		/* before the version: no matter */
+		batch_seen(b, "live", "x", &(struct sighting){ .digest = &d, .read = 5 });
 	batch_version(b, "live", "x", &v);
 	body_unref(body);
 	rig_apply(&r, b);
@@ -310,13 +311,15 @@ sightings_fn(void)
 	struct store_txn *t;
 	struct state_rec  s;
 
-	batch_seen(b, "live", "x", &(struct sighting){ .etag = "e1", .read = 7, .flags = STATE_TARGET | STATE_IS_LOCKED, .problem = "p" });
+	batch_seen(b, "live", "x", &(struct sighting){ .etag = "e1", .read = 7, .flags = STATE_TARGET | STATE_IS_LOCKED,
+	    .problem = "p" });
 	rig_apply(&r, b);
 	t = rig_read(&r);
 	CHECK(store_state(t, "live", "x", &s));
 	CHECK_STR(s.etag, "e1");
 	CHECK_STR(s.problem, "p");
-	CHECK(s.flags == (STATE_TARGET | STATE_IS_LOCKED) && s.seen_version == 0 && s.last_read == 7 && digest_is_zero(&s.seen_digest));
+	CHECK(s.flags == (STATE_TARGET | STATE_IS_LOCKED) && s.seen_version == 0 && s.last_read == 7 &&
+	    digest_is_zero(&s.seen_digest));
 	store_end(t);
 
 	put_text("live", "x", "one", 1);
@@ -326,7 +329,8 @@ sightings_fn(void)
 	rig_apply(&r, b);
 	t = rig_read(&r);
 	CHECK(store_state(t, "live", "x", &s));
-	CHECK(s.flags == (STATE_TARGET | STATE_GONE) && s.seen_version == 1 && s.last_read == 1 && digest_eq(&s.seen_digest, &d));
+	CHECK(s.flags == (STATE_TARGET | STATE_GONE) && s.seen_version == 1 && s.last_read == 1 &&
+	    digest_eq(&s.seen_digest, &d));
 	CHECK(digest_eq(&s.released, &other));
 	CHECK_STR(s.problem, "");
 	store_end(t);
@@ -378,8 +382,10 @@ semantic(void)
 static struct replica_rec
 replica_of(uint64_t state, const char *target, const char *name)
 {
-	return (struct replica_rec){ .edge = "live-to-dr", .target = target, .state = state, .name = name, .status = REPLICA_HELD,
-		.serial = 9, .etag = "\"e\"", .error = "no", .hint = "resolve", .error_code = ERR_CONFLICT, .written = 5, .reencoded = true };
+	return (struct replica_rec){ .edge = "live-to-dr", .target = target, .state = state, .name = name,
+	    .status = REPLICA_HELD,
+		.serial = 9, .etag = "\"e\"", .error = "no", .hint = "resolve", .error_code = ERR_CONFLICT,
+		    .written = 5, .reencoded = true };
 }
 
 static bool
@@ -495,8 +501,10 @@ intents_fn(void)
 {
 	uint64_t          id = intent_new_id(r.store), sum = 0;
 	struct batch     *b = batch_new(r.store);
-	struct intent_rec i = { .id = id, .kind = INTENT_PUSH, .edge = "e", .target = "t", .state = 4, .name = "n", .lock_id = "l",
-		.lock_body = "{\"ID\":\"l\"}", .created = 10, .uncertain = true, .agent = store_agent_id(r.store) }, got;
+	struct intent_rec i = { .id = id, .kind = INTENT_PUSH, .edge = "e", .target = "t", .state = 4, .name = "n",
+	    .lock_id = "l",
+		.lock_body = "{\"ID\":\"l\"}", .created = 10, .uncertain = true, .agent = store_agent_id(r.store) },
+		    got;
 	struct store_txn *t;
 
 	CHECK(id != 0 && id != intent_new_id(r.store));
@@ -548,7 +556,8 @@ queue_fn(void)
 	struct store_txn  *t;
 	struct queue_rec   q;
 
-	batch_queue(b, &(struct queue_rec){ .due = 50, .edge = "e", .target = "t1", .state = 1, .attempt = 3, .waiting_since = 8 });
+	batch_queue(b, &(struct queue_rec){ .due = 50, .edge = "e", .target = "t1", .state = 1, .attempt = 3,
+	    .waiting_since = 8 });
 	batch_enqueue(b, &(struct queue_rec){ .due = 20, .edge = "e", .target = "t2", .state = 1 });
 	batch_enqueue(b, &(struct queue_rec){ .due = -5, .edge = "e", .target = "t3", .state = 1 });
 	batch_enqueue(b, &(struct queue_rec){ .due = 60, .edge = "e", .target = "t1", .state = 1 });
@@ -566,7 +575,8 @@ queue_fn(void)
 	store_end(t);
 
 	b = batch_new(r.store);
-	batch_enqueue(b, &(struct queue_rec){ .due = 1, .edge = "e", .target = "t1", .state = 1 });      /* earlier: taken */
+	/* earlier: taken */
+	batch_enqueue(b, &(struct queue_rec){ .due = 1, .edge = "e", .target = "t1", .state = 1 });
 	batch_queue(b, &(struct queue_rec){ .due = 99, .edge = "e", .target = "t3", .state = 1 });       /* replaces */
 	batch_unqueue(b, "e", "t2", 1);
 	batch_unqueue(b, "e", "t2", 1);
@@ -713,8 +723,8 @@ a_long_queue(void)
 		struct batch *b = batch_new(r.store);
 
 		for (int i = 0; i < 1000; i++)
-			batch_queue(b, &(struct queue_rec){ .due = (i * 7919 + n * 104729) % 1000003, .edge = "e", .target = "t",
-			    .state = (uint64_t)(n * 1000 + i + 1) });
+			batch_queue(b, &(struct queue_rec){ .due = (i * 7919 + n * 104729) % 1000003, .edge = "e",
+			    .target = "t", .state = (uint64_t)(n * 1000 + i + 1) });
 		rig_apply(&r, b);
 	}
 	t = rig_read(&r);

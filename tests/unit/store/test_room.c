@@ -42,7 +42,8 @@ load_ended(void *arg)
 static void
 grow_under_load(bool inline_commit)
 {
-	struct store_conf  c = { .dir = rig_dir(inline_commit ? "grow-inline" : "grow"), .map_size = TINY_MAP, .inline_commit = inline_commit };
+	struct store_conf  c = { .dir = rig_dir(inline_commit ? "grow-inline" : "grow"), .map_size = TINY_MAP,
+	    .inline_commit = inline_commit };
 	struct store_stats st;
 	struct series      s;
 	struct load        l = { .running = 0 };
@@ -58,7 +59,8 @@ grow_under_load(bool inline_commit)
 			series_scramble_all(&s); /* nothing to compress away */
 			heads[i] = rig_digest(buf_span(&s.text));
 			l.running++;
-			op_start(store_apply(r.store, rig_put_batch(&r, "live", name, buf_span(&s.text), (uint64_t)round + 1)), load_done, &l);
+			op_start(store_apply(r.store, rig_put_batch(&r, "live", name, buf_span(&s.text),
+			    (uint64_t)round + 1)), load_done, &l);
 		}
 		for (int i = 0; i < 4 && round > 0; i++) {
 			l.running++;
@@ -180,7 +182,8 @@ refused_before_it_is_full(void)
 	rig_close(&r);
 }
 
-/* In a file system of 6 MB: until a commit fails, then everything acknowledged is there, and work goes on with what fits. */
+/* In a file system of 6 MB: until a commit fails, then everything acknowledged is there, and work goes on with what
+ * fits. */
 static int
 fill_the_disk(const char *dir)
 {
@@ -256,8 +259,8 @@ survives_a_full_disk(void)
 
 	if (system("unshare -Urm true 2>/dev/null") != 0)
 		test_skip("unshare -Urm is not possible here, so no small file system");
-	cmd = xasprintf("mkdir %s && unshare -Urm sh -c 'mount -t tmpfs -o size=6m,mode=700 none %s && mkdir -m 700 %s/store && exec %s --fill %s/store'",
-	    dir, dir, dir, self, dir);
+	cmd = xasprintf("mkdir %s && unshare -Urm sh -c 'mount -t tmpfs -o size=6m,mode=700 none %s && "
+	    "mkdir -m 700 %s/store && exec %s --fill %s/store'", dir, dir, dir, self, dir);
 	rc = system(cmd);
 	free(cmd);
 	free(self);
