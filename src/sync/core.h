@@ -90,6 +90,7 @@ struct engine {
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
+	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct engine_counters counters;
 };
 
@@ -117,6 +118,8 @@ engine_acts(const struct engine *e)
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);
+/* An intent stayed open: look after it soon. */
+void engine_recover_soon(struct engine *e);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);

@@ -265,9 +265,10 @@ push_result_batch(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
 
-	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain))
+	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain)) {
 		push_intent_rec(p, b);
-	else if (p->intent != 0)
+		engine_recover_soon(p->e);
+	} else if (p->intent != 0)
 		batch_settle(b, p->intent);
 	p->kind->settle(p, b);
 	return b;

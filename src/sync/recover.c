@@ -335,6 +335,7 @@ recover_op(struct engine *e, bool now, int64_t *ret_next)
 	struct store_txn  *t;
 
 	op_init(&r->op, &recover_class, e->loop);
+	e->open_intents = false;
 	r->e = e;
 	r->ret_next = ret_next;
 	if (store_read(e->store, &t, NULL) == ERR_OK) {
