@@ -138,6 +138,13 @@ slow_note(void *arg)
 }
 
 static void
+slow(void *arg)
+{
+	spin(8);
+	note(arg);
+}
+
+static void
 fd_note(int fd, int ready, void *arg)
 {
 	char byte;
@@ -174,6 +181,22 @@ a_long_batch_lets_descriptors_in(void)
 	loop_free(loop);
 }
 
+static void
+what_a_long_batch_left_can_be_undeferred(void)
+{
+	start();
+	loop_defer(loop, &a, slow, S("a"));
+	loop_defer(loop, &b, note, S("b"));
+	loop_defer(loop, &c, note, S("c"));
+	loop_turn(loop, false);
+	CHECK_STR(trace, "a"); /* too long to go on in the same turn */
+	loop_undefer(loop, &b);
+	until_noted(2);
+	CHECK(!loop_turn(loop, false));
+	CHECK_STR(trace, "ac");
+	loop_free(loop);
+}
+
 /* --- time --- */
 
 static void
@@ -198,6 +221,22 @@ timers_run_by_due_then_order_of_setting(void)
 	CHECK_STR(trace, "beca");
 	CHECK(!timer_pending(&t[0]));
 	CHECK(!loop_turn(loop, true));
+	loop_free(loop);
+}
+
+static void
+timers_of_one_moment_run_in_order_of_setting(void)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
+	struct timer             t[ARRAY_LEN(names)];
+
+	start();
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		timer_init(&t[i], loop, note, S(names[i]));
+		timer_set(&t[i], 5);
+	}
+	until_noted(ARRAY_LEN(names));
+	CHECK_STR(trace, "abcdefgh");
 	loop_free(loop);
 }
 
@@ -318,13 +357,6 @@ run_ends_by_stop(void)
 }
 
 static void
-slow(void *arg)
-{
-	spin(8);
-	note(arg);
-}
-
-static void
 slow_turns_are_counted(void)
 {
 	struct loop_delay d;
@@ -363,7 +395,7 @@ fd_once(int fd, int ready, void *arg)
 static void
 descriptors_are_watched_and_paused(void)
 {
-	int p[2], ms = 0;
+	int p[2];
 
 	start();
 	CHECK(pipe(p) == 0);
@@ -376,7 +408,7 @@ descriptors_are_watched_and_paused(void)
 	CHECK_STR(trace, "r");
 	fd_watch_set(watch, LOOP_READ);
 	fd_watch_set(watch, 0);
-	CHECK(!loop_run_until(loop, never, NULL, 5 + ms));
+	CHECK(!loop_run_until(loop, never, NULL, 5));
 	CHECK_STR(trace, "r");
 	fd_watch_free(watch);
 	watch = fd_watch_new(loop, p[1], LOOP_WRITE, fd_once, S("!"));
@@ -521,7 +553,9 @@ main(int argc, char **argv)
 	    { "a_call_deferred_by_a_call_waits_for_the_next_turn", a_call_deferred_by_a_call_waits_for_the_next_turn },
 	    { "undeferred_do_not_run", undeferred_do_not_run },
 	    { "a_long_batch_lets_descriptors_in", a_long_batch_lets_descriptors_in },
+	    { "what_a_long_batch_left_can_be_undeferred", what_a_long_batch_left_can_be_undeferred },
 	    { "timers_run_by_due_then_order_of_setting", timers_run_by_due_then_order_of_setting },
+	    { "timers_of_one_moment_run_in_order_of_setting", timers_of_one_moment_run_in_order_of_setting },
 	    { "a_timer_is_never_early", a_timer_is_never_early },
 	    { "a_timer_for_now_waits_for_the_next_turn", a_timer_for_now_waits_for_the_next_turn },
 	    { "time_is_cached_within_a_turn", time_is_cached_within_a_turn },
