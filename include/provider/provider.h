@@ -89,7 +89,8 @@ struct version_seen {
 typedef void version_seen_fn(void *arg, const struct version_seen *v);
 
 struct probe_check {
-	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create list_after_write checksum lock clock */
+	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create
+	                              * list_after_write checksum lock clock */
 	bool        ok;
 	const char *detail;          /* one clause */
 };

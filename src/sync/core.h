@@ -195,7 +195,8 @@ struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 void pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed);
 bool pass_has_edge(const struct pass *p, const struct edge *e);
 bool pass_is_dry(const struct pass *p);
-void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes, const struct err *err);
+void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes,
+    const struct err *err);
 /* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
 void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
 void pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next);
