@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/http_ca.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+static const struct {
+	const char *bundle, *dir;
+} http_ca_places[] = {
+	{ "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs" },                             /* Debian, Alpine, OpenWrt, Arch */
+	{ "/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/directory-hash" }, /* Fedora, RHEL */
+	{ "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/ca-trust/extracted/pem/directory-hash" },
+	{ "/etc/ssl/ca-bundle.pem", "/etc/ssl/certs" },                                         /* SUSE */
+	{ "/etc/ssl/cert.pem", "/etc/ssl/certs" },                                              /* Alpine, BSD */
+};
+
+static size_t
+http_ca_count_bundle(const char *path)
+{
+	FILE  *f = fopen(path, "re");
+	char  *line = NULL;
+	size_t cap = 0, n = 0;
+
+	if (f == NULL)
+		return 0;
+	while (getline(&line, &cap, f) >= 0)
+		n += strncmp(line, "-----BEGIN ", 11) == 0 && strstr(line, "CERTIFICATE-----") != NULL;
+	free(line);
+	fclose(f);
+	return n;
+}
+
+/* "002c0b4f.0", as openssl rehash makes them */
+static bool
+http_ca_is_hashed(const char *name)
+{
+	return strspn(name, "0123456789abcdef") == 8 && name[8] == '.' && strspn(name + 9, "0123456789") > 0 &&
+	    name[9 + strspn(name + 9, "0123456789")] == '\0';
+}
+
+static size_t
+http_ca_count_dir(const char *path)
+{
+	DIR           *dir = opendir(path);
+	struct dirent *d;
+	size_t         n = 0;
+
+	if (dir == NULL)
+		return 0;
+	while ((d = readdir(dir)) != NULL)
+		n += http_ca_is_hashed(d->d_name) && faccessat(dirfd(dir), d->d_name, R_OK, 0) == 0;
+	closedir(dir);
+	return n;
+}
+
+void
+http_ca_choose(const char *bundle, const char *dir, struct http_ca *ret)
+{
+	size_t n = http_ca_count_bundle(bundle);
+
+	*ret = (struct http_ca){ NULL, NULL };
+	if (n > 0 && http_ca_count_dir(dir) >= n)
+		ret->dir = xstrdup(dir);
+	else
+		ret->file = xstrdup(bundle);
+}
+
+static const char *
+http_ca_env(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+void
+http_ca_find(struct http_ca *ret)
+{
+	const char *file = http_ca_env("CURL_CA_BUNDLE"), *dir = http_ca_env("SSL_CERT_DIR");
+
+	if (file == NULL)
+		file = http_ca_env("SSL_CERT_FILE");
+	if (file != NULL || dir != NULL) {
+		*ret = (struct http_ca){ xstrdup(file), file == NULL ? xstrdup(dir) : NULL };
+		return;
+	}
+	*ret = (struct http_ca){ NULL, NULL };
+	for (size_t i = 0; i < ARRAY_LEN(http_ca_places); i++)
+		if (access(http_ca_places[i].bundle, R_OK) == 0) {
+			http_ca_choose(http_ca_places[i].bundle, http_ca_places[i].dir, ret);
+			return;
+		}
+}
+
+void
+http_ca_free(struct http_ca *ca)
+{
+	free(ca->file);
+	free(ca->dir);
+	*ca = (struct http_ca){ NULL, NULL };
+}
