@@ -57,7 +57,7 @@ op_unlink(struct op *op)
 static void
 op_pass_cancel(struct op *op)
 {
-	if (!op_stopped(op) || op->stepping)
+	if (!op_stopped(op) || op->stepping || !op->begun)
 		return;
 	if (op->child != NULL) {
 		op_cancel(op->child);
