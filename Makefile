@@ -101,7 +101,7 @@ $(O)/flags.mk: Makefile
 	   else echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'; fi; } > $@.tmp
 	@mv $@.tmp $@
 
-ifeq ($(filter clean help deps demo,$(MAKECMDGOALS)),)
+ifeq ($(filter clean help deps demo check,$(MAKECMDGOALS)),)
 include $(O)/flags.mk
 endif
 
@@ -166,6 +166,13 @@ check-corpus: $(CORPUS_BINS)
 
 check-cli: all $(TOOL_BINS)
 	@O=$(abspath $(O)) $(PYTHON) tests/run.py $(sort $(wildcard tests/cli/test_*.py))
+
+# Everything, under two compilers and the sanitizers; tests/check.sh is the list.
+check:
+	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" sh tests/check.sh
+
+lint: headers
+	@$(PYTHON) tests/run.py tests/lint/lint.py
 
 headers: $(O)/flags.mk
 	@set -e; for h in $(HEADERS); do \

@@ -104,7 +104,8 @@ struct op *op_result(struct loop *l, const struct err *e);
 struct op *op_error(struct loop *l, enum err_code code, int detail, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Runs all children, at most limit at a time (0: all), whatever each of them ends with; takes the array's
- * ops, not the array (NULL counts as one that ended OK). Afterwards each child's outcome is in outcomes[i] (may be NULL). Ends with the first error by
+ * ops, not the array (NULL counts as one that ended OK). Afterwards each child's outcome is in
+ * outcomes[i] (may be NULL). Ends with the first error by
  * index, else OK. Cancelling it cancels all. */
 struct op *op_all(struct loop *l, struct op **children, size_t n, size_t limit, struct err *outcomes);
 /* A producer instead of an array: next() gives one op after the other, NULL when there are no more;

@@ -25,5 +25,9 @@ uint64_t          mem_world_writes(struct mem_world *w);
 void              mem_world_each(struct mem_world *w, void (*fn)(void *arg, const char *name, struct span body), void *arg);
 /* Every call ends with this error until it is taken back (ERR_OK). */
 void              mem_world_down(struct mem_world *w, enum err_code code);
+/* The n-th call from now (1: the next) ends with code, once: before it has its effect, or after. With ERR_UNCERTAIN a reading
+ * call gets ERR_NETWORK instead, as a real client would say. */
+void              mem_world_fault(struct mem_world *w, uint64_t n, enum err_code code, bool after);
+uint64_t          mem_world_calls(struct mem_world *w);
 
 #endif

@@ -28,6 +28,7 @@ enum provider_cap {
 	PROVIDER_LOCK_ID  = 1 << 4,  /* and unlock compares ids, the remote or we */
 	PROVIDER_CAS      = 1 << 5,  /* small records by compare-and-set: can carry a lease */
 	PROVIDER_WATCH    = 1 << 6,  /* tells of changes by itself (inotify) */
+	PROVIDER_IN_PLACE = 1 << 8,  /* a put under the lock overwrites in place: a crash can tear it */
 	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
 };
 
@@ -88,7 +89,8 @@ struct version_seen {
 typedef void version_seen_fn(void *arg, const struct version_seen *v);
 
 struct probe_check {
-	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create list_after_write checksum lock clock */
+	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create
+	                              * list_after_write checksum lock clock */
 	bool        ok;
 	const char *detail;          /* one clause */
 };

@@ -67,7 +67,8 @@ struct address {
 	uint64_t version;                /* 0: head (none given) */
 	bool     has_version;
 };
-enum err_code address_resolve(struct engine *e, const char *text, const char *backend, bool raw, struct address *ret, struct err *reterr);
+enum err_code address_resolve(struct engine *e, const char *text, const char *backend, bool raw,
+    struct address *ret, struct err *reterr);
 void          address_free(struct address *a);
 
 /* Prometheus text format, metrics of the interface. */

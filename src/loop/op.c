@@ -57,7 +57,7 @@ op_unlink(struct op *op)
 static void
 op_pass_cancel(struct op *op)
 {
-	if (!op_stopped(op) || op->stepping || !op->begun)
+	if (!op_stopped(op) || op->stepping)
 		return;
 	if (op->child != NULL) {
 		op_cancel(op->child);

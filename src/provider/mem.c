@@ -19,6 +19,9 @@ struct mem_world {
 	struct map   *states;
 	uint64_t      tags, writes;
 	enum err_code down;
+	uint64_t      calls, fault_at;
+	enum err_code fault;
+	bool          fault_after;
 };
 
 struct mem_conf {
@@ -191,6 +194,20 @@ void
 mem_world_down(struct mem_world *w, enum err_code code)
 {
 	w->down = code;
+}
+
+void
+mem_world_fault(struct mem_world *w, uint64_t n, enum err_code code, bool after)
+{
+	w->fault_at = w->calls + n;
+	w->fault = code;
+	w->fault_after = after;
+}
+
+uint64_t
+mem_world_calls(struct mem_world *w)
+{
+	return w->calls;
 }
 
 void
@@ -400,6 +417,20 @@ mem_apply(struct mem_call *c)
 	}
 }
 
+static bool mem_is_write(enum mem_kind k);
+
+static void
+mem_fault(struct mem_call *c)
+{
+	struct mem_world *w = c->m->world;
+	bool              here = ++w->calls == w->fault_at;
+
+	if (!here || w->fault_after)
+		mem_apply(c);
+	if (here)
+		err_set(&c->outcome, w->fault == ERR_UNCERTAIN && !mem_is_write(c->kind) ? ERR_NETWORK : w->fault, 0, "an injected fault");
+}
+
 enum mem_call_state { START, ARRIVED, BACK };
 
 static const char *const mem_call_states[] = { "start", "arrived", "back" };
@@ -421,7 +452,7 @@ mem_call_step(struct op *op)
 	case ARRIVED:
 		if (op_failed(op))
 			return op_fail(op);
-		mem_apply(c);
+		mem_fault(c);
 		return op_await(op, BACK, op_sleep(op->loop, c->m->conf->latency_ms - c->m->conf->latency_ms / 2));
 	case BACK: /* cancelled on the way back: a write has happened, and whoever asked cannot know */
 		if (op_failed(op) && mem_is_write(c->kind))

@@ -90,6 +90,7 @@ struct engine {
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
+	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct engine_counters counters;
 };
 
@@ -117,6 +118,8 @@ engine_acts(const struct engine *e)
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);
+/* An intent stayed open: look after it soon. */
+void engine_recover_soon(struct engine *e);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);
@@ -192,7 +195,8 @@ struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 void pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed);
 bool pass_has_edge(const struct pass *p, const struct edge *e);
 bool pass_is_dry(const struct pass *p);
-void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes, const struct err *err);
+void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes,
+    const struct err *err);
 /* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
 void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
 void pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next);

@@ -414,8 +414,12 @@ engine_recover_some(struct engine *e, bool all)
 {
 	struct engine_recovery *r;
 
-	if (e->recover != NULL || !engine_acts(e) || e->passes > 0)
+	if (e->recover != NULL || !engine_acts(e))
 		return;
+	if (e->passes > 0) { /* a pass recovers by itself */
+		timer_set(&e->recover_due, RETRY_MIN_MS);
+		return;
+	}
 	r = xcalloc(1, sizeof(*r));
 	r->e = e;
 	e->recover = recover_op(e, all, &r->next);
@@ -426,6 +430,14 @@ static void
 engine_recover(void *arg)
 {
 	engine_recover_some(arg, false);
+}
+
+void
+engine_recover_soon(struct engine *e)
+{
+	e->open_intents = true;
+	if (e->started && !e->stopping && e->recover == NULL && !timer_pending(&e->recover_due))
+		timer_set(&e->recover_due, RETRY_MIN_MS);
 }
 
 /* --- life --- */

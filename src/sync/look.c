@@ -342,6 +342,7 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 	bool                 have = store_replica(s->t, s->lane->edge->name, s->lane->to->label, r->id, rep);
 	bool                 tags = (provider_caps(s->lane->to) & PROVIDER_LIST) != 0;
 	bool                 drift;
+	struct queue_rec     q;
 
 	if (!have || strcmp(rep->name, name) != 0) {
 		if (there != NULL)
@@ -352,6 +353,8 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 	if (rep->status == REPLICA_HELD && rep->version == r->head && !drift && digest_is_zero(&rep->resolved))
 		return SIGHT_HELD;
 	if (rep->status != REPLICA_CURRENT || !digest_eq(&rep->digest, &r->head_digest) || drift)
+		return SIGHT_DO;
+	if (store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q)) /* it will be looked at, and counted then */
 		return SIGHT_DO;
 	return tags || sweep_is_fresh(s, rep) ? SIGHT_FINE : SIGHT_DO;
 }

@@ -8,9 +8,9 @@
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
  * then the queue of each lane once; what happened is counted by edge.
  */
-enum pass_state { START, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED };
+enum pass_state { START, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED, CLEANED };
 
-static const char *const pass_states[] = { "start", "recovered", "sources seen", "targets seen", "compared", "drained" };
+static const char *const pass_states[] = { "start", "recovered", "sources seen", "targets seen", "compared", "drained", "cleaned" };
 
 struct would_write {
 	struct lane        *lane;
@@ -412,7 +412,11 @@ pass_step(struct op *op)
 	case DRY_COMPARED:
 		pass_count_would(p);
 		__attribute__((fallthrough));
-	case DRAINED:
+	case DRAINED: /* a lock that could not be released is tried again before the pass ends */
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		return op_await(op, CLEANED, p->e->open_intents && engine_acts(p->e) ? recover_op(p->e, true, &p->next_intent) : NULL);
+	case CLEANED:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
 		pass_finish_counts(p);

@@ -44,8 +44,8 @@ struct edge_conf {
 #define LATER_DELETES "only \"keep\" is known to this version"
 
 const struct conf_field replicate_fields[] = {
-	{ "from", CONF_STR, offsetof(struct edge_conf, from), NULL, "label of the backend whose states are replicated", NULL, NULL, true,
-	    NULL },
+	{ "from", CONF_STR, offsetof(struct edge_conf, from), NULL, "label of the backend whose states are replicated", NULL,
+	    NULL, true, NULL },
 	{ "to", CONF_STRS, offsetof(struct edge_conf, to), NULL, "labels of the targets", NULL, NULL, true, NULL },
 	{ "include", CONF_STRS, offsetof(struct edge_conf, include), NULL, "globs of the names to carry (default: all)", NULL, NULL,
 	    false, NULL },
@@ -66,8 +66,8 @@ const struct conf_field snapshot_fields[] = {
 	{ "exclude", CONF_STRS, offsetof(struct edge_conf, exclude), NULL, "globs of the names to leave out", NULL, NULL, false, NULL },
 	{ "prefix", CONF_STR, offsetof(struct edge_conf, prefix), "history/", "where, below the target's own prefix", NULL, NULL, false,
 	    NULL },
-	{ "every", CONF_STR, offsetof(struct edge_conf, every), "change", "\"change\", or a duration such as \"24h\"", NULL, NULL, false,
-	    NULL },
+	{ "every", CONF_STR, offsetof(struct edge_conf, every), "change", "\"change\", or a duration such as \"24h\"", NULL, NULL,
+	    false, NULL },
 	{ "compress", CONF_ENUM, offsetof(struct edge_conf, compress), "zstd", "zstd or none", NULL, compressions, false, NULL },
 	{ .name = NULL },
 };
@@ -415,7 +415,8 @@ edge_template(const char *key, struct conf_pos pos, struct err *reterr)
 		for (size_t i = 0; *p == '{' && end != NULL && i < ARRAY_LEN(names); i++)
 			known |= strlen(names[i]) == (size_t)(end - p - 1) && strncmp(p + 1, names[i], strlen(names[i])) == 0;
 		if (!known)
-			return conf_error(reterr, pos, "in key \"%s\": expected {name}, {path}, {workspace}, {backend}, {uuid} or {alias}", key);
+			return conf_error(reterr, pos,
+			    "in key \"%s\": expected {name}, {path}, {workspace}, {backend}, {uuid} or {alias}", key);
 		p = end + 1;
 	}
 	return ERR_OK;

@@ -163,18 +163,21 @@ push_knows_current(struct push *p)
 	return known;
 }
 
-/* What we replace is a version first. NULL: there is nothing that the store does not have. */
+/* What we replace is a version first. NULL: there is nothing that the store does not have. Where a crash can tear the write the
+ * intent says what it began with, so that its own torn bytes can be told from another's. */
 static struct op *
 push_keep(struct push *p)
 {
 	struct batch *b;
 	char          origin[ERR_MSG_MAX];
+	bool          keep = !p->absent && p->cur.body != NULL && p->cur.info.size > 0 && !push_knows_current(p);
 
-	if (p->absent || p->cur.body == NULL || p->cur.info.size == 0 || push_knows_current(p))
+	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0)
 		return NULL;
 	b = batch_new(p->e->store);
 	snprintf(origin, sizeof(origin), "target %s %s", p->edge, p->dst->label);
-	push_keep_current(p, b, origin);
+	if (keep)
+		push_keep_current(p, b, origin);
 	push_intent_rec(p, b);
 	return store_apply(p->e->store, b);
 }
@@ -265,9 +268,10 @@ push_result_batch(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
 
-	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain))
+	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain)) {
 		push_intent_rec(p, b);
-	else if (p->intent != 0)
+		engine_recover_soon(p->e);
+	} else if (p->intent != 0)
 		batch_settle(b, p->intent);
 	p->kind->settle(p, b);
 	return b;

@@ -102,11 +102,12 @@ recover_unlock(struct recover_one *r)
 	return r->locked_by_us ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
 }
 
-/* A crash in the middle of a write in place leaves what is no state, where before the write there was one or nothing. */
+/* A crash in the middle of a write in place: our lock is still on it, and it holds neither what was there nor what we wanted. */
 static bool
 recover_is_torn(const struct recover_one *r)
 {
-	return !r->effect && r->now.body != NULL && !state_is_good(&r->now.info) && !digest_eq(&r->now.digest, &r->replaces);
+	return (provider_caps(r->dst) & PROVIDER_IN_PLACE) != 0 && r->locked_by_us && !r->effect && r->now.body != NULL &&
+	    !digest_is_zero(&r->replaces) && !digest_eq(&r->now.digest, &r->replaces);
 }
 
 /* Did the write arrive? The lane then has its replica; anything else is for the queue to plan anew. */
@@ -335,6 +336,7 @@ recover_op(struct engine *e, bool now, int64_t *ret_next)
 	struct store_txn  *t;
 
 	op_init(&r->op, &recover_class, e->loop);
+	e->open_intents = false;
 	r->e = e;
 	r->ret_next = ret_next;
 	if (store_read(e->store, &t, NULL) == ERR_OK) {

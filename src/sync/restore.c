@@ -45,8 +45,8 @@ restore_patch(struct push *p, uint64_t serial, struct err *reterr)
 	if (p->next.info.serial == serial)
 		return ERR_OK;
 	if (!body_in_memory(p->next.body))
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " is too large to raise its serial; use --out and \"state push\"",
-		    r->version);
+		return err_set(reterr, ERR_UNSUPPORTED, 0,
+		    "version %" PRIu64 " is too large to raise its serial; use --out and \"state push\"", r->version);
 	if (p->next.info.serial_start == p->next.info.serial_end)
 		return err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " has no serial that could be raised", r->version);
 	old = body_span(p->next.body);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whatever happens to a source: damage does not travel, is kept as evidence, and a person can let go what is a state."""
+"""Whatever happens to a source, damage does not travel, is kept as evidence; a person may release what is a state."""
 import hashlib
 import json
 

@@ -292,7 +292,8 @@ static unsigned
 local_caps(const struct backend *b)
 {
 	(void)b;
-	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_CAS | PROVIDER_WATCH;
+	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_CAS | PROVIDER_WATCH |
+	    PROVIDER_IN_PLACE;
 }
 
 static char *

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "loop/loop.h"
+#include "loop/loop_impl.h"
 #include "../../lib/test.h"
 
 /* The virtual twin. */
@@ -247,6 +247,53 @@ run_ends_when_nothing_is_left(void)
 	loop_free(l);
 }
 
+/* A callback that takes long, which no other test of the virtual loop could have. */
+static void
+takes(struct loop *l, int64_t ms)
+{
+	loop_enter(l);
+	l->mono_ms += ms;
+	loop_leave(l);
+}
+
+static int
+last_max_ms(struct loop *l)
+{
+	struct loop_delay d;
+
+	loop_delay(l, &d);
+	return (int)(d.last_max_s * 1000 + 0.5);
+}
+
+static void
+delays_are_of_this_minute_and_the_last(void)
+{
+	struct loop      *l = loop_new_virtual(1, WALL);
+	struct loop_delay d;
+
+	takes(l, 6);
+	takes(l, 9);
+	takes(l, 5);
+	CHECK_U64(last_max_ms(l), 9);
+	loop_delay(l, &d);
+	CHECK(d.turns == 3 && d.slow == 2); /* 5 ms are allowed */
+	l->mono_ms = 60000;
+	CHECK_U64(last_max_ms(l), 9);
+	takes(l, 2);
+	CHECK_U64(last_max_ms(l), 9);
+	l->mono_ms = 120000;
+	CHECK_U64(last_max_ms(l), 2);
+	takes(l, 1);
+	CHECK_U64(last_max_ms(l), 2);
+	l->mono_ms = 240000;
+	CHECK_U64(last_max_ms(l), 0);
+	takes(l, 1);
+	CHECK_U64(last_max_ms(l), 1);
+	loop_delay(l, &d);
+	CHECK(d.max_s > 0.0089 && d.max_s < 0.0091); /* of all time */
+	loop_free(l);
+}
+
 static void
 randomness_is_seeded(void)
 {
@@ -270,6 +317,7 @@ main(int argc, char **argv)
 	    { "the_wall_clock_can_be_wrong", the_wall_clock_can_be_wrong },
 	    { "run_until_does_not_pass_its_limit", run_until_does_not_pass_its_limit },
 	    { "run_ends_when_nothing_is_left", run_ends_when_nothing_is_left },
+	    { "delays_are_of_this_minute_and_the_last", delays_are_of_this_minute_and_the_last },
 	    { "randomness_is_seeded", randomness_is_seeded },
 	    { NULL, NULL },
 	});

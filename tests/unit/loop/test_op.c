@@ -247,6 +247,7 @@ what_never_ran_can_be_freed(void)
 	struct flow *f = flow_new(NULL, &question_new(NULL, NULL)->op);
 
 	op_cancel(&f->op); /* no-op: never started */
+	CHECK(!f->op.cancelled);
 	op_free(&f->op);
 	CHECK_U64(frees, 2);
 	op_free(NULL);
@@ -414,6 +415,38 @@ steps_go_on_without_a_wait(void)
 	op_start(&f->op, ended, &end);
 	wait_for(&end);
 	CHECK(end.code == ERR_OK);
+}
+
+static enum op_turn
+flow_woken_at_odd_times(struct flow *f)
+{
+	op_wake(&f->op); /* of no use: the step goes on by itself */
+	switch (f->op.state) {
+	case 0:
+		return flow_await(f, 1);
+	case 1:
+		CHECK(f->op.res.code == ERR_LOCKED);
+		return op_finish(&f->op);
+	}
+	abort();
+}
+
+static void
+a_wake_does_not_outlive_its_wait(void)
+{
+	struct end       end = { 0 };
+	int              asked = 0;
+	struct question *q = question_new(&asked, NULL);
+	struct flow     *f = flow_new(flow_woken_at_odd_times, &q->op);
+
+	op_start(&f->op, ended, &end);
+	wait_for_int(&asked);
+	for (int i = 0; i < 20; i++)
+		loop_turn(loop, false);
+	CHECK_U64(f->steps, 1);
+	question_answer(q, ERR_LOCKED);
+	wait_for(&end);
+	CHECK(end.code == ERR_LOCKED && frees == 2);
 }
 
 /* --- rule 3: cancel --- */
@@ -663,6 +696,24 @@ flow_sets_its_own_error(struct flow *f)
 	abort();
 }
 
+static enum op_turn
+flow_forgives_itself(struct flow *f)
+{
+	err_set(&f->op.err, ERR_IO, 0, "an attempt");
+	err_set(&f->op.res, ERR_IO, 0, "another");
+	return op_ok(&f->op);
+}
+
+static void
+op_ok_is_ok(void)
+{
+	struct end end = { 0 };
+
+	op_start(&flow_new(flow_forgives_itself, NULL)->op, ended, &end);
+	wait_for(&end);
+	CHECK(end.code == ERR_OK && end.err.msg[0] == '\0');
+}
+
 static void
 an_earlier_error_is_kept(void)
 {
@@ -759,6 +810,33 @@ a_cancel_is_no_timeout(void)
 	op_cancel(&f->op);
 	wait_for(&end);
 	CHECK(end.code == ERR_CANCELLED && cancels == 1 && frees == 2);
+}
+
+static bool
+later_than(void *arg)
+{
+	return loop_now(loop) > *(int64_t *)arg;
+}
+
+static void
+a_deadline_after_a_cancel_changes_nothing(void)
+{
+	struct end       end = { 0 };
+	int              asked = 0;
+	int64_t          due = loop_now(loop) + 30;
+	struct question *q = question_new(&asked, NULL);
+	struct flow     *f = flow_new(flow_with_deadline, &q->op);
+
+	flow_ms = 10;
+	f->op.state = 10;
+	q->deaf = true;
+	op_start(&f->op, ended, &end);
+	wait_for_int(&asked);
+	op_cancel(&f->op);
+	loop_run_until(loop, later_than, &due, 5000);
+	question_answer(q, ERR_CANCELLED);
+	wait_for(&end);
+	CHECK(end.code == ERR_CANCELLED);
 }
 
 static enum op_turn
@@ -1089,6 +1167,7 @@ ops_are_listed_and_cancelled_together(void)
 	X(misuse_is_asserted) \
 	X(the_outcome_of_a_child_comes_as_res) \
 	X(steps_go_on_without_a_wait) \
+	X(a_wake_does_not_outlive_its_wait) \
 	X(cancel_reaches_the_leaf_through_the_chain) \
 	X(a_deaf_leaf_ends_in_its_own_time) \
 	X(an_answer_on_its_way_beats_cancel) \
@@ -1098,11 +1177,13 @@ ops_are_listed_and_cancelled_together(void)
 	X(a_shield_sees_it_through) \
 	X(unwind_keeps_what_came_first) \
 	X(unwind_in_a_cancelled_op_is_a_cancel) \
+	X(op_ok_is_ok) \
 	X(an_earlier_error_is_kept) \
 	X(a_deadline_ends_a_wait) \
 	X(an_answer_in_time_has_no_deadline) \
 	X(a_leaf_may_answer_a_deadline_its_own_way) \
 	X(a_cancel_is_no_timeout) \
+	X(a_deadline_after_a_cancel_changes_nothing) \
 	X(a_deadline_without_a_child_is_no_wait) \
 	X(sleeps) \
 	X(results_are_what_they_are) \

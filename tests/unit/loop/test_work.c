@@ -212,8 +212,8 @@ cancel_before_and_during_a_job(void)
 		{ PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false, false },
 		{ PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false, false },
 	};
-	struct sum  sums[3] = { { .to = 1 }, { .to = 1 }, { .to = 1 } };
-	struct end  ends[5] = { 0 };
+	struct sum  sums[3] = { { .to = 1 }, { .to = 1 }, { .to = 1 } }, after = { .to = 1 };
+	struct end  ends[5] = { 0 }, after_end = { 0 };
 	struct op  *ops[5];
 
 	work_begin(false);
@@ -231,6 +231,7 @@ cancel_before_and_during_a_job(void)
 	wait_for(&ends[4]);
 	wait_for(&ends[2]);
 	CHECK(ends[2].err.code == ERR_CANCELLED && ends[4].err.code == ERR_CANCELLED);
+	op_start(work_run(work, sum_run, &after), ended, &after_end); /* the queue is whole */
 	op_cancel(ops[0]);
 	for (int i = 0; i < 20; i++)
 		loop_turn(loop, false);
@@ -240,9 +241,10 @@ cancel_before_and_during_a_job(void)
 	wait_for(&ends[0]);
 	wait_for(&ends[1]);
 	wait_for(&ends[3]);
+	wait_for(&after_end);
 	CHECK(gates[0].saw_cancel && ends[0].err.code == ERR_CANCELLED);
 	CHECK(!gates[1].saw_cancel && ends[1].err.code == ERR_OK);
-	CHECK(ends[3].err.code == ERR_OK && sums[1].ret == 1);
+	CHECK(ends[3].err.code == ERR_OK && sums[1].ret == 1 && after.ret == 1);
 	CHECK(sums[0].ret == 0 && sums[2].ret == 0);
 	work_end();
 }

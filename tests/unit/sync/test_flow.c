@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "../../lib/agent_rig.h"
+#include "../../lib/test.h"
+
+/* The flow from change to replica, on memory backends in virtual time. */
+static const char one_edge[] =
+    "backend \"mem\" \"a\" {}\n"
+    "backend \"mem\" \"b\" {}\n"
+    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n";
+
+static struct agent_rig  r;
+static struct mem_world *a, *b;
+
+static void
+begin(const char *text)
+{
+	a = mem_world_new();
+	b = mem_world_new();
+	agent_rig_open(&r, 1, NULL, text);
+	agent_rig_world(&r, "a", a);
+	agent_rig_world(&r, "b", b);
+}
+
+static void
+end(void)
+{
+	agent_rig_close(&r);
+	CHECK_U64(mem_world_locks(a) + mem_world_locks(b), 0);
+	mem_world_free(a);
+	mem_world_free(b);
+}
+
+static void
+check_equal(const char *name)
+{
+	struct span x, y;
+
+	CHECK(mem_world_get(a, name, &x));
+	CHECK(mem_world_get(b, name, &y));
+	CHECK(span_eq(x, y));
+}
+
+static uint64_t
+versions_of(const char *name)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+	uint64_t          n = 0;
+
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	if (store_state(t, "a", name, &s))
+		n = s.versions;
+	store_end(t);
+	return n;
+}
+
+static void
+first_and_next(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "one"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "two"));
+	mem_world_put(a, "y.tfstate", rig_state(1, "M", 3, "one"));
+	CHECK_STR(agent_rig_sync_counts(&r), "2 0 0 0");
+	check_equal("x.tfstate");
+	check_equal("y.tfstate");
+	CHECK_U64(versions_of("x.tfstate"), 2);
+	CHECK_U64(mem_world_writes(b), 3);
+	end();
+}
+
+static void
+damage_does_not_travel(void)
+{
+	static const char *const bad[] = { "<html>502</html>", "", "{\"version\": 4, \"ser", "{\"message\": \"401\"}", "[]" };
+	struct span              before, now;
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 10, "good"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK(mem_world_get(b, "x.tfstate", &before));
+	before = span_of(xmemdup(before.p, before.n), before.n);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		mem_world_put(a, "x.tfstate", span_of(bad[i], strlen(bad[i])));
+		CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+		CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+		CHECK(mem_world_get(b, "x.tfstate", &now) && span_eq(before, now));
+	}
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 2, "shrunk"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+	mem_world_put(a, "x.tfstate", rig_state(4, "L", 10, "older"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 10, "fork"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+	mem_world_put(a, "x.tfstate", rig_state(9, "other", 10, "unrelated"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+	CHECK(mem_world_get(b, "x.tfstate", &now) && span_eq(before, now));
+	mem_world_put(a, "x.tfstate", rig_state(7, "L", 10, "healed"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	free((void *)(uintptr_t)before.p);
+	end();
+}
+
+static void
+a_person_releases(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 10, "good"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(3, "L", 1, "rolled back on purpose"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 1 0");
+	CHECK_OK(agent_rig_run(&r, engine_release(r.engine, "a", "x.tfstate", 0), 60000), r.err);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	mem_world_put(a, "x.tfstate", SPAN_LIT("<html>"));
+	CHECK(agent_rig_run(&r, engine_release(r.engine, "a", "x.tfstate", 0), 60000) == ERR_CONFLICT);
+	end();
+}
+
+static void
+held_targets(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "x.tfstate", rig_state(9, "L", 3, "newer at the target"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	CHECK_U64(mem_world_writes(b), 1);
+	CHECK_OK(agent_rig_run(&r, engine_resolve(r.engine, "e", "x.tfstate", NULL), 60000), r.err);
+	check_equal("x.tfstate");
+	CHECK_U64(versions_of("x.tfstate"), 2); /* what was overwritten is a version */
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	end();
+}
+
+static void
+first_contact(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "equal.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "equal.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(a, "older.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "older.tfstate", rig_state(4, "L", 3, "b"));
+	mem_world_put(a, "fork.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "fork.tfstate", rig_state(5, "L", 3, "b"));
+	mem_world_put(a, "unrelated.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "unrelated.tfstate", rig_state(50, "M", 3, "b"));
+	mem_world_put(a, "bare.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "bare.tfstate", rig_state(50, "M", 0, ""));
+	CHECK_STR(agent_rig_sync_counts(&r), "2 1 2 0");
+	check_equal("equal.tfstate");
+	check_equal("older.tfstate");
+	check_equal("bare.tfstate");
+	CHECK_U64(versions_of("older.tfstate"), 2);
+	end();
+}
+
+static void
+drift_of_a_target(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(b, "x.tfstate", (struct span){ NULL, 0 });
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0"); /* lost: written again */
+	mem_world_put(b, "x.tfstate", rig_state(5, "L", 3, "somebody wrote"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	mem_world_put(b, "x.tfstate", rig_state(5, "L", 3, "a"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0"); /* healed by itself */
+	end();
+}
+
+static void
+a_foreign_lock_is_waited_for(void)
+{
+	struct pass_result p;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"10s\"\n}\n"
+	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
+	agent_rig_sync(&r, &p);
+	CHECK_U64(p.edges[0].failed, 1);
+	CHECK_U64((uint64_t)pass_result_exit(&p), 11);
+	CHECK(strstr(p.problems[0].message, "tf@ci") != NULL);
+	pass_result_free(&p);
+	CHECK_STR(mem_world_locked(b, "x.tfstate"), "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
+	mem_world_lock(b, "x.tfstate", NULL);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	end();
+}
+
+static void
+the_agent_by_itself(void)
+{
+	begin(one_edge);
+	engine_start(r.engine);
+	agent_rig_wait(&r, 1000);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	agent_rig_wait(&r, 40000);
+	check_equal("x.tfstate");
+	mem_world_down(b, ERR_NETWORK);
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "b"));
+	agent_rig_wait(&r, 120000);
+	mem_world_down(b, ERR_OK);
+	agent_rig_wait(&r, 700000);
+	check_equal("x.tfstate");
+	CHECK_U64(mem_world_writes(b), 2);
+	end();
+}
+
+static void
+a_restore(void)
+{
+	struct restore_result  res;
+	struct restore_options o = { .backend = "a", .name = "x.tfstate", .version = 1 };
+	struct span            now;
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "one"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(7, "L", 4, "two"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	o.dry_run = true;
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &res), 60000), r.err);
+	CHECK_U64(res.serial_after, 8);
+	CHECK_U64(mem_world_writes(a), 2);
+	o.dry_run = false;
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &res), 60000), r.err);
+	CHECK_U64(res.serial_before, 7);
+	CHECK_U64(res.serial_after, 8);
+	CHECK(mem_world_get(a, "x.tfstate", &now) && span_eq(now, rig_state(8, "L", 3, "one")));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	CHECK_U64(mem_world_writes(a), 3);
+	end();
+}
+
+static void
+snapshots(void)
+{
+	struct span now;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
+	      "snapshot \"s\" {\n  from = \"a\"\n  to = [\"b\"]\n  compress = \"none\"\n}\n");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "one"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "two"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	CHECK_U64(mem_world_writes(b), 2);
+	CHECK(!mem_world_get(b, "x.tfstate", &now));
+	end();
+}
+
+static void
+contradictions(void)
+{
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"a\"]\n}\n"),
+	    "from itself") != NULL);
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"z\"]\n}\n"),
+	    "no backend is called \"z\"") != NULL);
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
+	    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\nreplicate \"f\" {\n  from = \"b\"\n  to = [\"a\"]\n}\n"),
+	    "cycle") != NULL);
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
+	    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\nreplicate \"f\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n"),
+	    "same names") != NULL);
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
+	    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n  lease {\n    ttl = \"60s\"\n  }\n}\n"), "lease") != NULL);
+	CHECK(strstr(agent_rig_plan_error("bakend \"mem\" \"a\" {}\n"), "did you mean `backend`?") != NULL);
+	CHECK(agent_rig_plan_error(one_edge) == NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct test tests[] = {
+		{ "first_and_next", first_and_next },
+		{ "damage_does_not_travel", damage_does_not_travel },
+		{ "a_person_releases", a_person_releases },
+		{ "held_targets", held_targets },
+		{ "first_contact", first_contact },
+		{ "drift_of_a_target", drift_of_a_target },
+		{ "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
+		{ "the_agent_by_itself", the_agent_by_itself },
+		{ "a_restore", a_restore },
+		{ "snapshots", snapshots },
+		{ "contradictions", contradictions },
+		{ NULL, NULL },
+	};
+
+	return test_main(argc, argv, tests);
+}
