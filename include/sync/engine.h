@@ -34,6 +34,8 @@ struct loop   *engine_loop(struct engine *e);
 void engine_start(struct engine *e);
 void engine_stop(struct engine *e);
 bool engine_idle(const struct engine *e);
+/* Wall ms of engine_start(); 0: only what is asked for happens. */
+int64_t        engine_since(const struct engine *e);
 /* Swaps the plan when nothing runs on the old one: stops, waits, swaps, starts again. The old plan is freed. */
 struct op *engine_reload(struct engine *e, struct plan *owned);
 

@@ -87,6 +87,7 @@ struct engine {
 	struct place *places;           /* plan->nbackends */
 	struct track *tracks;           /* plan->nlanes */
 	bool          started, stopping;
+	int64_t       since;           /* wall ms of the first start; 0: never */
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
 	unsigned      passes;           /* running; lanes are theirs meanwhile */

@@ -547,10 +547,18 @@ engine_free(struct engine *e)
 	free(e);
 }
 
+int64_t
+engine_since(const struct engine *e)
+{
+	return e->since;
+}
+
 void
 engine_start(struct engine *e)
 {
 	e->started = true;
+	if (e->since == 0)
+		e->since = loop_wall(e->loop);
 	e->stopping = false;
 	if (!engine_acts(e)) {
 		log_at(LOG_WARN, "agent", "this store belongs to another host or a backup was put back: nothing is written; "

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "serve.h"
+
+/* list: every state with its replicas. */
+struct list {
+	struct call            *c;
+	bool                    targets;   /* also what is known only because we write there */
+	struct store_txn       *t;         /* during a turn */
+	const struct state_rec *s;
+};
+
+static void
+list_replica(void *arg, const struct lane *l, const char *name_there)
+{
+	struct list        *x = arg;
+	struct json_writer *w = &x->c->w;
+	struct replica_rec  r;
+	enum replica_status st = engine_replica_status(x->c->e, x->t, l, x->s, &r);
+	bool                written = !digest_is_zero(&r.digest);
+	int64_t             lag = loop_wall(engine_loop(x->c->e)) - x->s->last_changed;
+
+	json_obj(w);
+	json_kv_str(w, "edge", l->edge->name);
+	json_kv_str(w, "backend", l->to->label);
+	put_text(w, "name", r.name[0] != '\0' ? r.name : name_there);
+	json_kv_str(w, "status", replica_status_name(st));
+	json_key(w, "serial");
+	if (written)
+		json_u64(w, r.serial);
+	else
+		json_nil(w);
+	put_digest(w, "sha256", &r.digest);
+	json_kv_time(w, "written", r.written);
+	json_kv_time(w, "verified", r.verified);
+	json_key(w, "lag_seconds");
+	if (st == REPLICA_PAUSED || x->s->head == 0)
+		json_nil(w);
+	else
+		json_f64(w, st == REPLICA_CURRENT || lag < 0 ? 0 : (double)lag / 1000);
+	json_key(w, "flags");
+	json_arr(w);
+	if (r.reencoded)
+		json_str(w, "reencoded");
+	json_arr_end(w);
+	put_text(w, "error", r.error);
+	put_text(w, "hint", r.hint);
+	json_obj_end(w);
+}
+
+static void
+list_flags(struct json_writer *w, const struct state_rec *s, const struct version_rec *head)
+{
+	json_key(w, "flags");
+	json_arr(w);
+	if (head != NULL && head->kind == STATE_ENCRYPTED)
+		json_str(w, "encrypted");
+	if (head != NULL && head->kind == STATE_V3)
+		json_str(w, "v3");
+	if ((s->flags & STATE_UNCOVERED) != 0)
+		json_str(w, "uncovered");
+	if ((s->flags & STATE_GONE) != 0)
+		json_str(w, "gone");
+	if ((s->flags & STATE_IS_LOCKED) != 0)
+		json_str(w, "locked");
+	json_arr_end(w);
+}
+
+static void
+list_head(struct json_writer *w, const struct version_rec *head)
+{
+	static const char *const absent[] = { "serial", "lineage", "size", "head", "sha256", "resources" };
+
+	if (head == NULL) {
+		for (size_t i = 0; i < ARRAY_LEN(absent); i++)
+			json_kv_str(w, absent[i], NULL);
+		return;
+	}
+	json_kv_u64(w, "serial", head->serial);
+	put_text(w, "lineage", head->lineage);
+	json_kv_u64(w, "size", head->size);
+	json_kv_u64(w, "head", head->number);
+	put_digest(w, "sha256", &head->digest);
+	json_kv_u64(w, "resources", head->instances);
+}
+
+/* Listed counts as checked: its change tag was compared. */
+static int64_t
+list_checked(struct engine *e, const struct state_rec *s)
+{
+	struct place_health h = api_health_of(e, s->backend);
+
+	return h.last_ok > s->last_read && (s->flags & STATE_TARGET) == 0 ? h.last_ok : s->last_read;
+}
+
+static void
+list_lock(struct json_writer *w, const struct state_rec *s)
+{
+	static const char *const unknown[] = { "id", "who", "operation", "created" };
+
+	json_key(w, "lock");
+	if ((s->flags & STATE_IS_LOCKED) == 0) {
+		json_nil(w);
+		return;
+	}
+	json_obj(w); /* the listing shows that there is one; "locks" asks whose */
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+		json_kv_str(w, unknown[i], NULL);
+	json_obj_end(w);
+}
+
+static bool
+list_state(void *arg, struct store_txn *t, const struct state_rec *s)
+{
+	struct list                *x = arg;
+	struct json_writer         *w = &x->c->w;
+	struct plan                *p = engine_plan(x->c->e);
+	const struct state_setting *set = plan_state(p, s->backend, s->name);
+	const struct backend       *b = plan_backend(p, s->backend);
+	struct version_rec          head;
+	bool                        have = s->head != 0 && store_version(t, s->id, s->head, &head);
+	struct buf                  ws;
+
+	if ((s->flags & STATE_TARGET) != 0 && !x->targets)
+		return true;
+	x->t = t;
+	x->s = s;
+	buf_init(&ws, 0);
+	if (b != NULL)
+		provider_workspace(b, s->name, &ws);
+	json_obj(w);
+	json_kv_str(w, "backend", s->backend);
+	json_kv_str(w, "name", s->name);
+	json_kv_str(w, "alias", set != NULL ? set->alias : NULL);
+	put_text(w, "workspace", buf_str(&ws));
+	list_head(w, have ? &head : NULL);
+	json_kv_u64(w, "versions", s->versions);
+	json_kv_time(w, "first_seen", s->first_seen);
+	json_kv_time(w, "last_changed", s->last_changed);
+	json_kv_time(w, "last_checked", list_checked(x->c->e, s));
+	list_flags(w, s, have ? &head : NULL);
+	list_lock(w, s);
+	put_text(w, "problem", s->problem);
+	json_key(w, "replicas");
+	json_arr(w);
+	each_lane(x->c->e, s, list_replica, x);
+	json_arr_end(w);
+	json_obj_end(w);
+	buf_free(&ws);
+	return true;
+}
+
+static enum err_code
+list_ended(void *arg, struct err *reterr)
+{
+	(void)reterr;
+	json_arr_end(&((struct list *)arg)->c->w);
+	return ERR_OK;
+}
+
+struct op *
+api_list(struct call *c, struct err *reterr)
+{
+	const char  *backend = call_arg(c, "backend");
+	struct list *x;
+
+	if (backend != NULL && plan_backend(engine_plan(c->e), backend) == NULL) {
+		err_set(reterr, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
+		return NULL;
+	}
+	x = xcalloc(1, sizeof(*x));
+	x->c = c;
+	x->targets = backend != NULL;
+	json_key(&c->w, "states");
+	json_arr(&c->w);
+	return walk_op(c, backend, &(struct walk){ list_state, list_ended, free, x });
+}

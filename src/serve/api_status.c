@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "serve.h"
+
+/* status: one verdict, and what is wrong: since when, why, what to do. */
+
+#define STATUS_LOOP_SLOW_S 1.0  /* a loop that hangs for so long is in trouble */
+
+struct status {
+	struct call        *c;
+	struct buf          buf;       /* the array of problems */
+	struct json_writer  w;
+	uint64_t            problems;
+	bool                failing;   /* something cannot be reached or refuses us */
+	bool                waiting;   /* work or a decision is outstanding */
+	bool                looked;    /* at least one source was looked at, ever */
+	struct store_txn   *t;         /* during a turn */
+	const struct state_rec *s;
+};
+
+struct status_problem {
+	const char *kind, *edge, *backend, *state; /* "" none */
+	int         code;              /* the exit code of its reason */
+	int64_t     since;             /* wall ms, 0: unknown */
+	const char *cause, *next;
+};
+
+static void
+status_add(struct status *x, const struct status_problem *p)
+{
+	if (x->problems++ >= API_PROBLEMS_MAX)
+		return;
+	json_obj(&x->w);
+	json_kv_str(&x->w, "kind", p->kind);
+	put_text(&x->w, "edge", p->edge);
+	put_text(&x->w, "backend", p->backend);
+	put_text(&x->w, "state", p->state);
+	json_kv_i64(&x->w, "code", p->code);
+	json_kv_time(&x->w, "since", p->since);
+	json_kv_str(&x->w, "cause", p->cause);
+	put_text(&x->w, "next", p->next);
+	json_obj_end(&x->w);
+}
+
+/* ---------------------------------------------------------------- places */
+
+static void
+status_place(void *arg, const struct place_health *h)
+{
+	struct status        *x = arg;
+	struct plan          *p = engine_plan(x->c->e);
+	const struct backend *b = plan_backend(p, h->label);
+	struct status_problem q = { .backend = h->label, .since = h->since, .code = err_exit(h->trouble.code),
+		.cause = h->trouble.msg, .next = h->trouble.hint };
+	char                  next[ERR_MSG_MAX];
+
+	if (plan_is_source(p, b) && h->last_ok != 0)
+		x->looked = true;
+	if (h->ok)
+		return;
+	x->failing = true;
+	q.kind = h->moved ? "moved" : plan_is_source(p, b) ? "source" : "target";
+	if (q.next[0] == '\0') {
+		snprintf(next, sizeof(next), h->moved ? "stateferry adopt" : "stateferry probe %s", h->label);
+		q.next = next;
+	}
+	if (q.cause[0] == '\0')
+		q.cause = "the label points elsewhere than before";
+	status_add(x, &q);
+}
+
+static void
+status_store(struct status *x)
+{
+	struct store     *s = engine_store(x->c->e);
+	struct loop_delay d;
+	char              cause[100];
+
+	if (store_is_foreign(s)) {
+		x->failing = true;
+		status_add(x, &(struct status_problem){ .kind = "foreign_store", .code = 10,
+		    .cause = "the store came from another host or a backup: it is shown, nothing is written", .next = "stateferry adopt" });
+	}
+	if (store_trouble(s)[0] != '\0') {
+		x->failing = true;
+		status_add(x, &(struct status_problem){ .kind = "store", .code = 1, .cause = store_trouble(s),
+		    .next = "stateferry check, and room on the disk" });
+	}
+	loop_delay(engine_loop(x->c->e), &d);
+	if (d.last_max_s <= STATUS_LOOP_SLOW_S)
+		return;
+	x->failing = true;
+	snprintf(cause, sizeof(cause), "the agent did not react for %.1f s within the last two minutes", d.last_max_s);
+	status_add(x, &(struct status_problem){ .kind = "loop", .code = 1, .cause = cause });
+}
+
+/* ---------------------------------------------------------------- states */
+
+/* Waiting for a lock, or for the outcome of a write, is the normal course; any other failure is a refusal. */
+static bool
+status_is_refusal(int code)
+{
+	return code != ERR_LOCKED && code != ERR_UNCERTAIN && code != ERR_CANCELLED && code != ERR_OK;
+}
+
+static void
+status_lane(void *arg, const struct lane *l, const char *name_there)
+{
+	struct status        *x = arg;
+	struct replica_rec    r;
+	char                 *text = NULL, *next = NULL;
+	struct status_problem q = { .edge = l->edge->name, .backend = l->to->label, .since = x->s->last_changed };
+	enum replica_status   st = engine_replica_status(x->c->e, x->t, l, x->s, &r);
+
+	(void)name_there;
+	if (st != REPLICA_HELD && (st != REPLICA_FAILED || x->s->head == 0))
+		return;
+	text = xasprintf("%s:%s", x->s->backend, x->s->name);
+	q.kind = replica_status_name(st);
+	q.state = text;
+	q.code = err_exit((enum err_code)r.error_code);
+	q.cause = r.error[0] != '\0' ? r.error : "the target cannot carry this state";
+	q.next = r.hint;
+	if (st == REPLICA_HELD && r.hint[0] == '\0')
+		q.next = next = xasprintf("stateferry resolve %s %s --overwrite", l->edge->name, text);
+	if (st == REPLICA_FAILED && status_is_refusal(r.error_code))
+		x->failing = true;
+	status_add(x, &q);
+	free(text);
+	free(next);
+}
+
+static void
+status_version(struct status *x, const struct version_rec *v, const char *state)
+{
+	char *cause = xasprintf("version %" PRIu64 " is %s%s%s", v->number, verdict_name(v->verdict), v->reason[0] != '\0' ? ": " : "",
+	    v->reason);
+	char *next = v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED ?
+	    xasprintf("stateferry cat %s@%" PRIu64 ", then stateferry drop %s@%" PRIu64, state, v->number, state, v->number) :
+	    xasprintf("stateferry release %s@%" PRIu64, state, v->number);
+
+	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = state, .code = 13,
+	    .since = v->seen, .cause = cause, .next = next });
+	x->waiting = true;
+	free(cause);
+	free(next);
+}
+
+static bool
+status_state(void *arg, struct store_txn *t, const struct state_rec *s)
+{
+	struct status        *x = arg;
+	struct version_rec    v;
+	char                 *text;
+	struct status_problem q = { .backend = s->backend, .since = s->last_changed != 0 ? s->last_changed : s->first_seen };
+	bool                  held;
+
+	if ((s->flags & STATE_TARGET) != 0)
+		return true;
+	x->t = t;
+	x->s = s;
+	x->looked = true;
+	text = xasprintf("%s:%s", s->backend, s->name);
+	q.state = text;
+	held = state_is_held(t, s, &v);
+	if (held)
+		status_version(x, &v, text);
+	if (s->problem[0] != '\0' || (s->flags & STATE_UNCOVERED) != 0) {
+		x->waiting = true;
+		q.kind = "unusable";
+		q.code = 1;
+		q.cause = s->problem[0] != '\0' ? s->problem : "it is listed, but its bytes cannot be had";
+		status_add(x, &q);
+	} else if (s->head == 0 && !held) {
+		x->waiting = true;
+		q.kind = "no_version";
+		q.code = 13;
+		q.cause = "no good version was ever seen";
+		status_add(x, &q);
+	}
+	each_lane(x->c->e, s, status_lane, x);
+	free(text);
+	return true;
+}
+
+/* ---------------------------------------------------------------- the document */
+
+static const char *
+status_verdict(const struct status *x, const struct engine_totals *n)
+{
+	if (x->failing || n->trouble)
+		return "failing";
+	if (x->waiting || !x->looked || n->behind + n->pending + n->held + n->failed + n->unknown + n->quarantined + n->unusable > 0)
+		return "behind";
+	return "ok";
+}
+
+static void
+status_agent(struct call *c)
+{
+	int64_t since = engine_since(c->e);
+
+	json_key(&c->w, "agent");
+	json_obj(&c->w);
+	json_kv_bool(&c->w, "running", since != 0);
+	json_key(&c->w, "pid");
+	if (since != 0)
+		json_i64(&c->w, getpid());
+	else
+		json_nil(&c->w);
+	json_kv_time(&c->w, "since", since);
+	json_kv_str(&c->w, "version", SF_VERSION);
+	json_obj_end(&c->w);
+}
+
+/* The first four are all of them but the paused ones; the rest say which of these. */
+static void
+status_replicas(struct call *c, const struct engine_totals *n)
+{
+	json_key(&c->w, "replicas");
+	json_obj(&c->w);
+	json_kv_u64(&c->w, "current", n->current);
+	json_kv_u64(&c->w, "behind", n->behind + n->pending);
+	json_kv_u64(&c->w, "held", n->held);
+	json_kv_u64(&c->w, "failed", n->failed + n->unknown);
+	json_kv_u64(&c->w, "pending", n->pending);
+	json_kv_u64(&c->w, "unknown", n->unknown);
+	json_kv_u64(&c->w, "paused", n->paused);
+	json_obj_end(&c->w);
+}
+
+static enum err_code
+status_ended(void *arg, struct err *reterr)
+{
+	struct status       *x = arg;
+	struct call         *c = x->c;
+	struct engine_totals n;
+	struct loop_delay    d;
+	const char          *verdict;
+
+	(void)reterr;
+	engine_totals(c->e, &n);
+	loop_delay(engine_loop(c->e), &d);
+	if (!x->looked)
+		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no source was looked at yet",
+		    .next = "stateferry sync, or stateferry run" });
+	json_arr_end(&x->w);
+	verdict = status_verdict(x, &n);
+	c->exit = strcmp(verdict, "ok") == 0 ? 0 : strcmp(verdict, "behind") == 0 ? 3 : 1;
+	json_kv_str(&c->w, "verdict", verdict);
+	json_kv_i64(&c->w, "exit_code", c->exit);
+	status_agent(c);
+	json_kv_u64(&c->w, "states", n.states);
+	status_replicas(c, &n);
+	json_kv_u64(&c->w, "quarantined", n.quarantined);
+	json_key(&c->w, "oldest_lag_seconds");
+	json_f64(&c->w, (double)n.oldest_lag_ms / 1000);
+	json_key(&c->w, "loop_delay_seconds");
+	json_f64(&c->w, d.last_max_s);
+	json_key(&c->w, "problems");
+	json_raw(&c->w, buf_span(&x->buf));
+	json_kv_u64(&c->w, "problems_omitted", x->problems > API_PROBLEMS_MAX ? x->problems - API_PROBLEMS_MAX : 0);
+	return ERR_OK;
+}
+
+static void
+status_free(void *arg)
+{
+	struct status *x = arg;
+
+	buf_free(&x->buf);
+	free(x);
+}
+
+struct op *
+api_status(struct call *c, struct err *reterr)
+{
+	struct status *x = xcalloc(1, sizeof(*x));
+
+	(void)reterr;
+	x->c = c;
+	buf_init(&x->buf, API_REPLY_MAX);
+	json_begin(&x->w, &x->buf);
+	json_arr(&x->w);
+	status_store(x);
+	engine_health(c->e, status_place, x);
+	return walk_op(c, NULL, &(struct walk){ status_state, status_ended, status_free, x });
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SRC_SERVE_SERVE_H
+#define SRC_SERVE_SERVE_H
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "serve/api.h"
+
+#define API_REPLY_MAX    ((size_t)1 << 30) /* a document of ours: a million states fit */
+#define API_WALK_STATES  256               /* states looked at in one turn of the loop */
+#define API_PROBLEMS_MAX 1000              /* printed; the rest is counted */
+
+/* One request while it runs: what a handler reads its arguments from and writes its document to. */
+struct call {
+	struct op           op;
+	struct engine      *e;
+	const struct route *route;
+	struct api_arg     *args;     /* owned, like their strings */
+	size_t              nargs;
+	struct api_reply   *ret;
+	struct buf          out;
+	struct json_writer  w;        /* inside the top object, after format_version */
+	int                 exit;     /* of a document that succeeded */
+	struct body        *body;     /* instead of a document: exact bytes */
+	char                where[300]; /* of an error; the route's name unless a handler knows better */
+	struct err          refused;  /* found before anything ran */
+};
+
+/*
+ * A handler returns what has to be waited for; NULL: the document is complete, or *reterr says why not. Whatever it writes
+ * before that op ended badly is thrown away.
+ */
+typedef struct op *route_fn(struct call *c, struct err *reterr);
+
+#define ROUTE_ARGS 8
+
+struct route {
+	const char *method, *name;
+	route_fn   *fn;
+	const char *args[ROUTE_ARGS]; /* names it knows; others are refused */
+};
+extern const struct route routes[];
+
+route_fn api_status, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_locks, api_unlock, api_quarantine,
+    api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops;
+
+/* The first value; NULL: absent. */
+const char   *call_arg(const struct call *c, const char *name);
+bool          call_flag(const struct call *c, const char *name);    /* "1", "true" or empty */
+enum err_code call_need(const struct call *c, const char *name, const char **ret, struct err *reterr);
+/* "state", or name= with backend=, as an address; where follows it. */
+enum err_code call_address(struct call *c, struct address *ret, struct err *reterr);
+/* A duration for people and for the API: "2h". */
+enum err_code call_duration(const char *text, const char *what, int64_t *ret_ms, struct err *reterr);
+/* RFC 3339, or an age before now. */
+enum err_code call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err *reterr);
+
+/* Calls fn for every state, some per turn; backend NULL: all. ended (may be NULL) completes the document. arg is freed with it. */
+struct walk {
+	bool (*fn)(void *arg, struct store_txn *t, const struct state_rec *s); /* false: no more */
+	enum err_code (*ended)(void *arg, struct err *reterr);
+	void (*free)(void *arg);
+	void  *arg;
+};
+struct op *walk_op(struct call *c, const char *backend, const struct walk *w);
+
+/* A child with an end: done writes the document after child ended OK; it may also turn an error into a document by changing
+ * *res. */
+struct op *then_op(struct call *c, struct op *child, void (*done)(struct call *c, void *arg, struct err *res),
+    void (*release)(void *arg), void *arg);
+
+/* --- pieces of documents --- */
+void put_digest(struct json_writer *w, const char *key, const struct digest *d);         /* zero: null */
+void put_text(struct json_writer *w, const char *key, const char *s);                    /* "": null */
+void put_count(struct json_writer *w, const char *key, int64_t n);                       /* negative: null */
+void put_state(struct json_writer *w, const char *key, const char *backend, const char *name); /* BACKEND:NAME */
+void put_error(struct json_writer *w, const struct err *e, const char *where);           /* members of "error" */
+/* Every lane that carries the state, with the name there; from its source's edges. */
+void each_lane(struct engine *e, const struct state_rec *s,
+    void (*fn)(void *arg, const struct lane *l, const char *name_there), void *arg);
+/* Held back now: what the source holds is not the head, and no person let it go. */
+bool state_is_held(struct store_txn *t, const struct state_rec *s, struct version_rec *ret);
+struct place_health api_health_of(struct engine *e, const char *label);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "../../lib/api_rig.h"
+#include "../../lib/test.h"
+
+/* Documents of the interface, on memory backends in virtual time. */
+static const char one_edge[] =
+    "backend \"mem\" \"a\" {\n  state \"y.tfstate\" {\n    alias = \"why\"\n  }\n}\n"
+    "backend \"mem\" \"b\" {}\n"
+    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n";
+
+static struct agent_rig  r;
+static struct mem_world *wa, *wb;
+static struct api_answer a;
+
+static void
+begin(void)
+{
+	wa = mem_world_new();
+	wb = mem_world_new();
+	agent_rig_open(&r, 1, NULL, one_edge);
+	agent_rig_world(&r, "a", wa);
+	agent_rig_world(&r, "b", wb);
+}
+
+static void
+end(void)
+{
+	api_answer_free(&a);
+	agent_rig_close(&r);
+	CHECK_U64(mem_world_locks(wa) + mem_world_locks(wb), 0);
+	mem_world_free(wa);
+	mem_world_free(wb);
+}
+
+static void
+never_looked_is_behind(void)
+{
+	begin();
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "verdict"), "behind");
+	CHECK_U64(a.exit, 3);
+	CHECK_STR(api_text(&a, "exit_code"), "3");
+	CHECK_STR(api_text(&a, "agent.running"), "false");
+	CHECK_STR(api_text(&a, "agent.pid"), "null");
+	CHECK_STR(api_text(&a, "problems.0.kind"), "never_looked");
+	end();
+}
+
+static void
+sync_then_status(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_put(wa, "y.tfstate", rig_state(UINT64_MAX - 1, "M", 2, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	CHECK_U64(a.exit, 0);
+	CHECK_STR(api_text(&a, "edges.0.name"), "e");
+	CHECK_STR(api_text(&a, "edges.0.kind"), "replicate");
+	CHECK_STR(api_text(&a, "edges.0.seen"), "2");
+	CHECK_STR(api_text(&a, "edges.0.written"), "2");
+	CHECK_STR(api_text(&a, "problems"), "[]");
+	CHECK_STR(api_text(&a, "exit_code"), "(absent)");
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "verdict"), "ok");
+	CHECK_STR(api_text(&a, "states"), "2");
+	CHECK_STR(api_text(&a, "replicas.current"), "2");
+	CHECK_STR(api_text(&a, "problems"), "[]");
+	CHECK_STR(api_text(&a, "oldest_lag_seconds"), "0");
+	end();
+}
+
+static void
+target_down_is_failing(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_down(wb, ERR_NETWORK);
+	API_POST(&r, &a, "sync", NULL);
+	CHECK_U64(a.exit, 1);
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "verdict"), "failing");
+	CHECK_U64(a.exit, 1);
+	CHECK_STR(api_text(&a, "problems.0.kind"), "target");
+	CHECK_STR(api_text(&a, "problems.0.backend"), "b");
+	CHECK(strlen(api_text(&a, "problems.0.cause")) > 0 && strlen(api_text(&a, "problems.0.next")) > 0);
+	CHECK_STR(api_text(&a, "replicas.failed"), "1");
+	end();
+}
+
+static void
+list_has_all_members(void)
+{
+	static const char *const members[] = { "backend", "name", "alias", "workspace", "serial", "lineage", "size", "versions", "head",
+		"sha256", "first_seen", "last_changed", "last_checked", "resources", "flags", "lock", "replicas" };
+	static const char *const of_replica[] = { "edge", "backend", "name", "status", "serial", "sha256", "written", "verified",
+		"lag_seconds", "flags", "error" };
+
+	begin();
+	mem_world_put(wa, "y.tfstate", rig_state(UINT64_MAX - 1, "M", 2, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	API_GET(&r, &a, "list", NULL);
+	for (size_t i = 0; i < ARRAY_LEN(members); i++)
+		if (json_object_get(api_at(&a, "states.0"), members[i]) == NULL)
+			test_fail(__FILE__, __LINE__, "no %s", members[i]);
+	for (size_t i = 0; i < ARRAY_LEN(of_replica); i++)
+		if (json_object_get(api_at(&a, "states.0.replicas.0"), of_replica[i]) == NULL)
+			test_fail(__FILE__, __LINE__, "no %s", of_replica[i]);
+	CHECK(strstr(a.bytes, "\"serial\":18446744073709551614,") != NULL);
+	CHECK_STR(api_text(&a, "states.0.alias"), "why");
+	CHECK_STR(api_text(&a, "states.0.head"), "1.0");
+	CHECK_STR(api_text(&a, "states.0.resources"), "2.0");
+	CHECK_STR(api_text(&a, "states.0.lock"), "null");
+	CHECK_STR(api_text(&a, "states.0.replicas.0.status"), "current");
+	CHECK_STR(api_text(&a, "states.0.replicas.0.error"), "null");
+	API_GET(&r, &a, "list", "backend=none", NULL);
+	CHECK_U64(a.exit, 2);
+	CHECK_STR(api_text(&a, "error.kind"), "usage");
+	end();
+}
+
+static void
+log_and_cat(void)
+{
+	struct span old = rig_state(1, "M", 2, "one"), now = rig_state(2, "M", 3, "one");
+
+	begin();
+	mem_world_put(wa, "y.tfstate", old);
+	API_POST(&r, &a, "sync", NULL);
+	mem_world_put(wa, "y.tfstate", now);
+	API_POST(&r, &a, "sync", NULL);
+	API_GET(&r, &a, "log", "state=why", NULL);
+	CHECK_STR(api_text(&a, "state"), "a:y.tfstate");
+	CHECK_STR(api_text(&a, "versions.0.version"), "2");
+	CHECK_STR(api_text(&a, "versions.0.head"), "true");
+	CHECK_STR(api_text(&a, "versions.1.head"), "false");
+	CHECK_STR(api_text(&a, "versions.1.verdict"), "first");
+	CHECK_STR(api_text(&a, "versions.0.terraform_version"), "1.11.4");
+	CHECK_STR(api_text(&a, "versions.0.run"), "null");
+	API_GET(&r, &a, "cat", "state=a:y.tfstate@1", NULL);
+	CHECK(a.doc == NULL && span_eq(span_of(a.bytes, a.size), old));
+	API_GET(&r, &a, "cat", "state=y.tfstate@serial=2", NULL);
+	CHECK(a.doc == NULL && span_eq(span_of(a.bytes, a.size), now));
+	API_GET(&r, &a, "cat", "state=why@head", NULL);
+	CHECK(a.doc == NULL && span_eq(span_of(a.bytes, a.size), now));
+	API_GET(&r, &a, "cat", "state=why@9", NULL);
+	CHECK_STR(api_text(&a, "error.kind"), "not_found");
+	CHECK_STR(api_text(&a, "error.where"), "why@9");
+	CHECK_U64(a.status, 404);
+	API_GET(&r, &a, "cat", "name=y.tfstate", "backend=a", NULL);
+	CHECK(a.doc == NULL && span_eq(span_of(a.bytes, a.size), now));
+	API_GET(&r, &a, "cat", "name=y.tfstate@1", "backend=a", NULL);
+	CHECK_STR(api_text(&a, "error.kind"), "not_found");
+	end();
+}
+
+static void
+what_is_not_there_is_refused(void)
+{
+	begin();
+	API_GET(&r, &a, "nothing", NULL);
+	CHECK_STR(api_text(&a, "error.kind"), "unsupported");
+	CHECK_U64(a.status, 404);
+	API_GET(&r, &a, "sync", NULL);
+	CHECK_U64(a.status, 405);
+	API_GET(&r, &a, "list", "colour=red", NULL);
+	CHECK_U64(a.exit, 2);
+	API_POST(&r, &a, "sync", "edge=none", NULL);
+	CHECK_U64(a.exit, 2);
+	API_POST(&r, &a, "sync", "max_age=soon", NULL);
+	CHECK_U64(a.exit, 2);
+	end();
+}
+
+static void
+max_age_is_14(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	API_POST(&r, &a, "sync", "max_age=1h", NULL);
+	CHECK_U64(a.exit, 0);
+	agent_rig_wait(&r, 7200000);
+	mem_world_put(wa, "x.tfstate", rig_state(2, "L", 3, "two"));
+	mem_world_down(wb, ERR_NETWORK);
+	API_POST(&r, &a, "sync", "max_age=1h", NULL);
+	CHECK_U64(a.exit, 14);
+	CHECK_STR(api_text(&a, "exit_code"), "14");
+	API_POST(&r, &a, "sync", "max_age=9h", NULL);
+	CHECK_U64(a.exit, 1);
+	end();
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+	    { "never_looked_is_behind", never_looked_is_behind },
+	    { "sync_then_status", sync_then_status },
+	    { "target_down_is_failing", target_down_is_failing },
+	    { "list_has_all_members", list_has_all_members },
+	    { "log_and_cat", log_and_cat },
+	    { "what_is_not_there_is_refused", what_is_not_there_is_refused },
+	    { "max_age_is_14", max_age_is_14 },
+	    { NULL, NULL } });
+}
