@@ -194,7 +194,7 @@ fill_the_disk(const char *dir)
 	uint64_t          n = 0;
 	struct store_txn *t;
 	struct span       got;
-	char              name[16];
+	char              name[32];
 	enum err_code     code;
 
 	rig_open(&r, &c);
