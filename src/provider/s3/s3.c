@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT */
+#include "s3.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/name.h"
+
+/* The driver: terraform's arguments, what follows from them, and the table of calls. */
+#define S3_BUCKET_MIN     3
+#define S3_BUCKET_MAX     255
+#define S3_BUCKET_DNS_MAX 63
+#define S3_REGION_MAX     63
+#define S3_SSE_KEY_LEN    32
+
+static const char *const s3_retry_modes[] = { "legacy", "standard", "adaptive", NULL };
+
+#define S3_ROLES "taking a role"
+
+static const struct conf_field s3_fields[] = {
+	{ "bucket", CONF_STR, offsetof(struct s3_conf, bucket), NULL, "the bucket", NULL, NULL, true, NULL },
+	{ "key", CONF_STR, offsetof(struct s3_conf, key), NULL,
+	    "one state and its workspaces, as terraform names them; without it every *.tfstate below prefix", NULL, NULL, false, NULL },
+	{ "workspace_key_prefix", CONF_STR, offsetof(struct s3_conf, workspace_key_prefix), "env:", "where workspaces other than "
+	    "default lie", NULL, NULL, false, NULL },
+	{ "region", CONF_STR, offsetof(struct s3_conf, region), NULL, "of the bucket; a wrong one is corrected by the first answer",
+	    "AWS_REGION AWS_DEFAULT_REGION", NULL, false, NULL },
+	{ "use_lockfile", CONF_BOOL, offsetof(struct s3_conf, use_lockfile), "false", "lock by KEY.tflock, as terraform 1.10 and later",
+	    NULL, NULL, false, NULL },
+	{ "encrypt", CONF_BOOL, offsetof(struct s3_conf, encrypt), "false", "ask for encryption; kms_key_id and sse_customer_key need it",
+	    NULL, NULL, false, NULL },
+	{ "kms_key_id", CONF_STR, offsetof(struct s3_conf, kms_key_id), NULL, "encrypt with this KMS key", NULL, NULL, false, NULL },
+	{ "sse_customer_key", CONF_SECRET, offsetof(struct s3_conf, sse_customer_key), NULL, "encrypt with this key, 32 bytes in base64",
+	    "AWS_SSE_CUSTOMER_KEY", NULL, false, NULL },
+	{ "acl", CONF_STR, offsetof(struct s3_conf, acl), NULL, "canned ACL of states and lock objects", NULL, NULL, false, NULL },
+	{ "skip_s3_checksum", CONF_BOOL, offsetof(struct s3_conf, skip_s3_checksum), "false", "send no checksum header", NULL, NULL,
+	    false, NULL },
+	{ "use_path_style", CONF_BOOL, offsetof(struct s3_conf, use_path_style), "false", "the bucket in the path, not in the host", NULL,
+	    NULL, false, NULL },
+	{ "force_path_style", CONF_BOOL, offsetof(struct s3_conf, force_path_style), "false", "older name of use_path_style", NULL, NULL,
+	    false, NULL },
+	{ "endpoints", CONF_MAP, offsetof(struct s3_conf, endpoints), NULL, "{ s3 = URL }: an S3-compatible store", NULL, NULL, false,
+	    NULL },
+	{ "endpoint", CONF_STR, offsetof(struct s3_conf, endpoint), NULL, "older form of endpoints = { s3 = URL }",
+	    "AWS_ENDPOINT_URL_S3 AWS_S3_ENDPOINT AWS_ENDPOINT_URL", NULL, false, NULL },
+	{ "use_fips_endpoint", CONF_BOOL, offsetof(struct s3_conf, use_fips_endpoint), "false", "the host with validated cryptography",
+	    "AWS_USE_FIPS_ENDPOINT", NULL, false, NULL },
+	{ "use_dualstack_endpoint", CONF_BOOL, offsetof(struct s3_conf, use_dualstack_endpoint), "false", "the host that has IPv6 too",
+	    "AWS_USE_DUALSTACK_ENDPOINT", NULL, false, NULL },
+	{ "max_retries", CONF_INT, offsetof(struct s3_conf, max_retries), "5", "how often a read is tried", NULL, NULL, false, NULL },
+	{ "retry_mode", CONF_ENUM, offsetof(struct s3_conf, retry_mode), "standard", "all are alike here", "AWS_RETRY_MODE",
+	    s3_retry_modes, false, NULL },
+	{ "access_key", CONF_STR, offsetof(struct s3_conf, access_key), NULL, "else profile, AWS_ACCESS_KEY_ID, the shared files, or the "
+	    "machine's own", NULL, NULL, false, NULL },
+	{ "secret_key", CONF_SECRET, offsetof(struct s3_conf, secret_key), NULL, "better env() or file()", NULL, NULL, false, NULL },
+	{ "token", CONF_SECRET, offsetof(struct s3_conf, token), NULL, "of temporary credentials", NULL, NULL, false, NULL },
+	{ "profile", CONF_STR, offsetof(struct s3_conf, profile), NULL, "of the shared files; comes before AWS_ACCESS_KEY_ID", NULL, NULL,
+	    false, NULL },
+	{ "shared_credentials_files", CONF_STRS, offsetof(struct s3_conf, shared_credentials_files), NULL,
+	    "default: AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials", NULL, NULL, false, NULL },
+	{ "shared_config_files", CONF_STRS, offsetof(struct s3_conf, shared_config_files), NULL, "default: AWS_CONFIG_FILE, ~/.aws/config",
+	    NULL, NULL, false, NULL },
+	{ "shared_credentials_file", CONF_STR, offsetof(struct s3_conf, shared_credentials_file), NULL,
+	    "older form of shared_credentials_files", NULL, NULL, false, NULL },
+	{ "ec2_metadata_service_endpoint", CONF_STR, offsetof(struct s3_conf, metadata_endpoint), NULL, "of the instance's metadata",
+	    "AWS_EC2_METADATA_SERVICE_ENDPOINT", NULL, false, NULL },
+	{ "ec2_metadata_service_endpoint_mode", CONF_STR, offsetof(struct s3_conf, metadata_mode), NULL, "IPv4 or IPv6",
+	    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", NULL, false, NULL },
+	{ "skip_metadata_api_check", CONF_BOOL, offsetof(struct s3_conf, skip_metadata_api_check), "false",
+	    "never ask the instance's metadata", NULL, NULL, false, NULL },
+	{ "skip_credentials_validation", CONF_BOOL, offsetof(struct s3_conf, skip_credentials_validation), "false",
+	    "no difference: STS is never asked", NULL, NULL, false, NULL },
+	{ "skip_requesting_account_id", CONF_BOOL, offsetof(struct s3_conf, skip_requesting_account_id), "false",
+	    "no difference: it is never asked for", NULL, NULL, false, NULL },
+	{ "skip_region_validation", CONF_BOOL, offsetof(struct s3_conf, skip_region_validation), "false",
+	    "no difference: any region may be named", NULL, NULL, false, NULL },
+	{ "custom_ca_bundle", CONF_PATH, offsetof(struct s3_conf, custom_ca_bundle), NULL, "PEM file that replaces the system's roots",
+	    "AWS_CA_BUNDLE", NULL, false, NULL },
+	{ "insecure", CONF_BOOL, offsetof(struct s3_conf, insecure), "false", "do not verify the server's certificate", NULL, NULL, false,
+	    NULL },
+	{ "http_proxy", CONF_STR, offsetof(struct s3_conf, http_proxy), NULL, "also for https, if https_proxy is not given", NULL, NULL,
+	    false, NULL },
+	{ "https_proxy", CONF_STR, offsetof(struct s3_conf, https_proxy), NULL, "default: the proxy variables of the environment", NULL,
+	    NULL, false, NULL },
+	{ "no_proxy", CONF_STR, offsetof(struct s3_conf, no_proxy), NULL, "hosts and domains to reach directly, separated by commas", NULL,
+	    NULL, false, NULL },
+	{ "iam_endpoint", CONF_STR, offsetof(struct s3_conf, iam_endpoint), NULL, "accepted; IAM is never asked", NULL, NULL, false, NULL },
+	{ "sts_endpoint", CONF_STR, offsetof(struct s3_conf, sts_endpoint), NULL, "accepted; STS is never asked", NULL, NULL, false, NULL },
+	{ "sts_region", CONF_STR, offsetof(struct s3_conf, sts_region), NULL, "accepted; STS is never asked", NULL, NULL, false, NULL },
+	{ "dynamodb_table", CONF_STR, 0, NULL, "lock table", NULL, NULL, false, "locks in a DynamoDB table; use_lockfile needs none" },
+	{ "dynamodb_endpoint", CONF_STR, 0, NULL, "of the lock table", NULL, NULL, false, "locks in a DynamoDB table" },
+	{ "assume_role", CONF_MAP, 0, NULL, "role to take", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_with_web_identity", CONF_MAP, 0, NULL, "role to take", NULL, NULL, false, S3_ROLES },
+	{ "role_arn", CONF_STR, 0, NULL, "role to take", NULL, NULL, false, S3_ROLES },
+	{ "session_name", CONF_STR, 0, NULL, "of the role's session", NULL, NULL, false, S3_ROLES },
+	{ "external_id", CONF_STR, 0, NULL, "for the role", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_duration_seconds", CONF_INT, 0, NULL, "of the role's session", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_policy", CONF_STR, 0, NULL, "for the role", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_policy_arns", CONF_STRS, 0, NULL, "for the role", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_tags", CONF_MAP, 0, NULL, "for the role", NULL, NULL, false, S3_ROLES },
+	{ "assume_role_transitive_tag_keys", CONF_STRS, 0, NULL, "for the role", NULL, NULL, false, S3_ROLES },
+	{ "allowed_account_ids", CONF_STRS, 0, NULL, "accounts that may be used", NULL, NULL, false, "asking STS whose credentials these are" },
+	{ "forbidden_account_ids", CONF_STRS, 0, NULL, "accounts that may not be used", NULL, NULL, false,
+	    "asking STS whose credentials these are" },
+	{ "state_tags", CONF_MAP, 0, NULL, "tags of state objects", NULL, NULL, false, "object tags" },
+	{ "lock_tags", CONF_MAP, 0, NULL, "tags of lock objects", NULL, NULL, false, "object tags" },
+	{ .name = NULL },
+};
+
+const char *
+s3_env(const struct provider_env *env, const char *name)
+{
+	const struct conf_source *src = env->source;
+	const char               *text = src != NULL && src->env != NULL ? src->env(src->arg, name) : getenv(name);
+
+	return text == NULL || text[0] == '\0' ? NULL : text;
+}
+
+/* An argument that is written, and not empty; terraform treats "" as absent almost everywhere. */
+static bool
+s3_given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
+/* ---------------------------------------------------------------- names and keys */
+
+char *
+s3_key_of(const struct s3 *s, const char *name)
+{
+	return xasprintf("%s%s", s->b.common.prefix, name);
+}
+
+/* Go's path.Join, which terraform uses for workspaces, drops empty segments. */
+static char *
+s3_joined_key(const struct s3_conf *c, const char *workspace)
+{
+	char  *text = xasprintf("%s/%s/%s", c->workspace_key_prefix, workspace, c->key);
+	size_t n = 0;
+
+	for (size_t i = 0; text[i] != '\0'; i++)
+		if (text[i] != '/' || (n > 0 && text[n - 1] != '/'))
+			text[n++] = text[i];
+	text[n] = '\0';
+	return text;
+}
+
+/* The workspace of a key below workspace_key_prefix: up to the next "/"; n 0: none. rest: what follows. */
+static struct span
+s3_workspace_of(const struct s3_conf *c, const char *key, const char **rest)
+{
+	size_t      n = strlen(c->workspace_key_prefix);
+	const char *slash;
+
+	if (n > 0 && (strncmp(key, c->workspace_key_prefix, n) != 0 || key[n] != '/'))
+		return (struct span){ NULL, 0 };
+	key += n > 0 ? n + 1 : 0;
+	slash = strchr(key, '/');
+	if (slash == NULL || slash == key || slash[1] == '\0')
+		return (struct span){ NULL, 0 };
+	*rest = slash + 1;
+	return span_of(key, (size_t)(slash - key));
+}
+
+bool
+s3_key_is_state(const struct s3 *s, const char *key)
+{
+	const struct s3_conf *c = s->conf;
+	struct span           ws;
+	const char           *rest;
+	char                 *name, *whole;
+	bool                  is;
+
+	if (!s3_given(c->key))
+		return span_ends(span_str(key), ".tfstate");
+	if (strcmp(key, c->key) == 0)
+		return true;
+	ws = s3_workspace_of(c, key, &rest);
+	if (ws.n == 0 || span_is(ws, "default"))
+		return false;
+	name = span_dup(ws);
+	whole = s3_joined_key(c, name);
+	is = strcmp(key, whole) == 0;
+	free(name);
+	free(whole);
+	return is;
+}
+
+static void
+s3_workspace(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct s3 *s = s3_of(b);
+	const char      *rest;
+	char            *key = s3_key_of(s, name);
+	struct span      ws = { NULL, 0 };
+
+	if (s->conf->workspace_key_prefix[0] != '\0' || (s3_given(s->conf->key) && strcmp(key, s->conf->key) != 0 &&
+	        s3_key_is_state(s, key)))
+		ws = s3_workspace_of(s->conf, key, &rest);
+	if (ws.n == 0 && s->conf->workspace_key_prefix[0] != '\0') /* a copy of another bucket below our prefix */
+		ws = s3_workspace_of(s->conf, name, &rest);
+	if (ws.n > 0)
+		buf_put(ret, ws.p, ws.n);
+	else
+		buf_puts(ret, "default");
+	free(key);
+}
+
+static bool
+s3_fixed(const struct backend *b, const char *workspace, struct buf *ret)
+{
+	const struct s3_conf *c = s3_of(b)->conf;
+	char                 *key;
+
+	if (!s3_given(c->key))
+		return false;
+	if (strcmp(workspace, "default") == 0) {
+		buf_puts(ret, c->key);
+		return true;
+	}
+	key = s3_joined_key(c, workspace);
+	buf_puts(ret, key);
+	free(key);
+	return true;
+}
+
+static void
+s3_lock_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	buf_printf(ret, "%s/%s%s", s3_of(b)->conf->bucket, b->common.prefix, name);
+}
+
+static void
+s3_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
+{
+	buf_printf(ret, "terraform force-unlock %s, or stateferry unlock %s:%s %s", l->id, b->label, name, l->id);
+}
+
+/* ---------------------------------------------------------------- checks of the configuration */
+
+static bool
+s3_only(const char *text, const char *more)
+{
+	for (; *text != '\0'; text++)
+		if (!((*text >= 'a' && *text <= 'z') || (*text >= '0' && *text <= '9') || strchr(more, *text) != NULL))
+			return false;
+	return true;
+}
+
+/* What a host name takes as a label that the wildcard of the certificate covers. */
+static bool
+s3_bucket_fits_host(const char *bucket)
+{
+	size_t n = strlen(bucket);
+
+	return n <= S3_BUCKET_DNS_MAX && s3_only(bucket, "-") && bucket[0] != '-' && bucket[n - 1] != '-';
+}
+
+static enum err_code
+s3_check_names(struct conf_block *block, const struct s3_conf *c, const struct backend_common *common, struct err *reterr)
+{
+	static const char upper[] = "-._ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t            n = strlen(c->bucket), w = strlen(c->workspace_key_prefix);
+	struct err        e;
+
+	if (n < S3_BUCKET_MIN || n > S3_BUCKET_MAX || !s3_only(c->bucket, upper) || strcmp(c->bucket, "..") == 0)
+		return conf_error(reterr, block->pos, "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\" and \".\"");
+	if (w > 0 && (c->workspace_key_prefix[0] == '/' || c->workspace_key_prefix[w - 1] == '/'))
+		return conf_error(reterr, block->pos, "workspace_key_prefix neither begins nor ends with \"/\"");
+	if (!s3_given(c->key))
+		return ERR_OK;
+	if (c->key[0] == '/' || span_ends(span_str(c->key), "/"))
+		return conf_error(reterr, block->pos, "key neither begins nor ends with \"/\"");
+	if (name_check(span_str(c->key), &e) != ERR_OK)
+		return conf_error(reterr, block->pos, "key: %s", e.msg);
+	if (common->prefix[0] != '\0')
+		return conf_error(reterr, block->pos, "either key (one state and its workspaces) or prefix, not both");
+	return ERR_OK;
+}
+
+static enum err_code
+s3_check_blocks(struct conf_block *block, struct err *reterr)
+{
+	for (size_t i = 0; i < block->nblocks; i++) {
+		const struct conf_block *inner = &block->blocks[i];
+
+		if (strncmp(inner->type, "assume_role", strlen("assume_role")) == 0)
+			return conf_error(reterr, inner->pos, "block \"%s\" needs a later version of stateferry: " S3_ROLES, inner->type);
+		if (strcmp(inner->type, "endpoints") == 0)
+			return conf_error(reterr, inner->pos, "\"endpoints\" is an argument; expected endpoints = { s3 = \"URL\" }");
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+s3_unknown_service(struct conf_pos pos, const char *key, struct err *reterr)
+{
+	static const char *const names[] = { "dynamodb", "iam", "s3", "sso", "sts", NULL };
+	const char              *near = name_closest(key, names);
+
+	if (strcmp(key, "dynamodb") == 0 || strcmp(key, "sso") == 0)
+		return conf_error(reterr, pos, "endpoints: \"%s\" needs a later version of stateferry", key);
+	return conf_error(reterr, pos, "endpoints: unknown service \"%.40s\"%s%s%s", key, near != NULL ? ", did you mean \"" :
+	    "; expected s3", near != NULL ? near : "", near != NULL ? "\"?" : "");
+}
+
+/* The endpoint of the block; NULL: none there. Those of services that are never asked may stand there. */
+static enum err_code
+s3_endpoints(struct conf_block *block, const struct s3_conf *c, const char **ret, struct err *reterr)
+{
+	struct conf_attr *attr = conf_attr(block, "endpoints");
+
+	*ret = NULL;
+	for (size_t i = 0; i < c->endpoints.n; i++) {
+		const char *key = c->endpoints.keys[i];
+
+		if (strcmp(key, "s3") == 0)
+			*ret = c->endpoints.values[i];
+		else if (strcmp(key, "iam") != 0 && strcmp(key, "sts") != 0)
+			return s3_unknown_service(attr->value.items[i].pos, key, reterr);
+	}
+	if (*ret != NULL && conf_attr(block, "endpoint") != NULL && s3_given(c->endpoint))
+		return conf_error(reterr, block->pos, "either endpoints = { s3 = URL } or endpoint, not both");
+	return ERR_OK;
+}
+
+/* The block's own, the environment's, the profile's. */
+static enum err_code
+s3_set_endpoint(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, struct err *reterr)
+{
+	const char *text, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	bool        own = conf_attr(block, "endpoint") != NULL;
+	struct err  e;
+
+	if (s3_endpoints(block, s->conf, &text, reterr) != ERR_OK)
+		return reterr->code;
+	if (text == NULL && (own || ignore == NULL || strcmp(ignore, "true") != 0))
+		text = s3_given(s->conf->endpoint) ? s->conf->endpoint : profile->endpoint_url;
+	if (!s3_given(text))
+		return ERR_OK;
+	if (url_parse(text, &s->endpoint, &e) != ERR_OK)
+		return conf_error(reterr, block->pos, "endpoint of s3: %s", e.msg);
+	if (s->endpoint.user != NULL || s->endpoint.query != NULL)
+		return conf_error(reterr, block->pos, "endpoint of s3: expected scheme, host and perhaps a path, nothing else");
+	return ERR_OK;
+}
+
+/* No bucket can stand before an address. */
+static bool
+s3_is_address(const char *host)
+{
+	return strchr(host, ':') != NULL || strspn(host, "0123456789.") == strlen(host);
+}
+
+static enum err_code
+s3_set_region(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, struct err *reterr)
+{
+	const char *region = s3_given(s->conf->region) ? s->conf->region : profile->region;
+
+	if (!s3_given(region))
+		return conf_error(reterr, block->pos, "expected the argument \"region\", or the environment variable AWS_REGION");
+	if (!s3_only(region, "-_ABCDEFGHIJKLMNOPQRSTUVWXYZ") || strlen(region) > S3_REGION_MAX)
+		return conf_error(reterr, block->pos, "region: expected a region's name such as \"eu-west-3\"");
+	s->region = xstrdup(region);
+	return ERR_OK;
+}
+
+static void
+s3_sse(struct http_header *list, size_t *n, const char *name, const char *value)
+{
+	assert(*n < S3_SSE_HEADERS);
+	list[(*n)++] = (struct http_header){ name, xstrdup(value) };
+}
+
+/* SSE-C: the key goes with every read too. */
+static enum err_code
+s3_set_customer_key(struct s3 *s, struct conf_block *block, struct err *reterr)
+{
+	const char       *text = secret_str(s->conf->sse_customer_key);
+	struct buf        key, sum;
+	uint8_t           md5[MD5_LEN];
+	bool              ok;
+
+	buf_init(&key, 64);
+	buf_init(&sum, 64);
+	buf_reserve(&key, 64, NULL);
+	ok = base64_decode(span_str(text), &key) && key.len == S3_SSE_KEY_LEN;
+	if (ok) {
+		md5_of(key.data, key.len, md5);
+		base64_encode(span_of(md5, sizeof(md5)), &sum);
+		for (int i = 0; i < 2; i++) {
+			struct http_header *list = i == 0 ? s->sse_write : s->sse_read;
+			size_t             *n = i == 0 ? &s->nsse_write : &s->nsse_read;
+
+			s3_sse(list, n, "x-amz-server-side-encryption-customer-algorithm", "AES256");
+			s3_sse(list, n, "x-amz-server-side-encryption-customer-key", text);
+			s3_sse(list, n, "x-amz-server-side-encryption-customer-key-md5", buf_str(&sum));
+		}
+	}
+	buf_wipe_free(&key);
+	buf_free(&sum);
+	return ok ? ERR_OK : conf_error(reterr, block->pos, "sse_customer_key: expected 32 bytes in base64 (44 characters)");
+}
+
+static enum err_code
+s3_set_encryption(struct s3 *s, struct conf_block *block, struct err *reterr)
+{
+	const struct s3_conf *c = s->conf;
+	bool                  customer = c->sse_customer_key != NULL && secret_len(c->sse_customer_key) > 0;
+
+	if (customer && s3_given(c->kms_key_id))
+		return conf_error(reterr, block->pos, "either kms_key_id or sse_customer_key, not both");
+	if (!c->encrypt)
+		return ERR_OK;
+	if (customer)
+		return s3_set_customer_key(s, block, reterr);
+	s3_sse(s->sse_write, &s->nsse_write, "x-amz-server-side-encryption", s3_given(c->kms_key_id) ? "aws:kms" : "AES256");
+	if (s3_given(c->kms_key_id))
+		s3_sse(s->sse_write, &s->nsse_write, "x-amz-server-side-encryption-aws-kms-key-id", c->kms_key_id);
+	return ERR_OK;
+}
+
+/* ---------------------------------------------------------------- opening and closing */
+
+static void
+s3_wipe_headers(struct http_header *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		mem_wipe(list[i].value, strlen(list[i].value));
+		free(list[i].value);
+	}
+}
+
+static void
+s3_close(struct backend *b)
+{
+	struct s3 *s = s3_of(b);
+
+	s3_cred_free(s->cred);
+	s3_wipe_headers(s->sse_write, s->nsse_write);
+	s3_wipe_headers(s->sse_read, s->nsse_read);
+	url_free(&s->endpoint);
+	free(s->region);
+	free(s);
+}
+
+static void
+s3_set_where(struct s3 *s, const struct backend_common *common)
+{
+	const char *what = s3_given(s->conf->key) ? s->conf->key : common->prefix;
+	struct buf  endpoint;
+
+	buf_init(&endpoint, 0);
+	if (s->endpoint.scheme != NULL)
+		url_print(&s->endpoint, &endpoint);
+	s->b.where = xasprintf("s3://%s%s%s%s%s", s->conf->bucket, what[0] != '\0' ? "/" : "", what, endpoint.len > 0 ? " at " : "",
+	    buf_str(&endpoint));
+	buf_free(&endpoint);
+}
+
+static enum err_code
+s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
+{
+	const char *validation = s3_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION");
+	struct span host;
+	struct err  e = { .code = ERR_OK };
+
+	if (s3_cred_new(s->env, s->conf, conf_dir(c), &s->cred, profile, &e) != ERR_OK) {
+		conf_error(reterr, block->pos, "%s", e.msg);
+		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
+	}
+	if (s3_set_endpoint(s, block, profile, reterr) != ERR_OK || s3_set_region(s, block, profile, reterr) != ERR_OK ||
+	    s3_set_encryption(s, block, reterr) != ERR_OK)
+		return reterr->code;
+	host = span_str(s->endpoint.host);
+	s->aws = host.n == 0 || span_ends(host, ".amazonaws.com") || span_ends(host, ".amazonaws.com.cn");
+	s->path_style = s->conf->use_path_style || s->conf->force_path_style || !s3_bucket_fits_host(s->conf->bucket) ||
+	    (host.n > 0 && s3_is_address(s->endpoint.host));
+	s->checksum_mode = validation == NULL || strcmp(validation, "when_required") != 0;
+	s->tls.ca_file = s3_given(s->conf->custom_ca_bundle) ? s->conf->custom_ca_bundle : NULL;
+	s->tls.insecure = s->conf->insecure;
+	return ERR_OK;
+}
+
+static enum err_code
+s3_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
+    const struct backend_common *common, struct backend **ret, struct err *reterr)
+{
+	struct s3_profile profile = { .region = NULL };
+	struct s3        *s;
+	enum err_code     rc;
+
+	if (s3_check_blocks(block, reterr) != ERR_OK || s3_check_names(block, conf, common, reterr) != ERR_OK)
+		return reterr->code;
+	if (((const struct s3_conf *)conf)->max_retries < 0)
+		return conf_error(reterr, block->pos, "max_retries is not negative");
+	s = xcalloc(1, sizeof(*s));
+	s->env = env;
+	s->conf = conf;
+	rc = s3_set_up(s, c, block, &profile, reterr);
+	s3_profile_free(&profile);
+	if (rc != ERR_OK) {
+		s3_close(&s->b);
+		return rc;
+	}
+	s3_set_where(s, common);
+	*ret = &s->b;
+	return ERR_OK;
+}
+
+/* Preconditions of AWS are known to hold; those of others have to be proven. */
+static unsigned
+s3_caps(const struct backend *b)
+{
+	const struct s3 *s = s3_of(b);
+
+	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | (s->conf->use_lockfile ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u) |
+	    (s->aws ? 0u : (unsigned)PROVIDER_UNPROVEN);
+}
+
+static const char *const s3_blocks[] = { "assume_role", "assume_role_with_web_identity", "endpoints", NULL };
+
+extern const struct provider provider_s3;
+
+const struct provider provider_s3 = {
+	.name = "s3",
+	.summary = "Amazon S3 and stores that speak its protocol",
+	.fields = s3_fields,
+	.blocks = s3_blocks,
+	.conf_size = sizeof(struct s3_conf),
+	.open = s3_open,
+	.close = s3_close,
+	.caps = s3_caps,
+	.workspace = s3_workspace,
+	.fixed = s3_fixed,
+	.create = s3_create,
+	.list = s3_list,
+	.head = s3_head,
+	.get = s3_get,
+	.put = s3_put,
+	.del = s3_del,
+	.lock = s3_lock,
+	.unlock = s3_unlock,
+	.lock_peek = s3_lock_peek,
+	.probe = s3_probe,
+	.lock_path = s3_lock_path,
+	.unlock_hint = s3_unlock_hint,
+};

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SRC_PROVIDER_S3_H
+#define SRC_PROVIDER_S3_H
+
+#include "net/sigv4.h"
+#include "net/url.h"
+#include "provider/provider.h"
+#include "provider/s3/s3_cred.h"
+
+/*
+ * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
+ * request with what may be repeated, s3_list.c, s3_object.c, s3_lock.c, s3_probe.c, s3_create.c; where credentials come from:
+ * s3_cred.c, s3_profile.c with s3_ini.c, s3_metadata.c.
+ */
+#define S3_KEY_MAX     1024           /* bytes of an object key */
+#define S3_LOCK_SUFFIX ".tflock"
+#define S3_PAGE_KEYS   1000           /* asked for in one page of a listing; S3 gives no more */
+#define S3_SSE_HEADERS 4
+
+struct s3_conf {
+	const char      *bucket, *key, *workspace_key_prefix, *region;
+	bool             use_lockfile, encrypt, skip_s3_checksum, use_path_style, force_path_style;
+	const char      *kms_key_id, *acl;
+	struct secret   *sse_customer_key;
+	struct conf_map  endpoints;
+	const char      *endpoint;
+	bool             use_fips_endpoint, use_dualstack_endpoint;
+	int64_t          max_retries;
+	int              retry_mode;
+	const char      *access_key, *profile, *shared_credentials_file;
+	struct secret   *secret_key, *token;
+	struct conf_strs shared_credentials_files, shared_config_files;
+	bool             skip_credentials_validation, skip_requesting_account_id, skip_metadata_api_check, skip_region_validation;
+	const char      *metadata_endpoint, *metadata_mode;
+	const char      *custom_ca_bundle, *http_proxy, *https_proxy, *no_proxy;
+	bool             insecure;
+	const char      *iam_endpoint, *sts_endpoint, *sts_region; /* of services that this version never calls */
+};
+
+struct s3 {
+	struct backend             b;
+	const struct provider_env *env;
+	const struct s3_conf      *conf;
+	struct s3_cred            *cred;
+	struct url                 endpoint;   /* custom; scheme NULL: AWS, whose host follows from region */
+	char                      *region;     /* as configured, then as learned */
+	bool                       path_style, aws, checksum_mode;
+	int64_t                    clock_offset_ms; /* the server's clock minus ours, once it refused ours */
+	struct http_tls            tls;
+	struct http_header         sse_write[S3_SSE_HEADERS], sse_read[S3_SSE_HEADERS]; /* values owned, wiped on close */
+	size_t                     nsse_write, nsse_read;
+};
+
+static inline struct s3 *
+s3_of(const struct backend *b)
+{
+	return container_of((struct backend *)(uintptr_t)b, struct s3, b);
+}
+
+/* s3.c: variable of the environment as the configuration sees it; NULL: not set or empty. */
+const char *s3_env(const struct provider_env *env, const char *name);
+/* prefix + name, owned. */
+char       *s3_key_of(const struct s3 *s, const char *name);
+/* For a listed object: is it a state of this backend? Its name then is key + the prefix's length. */
+bool        s3_key_is_state(const struct s3 *s, const char *key);
+
+/* --- s3_request.c: one request, signed; repeated where that can do no harm ------------------------------------------- */
+
+#define S3_REQUEST_HEADERS 16
+#define S3_CODE_MAX        64
+
+struct s3_request {
+	const char        *method;
+	char              *key;       /* object; NULL: the bucket itself */
+	char              *query;     /* escaped; NULL: none */
+	struct http_header headers[S3_REQUEST_HEADERS]; /* names static, values owned; all are signed */
+	size_t             nheaders;
+	struct body       *body;      /* owned; digest: of its bytes */
+	struct digest      digest;
+	bool               changing;
+	uint64_t           max_body;  /* of the answer */
+	bool               keep, spool;
+	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
+	void             (*restart)(void *arg); /* before each attempt: what on_body saw is void */
+	void              *arg;       /* of both */
+};
+
+struct s3_answer {
+	struct http_response http;
+	char                 code[S3_CODE_MAX]; /* of an error body, or ""; then: */
+	char                 message[128];
+	char                 region[64], endpoint[256];
+	int64_t              server_time;
+};
+
+/* Both for the memory of the op that sends: the contents are freed, the structs usable again. */
+void       s3_request_free(struct s3_request *r);
+void       s3_answer_free(struct s3_answer *a);
+void       s3_request_header(struct s3_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* What a write of an object needs beside its body: type, encryption, acl, checksum. */
+void       s3_request_write(const struct s3 *s, struct s3_request *r, const char *type, struct body *body, const struct digest *d);
+void       s3_request_sse_read(const struct s3 *s, struct s3_request *r);
+/*
+ * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx, 501. A wrong
+ * region, a clock that is off and credentials that expired are learned, and the request is sent again, once each: the server has refused
+ * it before doing anything. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or
+ * ERR_TIMEOUT. Changing ones are not: ERR_BUSY when they were refused for the load, ERR_UNCERTAIN after other answers of 500 and up.
+ */
+struct op *s3_send(struct s3 *s, struct s3_request *r, struct s3_answer *ret);
+/* What an answer means that is no success, in one sentence about what ("state a/b", "the bucket"): ERR_AUTH with the permission
+ * that is missing, ERR_NOT_FOUND of the bucket with what to do, ERR_UNSUPPORTED ... Returns the code. */
+enum err_code s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answer *a, const char *what,
+    struct err *reterr);
+bool       s3_no_such_object(const struct s3_request *r, const struct s3_answer *a);
+bool       s3_answer_is(const struct s3_answer *a, int status, const char *code);
+/* 412, and what some stores answer instead of it. */
+bool       s3_precondition_failed(const struct s3_answer *a);
+/* 409 of two writes at once: a definite refusal that may be repeated. */
+bool       s3_raced(const struct s3_answer *a);
+/* The store does not know conditional writes. */
+bool       s3_no_conditions(const struct s3_answer *a);
+/* Change tags without quotes, as all functions here store them; one that is too long becomes "". */
+void       s3_etag(const char *header, char ret[ETAG_MAX]);
+/* The form that If-Match wants; freed by the caller. */
+char      *s3_etag_quoted(const char *etag);
+int64_t    s3_now(const struct s3 *s); /* the server's wall clock as far as known */
+/* Wait before repetition n (from 0): doubled from base, at most S3_BACKOFF_MAX, half of it drawn. */
+#define S3_BACKOFF_MS  100
+#define S3_BACKOFF_MAX 20000
+int64_t    s3_backoff_ms(struct s3 *s, unsigned n, int64_t base_ms);
+
+/* --- operations of the driver --------------------------------------------------------------------------------------- */
+
+struct op *s3_list(struct backend *b, state_seen_fn *seen, void *arg);
+struct op *s3_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
+struct op *s3_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *s3_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
+    char ret_etag[ETAG_MAX]);
+struct op *s3_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
+struct op *s3_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+struct op *s3_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *s3_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+struct op *s3_probe(struct backend *b, probe_fn *seen, void *arg);
+struct op *s3_create(struct backend *b);
+
+/* A listing below prefix, page by page: for list, probe and create. */
+struct s3_entry {
+	const char *key;           /* decoded; as listed when broken */
+	char        etag[ETAG_MAX];
+	uint64_t    size;
+	int64_t     modified;
+	bool        broken;        /* key cannot be decoded, or holds a NUL */
+};
+
+struct s3_pages;
+struct s3_pages *s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys);
+void             s3_pages_free(struct s3_pages *p);
+/* Asks for the next page, at first the first one. Ends OK with any answer. */
+struct op       *s3_pages_read(struct s3_pages *p);
+/* Was that a listing? Otherwise ERR_AUTH and so on, see s3_refused(). */
+enum err_code    s3_pages_check(struct s3_pages *p, struct err *reterr);
+/* The entries of that page in the order of the answer; false: no more. Valid until the next read. */
+bool             s3_pages_next(struct s3_pages *p, struct s3_entry *ret);
+bool             s3_pages_more(const struct s3_pages *p);
+const struct s3_answer *s3_pages_answer(const struct s3_pages *p);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/xml.h"
+#include "s3.h"
+
+/* Makes the bucket when it is missing. It is looked for first: in us-east-1 a second creation answers 200 and resets its ACL. */
+struct s3_creating {
+	struct op         op;
+	struct s3        *s;
+	struct s3_request req;
+	struct s3_answer  ans;
+	bool              asked; /* the PUT was sent */
+};
+
+enum s3_create_state { CREATE_LOOK, CREATE_LOOKED, CREATE_ANSWERED };
+
+static const char *const s3_create_states[] = { "look", "looked", "answered" };
+
+static struct op *
+s3_create_look(struct s3_creating *c)
+{
+	s3_request_free(&c->req);
+	c->req.method = "HEAD";
+	return s3_send(c->s, &c->req, &c->ans);
+}
+
+/* us-east-1 is what no constraint means, and may not be named. */
+static struct op *
+s3_create_send(struct s3_creating *c)
+{
+	struct buf text;
+
+	s3_request_free(&c->req);
+	c->asked = true;
+	c->req.method = "PUT";
+	c->req.changing = true;
+	if (strcmp(c->s->region, "us-east-1") != 0) {
+		buf_init(&text, 0);
+		buf_puts(&text, "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>");
+		xml_escape(span_str(c->s->region), &text);
+		buf_puts(&text, "</LocationConstraint></CreateBucketConfiguration>");
+		sha256_of(text.data, text.len, &c->req.digest);
+		c->req.body = body_new(&text);
+		s3_request_header(&c->req, "content-type", "application/xml");
+	}
+	return s3_send(c->s, &c->req, &c->ans);
+}
+
+static enum op_turn
+s3_create_refused(struct s3_creating *c)
+{
+	const char *bucket = c->s->conf->bucket;
+	struct err *e = &c->op.res;
+
+	if (strcmp(c->ans.code, "BucketAlreadyExists") == 0) {
+		err_set(e, ERR_CONFLICT, c->ans.http.status, "bucket %s belongs to somebody else (%d %s)", bucket, c->ans.http.status,
+		    c->ans.code);
+		err_hint(e, "names of buckets are global: choose another one");
+	} else if (strcmp(c->ans.code, "IllegalLocationConstraintException") == 0 || strcmp(c->ans.code, "InvalidLocationConstraint") == 0) {
+		err_set(e, ERR_CONFIG, c->ans.http.status, "bucket %s cannot be made in region %s at this endpoint (%d %s)", bucket,
+		    c->s->region, c->ans.http.status, c->ans.code);
+		err_hint(e, "check region and endpoints");
+	} else {
+		s3_refused(c->s, &c->req, &c->ans, "making the bucket", e);
+	}
+	return op_fail(&c->op);
+}
+
+static enum op_turn
+s3_create_looked(struct s3_creating *c)
+{
+	struct op *op = &c->op;
+
+	if (op_failed(op))
+		return op_finish(op); /* after an unknown outcome: that */
+	if (c->ans.http.status / 100 == 2)
+		return op_ok(op);
+	if (c->ans.http.status == 404 && !c->asked)
+		return op_await(op, CREATE_ANSWERED, s3_create_send(c));
+	if (op->err.code != ERR_OK)
+		return op_finish(op);
+	s3_refused(c->s, &c->req, &c->ans, "looking for the bucket", &op->res);
+	return op_fail(op);
+}
+
+static enum op_turn
+s3_create_step(struct op *op)
+{
+	struct s3_creating *c = container_of(op, struct s3_creating, op);
+
+	switch ((enum s3_create_state)op->state) {
+	case CREATE_LOOK:
+		return op_await(op, CREATE_LOOKED, s3_create_look(c));
+	case CREATE_LOOKED:
+		return s3_create_looked(c);
+	case CREATE_ANSWERED:
+		if (!op_failed(op) && (c->ans.http.status / 100 == 2 || strcmp(c->ans.code, "BucketAlreadyOwnedByYou") == 0))
+			return op_ok(op);
+		if (!op_failed(op))
+			s3_create_refused(c);
+		if (op->res.code != ERR_UNCERTAIN && op->res.code != ERR_CONFLICT)
+			return op_finish(op);
+		op->err = op->res; /* unless it is there, and ours to use */
+		return op_await(op, CREATE_LOOKED, s3_create_look(c));
+	}
+	return OP_DONE;
+}
+
+static void
+s3_create_free(struct op *op)
+{
+	struct s3_creating *c = container_of(op, struct s3_creating, op);
+
+	s3_request_free(&c->req);
+	s3_answer_free(&c->ans);
+	free(c);
+}
+
+static const struct op_class s3_create_class = { "s3 create", s3_create_step, NULL, s3_create_free, s3_create_states,
+	ARRAY_LEN(s3_create_states) };
+
+struct op *
+s3_create(struct backend *b)
+{
+	struct s3_creating *c = xcalloc(1, sizeof(*c));
+
+	c->s = s3_of(b);
+	op_init(&c->op, &s3_create_class, c->s->env->loop);
+	return &c->op;
+}
