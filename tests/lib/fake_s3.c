@@ -750,15 +750,22 @@ fake_s3_new(struct loop *l)
 }
 
 void
-fake_s3_free(struct fake_s3 *f)
+fake_s3_no_rules(struct fake_s3 *f)
 {
 	struct fake_s3_entry *e;
-	void                 *o;
 
 	while ((e = f->rules) != NULL) {
 		f->rules = e->next;
 		free(e);
 	}
+}
+
+void
+fake_s3_free(struct fake_s3 *f)
+{
+	void *o;
+
+	fake_s3_no_rules(f);
 	for (size_t i = 0; map_next(f->objects, &i, NULL, &o);)
 		fake_object_free(o);
 	map_free(f->objects);

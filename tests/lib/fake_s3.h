@@ -69,6 +69,7 @@ struct fake_s3 {
 struct fake_s3 *fake_s3_new(struct loop *l);
 void            fake_s3_free(struct fake_s3 *f);
 void            fake_s3_rule(struct fake_s3 *f, const struct fake_s3_rule *r); /* strings are borrowed */
+void            fake_s3_no_rules(struct fake_s3 *f);
 void            fake_s3_put(struct fake_s3 *f, const char *key, const char *body);
 /* NULL: not there. */
 const struct fake_s3_object *fake_s3_get(struct fake_s3 *f, const char *key);

@@ -275,6 +275,8 @@ s3_probe_created(struct s3_probing *p)
 {
 	if (op_failed(&p->op)) {
 		s3_say(p, "create_only", false, "%s", p->op.res.msg);
+		if (p->op.res.code == ERR_UNSUPPORTED || p->op.res.code == ERR_CONFLICT) /* that is an answer, too */
+			err_clear(&p->op.res);
 		return op_unwind(&p->op, PROBE_CLEAN);
 	}
 	return op_await(&p->op, PROBE_CREATED_AGAIN, s3_probe_put(p, SCRATCH_A, 1, PUT_ABSENT, NULL, p->etags[0]));

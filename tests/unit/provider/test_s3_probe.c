@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "../../lib/s3_rig.h"
+#include "../../lib/test.h"
+
+/* The probe: it tells stores apart, and leaves nothing behind. */
+static struct s3_rig r;
+static struct buf    said; /* "name+" or "name-" of each check */
+static char          details[12][200];
+static size_t        ndetails;
+
+static void
+seen(void *arg, const struct probe_check *c)
+{
+	(void)arg;
+	buf_printf(&said, "%s%s ", c->name, c->ok ? "+" : "-");
+	CHECK(ndetails < ARRAY_LEN(details));
+	snprintf(details[ndetails++], sizeof(details[0]), "%s: %s", c->name, c->detail);
+}
+
+static void
+begin(const char *args)
+{
+	memset(&r, 0, sizeof(r));
+	buf_free(&said);
+	buf_init(&said, 0);
+	ndetails = 0;
+	s3_rig_open(&r, args);
+}
+
+static enum err_code
+probe(void)
+{
+	return s3_rig_run(&r, provider_probe(r.b, seen, NULL));
+}
+
+static bool
+detail(const char *check, const char *text)
+{
+	for (size_t i = 0; i < ndetails; i++)
+		if (strncmp(details[i], check, strlen(check)) == 0 && strstr(details[i], text) != NULL)
+			return true;
+	return false;
+}
+
+#define ALL_GOOD "reach+ clock+ auth+ list+ create_only+ read+ list_after_write+ checksum+ if_match+ racing_writes+ delete_create+ lock+ "
+
+static void
+finds_a_good_store_good(void)
+{
+	begin("prefix = \"states/\"");
+	fake_s3_put(r.fake, "states/a.tfstate", "{}");
+	CHECK_OK(probe(), r.err);
+	CHECK_STR(buf_str(&said), ALL_GOOD);
+	CHECK_U64(fake_s3_count(r.fake), 1);
+	CHECK_U64(fake_s3_seen(r.fake, "/acme/states/.stateferry/probe/"), fake_s3_seen(r.fake, "probe/"));
+	s3_rig_close(&r);
+}
+
+static void
+stays_in_the_folder_of_the_key(void)
+{
+	begin("key = \"net/prod/terraform.tfstate\"");
+	CHECK_OK(probe(), r.err);
+	CHECK_STR(buf_str(&said), ALL_GOOD);
+	CHECK(fake_s3_seen(r.fake, "/acme/net/prod/.stateferry/probe/") > 20);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+static void
+finds_out_stores_that_ignore_conditions(void)
+{
+	begin("");
+	r.fake->ignores_conditions = true;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "create_only- ") != NULL && strstr(buf_str(&said), "if_match- ") != NULL);
+	CHECK(strstr(buf_str(&said), "racing_writes- ") != NULL && strstr(buf_str(&said), "lock- ") != NULL);
+	CHECK(detail("racing_writes", "8 of 8"));
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+static void
+finds_out_stores_that_know_no_conditions(void)
+{
+	begin("");
+	r.fake->no_conditions = true;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "create_only- ") != NULL && strstr(buf_str(&said), "lock- ") != NULL);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+static void
+finds_out_the_delete_marker_trap(void)
+{
+	begin("");
+	r.fake->versioned = r.fake->marker_exists = true;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "delete_create- ") != NULL);
+	CHECK(detail("delete_create", "delete marker"));
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+	begin("");
+	r.fake->versioned = true;
+	CHECK_OK(probe(), r.err);
+	CHECK_STR(buf_str(&said), ALL_GOOD);
+	s3_rig_close(&r);
+}
+
+static void
+finds_out_a_store_that_does_not_verify(void)
+{
+	begin("");
+	r.fake->ignores_checksum = true;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "checksum- ") != NULL);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+static void
+tells_why_it_cannot_try(void)
+{
+	begin("");
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_REFUSED, .times = 99 });
+	CHECK_U64(probe(), ERR_NETWORK);
+	CHECK_STR(buf_str(&said), "reach- auth- clock- list- create_only- read- list_after_write- checksum- if_match- racing_writes- "
+	    "delete_create- lock- ");
+	s3_rig_close(&r);
+	begin("");
+	r.fake->access = "AKIDOTHER";
+	CHECK_U64(probe(), ERR_AUTH);
+	CHECK(strncmp(buf_str(&said), "reach+ clock+ auth- ", 20) == 0);
+	s3_rig_close(&r);
+	begin("");
+	r.fake->denies_list = true;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "auth+ list- create_only+ ") != NULL);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+	begin("");
+	r.fake->denies_put = true;
+	CHECK_U64(probe(), ERR_AUTH);
+	CHECK(detail("create_only", "not allowed") && detail("lock", "not tried"));
+	s3_rig_close(&r);
+	begin("");
+	r.fake->bucket_missing = true;
+	CHECK_U64(probe(), ERR_NOT_FOUND);
+	s3_rig_close(&r);
+}
+
+static void
+notices_a_clock_that_is_off(void)
+{
+	begin("");
+	r.fake->clock_ms = (int64_t)-3600 * 1000;
+	CHECK_OK(probe(), r.err);
+	CHECK(strstr(buf_str(&said), "clock- ") != NULL);
+	CHECK(detail("clock", "ahead of"));
+	s3_rig_close(&r);
+}
+
+static void
+says_what_it_could_not_delete(void)
+{
+	begin("");
+	r.fake->denies_delete = true;
+	CHECK_U64(probe(), ERR_AUTH);
+	CHECK(strstr(r.err.msg, "the probe left") != NULL);
+	s3_rig_close(&r);
+}
+
+/* Cancelled at any moment: what was written is deleted. */
+static void
+cleans_up_when_cancelled(void)
+{
+	for (int64_t ms = 0; ms < 500; ms += 3) {
+		begin("");
+		s3_rig_run_for(&r, provider_probe(r.b, seen, NULL), ms);
+		if (fake_s3_count(r.fake) != 0)
+			test_fail(__FILE__, __LINE__, "cancelled after %lld ms: %zu left", (long long)ms, fake_s3_count(r.fake));
+		s3_rig_close(&r);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+	    { "finds_a_good_store_good", finds_a_good_store_good },
+	    { "stays_in_the_folder_of_the_key", stays_in_the_folder_of_the_key },
+	    { "finds_out_stores_that_ignore_conditions", finds_out_stores_that_ignore_conditions },
+	    { "finds_out_stores_that_know_no_conditions", finds_out_stores_that_know_no_conditions },
+	    { "finds_out_the_delete_marker_trap", finds_out_the_delete_marker_trap },
+	    { "finds_out_a_store_that_does_not_verify", finds_out_a_store_that_does_not_verify },
+	    { "tells_why_it_cannot_try", tells_why_it_cannot_try },
+	    { "notices_a_clock_that_is_off", notices_a_clock_that_is_off },
+	    { "says_what_it_could_not_delete", says_what_it_could_not_delete },
+	    { "cleans_up_when_cancelled", cleans_up_when_cancelled },
+	    { NULL, NULL } });
+}
