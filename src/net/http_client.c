@@ -363,7 +363,8 @@ http_exchange_head_end(struct http_exchange *x)
 	if (x->ret->status < 200)
 		return true; /* an interim answer: the next status drops it */
 	x->head_done = true;
-	x->streaming = wanted && x->req.on_body != NULL;
+	x->streaming = wanted && x->req.on_body != NULL && !x->req.keep;
+	x->tapped = wanted && x->req.on_body != NULL && x->req.keep;
 	x->limit = x->req.on_body != NULL && !wanted ? HTTP_BODY_DEFAULT : x->req.max_body;
 	if (!http_exchange_length(x))
 		return false;
@@ -374,24 +375,32 @@ http_exchange_head_end(struct http_exchange *x)
 	return true;
 }
 
+static bool
+http_exchange_show(struct http_exchange *x, const void *p, size_t n)
+{
+	assert(n <= HTTP_PIECE_MAX);
+	x->by_caller = x->req.on_body(x->req.on_body_arg, p, n, &x->broken) != ERR_OK;
+	assert(!x->by_caller || x->broken.code != ERR_OK);
+	return !x->by_caller;
+}
+
 bool
-http_exchange_count(struct http_exchange *x, size_t n)
+http_exchange_pass(struct http_exchange *x, const void *p, size_t n)
 {
 	x->ret->body_size += n;
-	return x->ret->body_size <= x->limit || http_exchange_break(x, "the answer is larger than %" PRIu64 " bytes", x->limit);
+	if (x->ret->body_size > x->limit)
+		return http_exchange_break(x, "the answer is larger than %" PRIu64 " bytes", x->limit);
+	return !x->tapped || http_exchange_show(x, p, n);
 }
 
 bool
 http_exchange_data(struct http_exchange *x, const void *p, size_t n)
 {
-	assert(n <= HTTP_PIECE_MAX || !x->streaming);
-	if (!http_exchange_count(x, n))
+	if (!http_exchange_pass(x, p, n))
 		return false;
-	if (!x->streaming)
-		return buf_add(&x->body, p, n, &x->broken) == ERR_OK;
-	x->by_caller = x->req.on_body(x->req.on_body_arg, p, n, &x->broken) != ERR_OK;
-	assert(!x->by_caller || x->broken.code != ERR_OK);
-	return !x->by_caller;
+	if (x->streaming)
+		return http_exchange_show(x, p, n);
+	return buf_add(&x->body, p, n, &x->broken) == ERR_OK;
 }
 
 /* --- the end --- */

@@ -231,7 +231,7 @@ http_transfer_seek(void *arg, curl_off_t off, int origin)
 static bool
 http_transfer_spools(const struct http_transfer *t, size_t n)
 {
-	if (!t->x.req.spool || t->x.req.on_body != NULL || t->c->spool_dir == NULL)
+	if (!t->x.req.spool || t->x.streaming || t->c->spool_dir == NULL)
 		return false;
 	return (t->x.length != HTTP_LENGTH_UNKNOWN && t->x.length > BODY_SPOOL_ABOVE) || t->x.body.len + n > BODY_SPOOL_ABOVE;
 }
@@ -264,7 +264,7 @@ http_transfer_write(char *p, size_t size, size_t n, void *arg)
 		t->paused = true;
 		return CURL_WRITEFUNC_PAUSE;
 	}
-	return http_exchange_count(&t->x, n) ? n : CURL_WRITEFUNC_ERROR;
+	return http_exchange_pass(&t->x, p, n) ? n : CURL_WRITEFUNC_ERROR;
 }
 
 /* --- setting one up --- */

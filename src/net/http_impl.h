@@ -23,7 +23,8 @@ struct http_exchange {
 	uint64_t              length;       /* Content-Length; HTTP_LENGTH_UNKNOWN */
 	size_t                header_bytes;
 	bool                  head_done;    /* the final answer's headers are complete */
-	bool                  streaming;    /* its body goes to on_body */
+	bool                  streaming;    /* its body goes to on_body and is not kept */
+	bool                  tapped;       /* its body goes to on_body too */
 	struct buf            body;
 	struct err            broken;       /* what we do not take: a limit, or an error of on_body */
 	bool                  by_caller;    /* broken is what on_body said */
@@ -45,8 +46,8 @@ bool          http_exchange_header(struct http_exchange *x, struct span name, st
 bool          http_exchange_head_end(struct http_exchange *x);
 /* One raw line of it, with or without its line end: status, header, continuation, or the empty one at the end. */
 bool          http_exchange_line(struct http_exchange *x, struct span line);
-/* Counts only; false: over the limit. */
-bool          http_exchange_count(struct http_exchange *x, size_t n);
+/* Counts, and shows it to a tap, but keeps nothing; false: over the limit, or the tap refuses it. */
+bool          http_exchange_pass(struct http_exchange *x, const void *p, size_t n);
 /* Counts and delivers. */
 bool          http_exchange_data(struct http_exchange *x, const void *p, size_t n);
 

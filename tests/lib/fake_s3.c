@@ -12,13 +12,14 @@
 #include "net/url.h"
 #include "net/xml.h"
 
-#define FAKE_PIECE 7000
+#define FAKE_WAY   5
 #define FAKE_SKEW  ((int64_t)15 * 60 * 1000)
 
 struct fake_s3_entry {
 	struct fake_s3_entry *next;
 	struct fake_s3_rule   r;
 	unsigned              left;
+	unsigned              number; /* taken: of the request */
 };
 
 /* ---------------------------------------------------------------- the store */
@@ -40,7 +41,7 @@ fake_store(struct fake_s3 *f, const char *key, struct body *body, bool marker)
 
 	o->body = body_ref(body);
 	o->marker = marker;
-	o->modified = loop_wall(f->c.loop) + f->clock_ms;
+	o->modified = loop_wall(f->loop) + f->clock_ms;
 	md5_of(body_span(body).p, body_size(body), md5);
 	hex_encode(md5, sizeof(md5), o->etag);
 	fake_object_free(map_put(f->objects, span_str(key), o));
@@ -102,41 +103,30 @@ fake_s3_count(struct fake_s3 *f)
 /* ---------------------------------------------------------------- one request */
 
 struct fake_call {
-	struct op             op;
-	struct fake_s3       *f;
-	struct http_request   req;        /* shallow, strings copied below */
-	char                 *url, *method;
-	struct http_header   *headers;
-	struct http_response *ret;
-	struct url            u;
-	char                 *key;        /* decoded; "" : the bucket */
-	struct fake_s3_rule   rule;
-	bool                  ruled;
-	struct buf            body;       /* of the answer */
-	bool                  cut;
+	struct fake_s3                *f;
+	const struct scripted_request *rq;
+	struct scripted_answer        *ret;
+	const char                    *key;  /* decoded; "" : the bucket */
+	struct buf                     body; /* of the answer */
 };
 
 static const char *
 fake_header(const struct fake_call *x, const char *name)
 {
-	for (size_t i = 0; i < x->req.nheaders; i++)
-		if (strcasecmp(x->headers[i].name, name) == 0)
-			return x->headers[i].value;
-	return NULL;
+	return scripted_header(x->rq, name);
 }
 
-static void
-fake_set(struct fake_call *x, const char *name, const char *value)
+static bool
+fake_is(const struct fake_call *x, const char *method)
 {
-	assert(x->ret->nheaders < HTTP_HEADERS_MAX);
-	x->ret->headers[x->ret->nheaders++] = (struct http_header){ xstrdup(name), xstrdup(value) };
+	return strcmp(x->rq->method, method) == 0;
 }
 
 static void
 fake_error(struct fake_call *x, int status, const char *code, const char *more)
 {
 	x->ret->status = status;
-	if (strcmp(x->method, "HEAD") == 0)
+	if (fake_is(x, "HEAD"))
 		return;
 	buf_printf(&x->body, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>told so</Message>%s</Error>", code,
 	    more);
@@ -183,18 +173,18 @@ fake_signature_fits(struct fake_call *x, const char *auth, const char *region)
 	assert(signed_at != NULL);
 	signed_at += strlen("SignedHeaders=");
 	nsigned = strcspn(signed_at, ",");
-	for (size_t i = 0; i < x->req.nheaders; i++) {
+	for (size_t i = 0; i < x->rq->nheaders; i++) {
 		bool ours = false;
 
 		for (size_t k = 0; k < ARRAY_LEN(own); k++)
-			ours |= strcasecmp(own[k], x->headers[i].name) == 0;
-		if (!ours && fake_listed(signed_at, nsigned, x->headers[i].name))
-			list[n++] = x->headers[i];
-		assert(ours || strncasecmp(x->headers[i].name, "x-amz-", 6) != 0 || fake_listed(signed_at, nsigned, x->headers[i].name));
+			ours |= strcasecmp(own[k], x->rq->headers[i].name) == 0;
+		if (!ours && fake_listed(signed_at, nsigned, x->rq->headers[i].name))
+			list[n++] = x->rq->headers[i];
+		assert(ours || strncasecmp(x->rq->headers[i].name, "x-amz-", 6) != 0 || fake_listed(signed_at, nsigned, x->rq->headers[i].name));
 	}
 	buf_init(&host, 0);
-	url_host_header(&x->u, &host);
-	sigv4_sign(&key, &(struct sigv4_request){ .method = x->method, .host = buf_str(&host), .path = x->u.path, .query = x->u.query,
+	url_host_header(&x->rq->at, &host);
+	sigv4_sign(&key, &(struct sigv4_request){ .method = x->rq->method, .host = buf_str(&host), .path = x->rq->at.path, .query = x->rq->at.query,
 	    .headers = list, .nheaders = n, .payload_hash = fake_header(x, "x-amz-content-sha256"), .region = region, .service = "s3",
 	    .wall_ms = fake_date(fake_header(x, "x-amz-date")), .content_sha256 = true }, ret, &out);
 	fits = strcmp(ret[0].value, auth) == 0;
@@ -214,8 +204,8 @@ fake_wrong_region(struct fake_call *x, const char *region)
 	if (strcmp(region, x->f->region) == 0)
 		return false;
 	snprintf(more, sizeof(more), "<Region>%s</Region>", x->f->region);
-	if (x->f->region_301 || (strcmp(x->method, "HEAD") == 0 && !x->f->silent_head))
-		fake_set(x, "x-amz-bucket-region", x->f->region);
+	if (x->f->region_301 || (fake_is(x, "HEAD") && !x->f->silent_head))
+		scripted_add_header(x->ret, "x-amz-bucket-region", "%s", x->f->region);
 	fake_error(x, x->f->region_301 ? 301 : 400, x->f->region_301 ? "PermanentRedirect" : "AuthorizationHeaderMalformed",
 	    x->f->region_301 ? "" : more);
 	return true;
@@ -228,10 +218,10 @@ fake_refuses(struct fake_call *x)
 	struct fake_s3 *f = x->f;
 	const char     *auth = fake_header(x, "authorization"), *hash = fake_header(x, "x-amz-content-sha256");
 	const char     *token = fake_header(x, "x-amz-security-token"), *sum = fake_header(x, "x-amz-checksum-sha256");
-	int64_t         skew = fake_date(fake_header(x, "x-amz-date")) - (loop_wall(f->c.loop) + f->clock_ms);
+	int64_t         skew = fake_date(fake_header(x, "x-amz-date")) - (loop_wall(f->loop) + f->clock_ms);
 	char            access[128], region[64], hex[DIGEST_HEX];
 	struct digest   d;
-	struct span     body = x->req.body != NULL ? body_span(x->req.body) : (struct span){ (const uint8_t *)"", 0 };
+	struct span     body = x->rq->body;
 	struct buf      b64;
 	bool            bad;
 
@@ -250,7 +240,7 @@ fake_refuses(struct fake_call *x)
 		f->wrong++;
 		return fake_error(x, 403, "SignatureDoesNotMatch", ""), true;
 	}
-	sha256_of(body.p, body.n, &d);
+	sha256_of(body.n > 0 ? body.p : (const uint8_t *)"", body.n, &d);
 	if (strcmp(digest_hex(&d, hex), hash) != 0)
 		return fake_error(x, 400, "XAmzContentSHA256Mismatch", ""), true;
 	buf_init(&b64, 0);
@@ -263,27 +253,6 @@ fake_refuses(struct fake_call *x)
 }
 
 /* ---------------------------------------------------------------- listing */
-
-static char *
-fake_query(const struct fake_call *x, const char *name)
-{
-	const char *q = x->u.query;
-	size_t      n = strlen(name);
-
-	while (q != NULL && *q != '\0') {
-		size_t len = strcspn(q, "&");
-
-		if (strncmp(q, name, n) == 0 && q[n] == '=') {
-			struct buf b;
-
-			buf_init(&b, 0);
-			url_unescape(span_of(q + n + 1, len - n - 1), true, &b);
-			return buf_take(&b);
-		}
-		q += len + (q[len] == '&');
-	}
-	return NULL;
-}
 
 static int
 fake_key_cmp(const void *a, const void *b)
@@ -325,8 +294,8 @@ static void
 fake_list(struct fake_call *x)
 {
 	struct fake_s3 *f = x->f;
-	char           *prefix = fake_query(x, "prefix"), *token = fake_query(x, "continuation-token"), *max = fake_query(x, "max-keys");
-	char           *encoding = fake_query(x, "encoding-type");
+	char           *prefix = scripted_query(x->rq, "prefix"), *token = scripted_query(x->rq, "continuation-token"), *max = scripted_query(x->rq, "max-keys");
+	char           *encoding = scripted_query(x->rq, "encoding-type");
 	char          **keys = xcalloc(map_count(f->objects) + 1, sizeof(*keys));
 	size_t          n = 0, limit = f->page != 0 ? f->page : 1000, i = 0, shown = 0;
 	bool            encode = encoding != NULL && strcmp(encoding, "url") == 0 && !f->plain_list;
@@ -375,21 +344,27 @@ fake_same_tag(const char *header, const char *etag)
 	return header[0] == '"' && strncmp(header + 1, etag, n) == 0 && strcmp(header + 1 + n, "\"") == 0;
 }
 
-static void
-fake_object_headers(struct fake_call *x, const struct fake_s3_object *o)
+static const char *
+fake_http_date(int64_t ms, char ret[64])
 {
 	static const char *const days[] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
 	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	char                     text[64], t[TIME_TEXT_MAX];
+	char                     t[TIME_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "\"%s\"", o->etag);
-	fake_set(x, "etag", text);
-	time_format_s(o->modified, t);
-	snprintf(text, sizeof(text), "%s, %.2s %s %.4s %.8s GMT", days[o->modified / 86400000 % 7], t + 8,
-	    months[(t[5] - '0') * 10 + (t[6] - '0') - 1], t, t + 11);
-	fake_set(x, "last-modified", text);
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)body_size(o->body));
-	fake_set(x, "content-length", text);
+	time_format_s(ms, t);
+	snprintf(ret, 64, "%s, %.2s %s %.4s %.8s GMT", days[ms / 86400000 % 7], t + 8, months[(t[5] - '0') * 10 + (t[6] - '0') - 1], t,
+	    t + 11);
+	return ret;
+}
+
+static void
+fake_object_headers(struct fake_call *x, const struct fake_s3_object *o)
+{
+	char date[64];
+
+	scripted_add_header(x->ret, "etag", "\"%s\"", o->etag);
+	scripted_add_header(x->ret, "last-modified", "%s", fake_http_date(o->modified, date));
+	scripted_add_header(x->ret, "content-length", "%llu", (unsigned long long)body_size(o->body));
 }
 
 static void
@@ -401,7 +376,7 @@ fake_get(struct fake_call *x, struct fake_s3_object *o)
 
 	if (o == NULL || o->marker) {
 		if (o != NULL)
-			fake_set(x, "x-amz-delete-marker", "true");
+			scripted_add_header(x->ret, "x-amz-delete-marker", "true");
 		fake_error(x, 404, "NoSuchKey", "");
 		return;
 	}
@@ -415,10 +390,10 @@ fake_get(struct fake_call *x, struct fake_s3_object *o)
 		sha256_of(body_span(o->body).p, body_size(o->body), &d);
 		buf_init(&b64, 0);
 		base64_encode(span_of(d.b, DIGEST_LEN), &b64);
-		fake_set(x, "x-amz-checksum-sha256", buf_str(&b64));
+		scripted_add_header(x->ret, "x-amz-checksum-sha256", "%s", buf_str(&b64));
 		buf_free(&b64);
 	}
-	if (strcmp(x->method, "HEAD") != 0)
+	if (!fake_is(x, "HEAD"))
 		buf_put(&x->body, body_span(o->body).p, body_size(o->body));
 }
 
@@ -446,16 +421,15 @@ fake_precondition(struct fake_call *x, const struct fake_s3_object *o)
 static void
 fake_write(struct fake_call *x, const struct fake_s3_object *o)
 {
-	struct body *empty = body_copy(SPAN_LIT(""));
+	struct body *body;
 
-	if (fake_precondition(x, o) == 0) {
-		fake_store(x->f, x->key, x->req.body != NULL ? x->req.body : empty, false);
-		fake_object_headers(x, fake_s3_get(x->f, x->key));
-		free(x->ret->headers[x->ret->nheaders - 1].value);
-		x->ret->headers[x->ret->nheaders - 1].value = xstrdup("0");
-		x->ret->status = 200;
-	}
-	body_unref(empty);
+	if (fake_precondition(x, o) != 0)
+		return;
+	body = body_copy(x->rq->body);
+	fake_store(x->f, x->key, body, false);
+	body_unref(body);
+	scripted_add_header(x->ret, "etag", "\"%s\"", fake_s3_get(x->f, x->key)->etag);
+	x->ret->status = 200;
 }
 
 static void
@@ -463,14 +437,14 @@ fake_object(struct fake_call *x)
 {
 	struct fake_s3        *f = x->f;
 	struct fake_s3_object *o = map_get(f->objects, span_str(x->key));
-	bool                   get = strcmp(x->method, "GET") == 0 || strcmp(x->method, "HEAD") == 0;
+	bool                   get = fake_is(x, "GET") || fake_is(x, "HEAD");
 
-	if ((get && f->denies_get) || (strcmp(x->method, "PUT") == 0 && f->denies_put) ||
-	    (strcmp(x->method, "DELETE") == 0 && f->denies_delete)) {
+	if ((get && f->denies_get) || (fake_is(x, "PUT") && f->denies_put) ||
+	    (fake_is(x, "DELETE") && f->denies_delete)) {
 		fake_error(x, 403, "AccessDenied", "");
 	} else if (get) {
 		fake_get(x, o);
-	} else if (strcmp(x->method, "PUT") == 0) {
+	} else if (fake_is(x, "PUT")) {
 		fake_write(x, o);
 	} else if (f->ignores_delete_match || fake_precondition(x, o) == 0) {
 		fake_s3_del(f, x->key);
@@ -483,7 +457,7 @@ fake_bucket(struct fake_call *x)
 {
 	struct fake_s3 *f = x->f;
 
-	if (strcmp(x->method, "PUT") == 0) {
+	if (fake_is(x, "PUT")) {
 		if (!f->bucket_missing) {
 			fake_error(x, 409, "BucketAlreadyOwnedByYou", "");
 			return;
@@ -492,7 +466,7 @@ fake_bucket(struct fake_call *x)
 		x->ret->status = 200;
 	} else if (f->bucket_missing) {
 		fake_error(x, 404, "NoSuchBucket", "");
-	} else if (strcmp(x->method, "HEAD") == 0) {
+	} else if (fake_is(x, "HEAD")) {
 		x->ret->status = 200;
 	} else if (f->denies_list) {
 		fake_error(x, 403, "AccessDenied", "");
@@ -504,62 +478,77 @@ fake_bucket(struct fake_call *x)
 /* ---------------------------------------------------------------- the client */
 
 static void
-fake_log(struct fake_call *x)
+fake_log(struct fake_s3 *f, const struct scripted_request *rq)
 {
 	struct buf line;
 
 	buf_init(&line, 0);
-	buf_printf(&line, "%s %s", x->method, x->url);
-	for (size_t i = 0; i < x->req.nheaders; i++)
-		buf_printf(&line, "\n%s: %s", x->headers[i].name, x->headers[i].value);
-	x->f->log = xreallocarray(x->f->log, x->f->nlog + 1, sizeof(*x->f->log));
-	x->f->log[x->f->nlog++] = buf_take(&line);
+	buf_printf(&line, "%s %s", rq->method, rq->url);
+	for (size_t i = 0; i < rq->nheaders; i++)
+		buf_printf(&line, "\n%s: %s", rq->headers[i].name, rq->headers[i].value);
+	f->log = xreallocarray(f->log, f->nlog + 1, sizeof(*f->log));
+	f->log[f->nlog++] = buf_take(&line);
 }
 
-static void
-fake_find_rule(struct fake_call *x)
+/* The rule for a request that leaves, noted until it arrives; NULL: none. */
+static const struct fake_s3_rule *
+fake_take_rule(struct fake_s3 *f, const struct scripted_request *rq)
 {
-	for (struct fake_s3_entry **at = &x->f->rules, *e = *at; e != NULL; at = &e->next, e = *at) {
-		if ((e->r.method != NULL && strcmp(e->r.method, x->method) != 0) ||
-		    (e->r.what != NULL && strstr(x->url, e->r.what) == NULL))
+	struct fake_s3_entry *taken;
+
+	for (struct fake_s3_entry **at = &f->rules, *e = *at; e != NULL; at = &e->next, e = *at) {
+		if ((e->r.method != NULL && strcmp(e->r.method, rq->method) != 0) ||
+		    (e->r.what != NULL && strstr(rq->url, e->r.what) == NULL))
 			continue;
 		if (e->r.skip > 0) {
 			e->r.skip--;
 			continue;
 		}
-		x->rule = e->r;
-		x->ruled = true;
+		taken = xmemdup(e, sizeof(*e));
+		taken->number = rq->number;
+		taken->next = f->taken;
+		f->taken = taken;
 		if (--e->left == 0) {
 			*at = e->next;
 			free(e);
 		}
-		return;
+		return &taken->r;
 	}
+	return NULL;
 }
 
-/* The key of a request to the store; false: to somebody else. */
-static bool
-fake_is_store(struct fake_call *x)
+static const struct fake_s3_rule *
+fake_rule_of(struct fake_s3 *f, const struct scripted_request *rq)
+{
+	for (struct fake_s3_entry *e = f->taken; e != NULL; e = e->next)
+		if (e->number == rq->number)
+			return &e->r;
+	return NULL;
+}
+
+/* The key of a request to the store, owned; NULL: to somebody else. */
+static char *
+fake_key_of(const struct fake_s3 *f, const struct scripted_request *rq)
 {
 	struct buf  host, path;
 	const char *rest = NULL;
-	char       *prefix = xasprintf("/%s", x->f->bucket), *vhost = xasprintf("%s.", x->f->bucket);
+	char       *prefix = xasprintf("/%s", f->bucket), *vhost = xasprintf("%s.", f->bucket), *key = NULL;
 
 	buf_init(&host, 0);
 	buf_init(&path, 0);
-	url_host_header(&x->u, &host);
-	url_unescape(span_str(x->u.path), false, &path);
+	url_host_header(&rq->at, &host);
+	url_unescape(span_str(rq->at.path), false, &path);
 	if (strncmp(buf_str(&path), prefix, strlen(prefix)) == 0)
 		rest = buf_str(&path) + strlen(prefix);
 	if (strncmp(buf_str(&host), vhost, strlen(vhost)) == 0)
 		rest = buf_str(&path);
-	if (rest != NULL && (*rest == '/' || *rest == '\0') && strncmp(buf_str(&host), "169.", 4) != 0)
-		x->key = xstrdup(*rest == '/' ? rest + 1 : rest);
+	if (rest != NULL && (*rest == '/' || *rest == '\0'))
+		key = xstrdup(*rest == '/' ? rest + 1 : rest);
 	buf_free(&host);
 	buf_free(&path);
 	free(prefix);
 	free(vhost);
-	return x->key != NULL;
+	return key;
 }
 
 static void
@@ -575,163 +564,67 @@ fake_serve(struct fake_call *x)
 		fake_object(x);
 }
 
+/* Instead of whatever the store has said. */
 static void
-fake_ruled_answer(struct fake_call *x)
+fake_ruled_answer(struct fake_call *x, const struct fake_s3_rule *r)
 {
-	const char *h = x->rule.headers;
-	int64_t     date;
+	for (size_t i = 0; i < x->ret->nheaders; i++) {
+		free((char *)x->ret->headers[i].name);
+		free(x->ret->headers[i].value);
+	}
+	x->ret->nheaders = 0;
+	x->ret->status = r->status;
+	for (const char *h = r->headers != NULL ? r->headers : ""; *h != '\0'; h += strcspn(h, "\n") + 1) {
+		char *name = xstrndup(h, strcspn(h, ":"));
 
-	http_response_free(x->ret);
+		scripted_add_header(x->ret, name, "%.*s", (int)(strcspn(h, "\n") - strlen(name) - 2), h + strlen(name) + 2);
+		free(name);
+	}
 	buf_reset(&x->body);
-	x->ret->status = x->rule.status;
-	while (h != NULL && *h != '\0') {
-		size_t n = strcspn(h, "\n"), name = strcspn(h, ":");
-		char  *k = xstrndup(h, name), *v = xstrndup(h + name + 2, n - name - 2);
-
-		fake_set(x, k, v);
-		if (strcmp(k, "retry-after") == 0)
-			x->ret->retry_after_ms = (uint32_t)strtoul(v, NULL, 10) * 1000;
-		if (strcmp(k, "date") == 0 && time_parse_http(v, &date))
-			x->ret->date_ms = date;
-		free(k);
-		free(v);
-		h += n + (h[n] == '\n');
-	}
-	if (x->rule.body != NULL)
-		buf_puts(&x->body, x->rule.body);
-}
-
-enum fake_state { FAKE_START, FAKE_ARRIVED, FAKE_BACK };
-
-static bool
-fake_deliver(struct fake_call *x)
-{
-	size_t len = x->body.len;
-	bool   wanted = (x->ret->status == 200 || x->ret->status == 206) && x->req.on_body != NULL;
-
-	if (x->ruled && (x->rule.how == FAKE_SHORT || x->rule.how == FAKE_CUT))
-		len /= 2;
-	x->ret->body_size = len;
-	if (len > (x->req.max_body != 0 && (wanted || x->req.on_body == NULL) ? x->req.max_body : HTTP_BODY_DEFAULT)) {
-		err_set(&x->op.res, ERR_UNSUPPORTED, x->ret->status, "the answer is too large");
-		return false;
-	}
-	for (size_t i = 0; wanted && i < len; i += FAKE_PIECE)
-		if (x->req.on_body(x->req.on_body_arg, x->body.data + i, len - i < FAKE_PIECE ? len - i : FAKE_PIECE, &x->op.res) != ERR_OK)
-			return false;
-	if (len > 0 && (!wanted || x->req.keep))
-		x->ret->body = body_copy(span_of(x->body.data, len));
-	return true;
+	buf_puts(&x->body, r->body != NULL ? r->body : "");
 }
 
 static void
-fake_no_answer(struct fake_call *x, enum err_code code, const char *why)
+fake_arrived(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
 {
-	http_response_free(x->ret);
-	err_set(&x->op.res, x->req.changing ? ERR_UNCERTAIN : code, 0, "%s: %s", x->u.host, why);
-}
+	struct fake_s3            *f = arg;
+	struct fake_call           x = { .f = f, .rq = rq, .ret = ret };
+	const struct fake_s3_rule *r = fake_rule_of(f, rq);
+	char                      *key = fake_key_of(f, rq), date[64];
 
-static void
-fake_arrive(struct fake_call *x)
-{
-	struct err   e;
-	enum fake_s3_how how = x->ruled ? x->rule.how : FAKE_APPLY;
-
-	if (url_parse(x->url, &x->u, &e) != ERR_OK) {
-		x->op.res = e;
-		return;
+	x.key = key;
+	buf_init(&x.body, 0);
+	if (r == NULL || r->how != FAKE_ANSWER)
+		fake_serve(&x);
+	if (r != NULL && (r->how == FAKE_ANSWER || r->how == FAKE_APPLY))
+		fake_ruled_answer(&x, r);
+	else if (f->clock_ms != 0)
+		scripted_add_header(ret, "date", "%s", fake_http_date(loop_wall(f->loop) + f->clock_ms, date));
+	if (r != NULL && r->how == FAKE_SHORT) {
+		scripted_add_header(ret, "content-length", "%zu", x.body.len);
+		x.body.len /= 2;
 	}
-	fake_log(x);
-	x->f->c.requests++;
-	if (how == FAKE_REFUSED || (!fake_is_store(x) && how != FAKE_ANSWER && how != FAKE_HANGS)) {
-		err_set(&x->op.res, ERR_NETWORK, 0, "%s: connection refused", x->u.host);
-		return;
-	}
-	if (how != FAKE_ANSWER && how != FAKE_LOST_BEFORE && how != FAKE_HANGS)
-		fake_serve(x);
-	if (x->ret->status != 0 && x->f->clock_ms != 0)
-		x->ret->date_ms = loop_wall(x->op.loop) + x->f->clock_ms;
-	if (x->ruled && (how == FAKE_ANSWER || how == FAKE_APPLY))
-		fake_ruled_answer(x);
+	scripted_set_body(ret, buf_span(&x.body));
+	buf_free(&x.body);
+	free(key);
 }
 
-static enum op_turn
-fake_step(struct op *op)
+/* Before a request leaves. */
+static enum scripted_fault
+fake_decides(void *arg, const struct scripted_request *rq)
 {
-	struct fake_call *x = container_of(op, struct fake_call, op);
+	static const enum scripted_fault faults[] = { [FAKE_LOST] = SCRIPTED_LOST_ANSWER, [FAKE_LOST_BEFORE] = SCRIPTED_LOST_REQUEST,
+		[FAKE_REFUSED] = SCRIPTED_LOST_BEFORE, [FAKE_HANGS] = SCRIPTED_TIMEOUT, [FAKE_CUT] = SCRIPTED_CUT, [FAKE_SHORT] = SCRIPTED_OK };
+	struct fake_s3            *f = arg;
+	const struct fake_s3_rule *r = fake_take_rule(f, rq);
+	char                      *key = fake_key_of(f, rq);
+	bool                       ours = key != NULL;
 
-	switch ((enum fake_state)op->state) {
-	case FAKE_START:
-		fake_find_rule(x);
-		return op_await(op, FAKE_ARRIVED, op_sleep(op->loop, x->f->latency_ms / 2));
-	case FAKE_ARRIVED:
-		if (op_failed(op))
-			return op_fail(op);
-		fake_arrive(x);
-		if (op_failed(op))
-			return op_fail(op);
-		return op_await(op, FAKE_BACK, op_sleep(op->loop, x->ruled && x->rule.how == FAKE_HANGS ? x->req.timeout_ms :
-		    x->f->latency_ms - x->f->latency_ms / 2));
-	case FAKE_BACK:
-		if (op_failed(op))
-			fake_no_answer(x, ERR_CANCELLED, "cancelled");
-		else if (x->ruled && x->rule.how == FAKE_HANGS)
-			fake_no_answer(x, ERR_TIMEOUT, "no answer");
-		else if (x->ruled && (x->rule.how == FAKE_LOST || x->rule.how == FAKE_LOST_BEFORE))
-			fake_no_answer(x, ERR_NETWORK, "connection reset");
-		else if (fake_deliver(x) && x->ruled && x->rule.how == FAKE_CUT)
-			fake_no_answer(x, ERR_NETWORK, "the answer broke off");
-		return op_finish(op);
-	}
-	return OP_DONE;
-}
-
-static void
-fake_call_free(struct op *op)
-{
-	struct fake_call *x = container_of(op, struct fake_call, op);
-
-	for (size_t i = 0; i < x->req.nheaders; i++) {
-		free((char *)x->headers[i].name);
-		free(x->headers[i].value);
-	}
-	free(x->headers);
-	free(x->url);
-	free(x->method);
-	free(x->key);
-	url_free(&x->u);
-	buf_free(&x->body);
-	body_unref(x->req.body);
-	free(x);
-}
-
-static const char *const fake_states[] = { "start", "arrived", "back" };
-static const struct op_class fake_class = { "fake s3", fake_step, NULL, fake_call_free, fake_states, ARRAY_LEN(fake_states) };
-
-static struct op *
-fake_request(struct http_client *c, const struct http_request *req, struct http_response *ret)
-{
-	struct fake_call *x = xcalloc(1, sizeof(*x));
-
-	op_init(&x->op, &fake_class, c->loop);
-	x->f = container_of(c, struct fake_s3, c);
-	x->req = *req;
-	x->url = xstrdup(req->url);
-	x->method = xstrdup(req->method);
-	x->headers = xcalloc(req->nheaders + 1, sizeof(*x->headers));
-	for (size_t i = 0; i < req->nheaders; i++)
-		x->headers[i] = (struct http_header){ xstrdup(req->headers[i].name), xstrdup(req->headers[i].value) };
-	if (req->body != NULL)
-		body_ref(req->body);
-	x->ret = ret;
-	buf_init(&x->body, 0);
-	return &x->op;
-}
-
-static void
-fake_client_free(struct http_client *c)
-{
-	fake_s3_free(container_of(c, struct fake_s3, c));
+	free(key);
+	fake_log(f, rq);
+	if (r != NULL && (ours || r->how == FAKE_ANSWER || r->how == FAKE_HANGS))
+		return faults[r->how];
+	return ours ? SCRIPTED_OK : SCRIPTED_LOST_BEFORE;
 }
 
 struct fake_s3 *
@@ -739,25 +632,34 @@ fake_s3_new(struct loop *l)
 {
 	struct fake_s3 *f = xcalloc(1, sizeof(*f));
 
-	f->c = (struct http_client){ .request = fake_request, .free = fake_client_free, .loop = l };
+	f->http = scripted_http_new(l);
+	f->loop = l;
+	scripted_handle(f->http, fake_arrived, f);
+	scripted_decide(f->http, fake_decides, f);
+	scripted_latency(f->http, FAKE_WAY, FAKE_WAY, 1);
 	f->objects = map_new();
 	f->bucket = "acme";
 	f->region = "us-east-1";
 	f->access = FAKE_S3_ACCESS;
 	f->secret = FAKE_S3_SECRET;
-	f->latency_ms = 10;
 	return f;
+}
+
+static void
+fake_rules_free(struct fake_s3_entry **list)
+{
+	struct fake_s3_entry *e;
+
+	while ((e = *list) != NULL) {
+		*list = e->next;
+		free(e);
+	}
 }
 
 void
 fake_s3_no_rules(struct fake_s3 *f)
 {
-	struct fake_s3_entry *e;
-
-	while ((e = f->rules) != NULL) {
-		f->rules = e->next;
-		free(e);
-	}
+	fake_rules_free(&f->rules);
 }
 
 void
@@ -765,7 +667,9 @@ fake_s3_free(struct fake_s3 *f)
 {
 	void *o;
 
-	fake_s3_no_rules(f);
+	scripted_http_free(f->http);
+	fake_rules_free(&f->rules);
+	fake_rules_free(&f->taken);
 	for (size_t i = 0; map_next(f->objects, &i, NULL, &o);)
 		fake_object_free(o);
 	map_free(f->objects);

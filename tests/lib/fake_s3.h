@@ -3,12 +3,12 @@
 #define TESTS_LIB_FAKE_S3_H
 
 #include "base/map.h"
-#include "net/http_client.h"
+#include "scripted_http.h"
 
 /*
- * An S3 store behind the interface of the HTTP client, in memory and virtual time. It checks what AWS checks (signature, date, region,
+ * An S3 store in memory, behind the scripted HTTP client. It checks what AWS checks (signature, date, region,
  * keys, payload digest, checksum, preconditions), pages its listings, and can be told to answer the next request in another way.
- * Requests to any other place end with ERR_NETWORK unless a rule answers them.
+ * Every way takes 5 ms. Requests to any other place end with ERR_NETWORK unless a rule answers them.
  */
 #define FAKE_S3_HOST   "s3.test:9000" /* path style: http://s3.test:9000/BUCKET/KEY */
 #define FAKE_S3_ACCESS "AKIDEXAMPLE"
@@ -44,12 +44,12 @@ struct fake_s3_object {
 };
 
 struct fake_s3 {
-	struct http_client c;
+	struct scripted_http *http;
+	struct loop       *loop;
 	struct map        *objects;      /* by key */
 	const char        *bucket, *region, *session_token, *access, *secret; /* session_token NULL: none wanted */
 	bool               bucket_missing;
 	int64_t            clock_ms;     /* the server's clock minus the loop's */
-	int64_t            latency_ms;
 	bool               versioned;    /* deleting leaves a marker ... */
 	bool               marker_exists;/* ... which counts as an object for If-None-Match */
 	bool               ignores_conditions, no_conditions, ignores_delete_match, ignores_checksum;
@@ -62,8 +62,7 @@ struct fake_s3 {
 	char             **log;
 	size_t             nlog;
 	unsigned           wrong;        /* signatures that did not fit */
-	struct fake_s3_entry *rules;
-	uint64_t           tags;
+	struct fake_s3_entry *rules, *taken; /* taken: of requests that are under way */
 };
 
 struct fake_s3 *fake_s3_new(struct loop *l);

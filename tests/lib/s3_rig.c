@@ -55,7 +55,7 @@ s3_rig_init(struct s3_rig *r)
 	r->files = map_new();
 	s3_rig_var(r, "HOME", "/home/u");
 	r->source = (struct conf_source){ rig_env, rig_file, r };
-	r->env = (struct provider_env){ .loop = r->loop, .work = r->work, .http = &r->fake->c, .source = &r->source,
+	r->env = (struct provider_env){ .loop = r->loop, .work = r->work, .http = scripted_http_client(r->fake->http), .source = &r->source,
 		.agent_name = "edge-7" };
 }
 
@@ -95,7 +95,7 @@ s3_rig_close(struct s3_rig *r)
 	conf_free(r->conf);
 	map_free(r->vars);
 	map_free(r->files);
-	http_client_free(&r->fake->c);
+	fake_s3_free(r->fake);
 	work_free(r->work);
 	loop_free(r->loop);
 	memset(r, 0, sizeof(*r));

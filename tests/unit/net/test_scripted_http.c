@@ -341,6 +341,47 @@ spooled(void)
 	teardown();
 }
 
+/* A tap sees what the answer's body gets as well, in memory or in a file; what it refuses ends the request. */
+static void
+taps(void)
+{
+	struct sink         k = { .largest = 0 };
+	struct http_request req = { .method = "GET", .url = "http://h/", .on_body = take, .on_body_arg = &k, .keep = true, .spool = true,
+		.max_body = 300000 };
+	size_t              n = 200000;
+
+	setup();
+	buf_init(&k.bytes, 0);
+	scripted_handle(script, big, &n);
+	scripted_spool_above(script, 250000);
+	begin(&req);
+	CHECK_U64(finish(), ERR_OK);
+	CHECK(k.largest == 65536 && body_in_memory(answer.body) && span_eq(body_span(answer.body), buf_span(&k.bytes)));
+	CHECK_U64(answer.body_size, n);
+	n = 300000;
+	buf_reset(&k.bytes);
+	begin(&req);
+	CHECK_U64(finish(), ERR_OK);
+	CHECK(!body_in_memory(answer.body) && body_size(answer.body) == n && k.bytes.len == n);
+	buf_reset(&k.bytes);
+	k.refuse_at = 100000;
+	begin(&req);
+	CHECK_U64(finish(), ERR_CORRUPT);
+	CHECK(k.bytes.len == 131072 && answer.body == NULL);
+	k.refuse_at = 0;
+	n = 300001;
+	begin(&req);
+	CHECK_U64(finish(), ERR_UNSUPPORTED);
+	req.method = "POST"; /* 500: not the tap's */
+	n = 300000;
+	buf_reset(&k.bytes);
+	begin(&req);
+	CHECK_U64(finish(), ERR_OK);
+	CHECK(k.bytes.len == 0 && body_size(answer.body) == n);
+	buf_free(&k.bytes);
+	teardown();
+}
+
 static void
 limits(void)
 {
@@ -452,7 +493,8 @@ main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "expectations", expectations }, { "a handler", handler }, { "faults", faults }, { "a cancel at each turn", cancels },
-		{ "streamed bodies", streams }, { "spooled bodies", spooled }, { "limits", limits }, { "requests that are not sent", refused_requests },
+		{ "streamed bodies", streams }, { "spooled bodies", spooled }, { "taps", taps }, { "limits", limits },
+		{ "requests that are not sent", refused_requests },
 		{ "Retry-After", retry_after }, { "chaos from a seed", chaos }, { NULL, NULL },
 	};
 

@@ -294,6 +294,7 @@ is_in_doubt_when_cancelled_on_the_way(void)
 {
 	begin();
 	CHECK_U64(s3_rig_run_for(&r, provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holder), 7), ERR_UNCERTAIN);
+	s3_rig_run(&r, op_sleep(r.loop, 100)); /* it arrives although nobody waits for it any longer */
 	CHECK(is_locked_by_us());
 	CHECK_OK(give_back(), r.err);
 	CHECK_U64(s3_rig_run_for(&r, provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holder), 0), ERR_CANCELLED);

@@ -144,6 +144,34 @@ verifies_the_checksum(void)
 	s3_rig_close(&r);
 }
 
+/* Hashed and scanned on its way into a file. */
+static void
+spools_what_is_large(void)
+{
+	struct s3_rig   r = { 0 };
+	struct snapshot s;
+	struct digest   d;
+	struct buf      text;
+
+	buf_init(&text, 0);
+	buf_puts(&text, "{\"version\":4,\"serial\":9,\"lineage\":\"l\",\"x\":\"");
+	for (int i = 0; i < 20000; i++)
+		buf_puts(&text, "0123456789");
+	buf_puts(&text, "\"}");
+	s3_rig_open(&r, "");
+	scripted_spool_above(r.fake->http, 100000);
+	fake_s3_put(r.fake, "a", buf_str(&text));
+	CHECK_OK(s3_rig_get(&r, "a", &s), r.err);
+	sha256_of(text.data, text.len, &d);
+	CHECK(digest_eq(&s.digest, &d));
+	CHECK_U64(s.info.serial, 9);
+	CHECK(!body_in_memory(s.body));
+	CHECK_U64(body_size(s.body), text.len);
+	snapshot_free(&s);
+	buf_free(&text);
+	s3_rig_close(&r);
+}
+
 static void
 refuses_what_is_too_large(void)
 {
@@ -516,6 +544,7 @@ main(int argc, char **argv)
 	    { "looks_at_it", looks_at_it },
 	    { "reads_again_what_broke_off", reads_again_what_broke_off },
 	    { "verifies_the_checksum", verifies_the_checksum },
+	    { "spools_what_is_large", spools_what_is_large },
 	    { "refuses_what_is_too_large", refuses_what_is_too_large },
 	    { "writes_under_preconditions", writes_under_preconditions },
 	    { "sends_again_after_a_race", sends_again_after_a_race },
