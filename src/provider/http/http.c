@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+#include "http.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/encode.h"
+#include "net/url.h"
+
+static const struct conf_field hb_fields[] = {
+	{ .name = "address", .type = CONF_STR, .offset = offsetof(struct hb_conf, address), .env = "TF_HTTP_ADDRESS",
+	    .help = "where the state is read and written; {name} stands for the state's name", .required = true },
+	{ .name = "update_method", .type = CONF_STR, .offset = offsetof(struct hb_conf, update_method), .def = "POST",
+	    .env = "TF_HTTP_UPDATE_METHOD", .help = "method of a write" },
+	{ .name = "lock_address", .type = CONF_STR, .offset = offsetof(struct hb_conf, lock_address),
+	    .env = "TF_HTTP_LOCK_ADDRESS", .help = "where the state is locked (default: no locking)" },
+	{ .name = "lock_method", .type = CONF_STR, .offset = offsetof(struct hb_conf, lock_method), .def = "LOCK",
+	    .env = "TF_HTTP_LOCK_METHOD", .help = "method of a lock" },
+	{ .name = "unlock_address", .type = CONF_STR, .offset = offsetof(struct hb_conf, unlock_address),
+	    .env = "TF_HTTP_UNLOCK_ADDRESS", .help = "where the state is unlocked; goes with lock_address" },
+	{ .name = "unlock_method", .type = CONF_STR, .offset = offsetof(struct hb_conf, unlock_method), .def = "UNLOCK",
+	    .env = "TF_HTTP_UNLOCK_METHOD", .help = "method of an unlock" },
+	{ .name = "username", .type = CONF_STR, .offset = offsetof(struct hb_conf, username), .env = "TF_HTTP_USERNAME",
+	    .help = "for Basic authentication" },
+	{ .name = "password", .type = CONF_SECRET, .offset = offsetof(struct hb_conf, password), .env = "TF_HTTP_PASSWORD",
+	    .help = "for Basic authentication; better env() or file()" },
+	{ .name = "skip_cert_verification", .type = CONF_BOOL, .offset = offsetof(struct hb_conf, insecure), .def = "false",
+	    .help = "trust any server certificate" },
+	{ .name = "client_ca_certificate_pem", .type = CONF_STR, .offset = offsetof(struct hb_conf, ca_pem),
+	    .env = "TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", .help = "PEM text that replaces the system's roots" },
+	{ .name = "client_certificate_pem", .type = CONF_STR, .offset = offsetof(struct hb_conf, cert_pem),
+	    .env = "TF_HTTP_CLIENT_CERTIFICATE_PEM", .help = "PEM text of our certificate" },
+	{ .name = "client_private_key_pem", .type = CONF_SECRET, .offset = offsetof(struct hb_conf, key_pem),
+	    .env = "TF_HTTP_CLIENT_PRIVATE_KEY_PEM", .help = "PEM text of its key" },
+	{ .name = "retry_max", .type = CONF_INT, .offset = offsetof(struct hb_conf, retry_max), .def = "2",
+	    .env = "TF_HTTP_RETRY_MAX", .help = "how often a request is repeated where that is safe" },
+	{ .name = "retry_wait_min", .type = CONF_SECONDS, .offset = offsetof(struct hb_conf, retry_wait_min_ms), .def = "1",
+	    .env = "TF_HTTP_RETRY_WAIT_MIN", .help = "seconds before the first repetition; doubled each time" },
+	{ .name = "retry_wait_max", .type = CONF_SECONDS, .offset = offsetof(struct hb_conf, retry_wait_max_ms), .def = "30",
+	    .env = "TF_HTTP_RETRY_WAIT_MAX", .help = "seconds, at most" },
+	{ .name = "headers", .type = CONF_MAP, .offset = offsetof(struct hb_conf, headers),
+	    .help = "added to every request" },
+	{ .name = "states", .type = CONF_STRS, .offset = offsetof(struct hb_conf, states),
+	    .help = "names of the states to read, when address has {name}" },
+	{ .name = NULL },
+};
+
+#define HB_RETRY_MAX 100
+
+struct hb *
+hb_of(const struct backend *b)
+{
+	return container_of(b, struct hb, b);
+}
+
+/* ---------------------------------------------------------------- configuration */
+
+static struct conf_pos
+hb_pos(struct conf_block *block, const char *argument)
+{
+	const struct conf_attr *a = conf_attr(block, argument);
+
+	return a != NULL ? a->pos : block->pos;
+}
+
+static bool
+hb_set(const char *s)
+{
+	return s != NULL && s[0] != '\0';
+}
+
+static struct secret *
+hb_basic(const char *user, const char *password)
+{
+	struct buf     plain, text;
+	struct secret *s;
+
+	buf_init(&plain, 0);
+	buf_init(&text, 0);
+	buf_reserve(&plain, strlen(user) + strlen(password) + 2, NULL);
+	buf_printf(&plain, "%s:%s", user, password);
+	buf_reserve(&text, 2 * plain.len + 16, NULL);
+	buf_puts(&text, "Basic ");
+	base64_encode(buf_span(&plain), &text);
+	s = secret_new(buf_span(&text));
+	buf_wipe_free(&plain);
+	buf_wipe_free(&text);
+	return s;
+}
+
+/* The address without user and password, which become credentials unless username is set, as Go does it. */
+static enum err_code
+hb_address(struct hb *h, struct conf_block *block, const char *argument, const char *text, char **ret, struct err *reterr)
+{
+	struct url u;
+	struct err why;
+	struct buf out;
+
+	if (!hb_set(text))
+		return ERR_OK;
+	if (url_parse(text, &u, &why) != ERR_OK)
+		return conf_error(reterr, hb_pos(block, argument), "%s: %s", argument, why.msg);
+	if (u.user != NULL && h->basic == NULL)
+		h->basic = hb_basic(u.user, u.password != NULL ? u.password : "");
+	buf_init(&out, 0);
+	url_print(&u, &out);
+	*ret = buf_take(&out);
+	url_free(&u);
+	return ERR_OK;
+}
+
+static bool
+hb_has_name(const char *address)
+{
+	return address != NULL && strstr(address, "{name}") != NULL;
+}
+
+static enum err_code
+hb_check_addresses(struct hb *h, struct conf_block *block, struct err *reterr)
+{
+	h->free_names = hb_has_name(h->address);
+	if (h->lock_address != NULL && hb_has_name(h->lock_address) != h->free_names)
+		return conf_error(reterr, hb_pos(block, "lock_address"), "{name} stands in address and lock_address, or in neither");
+	if (h->unlock_address != NULL && hb_has_name(h->unlock_address) != h->free_names)
+		return conf_error(reterr, hb_pos(block, "unlock_address"),
+		    "{name} stands in address and unlock_address, or in neither");
+	if (h->conf->states.n > 0 && !h->free_names)
+		return conf_error(reterr, hb_pos(block, "states"), "states needs {name} in address");
+	if (h->b.common.prefix != NULL && h->b.common.prefix[0] != '\0')
+		return conf_error(reterr, hb_pos(block, "prefix"), "an http backend has no prefix: put it into address");
+	return ERR_OK;
+}
+
+static bool
+hb_is_word(const char *s)
+{
+	return s[0] != '\0' &&
+	    s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")] == '\0';
+}
+
+static enum err_code
+hb_check_headers(const struct hb_conf *hc, struct conf_block *block, struct err *reterr)
+{
+	struct conf_pos pos = hb_pos(block, "headers");
+
+	for (size_t i = 0; i < hc->headers.n; i++) {
+		const char *name = hc->headers.keys[i];
+
+		if (!hb_is_word(name))
+			return conf_error(reterr, pos, "a name in headers has characters other than letters, digits, \"-\" and \"_\"");
+		if (strcasecmp(name, "content-type") == 0 || strcasecmp(name, "content-md5") == 0)
+			return conf_error(reterr, pos, "headers cannot set %s", name);
+		if (strcasecmp(name, "authorization") == 0 && hb_set(hc->username))
+			return conf_error(reterr, pos, "either username or an Authorization header, not both");
+		for (const char *p = hc->headers.values[i]; *p != '\0'; p++)
+			if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+				return conf_error(reterr, pos, "the value of %s in headers is not printable ASCII", name);
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+hb_check(const struct hb_conf *hc, struct conf_block *block, struct err *reterr)
+{
+	const struct { const char *argument, *method; } methods[] = { { "update_method", hc->update_method },
+		{ "lock_method", hc->lock_method }, { "unlock_method", hc->unlock_method } };
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (!hb_is_word(methods[i].method))
+			return conf_error(reterr, hb_pos(block, methods[i].argument), "%s is not a word", methods[i].argument);
+	if (hb_set(hc->cert_pem) != (hc->key_pem != NULL && secret_len(hc->key_pem) > 0))
+		return conf_error(reterr, hb_pos(block, "client_certificate_pem"),
+		    "client_certificate_pem and client_private_key_pem go together");
+	if (hc->retry_max < 0 || hc->retry_max > HB_RETRY_MAX)
+		return conf_error(reterr, hb_pos(block, "retry_max"), "retry_max is from 0 to %d", HB_RETRY_MAX);
+	if (hc->retry_wait_min_ms < 0 || hc->retry_wait_max_ms < hc->retry_wait_min_ms)
+		return conf_error(reterr, hb_pos(block, "retry_wait_max"), "retry_wait_max is not below retry_wait_min");
+	return hb_check_headers(hc, block, reterr);
+}
+
+enum err_code
+hb_name_check(const struct hb *h, const char *name, struct err *reterr)
+{
+	if (h->free_names || strcmp(name, "default") == 0)
+		return ERR_OK;
+	err_set(reterr, ERR_UNSUPPORTED, 0, "there is one state behind this address, and its name is default");
+	return err_hint(reterr, "put {name} into address, lock_address and unlock_address");
+}
+
+/* ---------------------------------------------------------------- the driver */
+
+static void
+hb_close(struct backend *b)
+{
+	struct hb *h = hb_of(b);
+
+	free(h->address);
+	free(h->lock_address);
+	free(h->unlock_address);
+	secret_free(h->basic);
+	free(h);
+}
+
+/* A query may hold a signature: of it the identity shows a short digest only. */
+static char *
+hb_where(const char *address)
+{
+	const char   *query = strchr(address, '?');
+	struct digest d;
+	char          hex[DIGEST_HEX];
+
+	if (query == NULL)
+		return xstrdup(address);
+	sha256_of(query, strlen(query), &d);
+	return xasprintf("%.*s (query %.8s)", (int)(query - address), address, digest_hex(&d, hex));
+}
+
+static enum err_code
+hb_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
+    const struct backend_common *common, struct backend **ret, struct err *reterr)
+{
+	const struct hb_conf *hc = conf;
+	struct hb            *h;
+
+	(void)c;
+	if (hb_check(hc, block, reterr) != ERR_OK)
+		return reterr->code;
+	h = xcalloc(1, sizeof(*h));
+	h->env = env;
+	h->conf = hc;
+	h->b.common = *common;
+	h->tls = (struct http_tls){ .ca_pem = hb_set(hc->ca_pem) ? hc->ca_pem : NULL,
+		.cert_pem = hb_set(hc->cert_pem) ? hc->cert_pem : NULL, .key_pem = hb_set(hc->cert_pem) ? hc->key_pem : NULL,
+		.insecure = hc->insecure };
+	if (hb_set(hc->username))
+		h->basic = hb_basic(hc->username, hc->password != NULL ? secret_str(hc->password) : "");
+	if (hb_address(h, block, "address", hc->address, &h->address, reterr) != ERR_OK ||
+	    hb_address(h, block, "lock_address", hc->lock_address, &h->lock_address, reterr) != ERR_OK ||
+	    hb_address(h, block, "unlock_address", hc->unlock_address, &h->unlock_address, reterr) != ERR_OK ||
+	    hb_check_addresses(h, block, reterr) != ERR_OK) {
+		hb_close(&h->b);
+		return reterr->code;
+	}
+	h->b.where = hb_where(h->address);
+	*ret = &h->b;
+	return ERR_OK;
+}
+
+static unsigned
+hb_caps(const struct backend *b)
+{
+	const struct hb *h = hb_of(b);
+
+	return h->lock_address != NULL && h->unlock_address != NULL ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u;
+}
+
+static bool
+hb_fixed(const struct backend *b, const char *workspace, struct buf *ret)
+{
+	(void)workspace; /* the protocol has none */
+	if (hb_of(b)->free_names)
+		return false;
+	buf_puts(ret, "default");
+	return true;
+}
+
+/* A state appears with its first write. */
+static struct op *
+hb_create(struct backend *b)
+{
+	return op_result(hb_of(b)->env->loop, &(struct err){ .code = ERR_OK });
+}
+
+/* The protocol cannot list: the names are those of the configuration, seen from the loop like every answer. */
+struct hb_names {
+	struct op      op;
+	struct hb     *h;
+	state_seen_fn *seen;
+	void          *arg;
+};
+
+static enum op_turn
+hb_names_step(struct op *op)
+{
+	struct hb_names        *n = container_of(op, struct hb_names, op);
+	const struct conf_strs *states = &n->h->conf->states;
+
+	if (!n->h->free_names)
+		n->seen(n->arg, &(struct state_seen){ .name = "default", .etag = "" });
+	for (size_t i = 0; i < states->n; i++)
+		n->seen(n->arg, &(struct state_seen){ .name = states->items[i], .etag = "" });
+	return op_ok(op);
+}
+
+static void
+hb_names_free(struct op *op)
+{
+	free(container_of(op, struct hb_names, op));
+}
+
+static const struct op_class hb_names_class = { "http list", hb_names_step, NULL, hb_names_free, NULL, 0 };
+
+static struct op *
+hb_list(struct backend *b, state_seen_fn *seen, void *arg)
+{
+	struct hb_names *n = xcalloc(1, sizeof(*n));
+
+	n->h = hb_of(b);
+	op_init(&n->op, &hb_names_class, n->h->env->loop);
+	n->seen = seen;
+	n->arg = arg;
+	return &n->op;
+}
+
+extern const struct provider provider_http;
+
+const struct provider provider_http = {
+	.name = "http",
+	.summary = "any server of terraform's HTTP state protocol",
+	.fields = hb_fields,
+	.conf_size = sizeof(struct hb_conf),
+	.open = hb_open,
+	.close = hb_close,
+	.caps = hb_caps,
+	.fixed = hb_fixed,
+	.create = hb_create,
+	.list = hb_list,
+	.head = hb_head,
+	.get = hb_get,
+	.put = hb_put,
+	.del = hb_del,
+	.lock = hb_lock,
+	.unlock = hb_unlock,
+};

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include "http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/*
+ * LOCK and UNLOCK. Only 200 means locked: terraform takes every other answer for a failure, so a server that answers 201 or 204 has
+ * set a lock that nobody would release. The same body again is harmless, and tells what became of a lost one.
+ */
+struct hb_lock_call {
+	struct op         op;
+	struct hb        *h;
+	char             *name;
+	struct lock_info  lock;
+	struct lock_info *ret_holder;
+	struct body      *body;        /* the same bytes for lock and unlock */
+	struct hb_answer  answer;
+	int               odd;         /* the 2xx that was not 200 */
+};
+
+static struct op *
+hb_lock_send(struct hb_lock_call *c, bool lock)
+{
+	struct hb_request r = { .name = c->name, .body = c->body, .again = HB_IDEMPOTENT };
+
+	r.method = lock ? c->h->conf->lock_method : c->h->conf->unlock_method;
+	r.address = lock ? c->h->lock_address : c->h->unlock_address;
+	hb_answer_free(&c->answer);
+	c->answer.doubt = false;
+	return hb_send(c->h, &r, &c->answer);
+}
+
+/* Who holds it, as far as the answer says; false: it does not say. */
+static bool
+hb_holder(const struct hb_lock_call *c, struct lock_info *ret)
+{
+	const struct body *b = c->answer.res.body;
+
+	memset(ret, 0, sizeof(*ret));
+	return b != NULL && body_in_memory(b) && lock_info_parse(body_span(b), ret, NULL) == ERR_OK && ret->id[0] != '\0';
+}
+
+/* ---------------------------------------------------------------- lock */
+
+enum hb_lock_state { START, LOCKED, UNDONE };
+
+static const char *const hb_lock_states[] = { "start", "locked", "undone" };
+
+static void
+hb_busy(struct hb_lock_call *c, struct err *reterr)
+{
+	struct buf text;
+	int        status = c->answer.res.status;
+	bool       known = hb_holder(c, c->ret_holder);
+
+	if (known && strcmp(c->ret_holder->id, c->lock.id) == 0)
+		return; /* ours: an earlier request had arrived */
+	if (!known && c->answer.doubt) {
+		err_set(reterr, ERR_UNCERTAIN, status, "locking %s: it is locked, and the server does not say whether by us", c->name);
+		return;
+	}
+	if (!known) {
+		err_set(reterr, ERR_LOCKED, status, "%s is locked, and the server does not say by whom", c->name);
+		return;
+	}
+	buf_init(&text, 0);
+	lock_info_print(c->ret_holder, &text);
+	err_set(reterr, ERR_LOCKED, status, "%s is locked by %s", c->name, buf_str(&text));
+	buf_free(&text);
+}
+
+static enum op_turn
+hb_lock_answered(struct hb_lock_call *c)
+{
+	struct op                  *op = &c->op;
+	const struct http_response *r = &c->answer.res;
+
+	if (op_failed(op) || r->status == 200)
+		return op_finish(op);
+	if (r->status > 200 && r->status < 300) {
+		c->odd = r->status;
+		op_shield(op);
+		return op_await(op, UNDONE, hb_lock_send(c, false));
+	}
+	if (r->status == 409 || r->status == 423)
+		hb_busy(c, &op->res);
+	else
+		hb_refused(r, "locking", c->name, true, &op->res);
+	if (c->answer.doubt && op->res.code != ERR_OK && op->res.code != ERR_LOCKED && op->res.code != ERR_UNCERTAIN)
+		err_set(&op->res, ERR_UNCERTAIN, r->status, "locking %s: an earlier request may have been carried out", c->name);
+	return op_finish(op);
+}
+
+static enum op_turn
+hb_lock_step(struct op *op)
+{
+	struct hb_lock_call *c = container_of(op, struct hb_lock_call, op);
+	bool                 undone;
+
+	switch ((enum hb_lock_state)op->state) {
+	case START:
+		if (hb_name_check(c->h, c->name, &op->res) != ERR_OK)
+			return op_finish(op);
+		return op_await(op, LOCKED, hb_lock_send(c, true));
+	case LOCKED:
+		return hb_lock_answered(c);
+	case UNDONE:
+		undone = !op_failed(op) && c->answer.res.status < 300;
+		err_set(&op->res, undone ? ERR_UNSUPPORTED : ERR_UNCERTAIN, c->odd,
+		    "locking %s: the server is incompatible, it answered %d where only 200 means locked%s", c->name, c->odd,
+		    undone ? "" : ", and did not unlock");
+		err_hint(&op->res, "terraform cannot lock here either: the server has to answer 200");
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+hb_lock_free(struct op *op)
+{
+	struct hb_lock_call *c = container_of(op, struct hb_lock_call, op);
+
+	hb_answer_free(&c->answer);
+	body_unref(c->body);
+	free(c->name);
+	free(c);
+}
+
+static const struct op_class hb_lock_class = { "http lock", hb_lock_step, NULL, hb_lock_free, hb_lock_states,
+	ARRAY_LEN(hb_lock_states) };
+
+static struct hb_lock_call *
+hb_lock_call(struct backend *b, const struct op_class *class, const struct state_ref *ref, const struct lock_info *l)
+{
+	struct hb_lock_call *c = xcalloc(1, sizeof(*c));
+	struct buf           text;
+
+	c->h = hb_of(b);
+	op_init(&c->op, class, c->h->env->loop);
+	c->name = xstrdup(ref->name);
+	c->lock = *l;
+	buf_init(&text, LOCK_BODY_MAX);
+	lock_info_body(l, &text);
+	c->body = body_new(&text);
+	return c;
+}
+
+struct op *
+hb_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder)
+{
+	struct hb_lock_call *c = hb_lock_call(b, &hb_lock_class, ref, l);
+
+	c->ret_holder = ret_holder;
+	return &c->op;
+}
+
+/* ---------------------------------------------------------------- unlock */
+
+enum hb_unlock_state { UNLOCK_START, UNLOCK_ANSWERED, UNLOCK_READ };
+
+static const char *const hb_unlock_states[] = { "start", "answered", "read" };
+
+/* "Not ours" is what provider_unlock() wants to hear: the lock that we mean is gone. */
+static enum op_turn
+hb_not_ours(struct hb_lock_call *c)
+{
+	struct lock_info holder;
+	int              status = c->answer.res.status;
+
+	if (hb_holder(c, &holder) && strcmp(holder.id, c->lock.id) == 0) {
+		err_set(&c->op.res, ERR_LOCKED, status, "unlocking %s: the server keeps our lock (%d)", c->name, status);
+		return op_finish(&c->op);
+	}
+	log_at(LOG_INFO, "http unlock", "%s: nothing to release, the server says the lock is not ours (%d)", c->name, status);
+	return op_ok(&c->op);
+}
+
+static enum op_turn
+hb_unlock_answered(struct hb_lock_call *c)
+{
+	struct hb_request read = { .method = "GET", .address = c->h->address, .name = c->name, .again = HB_READ };
+	struct op        *op = &c->op;
+	int               status = c->answer.res.status;
+
+	if (op_failed(op))
+		return op_fail(op);
+	switch (status) {
+	case 201:
+	case 204:
+		log_at(LOG_WARN, "http unlock", "%s: status %d where terraform expects 200", c->name, status);
+		return op_ok(op);
+	case 200:
+	case 404:
+	case 410:
+		return op_ok(op);
+	case 409:
+	case 423:
+		return hb_not_ours(c);
+	case 401: /* a wrong ID on some servers, wrong credentials on the others: a read tells which */
+		hb_answer_free(&c->answer);
+		return op_await(op, UNLOCK_READ, hb_send(c->h, &read, &c->answer));
+	case 202:
+		err_set(&op->res, ERR_UNCERTAIN, 202, "unlocking %s: accepted, not yet done (202)", c->name);
+		return op_finish(op);
+	default:
+		hb_refused(&c->answer.res, "unlocking", c->name, true, &op->res);
+		return op_finish(op);
+	}
+}
+
+static enum op_turn
+hb_unlock_step(struct op *op)
+{
+	struct hb_lock_call *c = container_of(op, struct hb_lock_call, op);
+	int                  status;
+
+	switch ((enum hb_unlock_state)op->state) {
+	case UNLOCK_START:
+		if (hb_name_check(c->h, c->name, &op->res) != ERR_OK)
+			return op_finish(op);
+		return op_await(op, UNLOCK_ANSWERED, hb_lock_send(c, false));
+	case UNLOCK_ANSWERED:
+		return hb_unlock_answered(c);
+	case UNLOCK_READ:
+		status = c->answer.res.status;
+		if (!op_failed(op) && (status == 200 || status == 204 || status == 404)) {
+			log_at(LOG_INFO, "http unlock", "%s: nothing to release, the lock is not ours (401)", c->name);
+			return op_ok(op);
+		}
+		if (!op_failed(op))
+			hb_refused(&c->answer.res, "unlocking", c->name, false, &op->res);
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class hb_unlock_class = { "http unlock", hb_unlock_step, NULL, hb_lock_free, hb_unlock_states,
+	ARRAY_LEN(hb_unlock_states) };
+
+struct op *
+hb_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l)
+{
+	return &hb_lock_call(b, &hb_unlock_class, ref, l)->op;
+}
