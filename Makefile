@@ -26,7 +26,7 @@ SRCS    := $(sort $(foreach l,$(LAYERS),$(wildcard src/$(l)/*.c src/$(l)/*/*.c))
 OBJS    := $(SRCS:%.c=$(O)/%.o)
 TESTS   := $(sort $(wildcard tests/unit/*/test_*.c))
 # Shared by several unit tests: fakes and helpers that are no test themselves.
-TESTLIB := $(sort $(wildcard tests/lib/*.c))
+TESTLIB := $(sort $(wildcard tests/lib/*.c) $(filter-out $(TESTS),$(wildcard tests/unit/*/*.c)))
 # Programs of ours that tests in Python call.
 TOOLS   := $(sort $(wildcard tests/tools/*.c))
 BENCHES := $(sort $(wildcard tests/bench/bench_*.c))

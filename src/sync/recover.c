@@ -199,6 +199,13 @@ recover_unreachable(struct recover_one *r)
 	return op_finish(&r->op);
 }
 
+/* A protocol that cannot show a lock, as terraform's http. */
+static bool
+recover_unseen(const struct recover_one *r)
+{
+	return r->lock.id[0] != '\0' && r->op.res.code == ERR_UNSUPPORTED && (provider_caps(r->dst) & PROVIDER_LOCK_ID) != 0;
+}
+
 static enum op_turn
 recover_one_step(struct op *op)
 {
@@ -214,7 +221,10 @@ recover_one_step(struct op *op)
 	case PEEKED: /* ours only by the id that was on the disk before it was on the wire */
 		r->locked_by_us = r->lock.id[0] != '\0' && !op_failed(op) && strcmp(r->there.id, r->lock.id) == 0;
 		r->look_failed = op_failed(op) && op->res.code != ERR_NOT_FOUND;
-		if (r->locked_by_us)
+		if (recover_unseen(r)) { /* the remote compares ids: an unlock releases this very lock, or nothing */
+			r->locked_by_us = true;
+			r->look_failed = false;
+		} else if (r->locked_by_us)
 			snprintf(r->lock.generation, sizeof(r->lock.generation), "%s", r->there.generation);
 		return op_await(op, LOOKED, provider_get(r->dst, &(struct state_ref){ r->name }, NULL, &r->now));
 	case LOOKED:

@@ -214,9 +214,15 @@ hb_exchange(struct hb_send *s)
 /* ---------------------------------------------------------------- again, elsewhere, or over */
 
 static bool
+hb_may_be_done(int status)
+{
+	return status >= 500 && status != 501;
+}
+
+static bool
 hb_is_down(int status)
 {
-	return status == 429 || (status >= 500 && status != 501);
+	return status == 429 || hb_may_be_done(status);
 }
 
 /* Before the next attempt: min * 2^n up to max, or what the server asks for (not on 500). -1: no more attempts. */
@@ -349,7 +355,7 @@ hb_send_step(struct op *op)
 	case SENT:
 		wait = hb_wait(s);
 		if (s->again == HB_IDEMPOTENT)
-			s->ret->doubt |= op_failed(op) ? op->res.code == ERR_UNCERTAIN : s->ret->res.status >= 500;
+			s->ret->doubt |= op_failed(op) ? op->res.code == ERR_UNCERTAIN : hb_may_be_done(s->ret->res.status);
 		if (hb_redirected(s))
 			return op_go(op, SEND);
 		if (wait < 0)
