@@ -21,12 +21,14 @@
  *
  * Two rules shape this file. Inside a libcurl call nothing may be added to it or taken out of it: callbacks only
  * take notes, and http_curl_settle() acts on them afterwards. And libcurl sends a request again when a
- * reused connection turns out to be dead: http_transfer_prereq() ends that for requests that change something.
+ * reused connection turns out to be dead: http_transfer_repeats() ends that for requests that change something.
  */
 #define HTTP_MAXAGE_S      60L
 #define HTTP_SMALL_BUFFER  (16L << 10)
 #define HTTP_LARGE_BUFFER  (64L << 10)
 #define HTTP_LARGE_BODY    ((uint64_t)256 << 10)
+#define HTTP_TURN_BYTES    ((size_t)256 << 10) /* of bodies, taken in one call of libcurl: it would go on up to 6 MB */
+#define HTTP_TURN_RESUMES  4
 #define HTTP_USER_AGENT    "stateferry/" SF_VERSION
 
 struct http_transfer;
@@ -42,6 +44,9 @@ struct http_curl {
 	struct http_transfer *first;   /* those that libcurl has */
 	unsigned              inside;  /* calls of libcurl under way */
 	bool                  stops;   /* some transfer has stop set */
+	size_t                taken;   /* body bytes in this call */
+	struct http_transfer *yielded, *yielded_last; /* paused until a later turn */
+	struct deferred       resume;
 };
 
 struct http_transfer {
@@ -50,6 +55,7 @@ struct http_transfer {
 	struct http_curl     *c;
 	struct http_slot      slot;
 	struct http_transfer *prev, *next;
+	struct http_transfer *next_yielded;
 
 	CURL                 *easy;    /* NULL: libcurl does not have it (any longer) */
 	struct curl_slist    *headers;
@@ -62,6 +68,7 @@ struct http_transfer {
 	bool                  counting;  /* what is sent now is the request, not the handshake with a proxy */
 	bool                  again;     /* libcurl wanted to send it a second time */
 	bool                  paused;    /* until the spool has room */
+	bool                  yielded;   /* until a later turn: in the list */
 	bool                  stop;      /* by why, or as answered: see http_curl_settle() */
 	bool                  ended;     /* outcome known but for the spool */
 	struct err            why;       /* there is no answer */
@@ -71,12 +78,14 @@ enum http_state { HTTP_START, HTTP_SENT, HTTP_ENDED };
 static const char *const http_states[] = { "start", "sent", "ended" };
 
 static void http_curl_settle(struct http_curl *c);
+static void http_curl_resume(void *arg);
 static void http_transfer_spooled(void *arg);
 
 static void
 http_curl_enter(struct http_curl *c)
 {
 	c->inside++;
+	c->taken = 0;
 }
 
 static void
@@ -149,6 +158,17 @@ http_curl_timer(CURLM *multi, long ms, void *arg)
 
 /* --- callbacks of a transfer --- */
 
+/*
+ * libcurl is about to send the request, or to connect for that. Refused when it did so before and a byte of a changing request
+ * went out; and after 417 (RFC 9110, 10.1.1), where sending it again without Expect is for the caller to decide.
+ */
+static bool
+http_transfer_repeats(struct http_transfer *t)
+{
+	t->again = t->again || t->x.head_done || (t->requested && t->x.req.changing && t->x.ret->sent);
+	return t->again;
+}
+
 static curl_socket_t
 http_transfer_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 {
@@ -158,13 +178,10 @@ http_transfer_open(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
 	t->opened = true;
 	t->counting = false;
 	http_queue_connected(&t->c->queue, &t->slot, true);
-	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+	return http_transfer_repeats(t) ? CURL_SOCKET_BAD : socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-/*
- * Before each time that libcurl sends the request. The second time of a changing request is
- * refused if a byte of the first went out; so is libcurl's own answer to 417 (RFC 9110, 10.1.1), which is the caller's to give.
- */
+/* Before each time that the request is sent; a connection is ready. */
 static int
 http_transfer_prereq(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
@@ -172,10 +189,8 @@ http_transfer_prereq(void *arg, char *peer, char *own, int peer_port, int own_po
 
 	(void)peer, (void)own, (void)peer_port, (void)own_port;
 	http_queue_connected(&t->c->queue, &t->slot, false);
-	if (t->x.head_done || (t->requested && t->x.req.changing && t->x.ret->sent)) {
-		t->again = true;
+	if (http_transfer_repeats(t))
 		return CURL_PREREQFUNC_ABORT;
-	}
 	t->requested = true;
 	t->counting = true;
 	return CURL_PREREQFUNC_OK;
@@ -236,6 +251,39 @@ http_transfer_spools(const struct http_transfer *t, size_t n)
 	return (t->x.length != HTTP_LENGTH_UNKNOWN && t->x.length > BODY_SPOOL_ABOVE) || t->x.body.len + n > BODY_SPOOL_ABOVE;
 }
 
+/* Enough for this turn. */
+static size_t
+http_transfer_yield(struct http_transfer *t)
+{
+	struct http_curl *c = t->c;
+
+	assert(!t->yielded);
+	t->yielded = true;
+	t->next_yielded = NULL;
+	if (c->yielded != NULL)
+		c->yielded_last->next_yielded = t;
+	else
+		c->yielded = t;
+	c->yielded_last = t;
+	loop_defer(c->client.loop, &c->resume, http_curl_resume, c);
+	return CURL_WRITEFUNC_PAUSE;
+}
+
+static void
+http_transfer_unyield(struct http_transfer *t)
+{
+	struct http_transfer **at = &t->c->yielded, *before = NULL;
+
+	if (!t->yielded)
+		return;
+	for (; *at != t; at = &(*at)->next_yielded)
+		before = *at;
+	*at = t->next_yielded;
+	if (t->c->yielded_last == t)
+		t->c->yielded_last = before;
+	t->yielded = false;
+}
+
 /* The first bytes. Room for all of them at once where the length is known: growing would need twice as much. */
 static bool
 http_transfer_reserve(struct http_transfer *t)
@@ -254,6 +302,9 @@ http_transfer_write(char *p, size_t size, size_t n, void *arg)
 	struct http_transfer *t = arg;
 
 	n *= size;
+	if (t->c->taken >= HTTP_TURN_BYTES)
+		return http_transfer_yield(t);
+	t->c->taken += n;
 	if (t->spool == NULL && http_transfer_spools(t, n)) {
 		t->spool = http_spool_new(t->c->work, t->c->spool_dir, http_transfer_spooled, t);
 		http_spool_begin(t->spool, &t->x.body);
@@ -402,7 +453,7 @@ http_transfer_set_method(struct http_transfer *t)
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_READDATA, t));
 	}
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, size > HTTP_LARGE_BODY ? HTTP_LARGE_BUFFER : HTTP_SMALL_BUFFER));
-	/* Without it libcurl cannot send a body again: http_transfer_prereq() should not let it come to that. */
+	/* Without it libcurl cannot send a body again: http_transfer_repeats() does not let it come to that. */
 	if (req->body != NULL && !req->changing) {
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, http_transfer_seek));
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_SEEKDATA, t));
@@ -537,6 +588,7 @@ http_transfer_detach(struct http_transfer *t)
 	assert(t->c->inside == 0);
 	http_transfer_count(t);
 	http_transfer_unlink(t);
+	http_transfer_unyield(t);
 	curl_multi_remove_handle(t->c->multi, t->easy);
 	curl_easy_cleanup(t->easy);
 	t->easy = NULL;
@@ -553,6 +605,8 @@ http_transfer_judge(struct http_transfer *t, CURLcode code)
 {
 	enum http_phase phase = t->requested ? HTTP_PHASE_REQUEST : t->opened ? HTTP_PHASE_CONNECT : HTTP_PHASE_LOOKUP;
 
+	if (code == CURLE_OK && !t->x.head_done)
+		code = CURLE_PARTIAL_FILE; /* closed within the headers: libcurl makes do with that */
 	if (t->why.code != ERR_OK || code == CURLE_OK || (t->again && t->x.head_done))
 		return;
 	if (t->x.broken.code != ERR_OK)
@@ -633,11 +687,43 @@ http_transfer_stop(struct http_transfer *t)
 	http_curl_settle(t->c);
 }
 
+/* libcurl hands over at once what it had kept, and tells only here if that was refused. */
+static void
+http_transfer_unpause(struct http_transfer *t)
+{
+	struct http_curl *c = t->c;
+	CURLcode          code;
+
+	http_curl_enter(c);
+	code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+	c->inside--;
+	if (code != CURLE_OK && !t->stop) {
+		http_transfer_judge(t, code);
+		http_transfer_stop(t);
+	} else {
+		http_curl_settle(c);
+	}
+}
+
+static void
+http_curl_resume(void *arg)
+{
+	struct http_curl *c = arg;
+
+	for (unsigned n = 0; n < HTTP_TURN_RESUMES && c->yielded != NULL; n++) {
+		struct http_transfer *t = c->yielded;
+
+		http_transfer_unyield(t);
+		http_transfer_unpause(t);
+	}
+	if (c->yielded != NULL)
+		loop_defer(c->client.loop, &c->resume, http_curl_resume, c);
+}
+
 static void
 http_transfer_spooled(void *arg)
 {
 	struct http_transfer *t = arg;
-	struct http_curl     *c = t->c;
 
 	if (t->ended && !http_spool_busy(t->spool)) {
 		http_transfer_outcome(t);
@@ -645,9 +731,7 @@ http_transfer_spooled(void *arg)
 		http_transfer_stop(t);
 	} else if (t->easy != NULL && t->paused) {
 		t->paused = false;
-		http_curl_enter(c);
-		curl_easy_pause(t->easy, CURLPAUSE_CONT);
-		http_curl_leave(c);
+		http_transfer_unpause(t);
 	}
 }
 
@@ -771,6 +855,7 @@ http_curl_free(struct http_client *client)
 	struct http_curl *c = container_of(client, struct http_curl, client);
 
 	assert(c->first == NULL && c->queue.waiting == 0 && c->inside == 0);
+	loop_undefer(client->loop, &c->resume);
 	http_curl_close_multi(c);
 	http_queue_free(&c->queue);
 	http_ca_free(&c->ca);

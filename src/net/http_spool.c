@@ -91,6 +91,8 @@ http_spool_write(struct work_job *job, void *arg, struct err *reterr)
 		at += (size_t)n;
 	}
 	s->size += s->writing.len;
+	if (s->writing.cap > 2 * HTTP_SPOOL_PIECE)
+		buf_wipe_free(&s->writing); /* what lay in memory before: not kept for the next pieces, and slow to wipe */
 	return ERR_OK;
 }
 
@@ -107,8 +109,6 @@ http_spool_done(struct op *op, void *arg)
 	if (op->err.code != ERR_OK && s->err.code == ERR_OK)
 		s->err = op->err;
 	op_free(op);
-	if (s->writing.cap > 2 * HTTP_SPOOL_PIECE)
-		buf_wipe_free(&s->writing); /* what lay in memory before: not kept for the next pieces */
 	buf_reset(&s->writing);
 	http_spool_next(s);
 	s->moved(s->arg);
