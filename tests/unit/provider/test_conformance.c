@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../lib/state_server.h"
+#include "../../lib/test.h"
+#include "conformance.h"
+#include "net/url.h"
+#include "provider/mem.h"
+
+/* One line per provider below; a new one adds its place to write behind its back, and its names. */
+static const char *const any_name[] = { "a b.tfstate", "\xc3\xbc.tfstate", "a#b?c.tfstate", "100%25.tfstate", "a+b&c=d.tfstate",
+	"deep/er/x.tfstate", "a//b.tfstate", NULL };
+static const char *const file_name[] = { "a b.tfstate", "\xc3\xbc.tfstate", "a#b?c.tfstate", "100%25.tfstate", "a+b&c=d.tfstate",
+	"deep/er/x.tfstate", NULL };
+
+/* --- mem --- */
+
+static struct mem_world *world;
+
+static const char *
+mem_block(void)
+{
+	return "backend \"mem\" \"b\" {}\n";
+}
+
+static void
+mem_begin(struct provider_rig *r)
+{
+	world = mem_world_new();
+	mem_attach(r->b, world);
+}
+
+static void
+mem_end(struct provider_rig *r)
+{
+	mem_attach(r->b, NULL);
+	mem_world_free(world);
+}
+
+static void
+mem_other(struct provider_rig *r, const char *name, struct span body)
+{
+	(void)r;
+	mem_world_put(world, name, body);
+}
+
+static void
+mem(void)
+{
+	conformance_run(&(struct conformance){ .block = mem_block, .begin = mem_begin, .end = mem_end, .other = mem_other,
+	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+/* --- local --- */
+
+static char folder[512];
+
+static void
+local_folder(void)
+{
+	static unsigned n;
+
+	snprintf(folder, sizeof(folder), "%s/place-%u", test_tmpdir(), n++);
+	CHECK(mkdir(folder, 0700) == 0);
+}
+
+static const char *
+local_block(const char *argument, const char *tail)
+{
+	static char text[1200];
+
+	local_folder();
+	snprintf(text, sizeof(text), "backend \"local\" \"b\" {\n  %s = \"%s%s\"\n}\n", argument, folder, tail);
+	return text;
+}
+
+static const char *
+dir_block(void)
+{
+	return local_block("dir", "");
+}
+
+static const char *
+path_block(void)
+{
+	return local_block("path", "/main.tfstate");
+}
+
+static void
+local_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char  path[1200];
+	FILE *f;
+
+	(void)r;
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "w");
+	CHECK(f != NULL);
+	CHECK_U64(fwrite(body.p, 1, body.n, f), body.n);
+	CHECK(fclose(f) == 0);
+}
+
+static void
+local_dir(void)
+{
+	conformance_run(&(struct conformance){ .real = true, .block = dir_block, .other = local_other, .first = "one.tfstate",
+	    .second = "two.tfstate", .odd = file_name });
+}
+
+static void
+local_path(void)
+{
+	conformance_run(&(struct conformance){ .real = true, .block = path_block, .other = local_other, .first = "main.tfstate",
+	    .second = "terraform.tfstate.d/ws/terraform.tfstate" });
+}
+
+/* --- http --- */
+
+static struct state_server *server;
+
+static const char *
+http_block(void)
+{
+	return "backend \"http\" \"b\" {\n  address = \"https://h.example/s/{name}?k=v\"\n"
+	    "  lock_address = \"https://h.example/s/{name}\"\n  unlock_address = \"https://h.example/s/{name}\"\n"
+	    "  states = [\"one.tfstate\", \"two.tfstate\"]\n}\n";
+}
+
+static void
+http_begin(struct provider_rig *r)
+{
+	server = state_server_new(r->http);
+}
+
+static void
+http_end(struct provider_rig *r)
+{
+	(void)r;
+	state_server_free(server);
+}
+
+static void
+http_other(struct provider_rig *r, const char *name, struct span body)
+{
+	struct buf path;
+
+	(void)r;
+	buf_init(&path, 0);
+	buf_puts(&path, "/s/");
+	url_escape(URL_SEGMENT, span_str(name), &path);
+	state_server_put(server, buf_str(&path), body);
+	buf_free(&path);
+}
+
+static void
+http(void)
+{
+	conformance_run(&(struct conformance){ .block = http_block, .begin = http_begin, .end = http_end, .other = http_other,
+	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
+	    { "http", http }, { NULL, NULL } });
+}
