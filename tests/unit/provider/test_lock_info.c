@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "../../lib/test.h"
+#include "base/digest.h"
+#include "provider/lock_info.h"
+
+static const char go[] = "{\"ID\":\"i\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\",\"Who\":\"root@vm\",\"Version\":\"1.11.4\","
+                         "\"Created\":\"2026-11-22T00:46:12.54193991Z\",\"Path\":\"b/k\"}";
+
+static void
+there_and_back(void)
+{
+	struct lock_info l;
+	struct err       e;
+	struct buf       text;
+
+	buf_init(&text, 0);
+	CHECK_OK(lock_info_parse(span_str(go), &l, &e), e);
+	CHECK_STR(l.who, "root@vm");
+	CHECK_STR(l.path, "b/k");
+	lock_info_body(&l, &text);
+	CHECK_STR(buf_str(&text), go);
+	CHECK(!lock_info_is_ours(&l));
+	buf_free(&text);
+}
+
+static void
+tolerant(void)
+{
+	static const char *const bad[] = { "", "null", "[]", "\"x\"", "{", "locked", "{\"ID\":}" };
+	struct lock_info         l;
+
+	CHECK_U64(lock_info_parse(SPAN_LIT("{\"id\":\"a\",\"WHO\":\"w\",\"more\":{\"x\":1},\"Created\":17}"), &l, NULL), ERR_OK);
+	CHECK_STR(l.id, "a");
+	CHECK_STR(l.who, "w");
+	CHECK_STR(l.created, "");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		CHECK_U64(lock_info_parse(span_str(bad[i]), &l, NULL), ERR_CORRUPT);
+		CHECK_STR(l.id, "");
+	}
+}
+
+static void
+long_ones_are_cut(void)
+{
+	struct lock_info l;
+	struct buf       text;
+
+	buf_init(&text, 0);
+	buf_puts(&text, "{\"ID\":\"");
+	for (int i = 0; i < 1000; i++)
+		buf_putc(&text, 'x');
+	buf_puts(&text, "\"}");
+	CHECK_U64(lock_info_parse(buf_span(&text), &l, NULL), ERR_OK);
+	CHECK_U64(strlen(l.id), sizeof(l.id) - 1);
+	for (int i = 0; i < LOCK_BODY_MAX; i++)
+		buf_putc(&text, ' ');
+	CHECK_U64(lock_info_parse(buf_span(&text), &l, NULL), ERR_CORRUPT);
+	buf_free(&text);
+}
+
+static void
+ours(void)
+{
+	static const struct { int64_t ms; const char *created; } times[] = { { 1795000000000, "2026-11-18T11:06:40Z" },
+		{ 1795000000120, "2026-11-18T11:06:40.12Z" }, { 1795000000007, "2026-11-18T11:06:40.007Z" },
+		{ 1795000000500, "2026-11-18T11:06:40.5Z" } };
+	struct rand      r;
+	struct lock_info l;
+	struct buf       text;
+
+	rand_seeded(&r, 1);
+	buf_init(&text, 0);
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		lock_info_make(&l, &r, times[i].ms, "h<o>\"st\n\xc3\xbc", "why & what", "p");
+		CHECK_STR(l.created, times[i].created);
+		CHECK(lock_info_is_ours(&l));
+		CHECK_U64(strlen(l.id), 36);
+	}
+	lock_info_body(&l, &text);
+	for (const char *p = buf_str(&text); *p != '\0'; p++)
+		CHECK((unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f && strchr("<>&\\", *p) == NULL);
+	CHECK_STR(l.who, "stateferry@h?o?'st???");
+	buf_free(&text);
+}
+
+static void
+printed(void)
+{
+	struct lock_info l = { .id = "i", .who = "a\nb", .operation = "op" };
+	struct buf       text;
+
+	buf_init(&text, 0);
+	lock_info_print(&l, &text);
+	CHECK_STR(buf_str(&text), "a?b (op), ID i");
+	buf_reset(&text);
+	lock_info_print(&(struct lock_info){ .id = "" }, &text);
+	CHECK_STR(buf_str(&text), "somebody, ID unknown");
+	buf_free(&text);
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){ { "there and back", there_and_back }, { "tolerant", tolerant },
+	    { "long ones are cut", long_ones_are_cut }, { "ours", ours }, { "printed", printed }, { NULL, NULL } });
+}
