@@ -32,7 +32,7 @@ struct call {
  */
 typedef struct op *route_fn(struct call *c, struct err *reterr);
 
-#define ROUTE_ARGS 8
+#define ROUTE_ARGS 10
 
 struct route {
 	const char *method, *name;
@@ -80,6 +80,8 @@ void each_lane(struct engine *e, const struct state_rec *s,
     void (*fn)(void *arg, const struct lane *l, const char *name_there), void *arg);
 /* Held back now: what the source holds is not the head, and no person let it go. */
 bool state_is_held(struct store_txn *t, const struct state_rec *s, struct version_rec *ret);
+/* For then_op(): a copied struct address. */
+void address_release(void *arg);
 struct place_health api_health_of(struct engine *e, const char *label);
 
 #endif

@@ -191,6 +191,73 @@ max_age_is_14(void)
 	end();
 }
 
+static void
+restores_and_decides(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 6, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	agent_rig_wait(&r, 3600000);
+	mem_world_put(wa, "x.tfstate", rig_state(2, "L", 6, "two"));
+	API_POST(&r, &a, "sync", NULL);
+	API_POST(&r, &a, "restore", "state=a:x.tfstate@1", "dry_run=1", NULL);
+	CHECK_STR(api_text(&a, "plan.0.from"), "1");
+	CHECK_STR(api_text(&a, "plan.0.serial_after"), "3");
+	API_POST(&r, &a, "restore", "at=30m", "all=1", NULL);
+	CHECK_U64(a.exit, 0);
+	CHECK_STR(api_text(&a, "result.0.from"), "1");
+	CHECK_STR(api_text(&a, "result.0.to"), "a:x.tfstate");
+	CHECK_STR(api_text(&a, "result.0.serial_before"), "2");
+	CHECK_STR(api_text(&a, "result.0.serial_after"), "3");
+	API_POST(&r, &a, "restore", "state=x.tfstate", NULL);
+	CHECK_U64(a.exit, 2);
+	API_POST(&r, &a, "restore", "state=x.tfstate@77", NULL);
+	CHECK_STR(api_text(&a, "error.kind"), "not_found");
+	mem_world_put(wa, "x.tfstate", rig_state(4, "L", 1, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	API_GET(&r, &a, "quarantine", NULL);
+	CHECK_STR(api_text(&a, "quarantine.0.verdict"), "shrunk");
+	CHECK(api_at(&a, "quarantine.1") == NULL);
+	API_POST(&r, &a, "release", "state=x.tfstate", NULL);
+	CHECK_U64(a.exit, 0);
+	API_GET(&r, &a, "quarantine", NULL);
+	CHECK_STR(api_text(&a, "quarantine"), "[]");
+	end();
+}
+
+static void
+locks_and_care(void)
+{
+	static const char lock[] = "{\"ID\":\"abc\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\",\"Who\":\"ann@host\","
+	    "\"Version\":\"1.11.4\",\"Created\":\"2026-09-21T14:00:00Z\",\"Path\":\"\"}";
+
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	mem_world_lock(wa, "x.tfstate", lock);
+	API_GET(&r, &a, "locks", "backend=a", NULL);
+	CHECK_STR(api_text(&a, "locks.0.id"), "abc");
+	CHECK_STR(api_text(&a, "locks.0.who"), "ann@host");
+	CHECK_STR(api_text(&a, "locks.0.ours"), "false");
+	API_POST(&r, &a, "unlock", "state=a:x.tfstate", NULL);
+	CHECK_U64(a.exit, 13);
+	API_POST(&r, &a, "unlock", "state=a:x.tfstate", "id=abc", NULL);
+	CHECK_U64(a.exit, 0);
+	CHECK(mem_world_locked(wa, "x.tfstate") == NULL);
+	API_POST(&r, &a, "check", NULL);
+	CHECK_STR(api_text(&a, "ok"), "true");
+	CHECK_STR(api_text(&a, "versions"), "1");
+	API_GET(&r, &a, "events", "limit=1", NULL);
+	CHECK_U64(json_array_size(api_at(&a, "events")), 1);
+	API_GET(&r, &a, "ops", NULL);
+	CHECK_STR(api_text(&a, "ops.0.name"), "api");
+	API_GET(&r, &a, "adopt", NULL);
+	CHECK_STR(api_text(&a, "changes"), "[]");
+	API_GET(&r, &a, "resolve", "edge=e", "state=x.tfstate", NULL);
+	CHECK_STR(api_text(&a, "held"), "[]");
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -202,5 +269,7 @@ main(int argc, char **argv)
 	    { "log_and_cat", log_and_cat },
 	    { "what_is_not_there_is_refused", what_is_not_there_is_refused },
 	    { "max_age_is_14", max_age_is_14 },
+	    { "restores_and_decides", restores_and_decides },
+	    { "locks_and_care", locks_and_care },
 	    { NULL, NULL } });
 }
