@@ -455,6 +455,32 @@ configuration(void)
 	end();
 }
 
+/* The commented example opens as it stands. */
+static void
+example(void)
+{
+	size_t             n;
+	const char        *text = test_read("../conf/examples/http.hcl", &n);
+	struct conf       *c;
+	struct conf_block *root;
+	struct backend    *b;
+	unsigned           opened = 0;
+
+	begin(BLOCK(""));
+	CHECK_OK(conf_parse("http.hcl", "/", span_of(text, n), false, NULL, &c, &r.err), r.err);
+	root = conf_root(c);
+	for (size_t i = 0; i < root->nblocks; i++) {
+		if (strcmp(root->blocks[i].type, "backend") != 0)
+			continue;
+		CHECK_OK(provider_open(&r.env, c, &root->blocks[i], &b, &r.err), r.err);
+		provider_close(b);
+		opened++;
+	}
+	CHECK_U64(opened, 3);
+	conf_free(c);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -462,5 +488,5 @@ main(int argc, char **argv)
 	    { "lock doubt", lock_doubt }, { "unlock 401", unlock_401 }, { "writes are sent once", writes_are_sent_once },
 	    { "retry schedule", retry_schedule }, { "reading", reading }, { "redirects", redirects },
 	    { "as terraform", as_terraform }, { "lock file is byte exact", lock_file_is_byte_exact },
-	    { "named states", named_states }, { "configuration", configuration }, { NULL, NULL } });
+	    { "named states", named_states }, { "configuration", configuration }, { "example", example }, { NULL, NULL } });
 }
