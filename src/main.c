@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
+#include "cli/cli.h"
 
 int
-main(void)
+main(int argc, char **argv)
 {
-	printf("stateferry %s\n", SF_VERSION);
-	return 0;
+	return cli_main(argc, argv);
 }

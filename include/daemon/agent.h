@@ -17,6 +17,8 @@ struct agent_options {
 	int         log_json;        /* -1: as configured */
 	bool        must_exist;      /* a command that only reads: no store is made */
 	bool        serve_socket;    /* run and sync: others may ask while we live */
+	bool        no_store;        /* stops when the configuration is opened: no store, no engine */
+	int64_t     wait_ms;         /* for an owner to go */
 };
 
 /* Everything up to a stopped engine. ERR_LOCKED: another process owns the store, its pid in detail. *ret is set whenever the
@@ -28,6 +30,7 @@ void          agent_close(struct agent *a);         /* runs the loop until what 
 struct engine *agent_engine(struct agent *a);       /* NULL: not the owner */
 struct loop   *agent_loop(struct agent *a);
 const struct settings *agent_settings(const struct agent *a);
+const struct plan *agent_plan(const struct agent *a);
 
 /* The background agent until SIGTERM or SIGINT; SIGHUP reloads. Exit code. */
 int            agent_run(struct agent *a);

@@ -367,7 +367,8 @@ http_transfer_set_basics(struct http_transfer *t)
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_USERAGENT, HTTP_USER_AGENT));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)connect));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)http_exchange_timeout_ms(&t->x)));
-	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L));
+	/* Whoever answers on a Unix socket may work for long without a byte. */
+	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, req->unix_socket == NULL ? 1L : 0L));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)HTTP_STALL_S));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, 30L));

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "internal.h"
+
+/* How a command reaches the engine, and how it says what came of it. */
+
+#define CLI_OWNER_WAIT_MS 5000   /* for another short command to end */
+#define CLI_OWNER_POLL_MS 100
+#define CLI_PIECE         ((size_t)64 << 10)
+
+/* ---------------------------------------------------------------- errors */
+
+static void
+cli_say(const char *where, const char *message, const char *hint)
+{
+	fprintf(stderr, "stateferry: %s%s%s%s%s\n", where, where[0] != '\0' ? ": " : "", message, hint[0] != '\0' ? "; " : "", hint);
+}
+
+int
+cli_error(const struct cli *c, const struct err *e, const char *where)
+{
+	struct buf doc;
+
+	cli_say(where, e->msg, e->hint);
+	if (c->json) {
+		buf_init(&doc, 0);
+		api_error_json(e, where, &doc);
+		printf("%s\n", buf_str(&doc));
+		buf_free(&doc);
+	}
+	return err_exit(e->code);
+}
+
+int
+cli_usage(const struct cli *c, const char *fmt, ...)
+{
+	struct err e;
+	char       msg[ERR_MSG_MAX];
+	va_list    ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	err_set(&e, ERR_USAGE, 0, "%s", msg);
+	err_hint(&e, "see \"stateferry help%s%s\"", c->command != NULL && c->command->run != NULL ? " " : "",
+	    c->command != NULL && c->command->run != NULL ? c->command->name : "");
+	return cli_error(c, &e, "usage");
+}
+
+/* ---------------------------------------------------------------- the engine */
+
+void
+cli_arg(struct cli_request *r, const char *name, const char *value)
+{
+	if (value != NULL && r->n < ARRAY_LEN(r->args))
+		r->args[r->n++] = (struct api_arg){ name, value };
+}
+
+/* One try: as owner, else by asking. ERR_LOCKED: neither could be. */
+static enum err_code
+cli_try(const struct cli *c, const struct cli_request *r, struct api_reply *ret, struct err *reterr)
+{
+	struct api_request   req = { r->method, r->route, r->args, r->n };
+	struct agent_options o;
+	struct agent        *a;
+	struct err           asked;
+	char                *path;
+
+	cli_agent_options(c, r->flags, &o);
+	if (agent_open(&o, &a, reterr) == ERR_OK) {
+		agent_call(a, &req, ret, reterr);
+		agent_close(a);
+		return reterr->code;
+	}
+	path = a != NULL ? xstrdup(agent_settings(a)->socket) : NULL;
+	agent_close(a);
+	if (reterr->code == ERR_LOCKED && path != NULL && agent_ask(path, &req, ret, &asked) != ERR_NOT_FOUND)
+		*reterr = asked;
+	free(path);
+	return reterr->code;
+}
+
+int
+cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret)
+{
+	struct err e;
+
+	memset(ret, 0, sizeof(*ret));
+	for (int64_t waited = 0;; waited += CLI_OWNER_POLL_MS) {
+		err_clear(&e);
+		if (cli_try(c, r, ret, &e) == ERR_OK)
+			return -1;
+		if (e.code != ERR_LOCKED || waited >= CLI_OWNER_WAIT_MS)
+			break;
+		usleep(CLI_OWNER_POLL_MS * 1000);
+	}
+	if (e.code == ERR_NOT_FOUND && e.hint[0] == '\0')
+		err_hint(&e, "is this the right configuration (-c)? \"stateferry sync\" or \"run\" makes the store");
+	return cli_error(c, &e, c->command->name);
+}
+
+/* ---------------------------------------------------------------- replies */
+
+/* Pieces, because a state may lie in a file. */
+int
+cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name)
+{
+	char      *piece = xmalloc(CLI_PIECE);
+	uint64_t   at = 0;
+	size_t     n = 0;
+	struct err e = { .code = ERR_OK };
+
+	do {
+		if (body_read(b, at, piece, CLI_PIECE, &n, &e) != ERR_OK)
+			break;
+		if (n > 0 && fwrite(piece, 1, n, out) != n)
+			err_errno(&e, errno, "%s", name);
+		at += n;
+	} while (n > 0 && e.code == ERR_OK);
+	if (e.code == ERR_OK && fflush(out) != 0)
+		err_errno(&e, errno, "%s", name);
+	mem_wipe(piece, CLI_PIECE);
+	free(piece);
+	return e.code == ERR_OK ? 0 : cli_error(c, &e, c->command->name);
+}
+
+static json_t *
+cli_load(const struct api_reply *r)
+{
+	size_t  size = (size_t)body_size(r->body), n = 0, at = 0;
+	char   *text = xmalloc(size + 1);
+	json_t *doc;
+
+	while (at < size && body_read(r->body, at, text + at, size - at, &n, NULL) == ERR_OK && n > 0)
+		at += n;
+	/* A serial above 2^63 is a number that jansson has no integer for. */
+	if ((doc = json_loadb(text, at, 0, NULL)) == NULL)
+		doc = json_loadb(text, at, JSON_DECODE_INT_AS_REAL, NULL);
+	free(text);
+	return doc;
+}
+
+/* Errors of the command are said here. *ret_doc NULL: no document. */
+int
+cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc)
+{
+	struct err e;
+	json_t    *doc = strcmp(r->type, "application/json") == 0 ? cli_load(r) : NULL, *error = json_object_get(doc, "error");
+
+	*ret_doc = doc;
+	if (error != NULL) {
+		cli_say(cli_str(error, "where"), cli_str(error, "message"), cli_str(error, "hint"));
+		if (c->json)
+			cli_print_body(c, r->body, stdout, "stdout");
+		if (c->json)
+			putchar('\n');
+		return (int)cli_num(error, "code");
+	}
+	if (doc == NULL && strcmp(r->type, "application/json") == 0) {
+		err_set(&e, ERR_CORRUPT, 0, "the answer is no document");
+		return cli_error(c, &e, c->command->name);
+	}
+	return r->exit;
+}
+
+json_t *
+cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit)
+{
+	struct api_reply reply;
+	json_t          *doc = NULL;
+
+	if ((*ret_exit = cli_reach(c, r, &reply)) != -1)
+		return NULL;
+	*ret_exit = cli_reply_exit(c, &reply, &doc);
+	api_reply_free(&reply);
+	if (json_object_get(doc, "error") == NULL)
+		return doc;
+	json_decref(doc);
+	return NULL;
+}
+
+int
+cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc))
+{
+	struct api_reply reply;
+	json_t          *doc;
+	int              rc;
+
+	if ((rc = cli_reach(c, r, &reply)) != -1)
+		return rc;
+	rc = cli_reply_exit(c, &reply, &doc);
+	if (doc != NULL && json_object_get(doc, "error") == NULL) {
+		if (c->json) {
+			cli_print_body(c, reply.body, stdout, "stdout");
+			putchar('\n');
+		} else {
+			text(c, doc);
+		}
+	}
+	json_decref(doc);
+	api_reply_free(&reply);
+	return rc;
+}
+
+int
+cli_confirm(const struct cli *c, const char *word)
+{
+	char line[1300];
+
+	if (cli_value(c, "yes") != NULL)
+		return -1;
+	if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1)
+		return cli_usage(c, "%s asks first, and this is no terminal; nothing was done, give --yes", c->command->name);
+	fprintf(stderr, "Type \"%s\" to go on: ", word);
+	if (fgets(line, sizeof(line), stdin) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strcmp(line, word) == 0)
+			return -1;
+	}
+	return cli_usage(c, "that is not \"%s\"; nothing was done", word);
+}
+
+/* ---------------------------------------------------------------- members */
+
+const char *
+cli_str(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+double
+cli_num(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+bool
+cli_bool(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+void
+cli_text(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			printf("\\x%02x", (unsigned char)*s);
+		else
+			putchar(*s);
+}
+
+const char *
+cli_paint(const struct cli *c, const char *code)
+{
+	return c->color ? code : "";
+}

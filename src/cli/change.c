@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "internal.h"
+
+/* Commands that change something a person decided: restore, unlock, quarantine, resolve, adopt. */
+
+static void
+change_text(const struct cli *c, const json_t *doc)
+{
+	json_t *v, *list = json_object_get(doc, "result");
+	size_t  i;
+
+	(void)c;
+	if (list == NULL)
+		list = json_object_get(doc, "plan");
+	json_array_foreach(list, i, v) {
+		printf("version %.0f -> ", cli_num(v, "from"));
+		cli_text(cli_str(v, "to"));
+		printf(": serial %.0f -> %.0f, %.0f resources change\n", cli_num(v, "serial_before"), cli_num(v, "serial_after"),
+		    cli_num(v, "changed_resources"));
+	}
+	if (list == NULL)
+		printf("done\n");
+}
+
+/* ---------------------------------------------------------------- restore */
+
+static int
+restore_file_error(const struct cli *c, const char *path)
+{
+	struct err e;
+
+	err_errno(&e, errno, "%s", path);
+	if (errno == EEXIST)
+		err_hint(&e, "name a file that does not exist yet");
+	return cli_error(c, &e, "restore");
+}
+
+/* The exact bytes; a file that is there is never overwritten. */
+static int
+restore_out(struct cli *c, struct cli_request *r, const char *path)
+{
+	struct api_reply reply;
+	json_t          *doc;
+	FILE            *f;
+	int              fd, rc;
+
+	r->method = "GET";
+	r->route = "cat";
+	if ((rc = cli_reach(c, r, &reply)) != -1)
+		return rc;
+	if (reply.status != 200) {
+		rc = cli_reply_exit(c, &reply, &doc);
+		json_decref(doc);
+	} else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0 ||
+	    (f = fdopen(fd, "wb")) == NULL) {
+		rc = restore_file_error(c, path);
+	} else {
+		rc = cli_print_body(c, reply.body, f, path);
+		if (rc == 0 && fsync(fd) != 0)
+			rc = restore_file_error(c, path);
+		if (fclose(f) != 0 && rc == 0)
+			rc = restore_file_error(c, path);
+		if (rc != 0)
+			unlink(path);
+	}
+	api_reply_free(&reply);
+	if (rc == 0 && c->json)
+		printf("{\"format_version\":\"1.0\",\"result\":[]}\n");
+	return rc;
+}
+
+int
+cli_restore(struct cli *c)
+{
+	struct cli_request r = { .method = "POST", .route = "restore" };
+	const char        *raw = cli_value(c, "state"), *out = cli_value(c, "out"), *at = cli_value(c, "at");
+	bool               all = cli_value(c, "all") != NULL;
+	int                rc;
+
+	if ((c->nwords > 0) + (raw != NULL) + all != 1)
+		return cli_usage(c, "restore takes one of STATE@V, --state NAME, or --all with --at TIME");
+	if (all && at == NULL)
+		return cli_usage(c, "--all needs --at TIME");
+	if (out != NULL && (all || at != NULL || cli_value(c, "to") != NULL || cli_value(c, "dry-run") != NULL))
+		return cli_usage(c, "--out goes with STATE@V alone");
+	cli_arg(&r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->nwords > 0 ? c->words[0] : NULL);
+	if (out != NULL)
+		return restore_out(c, &r, out);
+	cli_arg(&r, "at", at);
+	cli_arg(&r, "all", cli_value(c, "all"));
+	cli_arg(&r, "to", cli_value(c, "to"));
+	cli_arg(&r, "keep_serial", cli_value(c, "keep-serial"));
+	cli_arg(&r, "dry_run", cli_value(c, "dry-run"));
+	if (cli_value(c, "dry-run") == NULL && (rc = cli_confirm(c, all ? "all" : raw != NULL ? raw : c->words[0])) != -1)
+		return rc;
+	return cli_call(c, &r, change_text);
+}
+
+/* ---------------------------------------------------------------- the others */
+
+int
+cli_unlock(struct cli *c)
+{
+	struct cli_request r = { .method = "POST", .route = "unlock", .flags = CLI_MAKES_STORE };
+	const char        *raw = cli_value(c, "state"), *id;
+	int                rc, first = raw == NULL;
+
+	if (c->nwords < first || c->nwords > first + 1)
+		return cli_usage(c, "unlock takes STATE [ID], or --state NAME [ID]");
+	id = c->nwords > first ? c->words[first] : NULL;
+	cli_arg(&r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->words[0]);
+	cli_arg(&r, "id", id);
+	if (id != NULL && (rc = cli_confirm(c, id)) != -1)
+		return rc;
+	return cli_call(c, &r, change_text);
+}
+
+static void
+quarantine_text(const struct cli *c, const json_t *doc)
+{
+	json_t *q;
+	size_t  i;
+
+	(void)c;
+	json_array_foreach(json_object_get(doc, "quarantine"), i, q) {
+		cli_text(cli_str(q, "backend"));
+		putchar(':');
+		cli_text(cli_str(q, "name"));
+		printf("@%.0f  serial %.0f  %s: ", cli_num(q, "version"), cli_num(q, "serial"), cli_str(q, "verdict"));
+		cli_text(cli_str(q, "reason"));
+		printf(", since %s\n      next: ", cli_str(q, "seen"));
+		cli_text(cli_str(q, "hint"));
+		putchar('\n');
+	}
+	if (json_array_size(json_object_get(doc, "quarantine")) == 0)
+		printf("nothing is held back\n");
+}
+
+int
+cli_quarantine(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "quarantine" };
+	const char        *verb = c->words[0];
+	int                rc;
+
+	if (strcmp(verb, "ls") == 0 && c->nwords == 1)
+		return cli_call(c, &r, quarantine_text);
+	if ((strcmp(verb, "release") != 0 && strcmp(verb, "drop") != 0) || c->nwords != 2)
+		return cli_usage(c, "quarantine takes %s", c->command->args);
+	r.method = "POST";
+	r.route = verb;
+	cli_arg(&r, "state", c->words[1]);
+	if (strcmp(verb, "drop") == 0 && (rc = cli_confirm(c, c->words[1])) != -1)
+		return rc;
+	return cli_call(c, &r, change_text);
+}
+
+/* What would happen, before it is asked for; only where somebody can read and answer. */
+static int
+change_preview(const struct cli *c, const struct cli_request *r, const char *list)
+{
+	json_t *doc, *v;
+	size_t  i;
+	int     rc;
+
+	if (cli_value(c, "yes") != NULL || isatty(STDIN_FILENO) != 1)
+		return -1;
+	if ((doc = cli_document(c, r, &rc)) == NULL)
+		return rc;
+	json_array_foreach(json_object_get(doc, list), i, v)
+		fprintf(stderr, "%s%s%s%s%s\n", json_is_string(v) ? json_string_value(v) : cli_str(v, "backend"),
+		    json_is_string(v) ? "" : ":", cli_str(v, "name"), json_is_string(v) ? "" : ": ", cli_str(v, "reason"));
+	json_decref(doc);
+	return -1;
+}
+
+int
+cli_resolve(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "resolve" };
+	int                rc;
+
+	if (cli_value(c, "overwrite") == NULL)
+		return cli_usage(c, "resolve needs --overwrite: the target's bytes are kept as a version, then overwritten");
+	cli_arg(&r, "edge", c->words[0]);
+	cli_arg(&r, "state", c->words[1]);
+	if ((rc = change_preview(c, &r, "held")) != -1 || (rc = cli_confirm(c, c->words[1])) != -1)
+		return rc;
+	r.method = "POST";
+	cli_arg(&r, "target", cli_value(c, "target"));
+	return cli_call(c, &r, change_text);
+}
+
+int
+cli_adopt(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "adopt" };
+	int                rc;
+
+	if ((rc = change_preview(c, &r, "changes")) != -1 || (rc = cli_confirm(c, "adopt")) != -1)
+		return rc;
+	r.method = "POST";
+	return cli_call(c, &r, change_text);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include <curl/curl.h>
+#include <lmdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "internal.h"
+#include "provider/provider.h"
+
+/* config check, config show, version and help: they need no store. */
+
+int
+cli_config(struct cli *c)
+{
+	struct agent_options o;
+	struct agent        *a;
+	struct err           e = { .code = ERR_OK };
+	struct buf           text;
+	bool                 show = strcmp(c->words[0], "show") == 0;
+
+	if (!show && strcmp(c->words[0], "check") != 0)
+		return cli_usage(c, "config takes check or show, not \"%s\"", c->words[0]);
+	if (cli_value(c, "probe") != NULL)
+		return cli_usage(c, "config check --probe is not in this version: use \"stateferry probe BACKEND\"");
+	cli_agent_options(c, CLI_MAKES_STORE, &o);
+	o.no_store = true;
+	if (agent_open(&o, &a, &e) != ERR_OK) {
+		agent_close(a);
+		return cli_error(c, &e, "configuration") == 0 ? 0 : 10;
+	}
+	buf_init(&text, 0);
+	if (show)
+		plan_print(agent_plan(a), &text);
+	if (c->json) {
+		json_t *doc = json_pack("{s:s, s:b, s:s}", "format_version", "1.0", "ok", 1, "path", agent_plan(a)->path);
+
+		if (show)
+			json_object_set_new(doc, "configuration", json_string(buf_str(&text)));
+		json_dumpf(doc, stdout, 0);
+		putchar('\n');
+		json_decref(doc);
+	} else if (show) {
+		printf("%s", buf_str(&text));
+	} else {
+		printf("%s: ok, %zu backends, %zu edges\n", agent_plan(a)->path, agent_plan(a)->nbackends, agent_plan(a)->nedges);
+	}
+	buf_free(&text);
+	agent_close(a);
+	return 0;
+}
+
+int
+cli_version(struct cli *c)
+{
+	json_t *doc = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:[]}", "format_version", "1.0", "version", SF_VERSION, "libraries",
+	    "curl", curl_version(), "lmdb", mdb_version(NULL, NULL, NULL), "zstd", ZSTD_versionString(), "jansson", JANSSON_VERSION,
+	    "providers");
+
+	for (size_t i = 0; provider_all[i] != NULL; i++)
+		json_array_append_new(json_object_get(doc, "providers"), json_string(provider_all[i]->name));
+	if (c->json) {
+		json_dumpf(doc, stdout, 0);
+		putchar('\n');
+	} else {
+		json_t     *v;
+		const char *k;
+
+		printf("stateferry %s\n", SF_VERSION);
+		json_object_foreach(json_object_get(doc, "libraries"), k, v)
+			printf("  %s: %s\n", k, json_string_value(v));
+		for (size_t i = 0; provider_all[i] != NULL; i++)
+			printf("  provider %s: %s\n", provider_all[i]->name, provider_all[i]->summary);
+	}
+	json_decref(doc);
+	return 0;
+}
+
+static void
+cli_help_options(const struct cli_command *k)
+{
+	for (const struct cli_option *o = k->options; o != NULL && o->name != NULL; o++)
+		printf("  --%s%s%s\n      %s\n", o->name, o->value != NULL ? " " : "", o->value != NULL ? o->value : "", o->help);
+}
+
+int
+cli_help(struct cli *c)
+{
+	const char *topic = c->command != NULL && c->command->run != cli_help ? c->command->name : c->nwords > 0 ? c->words[0] : NULL;
+
+	for (const struct cli_command *k = cli_commands; topic != NULL && k->name != NULL; k++)
+		if (strcmp(k->name, topic) == 0 && k->run != NULL) {
+			printf("stateferry %s %s\n%s\n", k->name, k->args, k->summary);
+			cli_help_options(k);
+			return 0;
+		}
+	if (topic != NULL)
+		return cli_usage(c, "there is no command \"%s\"", topic);
+	printf("stateferry [-c FILE|DIR] [--json] [-q | -v] [--color=auto|always|never] COMMAND [OPTIONS] [ARGS]\n\n");
+	for (const struct cli_command *k = cli_commands; k->name != NULL; k++)
+		if (k->run != NULL)
+			printf("  %-12s %s\n", k->name, k->summary);
+	printf("\nstateferry help COMMAND says more.\n");
+	return 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SRC_CLI_INTERNAL_H
+#define SRC_CLI_INTERNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "daemon/agent.h"
+
+#define CLI_VALUES_MAX 64   /* options given on one command line */
+#define CLI_ARGS_MAX   16   /* arguments of one API call beside the words */
+
+struct cli_option {
+	const char *name, *value, *help; /* value NULL: a flag */
+};
+
+struct cli;
+
+struct cli_command {
+	const char *name, *args, *summary;
+	const struct cli_option *options;  /* NULL: none; ends with a NULL name */
+	int (*run)(struct cli *c);         /* NULL: not in this version */
+	int  min, max;                     /* words after the name; max -1: any number */
+};
+extern const struct cli_command cli_commands[];
+
+struct cli {
+	const struct cli_command *command;
+	const char *config;
+	bool        json, quiet, verbose, color;
+	const char *words[CLI_VALUES_MAX];
+	int         nwords;
+	struct api_arg values[CLI_VALUES_MAX];
+	size_t      nvalues;
+};
+
+enum { CLI_MAKES_STORE = 1, CLI_SERVES = 2 };
+
+int cli_run(struct cli *c), cli_sync(struct cli *c), cli_status(struct cli *c), cli_list(struct cli *c), cli_log(struct cli *c),
+    cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c), cli_show(struct cli *c),
+    cli_restore(struct cli *c), cli_locks(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
+    cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c);
+
+const char *cli_value(const struct cli *c, const char *option);     /* NULL: not given; a flag gives "1" */
+void        cli_agent_options(const struct cli *c, int flags, struct agent_options *ret);
+
+/* Says the error in the form of the interface, as document too with --json; returns its exit code. */
+int cli_error(const struct cli *c, const struct err *e, const char *where);
+int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The word of known that is meant by typed, NULL: none is near. */
+const char *cli_nearest(const char *typed, const char *(*next)(void *arg, size_t i), void *arg);
+
+/* --- calls --- */
+struct cli_request {
+	const char    *method, *route;
+	struct api_arg args[CLI_ARGS_MAX + CLI_VALUES_MAX];
+	size_t         n;
+	int            flags;
+};
+void cli_arg(struct cli_request *r, const char *name, const char *value);   /* value NULL: left out */
+/* The owner of the store is asked, or this process is it. -1: there is a reply; else the exit code, the error was said. */
+int  cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret);
+/* The same, as document, errors of the command said. NULL: *ret_exit. */
+json_t *cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit);
+/* The whole of most commands: --json prints the document, else text() does. */
+int  cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc));
+int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);
+int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name);
+/* -1: go on. Else the exit code: nobody could be asked, or the answer was no. word: what has to be typed. */
+int  cli_confirm(const struct cli *c, const char *word);
+
+/* --- members of documents; absent and null give "", 0 --- */
+const char *cli_str(const json_t *o, const char *key);
+double      cli_num(const json_t *o, const char *key);
+bool        cli_bool(const json_t *o, const char *key);
+/* Text of others, so that no control character reaches the terminal. */
+void        cli_text(const char *s);
+void        cli_problem(const struct cli *c, const json_t *p);
+const char *cli_paint(const struct cli *c, const char *code);    /* "" without colour */
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* Commands that look: status, list, log, cat, locks, check, probe. */
+
+void
+cli_problem(const struct cli *c, const json_t *p)
+{
+	const char *cause = cli_str(p, "cause"), *next = cli_str(p, "next"), *since = cli_str(p, "since"), *state = cli_str(p, "state"),
+		*edge = cli_str(p, "edge");
+
+	if (cause[0] == '\0')
+		cause = cli_str(p, "message");
+	if (next[0] == '\0')
+		next = cli_str(p, "hint");
+	printf("  %s", cli_paint(c, "\033[31m"));
+	cli_text(state[0] != '\0' ? state : cli_str(p, "backend"));
+	printf("%s%s%s%s: ", cli_paint(c, "\033[0m"), edge[0] != '\0' ? " (" : "", edge, edge[0] != '\0' ? ")" : "");
+	cli_text(cause);
+	if (since[0] != '\0')
+		printf(", since %s", since);
+	putchar('\n');
+	if (next[0] != '\0') {
+		printf("      next: ");
+		cli_text(next);
+		putchar('\n');
+	}
+}
+
+static void
+cli_problems(const struct cli *c, const json_t *doc)
+{
+	json_t *p;
+	size_t  i;
+
+	json_array_foreach(json_object_get(doc, "problems"), i, p)
+		cli_problem(c, p);
+}
+
+static void
+cli_status_text(const struct cli *c, const json_t *doc)
+{
+	const json_t *r = json_object_get(doc, "replicas"), *agent = json_object_get(doc, "agent");
+	const char   *verdict = cli_str(doc, "verdict");
+	bool          ok = strcmp(verdict, "ok") == 0;
+	double        lag = cli_num(doc, "oldest_lag_seconds");
+	char          age[TIME_TEXT_MAX];
+
+	printf("%s%.0f states, %s%s", cli_paint(c, ok ? "\033[32m" : "\033[33m"), cli_num(doc, "states"),
+	    ok ? "all replicated" : verdict, cli_paint(c, "\033[0m"));
+	if (!ok)
+		printf(": %.0f replicas current, %.0f behind, %.0f held, %.0f failed", cli_num(r, "current"), cli_num(r, "behind"),
+		    cli_num(r, "held"), cli_num(r, "failed"));
+	if (lag > 0)
+		printf(", oldest lag %s", duration_format((int64_t)(lag * 1000), age));
+	printf(", agent %s\n", cli_bool(agent, "running") ? "running" : "not running");
+	cli_problems(c, doc);
+}
+
+int
+cli_status(struct cli *c)
+{
+	return cli_call(c, &(struct cli_request){ .method = "GET", .route = "status" }, cli_status_text);
+}
+
+static void
+cli_list_text(const struct cli *c, const json_t *doc)
+{
+	json_t *s, *r;
+	size_t  i, j;
+
+	(void)c;
+	json_array_foreach(json_object_get(doc, "states"), i, s) {
+		cli_text(cli_str(s, "backend"));
+		putchar(':');
+		cli_text(cli_str(s, "name"));
+		printf("  serial %.0f, %.0f versions, %.0f resources", cli_num(s, "serial"), cli_num(s, "versions"),
+		    cli_num(s, "resources"));
+		json_array_foreach(json_object_get(s, "flags"), j, r)
+			printf(", %s", json_string_value(r));
+		putchar('\n');
+		json_array_foreach(json_object_get(s, "replicas"), j, r) {
+			printf("  -> ");
+			cli_text(cli_str(r, "backend"));
+			putchar(':');
+			cli_text(cli_str(r, "name"));
+			printf("  %s", cli_str(r, "status"));
+			if (json_is_string(json_object_get(r, "error"))) {
+				printf(": ");
+				cli_text(cli_str(r, "error"));
+			}
+			putchar('\n');
+		}
+	}
+}
+
+int
+cli_list(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "list" };
+
+	cli_arg(&r, "backend", c->nwords > 0 ? c->words[0] : NULL);
+	return cli_call(c, &r, cli_list_text);
+}
+
+/* The address is the first word, or a raw name by --state. -1: it is there. */
+static int
+cli_take_state(struct cli *c, struct cli_request *r)
+{
+	const char *raw = cli_value(c, "state");
+
+	if ((raw == NULL) == (c->nwords == 0))
+		return cli_usage(c, "%s takes %s, or --state NAME", c->command->name, c->command->args);
+	cli_arg(r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->words[0]);
+	return -1;
+}
+
+static void
+cli_log_text(const struct cli *c, const json_t *doc)
+{
+	json_t *v;
+	size_t  i;
+
+	(void)c;
+	json_array_foreach(json_object_get(doc, "versions"), i, v) {
+		printf("%s%.0f  serial %.0f  %s  %s  %.0f bytes  %.12s", cli_bool(v, "head") ? "* " : "  ", cli_num(v, "version"),
+		    cli_num(v, "serial"), cli_str(v, "seen"), cli_str(v, "verdict"), cli_num(v, "size"), cli_str(v, "sha256"));
+		if (json_is_number(json_object_get(v, "added")))
+			printf("  +%.0f ~%.0f -%.0f", cli_num(v, "added"), cli_num(v, "changed"), cli_num(v, "removed"));
+		if (cli_str(v, "who")[0] != '\0') {
+			printf("  by ");
+			cli_text(cli_str(v, "who"));
+		}
+		putchar('\n');
+	}
+}
+
+int
+cli_log(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "log" };
+	int                rc = cli_take_state(c, &r);
+
+	return rc != -1 ? rc : cli_call(c, &r, cli_log_text);
+}
+
+int
+cli_cat(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "cat" };
+	struct api_reply   reply;
+	json_t            *doc;
+	int                rc = cli_take_state(c, &r);
+
+	if (rc != -1 || (rc = cli_reach(c, &r, &reply)) != -1)
+		return rc;
+	if (reply.status == 200)
+		rc = cli_print_body(c, reply.body, stdout, "stdout");
+	else {
+		rc = cli_reply_exit(c, &reply, &doc);
+		json_decref(doc);
+	}
+	api_reply_free(&reply);
+	return rc;
+}
+
+static void
+cli_locks_text(const struct cli *c, const json_t *doc)
+{
+	json_t *l;
+	size_t  i;
+	char    age[TIME_TEXT_MAX];
+
+	json_array_foreach(json_object_get(doc, "locks"), i, l) {
+		cli_text(cli_str(l, "backend"));
+		putchar(':');
+		cli_text(cli_str(l, "name"));
+		printf("  ");
+		cli_text(cli_str(l, "id"));
+		printf("  ");
+		cli_text(cli_str(l, "operation"));
+		printf("  by ");
+		cli_text(cli_str(l, "who"));
+		printf("  %s old%s\n", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age),
+		    cli_bool(l, "ours") ? ", this agent's" : "");
+	}
+	if (json_array_size(json_object_get(doc, "locks")) == 0)
+		printf("no locks\n");
+	cli_problems(c, doc);
+}
+
+int
+cli_locks(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "locks", .flags = CLI_MAKES_STORE };
+
+	cli_arg(&r, "backend", c->nwords > 0 ? c->words[0] : NULL);
+	return cli_call(c, &r, cli_locks_text);
+}
+
+static void
+cli_check_text(const struct cli *c, const json_t *doc)
+{
+	json_t *p;
+	size_t  i;
+
+	(void)c;
+	printf("%s: %.0f versions, %.0f blobs, %.0f bytes\n", cli_bool(doc, "ok") ? "the store is sound" : "the store is damaged",
+	    cli_num(doc, "versions"), cli_num(doc, "blobs"), cli_num(doc, "bytes"));
+	json_array_foreach(json_object_get(doc, "problems"), i, p) {
+		printf("  ");
+		cli_text(json_is_string(p) ? json_string_value(p) : cli_str(p, "message"));
+		putchar('\n');
+	}
+}
+
+int
+cli_check(struct cli *c)
+{
+	return cli_call(c, &(struct cli_request){ .method = "POST", .route = "check" }, cli_check_text);
+}
+
+static void
+cli_probe_text(const struct cli *c, const json_t *doc)
+{
+	json_t *k;
+	size_t  i;
+
+	json_array_foreach(json_object_get(doc, "checks"), i, k) {
+		printf("%s%-6s%s %-16s ", cli_paint(c, cli_bool(k, "ok") ? "\033[32m" : "\033[31m"), cli_bool(k, "ok") ? "ok" : "failed",
+		    cli_paint(c, "\033[0m"), cli_str(k, "name"));
+		cli_text(cli_str(k, "detail"));
+		putchar('\n');
+	}
+}
+
+int
+cli_probe(struct cli *c)
+{
+	struct cli_request r = { .method = "POST", .route = "probe", .flags = CLI_MAKES_STORE };
+
+	cli_arg(&r, "backend", c->words[0]);
+	return cli_call(c, &r, cli_probe_text);
+}
+
+static void
+cli_show_text(const struct cli *c, const json_t *doc)
+{
+	char *text = json_dumps(doc, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+	(void)c;
+	if (text != NULL)
+		printf("%s\n", text);
+	free(text);
+}
+
+int
+cli_show(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "show" };
+	int                rc = cli_take_state(c, &r);
+
+	if (rc != -1)
+		return rc;
+	cli_arg(&r, "address", c->nwords > 1 ? c->words[1] : NULL);
+	cli_arg(&r, "reveal", cli_value(c, "reveal"));
+	return cli_call(c, &r, cli_show_text);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "internal.h"
+
+#define SYNC_RUN_OWNER_MS 60000   /* run waits so long for an owner to go */
+#define SYNC_OWNER_MS     5000    /* sync for a short command */
+#define SYNC_POLL_MS      100
+
+int
+cli_run(struct cli *c)
+{
+	struct agent_options o;
+	struct agent        *a;
+	struct err           e = { .code = ERR_OK };
+	int                  rc;
+
+	cli_agent_options(c, CLI_MAKES_STORE | CLI_SERVES, &o);
+	o.log_json = c->json ? 1 : -1;
+	o.wait_ms = SYNC_RUN_OWNER_MS;
+	rc = agent_open(&o, &a, &e) == ERR_OK ? agent_run(a) : cli_error(c, &e, "run");
+	agent_close(a);
+	return rc;
+}
+
+/* Is the owner an agent that may be asked for a pass? */
+static bool
+sync_beside_run(const char *socket)
+{
+	struct api_reply r;
+	struct err       e;
+	bool             running = false;
+	json_t          *doc;
+
+	if (agent_ask(socket, &(struct api_request){ "GET", "status", NULL, 0 }, &r, &e) != ERR_OK)
+		return false;
+	if (body_in_memory(r.body)) {
+		doc = json_loadb((const char *)body_span(r.body).p, body_span(r.body).n, JSON_DECODE_INT_AS_REAL, NULL);
+		running = cli_bool(json_object_get(doc, "agent"), "running");
+		json_decref(doc);
+	}
+	api_reply_free(&r);
+	return running;
+}
+
+static enum err_code
+sync_try(const struct cli *c, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+{
+	struct agent_options o;
+	struct agent        *a;
+	char                *path;
+
+	cli_agent_options(c, CLI_MAKES_STORE | CLI_SERVES, &o);
+	if (agent_open(&o, &a, reterr) == ERR_OK) {
+		agent_call(a, req, ret, reterr);
+		agent_close(a);
+		return reterr->code;
+	}
+	path = a != NULL ? xstrdup(agent_settings(a)->socket) : NULL;
+	agent_close(a);
+	if (reterr->code == ERR_LOCKED && path != NULL && sync_beside_run(path))
+		agent_ask(path, req, ret, reterr);
+	free(path);
+	return reterr->code;
+}
+
+static void
+sync_text(const struct cli *c, const json_t *doc)
+{
+	json_t *e;
+	size_t  i;
+
+	json_array_foreach(json_object_get(doc, "edges"), i, e)
+		printf("%s: %.0f states, %.0f changed; %.0f written, %.0f unchanged, %.0f held, %.0f failed; %.0f bytes, %.0f requests, "
+		    "%.2f s\n", cli_str(e, "name"), cli_num(e, "seen"), cli_num(e, "changed"), cli_num(e, "written"),
+		    cli_num(e, "unchanged"), cli_num(e, "held"), cli_num(e, "failed"), cli_num(e, "bytes"), cli_num(e, "requests"),
+		    cli_num(e, "seconds"));
+	json_array_foreach(json_object_get(doc, "problems"), i, e)
+		cli_problem(c, e);
+}
+
+static int
+sync_say(const struct cli *c, struct api_reply *r)
+{
+	json_t *doc;
+	int     rc = cli_reply_exit(c, r, &doc);
+
+	if (doc != NULL && json_object_get(doc, "error") == NULL) {
+		if (c->json)
+			cli_print_body(c, r->body, stdout, "stdout");
+		if (c->json)
+			putchar('\n');
+		else
+			sync_text(c, doc);
+	}
+	json_decref(doc);
+	api_reply_free(r);
+	return rc;
+}
+
+int
+cli_sync(struct cli *c)
+{
+	struct cli_request q = { .method = "POST", .route = "sync" };
+	struct api_reply   r = { .status = 0 };
+	struct err         e;
+
+	for (int i = 0; i < c->nwords; i++)
+		cli_arg(&q, "edge", c->words[i]);
+	cli_arg(&q, "dry_run", cli_value(c, "dry-run"));
+	cli_arg(&q, "max_age", cli_value(c, "max-age"));
+	for (int64_t waited = 0;; waited += SYNC_POLL_MS) {
+		err_clear(&e);
+		if (sync_try(c, &(struct api_request){ q.method, q.route, q.args, q.n }, &r, &e) == ERR_OK)
+			return sync_say(c, &r);
+		if (e.code != ERR_LOCKED || waited >= SYNC_OWNER_MS)
+			return cli_error(c, &e, "sync");
+		usleep(SYNC_POLL_MS * 1000);
+	}
+}

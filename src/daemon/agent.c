@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/crypt.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "internal.h"
+#include "net/http_server.h"
+
+#define AGENT_OWNER_POLL_MS 200   /* between two looks whether the owner went */
+
+/* ---------------------------------------------------------------- one operation */
+
+struct agent_wait {
+	struct op *op;
+	struct err err;
+	bool       done;
+	int        signal;
+};
+
+static void
+agent_wait_done(struct op *op, void *arg)
+{
+	struct agent_wait *w = arg;
+
+	w->err = op->err;
+	w->done = true;
+	op_free(op);
+}
+
+static void
+agent_wait_signal(int signo, void *arg)
+{
+	struct agent_wait *w = arg;
+
+	w->signal = signo;
+	if (!w->done)
+		op_cancel(w->op);
+}
+
+void
+agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal)
+{
+	struct agent_wait    w = { .op = op };
+	struct signal_watch *i = signal_watch_new(l, SIGINT, agent_wait_signal, &w);
+	struct signal_watch *t = signal_watch_new(l, SIGTERM, agent_wait_signal, &w);
+
+	op_start(op, agent_wait_done, &w);
+	while (!w.done)
+		loop_turn(l, true);
+	signal_watch_free(i);
+	signal_watch_free(t);
+	*ret = w.err;
+	if (ret_signal != NULL)
+		*ret_signal = w.signal;
+}
+
+/* ---------------------------------------------------------------- assembly */
+
+void
+agent_log_setup(const struct agent *a, const struct settings *s)
+{
+	enum log_level level = a->o.log_level >= 0 ? (enum log_level)a->o.log_level : s->log;
+
+	log_setup(level, a->o.log_json >= 0 ? a->o.log_json != 0 : s->log_json, NULL);
+}
+
+enum err_code
+agent_read_plan(struct agent *a, struct plan **ret, struct err *reterr)
+{
+	struct plan *p;
+
+	if (plan_read(a->config, NULL, &p, reterr) != ERR_OK)
+		return reterr->code;
+	a->env.agent_name = p->settings.name;
+	if (plan_open(p, &a->env, reterr) != ERR_OK) {
+		plan_free(p);
+		return reterr->code;
+	}
+	*ret = p;
+	return ERR_OK;
+}
+
+static enum err_code
+agent_read_key(struct agent *a, const struct settings *s, struct err *reterr)
+{
+	uint8_t raw[CRYPT_KEY_LEN];
+
+	if (s->encryption_key == NULL)
+		return ERR_OK;
+	if (crypt_key_parse(span_of(secret_str(s->encryption_key), secret_len(s->encryption_key)), raw, reterr) != ERR_OK)
+		return err_prefix(reterr, "encryption_key");
+	a->key = crypt_key_new(raw);
+	mem_wipe(raw, sizeof(raw));
+	return ERR_OK;
+}
+
+/* An owner that goes within wait_ms is waited for, and named once. */
+static enum err_code
+agent_own(struct agent *a, struct err *reterr)
+{
+	const struct settings *s = &a->plan->settings;
+	struct store_conf      c = { .dir = s->store, .agent_name = s->name_given ? s->name : NULL, .key = a->key,
+		.must_exist = a->o.must_exist };
+	int64_t                until = loop_clock(a->loop)->mono_ms(loop_clock(a->loop)) + a->o.wait_ms;
+	bool                   said = false;
+
+	for (;;) {
+		enum err_code rc = store_open(a->loop, a->work, &c, &a->store, reterr);
+
+		if (rc != ERR_LOCKED || loop_clock(a->loop)->mono_ms(loop_clock(a->loop)) >= until)
+			return rc;
+		if (!said && a->o.serve_socket)
+			log_at(LOG_WARN, "store", "in use by process %d: waiting for it to end", reterr->detail);
+		said = true;
+		usleep(AGENT_OWNER_POLL_MS * 1000);
+	}
+}
+
+static enum err_code
+agent_listen(struct agent *a, struct err *reterr)
+{
+#ifdef SF_SOCKET
+	const struct settings *s = &engine_plan(a->engine)->settings;
+	int                    fd;
+
+	if (http_listen_unix(s->socket, &fd, reterr) != ERR_OK ||
+	    api_server_new(a->engine, fd, &a->server, reterr) != ERR_OK)
+		return reterr->code;
+	a->socket = xstrdup(s->socket);
+#else
+	(void)a;
+	(void)reterr;
+#endif
+	return ERR_OK;
+}
+
+static enum err_code
+agent_build(struct agent *a, struct err *reterr)
+{
+	const struct settings *s = &a->plan->settings;
+	struct plan           *p = a->plan;
+
+	if (!a->o.no_store && (agent_read_key(a, s, reterr) != ERR_OK || agent_own(a, reterr) != ERR_OK))
+		return reterr->code;
+	if (http_client_curl(a->loop, a->work, a->store != NULL ? s->store : NULL, &a->http, reterr) != ERR_OK)
+		return reterr->code;
+	a->env.http = a->http;
+	a->env.agent_name = s->name;
+	if (plan_open(p, &a->env, reterr) != ERR_OK)
+		return reterr->code;
+	if (a->o.no_store)
+		return ERR_OK;
+	a->plan = NULL;
+	a->engine = engine_new(&(struct engine_conf){ a->loop, a->work, a->store, p });
+	return a->o.serve_socket ? agent_listen(a, reterr) : ERR_OK;
+}
+
+enum err_code
+agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr)
+{
+	struct agent *a = xcalloc(1, sizeof(*a));
+
+	*ret = NULL;
+	a->o = *o;
+	if (crypto_init(reterr) != ERR_OK || plan_read(o->config, NULL, &a->plan, reterr) != ERR_OK ||
+	    (a->loop = loop_new(reterr)) == NULL) {
+		plan_free(a->plan);
+		free(a);
+		return reterr->code;
+	}
+	a->config = realpath(a->plan->path, NULL);
+	if (a->config == NULL)
+		a->config = xstrdup(a->plan->path);
+	a->work = work_new(a->loop);
+	a->env = (struct provider_env){ .loop = a->loop, .work = a->work, .agent_name = a->plan->settings.name };
+	agent_log_setup(a, &a->plan->settings);
+	*ret = a;
+	return agent_build(a, reterr);
+}
+
+/* ---------------------------------------------------------------- the end */
+
+static bool
+agent_is_idle(void *arg)
+{
+	struct agent *a = arg;
+
+#ifdef SF_SOCKET
+	if (a->server != NULL && !api_server_idle(a->server))
+		return false;
+#endif
+	return (a->engine == NULL || engine_idle(a->engine)) && op_count(a->loop) == 0;
+}
+
+bool
+agent_end(struct agent *a)
+{
+#ifdef SF_SOCKET
+	if (a->server != NULL)
+		api_server_quiesce(a->server);
+#endif
+	if (a->engine != NULL)
+		engine_stop(a->engine);
+	op_cancel_all(a->loop);
+	return agent_is_idle(a) || loop_run_until(a->loop, agent_is_idle, a, AGENT_GRACE_MS);
+}
+
+void
+agent_close(struct agent *a)
+{
+	if (a == NULL)
+		return;
+	/* What does not end within the grace period is an intent in the store; memory that an operation still uses stays. */
+	if (!agent_end(a)) {
+		log_at(LOG_WARN, NULL, "%zu operations did not end in time; the next start looks after them", op_count(a->loop));
+		return;
+	}
+#ifdef SF_SOCKET
+	if (a->server != NULL)
+		api_server_free(a->server);
+#endif
+	if (a->socket != NULL)
+		unlink(a->socket);
+	if (a->engine != NULL)
+		engine_free(a->engine);
+	plan_free(a->plan);
+	if (a->http != NULL)
+		http_client_free(a->http);
+	if (a->store != NULL)
+		store_close(a->store);
+	crypt_key_free(a->key);
+	work_free(a->work);
+	loop_free(a->loop);
+	free(a->socket);
+	free(a->config);
+	free(a);
+}
+
+/* ---------------------------------------------------------------- looking, calling */
+
+struct engine *
+agent_engine(struct agent *a)
+{
+	return a->engine;
+}
+
+struct loop *
+agent_loop(struct agent *a)
+{
+	return a->loop;
+}
+
+const struct plan *
+agent_plan(const struct agent *a)
+{
+	return a->engine != NULL ? engine_plan(a->engine) : a->plan;
+}
+
+const struct settings *
+agent_settings(const struct agent *a)
+{
+	return &agent_plan(a)->settings;
+}
+
+enum err_code
+agent_call(struct agent *a, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+{
+	int signo;
+
+	memset(ret, 0, sizeof(*ret));
+	agent_await(a->loop, api_call(a->engine, req, ret), reterr, &signo);
+	if (signo != 0) {
+		api_reply_free(ret);
+		memset(ret, 0, sizeof(*ret));
+		return err_set(reterr, ERR_CANCELLED, signo, "interrupted");
+	}
+	return reterr->code;
+}

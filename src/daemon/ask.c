@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "internal.h"
+
+/* A call to the process that owns the store, over its Unix socket. */
+
+#define ASK_TIMEOUT_MS ((int64_t)24 * 3600 * 1000) /* a pass over everything may take hours */
+#define ASK_BODY_MAX   ((uint64_t)1 << 30)
+#define ASK_JSON       "application/json"
+
+/* A connection of our own tells "nobody" from every other failure. */
+static enum err_code
+ask_is_there(const char *path, struct err *reterr)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), errnum;
+
+	if (fd < 0)
+		return err_errno(reterr, errno, "socket");
+	if (strlen(path) >= sizeof(sa.sun_path)) {
+		close(fd);
+		return err_set(reterr, ERR_CONFIG, 0, "%s: too long for a socket", path);
+	}
+	memcpy(sa.sun_path, path, strlen(path));
+	errnum = connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0 ? 0 : errno;
+	close(fd);
+	if (errnum == ENOENT || errnum == ECONNREFUSED)
+		return err_set(reterr, ERR_NOT_FOUND, errnum, "%s: nobody listens there", path);
+	if (errnum == EACCES || errnum == EPERM)
+		return err_set(reterr, ERR_AUTH, errnum, "%s: permission denied", path);
+	return errnum == 0 ? ERR_OK : err_errno(reterr, errnum, "%s", path);
+}
+
+static void
+ask_escape(struct buf *out, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c) != NULL)
+			buf_putc(out, (char)c);
+		else
+			buf_printf(out, "%%%02X", c);
+	}
+}
+
+static void
+ask_url(const struct api_request *req, struct buf *out)
+{
+	buf_printf(out, "http://localhost/api/v1/%s", req->route);
+	for (size_t i = 0; i < req->nargs; i++) {
+		buf_putc(out, i == 0 ? '?' : '&');
+		ask_escape(out, req->args[i].name);
+		buf_putc(out, '=');
+		ask_escape(out, req->args[i].value);
+	}
+}
+
+/* The exit code as the document says it. */
+static int
+ask_exit(const struct http_response *r)
+{
+	struct span s = r->body != NULL && body_in_memory(r->body) ? body_span(r->body) : span_of(NULL, 0);
+	json_t     *doc = s.n > 0 ? json_loadb((const char *)s.p, s.n, JSON_DECODE_INT_AS_REAL, NULL) : NULL;
+	json_t     *code = json_object_get(json_object_get(doc, "error"), "code");
+	int         ret = r->status < 300 ? 0 : 1;
+
+	if (code == NULL)
+		code = json_object_get(doc, "exit_code");
+	if (json_is_number(code))
+		ret = (int)json_number_value(code);
+	json_decref(doc);
+	return ret;
+}
+
+static void
+ask_take(struct http_response *r, struct api_reply *ret)
+{
+	const char *type = http_header_get(r, "content-type");
+	bool        json = type != NULL && strncmp(type, ASK_JSON, strlen(ASK_JSON)) == 0;
+
+	ret->status = r->status;
+	ret->type = json ? ASK_JSON : "application/octet-stream";
+	ret->exit = json ? ask_exit(r) : r->status < 300 ? 0 : 1;
+	ret->body = r->body != NULL ? body_ref(r->body) : body_copy(span_of(NULL, 0));
+}
+
+static enum err_code
+ask_send(struct loop *l, struct http_client *h, const char *path, const struct api_request *req, struct api_reply *ret,
+    struct err *reterr)
+{
+	static const struct http_header none[] = { { "Accept", (char *)(uintptr_t)"*/*" } };
+	struct http_response            r;
+	struct buf                      url;
+	int                             signo;
+
+	buf_init(&url, 0);
+	ask_url(req, &url);
+	http_response_init(&r);
+	agent_await(l, http_request(h, &(struct http_request){ .method = req->method, .url = buf_str(&url), .unix_socket = path,
+	    .headers = none, .nheaders = 1, .timeout_ms = ASK_TIMEOUT_MS, .max_body = ASK_BODY_MAX, .proxy = "" }, &r), reterr, &signo);
+	if (signo != 0)
+		err_set(reterr, ERR_CANCELLED, signo, "interrupted");
+	if (reterr->code == ERR_OK)
+		ask_take(&r, ret);
+	http_response_free(&r);
+	buf_free(&url);
+	return reterr->code;
+}
+
+enum err_code
+agent_ask(const char *socket_path, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+{
+	struct loop        *l;
+	struct work        *w;
+	struct http_client *h;
+
+	memset(ret, 0, sizeof(*ret));
+	err_clear(reterr);
+	if (ask_is_there(socket_path, reterr) != ERR_OK)
+		return reterr->code;
+	if ((l = loop_new(reterr)) == NULL)
+		return reterr->code;
+	w = work_new(l);
+	if (http_client_curl(l, w, NULL, &h, reterr) == ERR_OK) {
+		ask_send(l, h, socket_path, req, ret, reterr);
+		http_client_free(h);
+	}
+	work_free(w);
+	loop_free(l);
+	return reterr->code;
+}

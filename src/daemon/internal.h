@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SRC_DAEMON_INTERNAL_H
+#define SRC_DAEMON_INTERNAL_H
+
+#include "daemon/agent.h"
+#include "net/http_client.h"
+
+struct agent {
+	struct agent_options o;
+	struct loop         *loop;
+	struct work         *work;
+	struct http_client  *http;
+	struct store        *store;
+	struct crypt_key    *key;
+	struct plan         *plan;     /* until the engine owns it */
+	struct engine       *engine;
+	struct api_server   *server;
+	struct provider_env  env;
+	char                *socket;   /* where we listen; NULL: not */
+	char                *config;   /* absolute: a reload reads the same file */
+};
+
+/* The configuration, read and opened for this agent. */
+enum err_code agent_read_plan(struct agent *a, struct plan **ret, struct err *reterr);
+void          agent_log_setup(const struct agent *a, const struct settings *s);
+/* Stops everything; false: something is left after the grace period. */
+bool          agent_end(struct agent *a);
+/* Runs op to its end; SIGINT and SIGTERM cancel it. *ret_signal (may be NULL): the one that came, 0. */
+void          agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal);
+
+#endif
