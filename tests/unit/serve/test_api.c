@@ -258,6 +258,26 @@ locks_and_care(void)
 	end();
 }
 
+static void
+metrics_and_ready(void)
+{
+	struct buf out;
+
+	begin();
+	CHECK(!health_ready(r.engine));
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	CHECK(health_ready(r.engine));
+	buf_init(&out, 0);
+	metrics_print(r.engine, &out);
+	CHECK(strstr(buf_str(&out), "\nstateferry_states 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_replica_status{edge=\"e\",status=\"current\"} 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_replica_lag_seconds{edge=\"e\",quantile=\"1\"} 0.000\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_versions_total{verdict=\"first\"} 1\n") != NULL);
+	buf_free(&out);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -271,5 +291,6 @@ main(int argc, char **argv)
 	    { "max_age_is_14", max_age_is_14 },
 	    { "restores_and_decides", restores_and_decides },
 	    { "locks_and_care", locks_and_care },
+	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }
