@@ -281,23 +281,46 @@ sweep_gone(struct sweep *s, const struct state_rec *r)
 	s->l->ret->changed++;
 }
 
-/* What the source holds is not the head: said by each pass until a person decides. */
+/* Is what the source holds not the head, and waits for a person? Said by each pass until one decides. */
+static bool
+sweep_is_quarantined(struct sweep *s, const struct state_rec *r, struct err *ret)
+{
+	struct version_rec v;
+
+	if (r->seen_version == 0 || digest_eq(&r->seen_digest, &r->head_digest) ||
+	    !store_version(s->t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
+	    digest_eq(&r->released, &r->seen_digest))
+		return false;
+	err_set(ret, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
+	if (state_is_good(&(struct state_info){ .kind = v.kind }))
+		err_hint(ret, "stateferry quarantine release %s:%s", r->backend, r->name);
+	else
+		err_hint(ret, "repair the source, or stateferry restore %s:%s@head", r->backend, r->name);
+	return true;
+}
+
+/* With a head its lanes tell, one by one; without one there is nothing else to tell. */
 static void
 sweep_quarantine(struct sweep *s, const struct state_rec *r)
 {
-	struct version_rec v;
-	struct err         e;
+	struct err e;
 
-	if (s->l->pass == NULL || r->seen_version == 0 || digest_eq(&r->seen_digest, &r->head_digest) ||
-	    !store_version(s->t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
-	    digest_eq(&r->released, &r->seen_digest))
+	if (s->l->pass != NULL && r->head == 0 && sweep_is_quarantined(s, r, &e))
+		look_tell(s->l, r->name, true, &e);
+}
+
+/* A replica of the head is as it should be; whether that is all depends on what the source holds now. */
+static void
+sweep_fine(struct sweep *s, const struct state_rec *r)
+{
+	struct err e;
+
+	if (s->l->pass == NULL)
 		return;
-	err_set(&e, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
-	if (state_is_good(&(struct state_info){ .kind = v.kind }))
-		err_hint(&e, "stateferry quarantine release %s:%s", r->backend, r->name);
+	if (sweep_is_quarantined(s, r, &e))
+		pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
 	else
-		err_hint(&e, "repair the source, or stateferry restore %s:%s@head", r->backend, r->name);
-	look_tell(s->l, r->name, true, &e);
+		pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
 }
 
 static bool
@@ -367,8 +390,7 @@ sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
 
 	switch (sweep_weigh(s, r, name, &rep)) {
 	case SIGHT_FINE:
-		if (s->l->pass != NULL)
-			pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
+		sweep_fine(s, r);
 		break;
 	case SIGHT_HELD:
 		err_set(&e, ERR_CONFLICT, 0, "%s", rep.error);
@@ -388,12 +410,10 @@ sweep_history(struct sweep *s, const struct state_rec *r)
 	struct replica_rec rep;
 
 	if (store_replica(s->t, s->lane->edge->name, s->lane->to->label, r->id, &rep) && rep.version >= r->head &&
-	    rep.status == REPLICA_CURRENT) {
-		if (s->l->pass != NULL)
-			pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
-	} else {
+	    rep.status == REPLICA_CURRENT)
+		sweep_fine(s, r);
+	else
 		sweep_enqueue(s, r);
-	}
 }
 
 static bool

@@ -387,6 +387,11 @@ pass_step(struct op *op)
 	switch ((enum pass_state)op->state) {
 	case START:
 		p->begun = loop_now(op->loop);
+		if (p->e->passes > 0) {
+			err_set(&op->res, ERR_LOCKED, 0, "another sync is running");
+			err_hint(&op->res, "wait for it, or look at \"stateferry status\"");
+			return op_fail(op);
+		}
 		if (!engine_acts(p->e) && !p->dry) {
 			err_set(&op->res, ERR_CONFIG, 0, "this store belongs to another host or is older than what its agent did");
 			err_hint(&op->res, "if it shall be active here: stateferry adopt");
