@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "../../lib/s3_rig.h"
+#include "../../lib/test.h"
+#include "provider/s3/s3_cred.h"
+
+/*
+ * Recordings of terraform (tests/golden/s3): our requests for the same thing go to the same path with the same headers, and the
+ * recorded answers mean the same to us.
+ */
+#define HOST "127.0.0.1:18402"
+#define BARE "bare bucket = \"tfstate-demo\"\nregion = \"us-east-1\"\naccess_key = \"a\"\nsecret_key = \"b\"\n"
+#define ARGS BARE "endpoint = \"http://" HOST "\"\nuse_path_style = true\nuse_lockfile = true\n"
+
+struct golden {
+	struct s3_rig         r;
+	json_t               *root, *list;
+	size_t                next;    /* the next exchange that may come */
+	struct scripted_http *http;
+	struct buf            wrong;   /* what did not fit */
+	size_t                requests;
+};
+
+static struct golden g;
+
+static const char *
+text_of(json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+/* A header of a recorded list of "Name: value"; NULL: not there. */
+static const char *
+recorded(json_t *headers, const char *name)
+{
+	size_t  i, n = strlen(name);
+	json_t *h;
+
+	json_array_foreach(headers, i, h)
+		if (strncasecmp(json_string_value(h), name, n) == 0 && strncmp(json_string_value(h) + n, ": ", 2) == 0)
+			return json_string_value(h) + n + 2;
+	return NULL;
+}
+
+/* Bodies over https are framed in one chunk there; ours never are. Owned. */
+static char *
+body_of(json_t *request)
+{
+	const char *text = text_of(request, "body"), *coding = recorded(json_object_get(request, "headers"), "content-encoding");
+	char       *data;
+	size_t      n;
+
+	if (coding == NULL || strcmp(coding, "aws-chunked") != 0)
+		return xstrdup(text);
+	n = strtoul(text, &data, 16);
+	assert(strncmp(data, "\r\n", 2) == 0);
+	return xstrndup(data + 2, n);
+}
+
+static void
+answer(struct scripted_answer *ret, json_t *response)
+{
+	size_t  i;
+	json_t *h;
+
+	ret->status = (int)json_integer_value(json_object_get(response, "status"));
+	json_array_foreach(json_object_get(response, "headers"), i, h) {
+		const char *line = json_string_value(h), *colon = strchr(line, ':');
+		char       *name = xstrndup(line, (size_t)(colon - line));
+
+		if (strcasecmp(name, "content-length") != 0)
+			scripted_add_header(ret, name, "%s", colon + 2);
+		free(name);
+	}
+	scripted_set_body(ret, span_str(text_of(response, "body")));
+}
+
+/* What terraform sends beside what we leave out on purpose. */
+static bool
+matters(const char *name, const char *value)
+{
+	static const char *const not[] = { "x-amz-date", "x-amz-sdk-checksum-algorithm", "x-amz-trailer", "x-amz-decoded-content-length",
+		"x-amz-security-token", "x-amz-checksum-mode" };
+
+	for (size_t i = 0; i < ARRAY_LEN(not); i++)
+		if (strcasecmp(name, not[i]) == 0)
+			return false;
+	if (strncmp(value, "STREAMING", 9) == 0)
+		return false;
+	return strncasecmp(name, "x-amz-", 6) == 0 || strncasecmp(name, "if-", 3) == 0 || strcasecmp(name, "content-type") == 0;
+}
+
+static void
+compare(const struct scripted_request *rq, json_t *request)
+{
+	size_t  i;
+	json_t *h;
+	char   *body = body_of(request);
+
+	json_array_foreach(json_object_get(request, "headers"), i, h) {
+		const char *line = json_string_value(h), *colon = strchr(line, ':');
+		char       *name = xstrndup(line, (size_t)(colon - line));
+		const char *ours = scripted_header(rq, name);
+
+		if (matters(name, colon + 2) && (ours == NULL || strcmp(ours, colon + 2) != 0))
+			buf_printf(&g.wrong, "%s %s: %s is \"%s\" there, \"%s\" here\n", rq->method, rq->url, name, colon + 2,
+			    ours != NULL ? ours : "(absent)");
+		free(name);
+	}
+	if (!span_is(rq->body, body))
+		buf_printf(&g.wrong, "%s %s: another body\n", rq->method, rq->url);
+	free(body);
+}
+
+static bool
+same_place(const struct scripted_request *rq, const char *target)
+{
+	const char *path = strncmp(target, "http://", 7) == 0 ? strchr(target + 7, '/') : target;
+	size_t      n = strcspn(path, "?");
+
+	return strlen(rq->at.path) == n && strncmp(rq->at.path, path, n) == 0;
+}
+
+/* The next recorded exchange of that method at that place; those in between are terraform's own. */
+static void
+handle(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
+{
+	(void)arg;
+	g.requests++;
+	for (; g.next < json_array_size(g.list); g.next++) {
+		json_t *x = json_array_get(g.list, g.next), *request = json_object_get(x, "request");
+
+		if (strcmp(text_of(request, "method"), rq->method) != 0 || !same_place(rq, text_of(request, "target")))
+			continue;
+		compare(rq, request);
+		answer(ret, json_object_get(x, "response"));
+		g.next++;
+		return;
+	}
+	buf_printf(&g.wrong, "%s %s is not in the recording\n", rq->method, rq->url);
+	ret->status = 599;
+}
+
+static void
+begin(const char *file, const char *args)
+{
+	char         path[128];
+	const char  *text;
+	size_t       n;
+	json_error_t e;
+
+	memset(&g, 0, sizeof(g));
+	snprintf(path, sizeof(path), "golden/s3/%s.json", file);
+	text = test_read(path, &n);
+	g.root = json_loadb(text, n, 0, &e);
+	g.list = json_object_get(g.root, "exchanges");
+	CHECK(json_array_size(g.list) > 0);
+	buf_init(&g.wrong, 0);
+	s3_rig_init(&g.r);
+	g.http = scripted_http_new(g.r.loop);
+	scripted_handle(g.http, handle, NULL);
+	g.r.env.http = scripted_http_client(g.http);
+	s3_rig_open(&g.r, args);
+}
+
+static void
+end(void)
+{
+	struct loop *l = g.r.loop;
+	char        *wrong = xstrdup(buf_str(&g.wrong));
+
+	provider_close(g.r.b);
+	while (loop_turn(l, false))
+		continue;
+	g.r.b = NULL;
+	scripted_http_free(g.http);
+	s3_rig_close(&g.r);
+	json_decref(g.root);
+	buf_free(&g.wrong);
+	if (wrong[0] != '\0')
+		test_fail(__FILE__, __LINE__, "%s", wrong);
+	free(wrong);
+}
+
+/* The body of the first recorded request of that method whose target ends so; owned. */
+static char *
+recorded_body(const char *method, const char *suffix)
+{
+	size_t  i;
+	json_t *x;
+
+	json_array_foreach(g.list, i, x) {
+		json_t     *request = json_object_get(x, "request");
+		struct span target = span_str(text_of(request, "target"));
+
+		target.n = strcspn((const char *)target.p, "?");
+		if (strcmp(text_of(request, "method"), method) == 0 && span_ends(target, suffix))
+			return body_of(request);
+	}
+	test_fail(__FILE__, __LINE__, "no %s of *%s recorded", method, suffix);
+}
+
+static void
+recorded_lock(struct lock_info *ret)
+{
+	char      *body = recorded_body("PUT", ".tflock");
+	struct err e;
+
+	CHECK_OK(lock_info_parse(span_str(body), ret, &e), e);
+	free(body);
+}
+
+/* ---------------------------------------------------------------- the life of a first write */
+
+/* lock, write the same bytes, unlock: four requests like terraform's. */
+static void
+writes_like_terraform(const char *file, const char *args, const char *name)
+{
+	struct state_ref ref = { name };
+	struct lock_info lock, holder;
+	char            *body, etag[ETAG_MAX];
+
+	begin(file, args);
+	recorded_lock(&lock);
+	if (s3_rig_run(&g.r, provider_lock(g.r.b, &ref, &lock, &holder)) != ERR_OK)
+		test_fail(__FILE__, __LINE__, "%s: %s\n%s", file, g.r.err.msg, buf_str(&g.wrong));
+	body = recorded_body("PUT", ".tfstate");
+	CHECK_OK(s3_rig_put(&g.r, name, body, PUT_UNDER_LOCK, NULL, etag), g.r.err);
+	CHECK_U64(strlen(etag), 32);
+	CHECK_OK(s3_rig_run(&g.r, provider_unlock(g.r.b, &ref, &lock)), g.r.err);
+	CHECK_U64(g.requests, 4);
+	free(body);
+	end();
+}
+
+static void
+writes_a_first_state(void)
+{
+	writes_like_terraform("lockfile/apply-first", ARGS, "network/prod/terraform.tfstate");
+	writes_like_terraform("lockfile/odd-key-characters", ARGS, "odd dir/a+b=c&d,\xc3\xa9~(1)'!*$@;:/terraform.tfstate");
+	writes_like_terraform("addressing/virtual-hosted", BARE "use_lockfile = true", "c/v.tfstate");
+}
+
+static void
+writes_workspaces(void)
+{
+	static const struct {
+		const char *file, *args, *workspace;
+	} rows[] = {
+		{ "lockfile/workspace-new", ARGS "key = \"network/prod/terraform.tfstate\"", "dev" },
+		{ "lockfile/workspace-prefix-custom", ARGS "key = \"app/pfx.tfstate\"\nworkspace_key_prefix = \"ws/dir\"", "stage" },
+		{ "lockfile/workspace-prefix-empty", ARGS "key = \"app/pfxe.tfstate\"\nworkspace_key_prefix = \"\"", "stage" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct s3_rig r = { 0 };
+		struct buf    name;
+
+		buf_init(&name, 0);
+		s3_rig_open(&r, rows[i].args);
+		CHECK(provider_fixed(r.b, rows[i].workspace, &name));
+		s3_rig_close(&r);
+		writes_like_terraform(rows[i].file, rows[i].args, buf_str(&name));
+		buf_free(&name);
+	}
+}
+
+static void
+encrypts_like_terraform(void)
+{
+	char args[512];
+
+	begin("encryption/sse-kms", ARGS);
+	snprintf(args, sizeof(args), ARGS "encrypt = true\nkms_key_id = \"%s\"", recorded(json_object_get(json_object_get(
+	    json_array_get(g.list, 1), "request"), "headers"), "x-amz-server-side-encryption-aws-kms-key-id"));
+	end();
+	writes_like_terraform("encryption/sse-kms", args, "enc/kms.tfstate");
+	begin("encryption/sse-c-https", ARGS);
+	snprintf(args, sizeof(args), ARGS "encrypt = true\nsse_customer_key = \"%s\"", recorded(json_object_get(json_object_get(
+	    json_array_get(g.list, 1), "request"), "headers"), "x-amz-server-side-encryption-customer-key"));
+	end();
+	writes_like_terraform("encryption/sse-c-https", args, "enc/ssec.tfstate");
+	writes_like_terraform("encryption/sse-s3-acl", ARGS "encrypt = true\nacl = \"bucket-owner-full-control\"", "enc/sse.tfstate");
+}
+
+/* ---------------------------------------------------------------- locks that meet others */
+
+static enum err_code
+lock_as_recorded(const char *file, struct lock_info *holder)
+{
+	struct lock_info lock;
+
+	begin(file, ARGS);
+	recorded_lock(&lock);
+	return s3_rig_run(&g.r, provider_lock(g.r.b, &(struct state_ref){ "network/prod/terraform.tfstate" }, &lock, holder));
+}
+
+static void
+meets_other_locks(void)
+{
+	struct lock_info holder;
+
+	CHECK_U64(lock_as_recorded("lockfile/contention", &holder), ERR_LOCKED);
+	CHECK(strstr(g.r.err.msg, "OperationType") != NULL && holder.id[0] != '\0');
+	end();
+	CHECK_OK(lock_as_recorded("lockfile/lock-503-retried", &holder), g.r.err);
+	end();
+	/* Where terraform locks itself out, we find that the lock is ours. */
+	CHECK_OK(lock_as_recorded("lockfile/lock-500-orphans-own-lock", &holder), g.r.err);
+	end();
+}
+
+/* ---------------------------------------------------------------- answers one by one */
+
+/* Exchange i of the recording answers the next request of that method, whatever its place. */
+static void
+next_answer(size_t i, const char *method)
+{
+	struct scripted_answer *a = scripted_expect(g.http, method, "/", 0, NULL, NULL);
+
+	answer(a, json_object_get(json_array_get(g.list, i), "response"));
+}
+
+static size_t nseen;
+static char   first_seen[256], last_seen[256];
+
+static void
+seen(void *arg, const struct state_seen *s)
+{
+	(void)arg;
+	snprintf(nseen++ == 0 ? first_seen : last_seen, sizeof(last_seen), "%s", s->name);
+	CHECK(s->etag[0] != '"' && strlen(s->etag) == 32 && s->modified > 0);
+}
+
+static enum err_code
+list(void)
+{
+	nseen = 0;
+	return s3_rig_run(&g.r, provider_list(g.r.b, seen, NULL));
+}
+
+static void
+reads_recorded_listings(void)
+{
+	begin("listing/two-pages", ARGS);
+	next_answer(0, "GET");
+	next_answer(1, "GET");
+	CHECK_OK(list(), g.r.err);
+	CHECK(nseen >= 6);
+	CHECK_STR(first_seen, "env:/w1/odd dir/a+b=c&d,\xc3\xa9~(1)'!*$@;:/terraform.tfstate");
+	CHECK_U64(scripted_http_count(g.http), 2);
+	CHECK(strstr(scripted_http_trace(g.http), "continuation-token=2d8cacdd1f4d320ae2098ed4db7f9b50") != NULL);
+	end();
+	begin("lockfile/list-access-denied", ARGS "key = \"network/prod/terraform.tfstate\"");
+	next_answer(0, "GET");  /* denied: */
+	next_answer(1, "HEAD"); /* the key itself, */
+	scripted_expect(g.http, "HEAD", ".tflock", 404, NULL, NULL);
+	next_answer(0, "GET");  /* and no workspaces */
+	CHECK_OK(list(), g.r.err);
+	CHECK_U64(nseen, 1);
+	scripted_http_check(g.http);
+	end();
+}
+
+static void
+reads_recorded_errors(void)
+{
+	static const char empty[] = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+	struct state_tag  tag;
+
+	begin("errors/region-301", BARE);
+	next_answer(0, "GET");
+	scripted_expect(g.http, "GET", "https://tfstate-demo.s3.eu-west-1.amazonaws.com/?encoding-type=url&list-type=2&max-keys=1000&prefix=",
+	    200, NULL, empty);
+	CHECK_OK(list(), g.r.err);
+	end();
+	begin("errors/region-400", ARGS);
+	next_answer(0, "GET");
+	scripted_expect(g.http, "GET", "/", 200, NULL, empty);
+	CHECK_OK(list(), g.r.err);
+	end();
+	begin("errors/clock-skew", ARGS);
+	next_answer(0, "GET");
+	scripted_expect(g.http, "GET", "/", 200, NULL, empty);
+	CHECK_OK(list(), g.r.err);
+	end();
+	begin("errors/head-403", ARGS);
+	next_answer(2, "HEAD");
+	scripted_expect(g.http, "GET", "?location=", 403, NULL, "<Error><Code>AccessDenied</Code></Error>");
+	CHECK_U64(s3_rig_run(&g.r, provider_head(g.r.b, &(struct state_ref){ "app/lin.tfstate" }, &tag)), ERR_AUTH);
+	CHECK(strstr(g.r.err.hint, "s3:GetObject") != NULL);
+	end();
+}
+
+static void
+reads_recorded_conditions(void)
+{
+	static const struct {
+		size_t        i;
+		const char   *method;
+		enum put_if   when;
+		enum err_code want;
+	} puts[] = { { 0, "PUT", PUT_ABSENT, ERR_OK }, { 2, "PUT", PUT_MATCH, ERR_CONFLICT }, { 3, "PUT", PUT_MATCH, ERR_OK },
+		{ 4, "PUT", PUT_MATCH, ERR_CONFLICT } };
+	struct snapshot s;
+	char            etag[ETAG_MAX];
+
+	begin("conditional/put-get-delete", ARGS);
+	for (size_t i = 0; i < ARRAY_LEN(puts); i++) {
+		next_answer(puts[i].i, puts[i].method);
+		CHECK_U64(s3_rig_put(&g.r, "a", "{}", puts[i].when, "831e8c059d3cab92258db45450409e4b", etag), puts[i].want);
+	}
+	next_answer(5, "GET");
+	CHECK_U64(s3_rig_run(&g.r, provider_get(g.r.b, &(struct state_ref){ "a" }, "x", &s)), ERR_UNCHANGED);
+	end();
+	begin("lockfile/state-pull", ARGS);
+	answer(scripted_expect(g.http, "GET", "/", 0, NULL, NULL), json_object_get(json_array_get(g.list, 2), "response"));
+	CHECK_U64(s3_rig_get(&g.r, "a", &s), ERR_UNSUPPORTED); /* 206 to a request without Range is nothing we take */
+	end();
+}
+
+/* ---------------------------------------------------------------- credentials */
+
+static void
+reads_recorded_credentials(void)
+{
+	static const char *const files[] = { "credentials/imdsv2", "credentials/ecs-full-uri-token", "credentials/eks-pod-identity-style" };
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		struct s3_keys     keys = { 0 };
+		struct s3_metadata m = { 0 };
+		json_t            *x;
+		size_t             k, from = 0;
+		const char        *token;
+
+		begin(files[i], ARGS);
+		json_array_foreach(g.list, k, x) /* those of the store come before and after */
+			if (from == 0 && strstr(text_of(json_object_get(x, "request"), "target"), i == 0 ? "/latest/" : "credentials") != NULL)
+				from = k + 1;
+		CHECK(from > 0);
+		g.next = from - 1;
+		x = json_object_get(json_array_get(g.list, g.next), "request");
+		token = recorded(json_object_get(x, "headers"), "authorization");
+		m.instance_url = xstrdup("http://169.254.169.254");
+		m.container_url = xasprintf("http://127.0.0.1:18404%s", text_of(x, "target"));
+		m.container_token = token != NULL ? secret_new(span_str(token)) : NULL;
+		CHECK_OK(s3_rig_run(&g.r, i == 0 ? s3_instance_keys(&g.r.env, &m, &keys) : s3_container_keys(&g.r.env, &m, &keys)), g.r.err);
+		CHECK_STR(keys.access_key, i == 0 ? "ASIAIMDSEXAMPLE" : "ASIAECSEXAMPLE");
+		CHECK_STR(secret_str(keys.secret_key), i == 0 ? "imdssecret" : "ecssecret");
+		CHECK(keys.token != NULL && keys.expires > 0);
+		s3_keys_free(&keys);
+		s3_metadata_free(&m);
+		end();
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+	    { "writes_a_first_state", writes_a_first_state },
+	    { "writes_workspaces", writes_workspaces },
+	    { "encrypts_like_terraform", encrypts_like_terraform },
+	    { "meets_other_locks", meets_other_locks },
+	    { "reads_recorded_listings", reads_recorded_listings },
+	    { "reads_recorded_errors", reads_recorded_errors },
+	    { "reads_recorded_conditions", reads_recorded_conditions },
+	    { "reads_recorded_credentials", reads_recorded_credentials },
+	    { NULL, NULL } });
+}
