@@ -163,7 +163,7 @@ check-unit: $(TEST_BINS)
 servers:
 	@$(PYTHON) tests/servers/install.py
 
-check-e2e: all
+check-e2e: all $(TOOL_BINS)
 	@STATEFERRY=$(abspath $(O))/stateferry $(PYTHON) tests/e2e/main.py $(E2E)
 
 check-corpus: $(CORPUS_BINS)

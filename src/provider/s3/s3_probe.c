@@ -30,10 +30,11 @@ struct s3_probing {
 	struct s3_pages  *pages;
 	struct s3_request req;
 	struct s3_answer  ans;
-	struct snapshot   bodies[S3_PROBE_RACERS + 2], got;
+	struct snapshot   bodies[2 + 2 * S3_PROBE_RACERS], got; /* of ours; of each writer in the two races */
 	char              etag[ETAG_MAX], etags[S3_PROBE_RACERS][ETAG_MAX];
 	struct err        outcomes[S3_PROBE_RACERS];
-	int               winner, winners;
+	size_t            winner;  /* whose body */
+	int               winners;
 	struct lock_info  locks[2], holder;
 	unsigned          clean;
 };
@@ -211,6 +212,13 @@ s3_probe_summed(struct s3_probing *p)
 		s3_say(p, "checksum", true, "a wrong one is refused (%d %s)", p->ans.http.status, p->ans.code);
 }
 
+/* What writer i of a race writes: bytes like no others, as change tags may be digests of them. */
+static size_t
+s3_probe_body(enum put_if when, size_t i)
+{
+	return 2 + i + (when == PUT_MATCH ? (size_t)S3_PROBE_RACERS : 0);
+}
+
 /* Several writers at once, in separate requests; when: all create, or all replace the same version. */
 static struct op *
 s3_probe_race(struct s3_probing *p, enum put_if when)
@@ -218,17 +226,17 @@ s3_probe_race(struct s3_probing *p, enum put_if when)
 	struct op *ops[S3_PROBE_RACERS];
 
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
-		ops[i] = s3_probe_put(p, SCRATCH_RACE, i + 2, when, p->etag, p->etags[i]);
+		ops[i] = s3_probe_put(p, SCRATCH_RACE, s3_probe_body(when, i), when, p->etag, p->etags[i]);
 	return op_all(p->op.loop, ops, ARRAY_LEN(ops), 0, p->outcomes);
 }
 
 static void
-s3_probe_count(struct s3_probing *p)
+s3_probe_count(struct s3_probing *p, enum put_if when)
 {
 	p->winners = 0;
-	for (int i = 0; i < S3_PROBE_RACERS; i++)
+	for (size_t i = 0; i < S3_PROBE_RACERS; i++)
 		if (p->outcomes[i].code == ERR_OK) {
-			p->winner = i;
+			p->winner = s3_probe_body(when, i);
 			p->winners++;
 		}
 }
@@ -243,7 +251,7 @@ s3_probe_won(struct s3_probing *p, const char *what)
 		s3_say(p, "racing_writes", false, "%d of %d %s at once were accepted", p->winners, S3_PROBE_RACERS, what);
 	else if (op_failed(op))
 		s3_say(p, "racing_writes", false, "%s", op->res.msg);
-	else if (!digest_eq(&p->got.digest, &p->bodies[p->winner + 2].digest))
+	else if (!digest_eq(&p->got.digest, &p->bodies[p->winner].digest))
 		s3_say(p, "racing_writes", false, "after %s at once the object is not the one whose write was accepted", what);
 	else
 		return true;
@@ -372,7 +380,7 @@ s3_probe_step(struct op *op)
 	case PROBE_RACE:
 		return op_await(op, PROBE_RACED, s3_probe_race(p, PUT_ABSENT));
 	case PROBE_RACED:
-		s3_probe_count(p);
+		s3_probe_count(p, PUT_ABSENT);
 		return op_await(op, PROBE_RACE_READ, s3_probe_get(p, SCRATCH_RACE));
 	case PROBE_RACE_READ:
 		if (!s3_probe_won(p, "creations"))
@@ -380,7 +388,7 @@ s3_probe_step(struct op *op)
 		memcpy(p->etag, p->got.etag, ETAG_MAX);
 		return op_await(op, PROBE_UPDATED, s3_probe_race(p, PUT_MATCH));
 	case PROBE_UPDATED:
-		s3_probe_count(p);
+		s3_probe_count(p, PUT_MATCH);
 		return op_await(op, PROBE_UPDATE_READ, s3_probe_get(p, SCRATCH_RACE));
 	case PROBE_UPDATE_READ:
 		if (s3_probe_won(p, "replacements"))
