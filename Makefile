@@ -49,11 +49,6 @@ endif
 
 VERSION := $(shell cat VERSION)
 
-# The socket that other commands ask needs both of these.
-ifneq ($(shell grep -ls '^api_server_new' src/serve/*.c),)
-SOCKET_CFLAGS := -DSF_SOCKET
-endif
-
 WARN := -Wall -Wextra -Wformat=2 -Wconversion -Wsign-conversion -Wshadow -Wvla \
 	-Wimplicit-fallthrough -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
 	-Werror=format-security -Werror=implicit-function-declaration $(WERROR)
@@ -64,7 +59,7 @@ PROBE_HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection=
 	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3
 PROBE_LINK := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen -Wl,--as-needed
 
-SF_CFLAGS = -std=c11 -D_GNU_SOURCE -DSF_VERSION='"$(VERSION)"' $(DIGEST_CFLAGS) $(SOCKET_CFLAGS) -Iinclude -Isrc \
+SF_CFLAGS = -std=c11 -D_GNU_SOURCE -DSF_VERSION='"$(VERSION)"' $(DIGEST_CFLAGS) -Iinclude -Isrc \
 	-fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fPIE $(WARN) $(PROBED)
 SF_LDFLAGS = -pie -pthread $(PROBED_LINK)
 

@@ -125,7 +125,6 @@ agent_own(struct agent *a, struct err *reterr)
 static enum err_code
 agent_listen(struct agent *a, struct err *reterr)
 {
-#ifdef SF_SOCKET
 	const struct settings *s = &engine_plan(a->engine)->settings;
 	int                    fd;
 
@@ -133,10 +132,6 @@ agent_listen(struct agent *a, struct err *reterr)
 	    api_server_new(a->engine, fd, &a->server, reterr) != ERR_OK)
 		return reterr->code;
 	a->socket = xstrdup(s->socket);
-#else
-	(void)a;
-	(void)reterr;
-#endif
 	return ERR_OK;
 }
 
@@ -191,20 +186,16 @@ agent_is_idle(void *arg)
 {
 	struct agent *a = arg;
 
-#ifdef SF_SOCKET
 	if (a->server != NULL && !api_server_idle(a->server))
 		return false;
-#endif
 	return (a->engine == NULL || engine_idle(a->engine)) && op_count(a->loop) == 0;
 }
 
 bool
 agent_end(struct agent *a)
 {
-#ifdef SF_SOCKET
 	if (a->server != NULL)
 		api_server_quiesce(a->server);
-#endif
 	if (a->engine != NULL)
 		engine_stop(a->engine);
 	op_cancel_all(a->loop);
@@ -221,10 +212,8 @@ agent_close(struct agent *a)
 		log_at(LOG_WARN, NULL, "%zu operations did not end in time; the next start looks after them", op_count(a->loop));
 		return;
 	}
-#ifdef SF_SOCKET
 	if (a->server != NULL)
 		api_server_free(a->server);
-#endif
 	if (a->socket != NULL)
 		unlink(a->socket);
 	if (a->engine != NULL)
