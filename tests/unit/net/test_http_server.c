@@ -603,6 +603,7 @@ a_refused_body_is_not_waited_for(void)
 	p = peer_new();
 	peer_send(p, "PUT /deny HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
 	until(&gones, 1);
+	CHECK(server->ncalls == 1 && server->first->phase == HTTP_LINGER);
 	peer_send_n(p, body, sizeof(body));
 	CHECK_STATUS(peer_answer(p), 401);
 	CHECK(strstr(buf_str(&p->got), "\r\nWWW-Authenticate: Basic\r\n") != NULL);
@@ -725,8 +726,9 @@ make_big(bool in_file)
 	free(p);
 }
 
+/* Some progress is not enough. */
 static void
-who_does_not_read_is_cut(void)
+who_reads_too_slowly_is_cut(void)
 {
 	for (int over_tcp = 0; over_tcp < 2; over_tcp++) {
 		struct peer *p;
@@ -740,15 +742,31 @@ who_does_not_read_is_cut(void)
 		until(&handles, 1);
 		t0 = loop_now(loop);
 		while (gones == 0 && loop_now(loop) - t0 < 3000) {
-			char byte;
+			static char piece[64 << 10];
 
-			(void)recv(p->fd, &byte, 1, MSG_DONTWAIT);
+			(void)recv(p->fd, piece, sizeof(piece), MSG_DONTWAIT);
 			wait_ms(20);
 		}
 		CHECK(loop_now(loop) - t0 >= 250 && loop_now(loop) - t0 < 2000);
 		CHECK_U64(gones, 1);
 		stop();
 	}
+}
+
+static void
+who_does_not_read_is_cut(void)
+{
+	struct http_limits l = limits();
+	struct peer       *p;
+
+	l.rate = 1; /* what the kernel took gives time enough: only standing still counts */
+	start_with(true, &l);
+	make_big(false);
+	p = peer_new();
+	fd_watch_set(p->watch, 0);
+	peer_send(p, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
+	until(&gones, 1);
+	stop();
 }
 
 /* --- answers --- */
@@ -1334,6 +1352,7 @@ main(int argc, char **argv)
 	    { "a slow head is cut", a_slow_head_is_cut },
 	    { "a slow body is cut", a_slow_body_is_cut },
 	    { "a body that keeps the rate is not", a_body_that_keeps_the_rate_is_not },
+	    { "who reads too slowly is cut", who_reads_too_slowly_is_cut },
 	    { "who does not read is cut", who_does_not_read_is_cut },
 	    { "big answers stream and nothing blocks", big_answers_stream_and_nothing_blocks },
 	    { "a body that cannot be read cuts the answer", a_body_that_cannot_be_read_cuts_the_answer },
