@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What the compiler does not see, as TAP: includes that go up a layer, the licence line on top of each file, lines over 132
-columns, words of unfinished work, and commands that the man page and the program do not share."""
+columns, words of unfinished work, and commands and arguments that the man page and the program do not share."""
 import os
 import pathlib
 import re
@@ -71,8 +71,35 @@ def commands():
             yield f"the man page does not know the command {name}"
 
 
+def declared():
+    """Names of the tables of arguments, and in order the names that each declares."""
+    for path in sources("src", suffixes=(".c",)):
+        text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S)
+        for table, body in re.findall(r"struct conf_field (\w+)\[\] = \{(.*?)\n\};", text, re.S):
+            yield table, re.findall(r'\{\s*(?:\.name = )?"(\w+)",\s*(?:\.type = )?CONF_', body)
+
+
+def arguments():
+    """A section of the page begins with a comment that names its table; it says something of each argument, and of no other."""
+    text = (ROOT / "packaging/man/stateferry.1").read_text()
+    sections = dict(re.findall(r'^\.\\" fields: (\w+)\n(.*?)(?=^\.S[hs] |^\.\\" fields: |\Z)', text, re.S | re.M))
+    tables = dict(declared())
+    if len(tables) < 8:
+        yield f"found only {len(tables)} tables of arguments in src: has their form changed?"
+    for table, names in tables.items():
+        if table not in sections:
+            yield f"the man page has no section for {table}"
+            continue
+        said = re.findall(r"^(?:\.It )?\.?Cm (\w+)(?: Pq.*| [,.])$", sections[table], re.M)
+        yield from (f"the man page does not know {name} of {table}" for name in names if name not in said)
+        yield from (f"the man page knows {name}, which {table} does not have" for name in said if name not in names)
+        if not names:
+            yield f"{table} declares nothing: has its form changed?"
+    yield from (f"the man page describes {table}, which is gone" for table in sections if table not in tables)
+
+
 def main():
-    checks = [layers, licence, width, unfinished, commands]
+    checks = [layers, licence, width, unfinished, commands, arguments]
     failed = 0
     for n, check in enumerate(checks, 1):
         found = list(check())
