@@ -120,6 +120,38 @@ $(O)/stateferry: $(O)/src/main.o $(O)/libstateferry.a
 
 -include $(OBJS:.o=.d) $(O)/src/main.d
 
+# --- what a newcomer types ------------------------------------------------------------------------------------------
+
+# Debian's names; installed only when something is missing. CHECK=1: what the tests want besides.
+DEPS_BUILD := build-essential pkg-config libevent-dev libcurl4-openssl-dev liblmdb-dev libmbedtls-dev libzstd-dev \
+	libexpat1-dev libjansson-dev libmicrohttpd-dev
+DEPS_CHECK := clang python3 python3-venv python3-pip curl jq openssl mandoc
+SUDO       ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+deps:
+	@missing=; for p in $(DEPS_BUILD) $(if $(CHECK),$(DEPS_CHECK)); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		$(SUDO) apt-get update -q >/dev/null && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null; \
+	fi
+
+demo: deps
+	@$(MAKE) -s O=$(O) all
+	@STATEFERRY=$(O)/stateferry sh tests/demo.sh
+
+install: all
+	install -D -m 0755 $(O)/stateferry $(DESTDIR)$(PREFIX)/bin/stateferry
+	install -D -m 0644 packaging/man/stateferry.1 $(DESTDIR)$(PREFIX)/share/man/man1/stateferry.1
+	install -D -m 0644 packaging/completion/stateferry.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/stateferry
+	install -D -m 0644 conf/stateferry.hcl $(DESTDIR)$(PREFIX)/share/doc/stateferry/stateferry.hcl
+	for u in packaging/systemd/*; do \
+		install -D -m 0644 $$u $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u) || exit 1; \
+	done
+
 # --- tests -------------------------------------------------------------------------------------------------------------
 
 $(O)/libtest.a: $(TESTLIB:%.c=$(O)/%.o)
