@@ -28,6 +28,7 @@ void           engine_free(struct engine *e);          /* stopped; no op may be 
 struct plan   *engine_plan(struct engine *e);
 struct store  *engine_store(struct engine *e);
 struct loop   *engine_loop(struct engine *e);
+struct work   *engine_work(struct engine *e);
 
 /* Watches sources, drains lanes, keeps on until engine_stop(): then nothing new begins and what runs is cancelled;
  * engine_idle() tells when the last has ended. Without engine_start() only what is asked for happens. */

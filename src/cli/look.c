@@ -246,15 +246,64 @@ cli_probe(struct cli *c)
 	return cli_call(c, &r, cli_probe_text);
 }
 
+/* Values come from a state: nothing of them may steer a terminal. */
+static void
+cli_put_safe(const char *text)
+{
+	for (; *text != '\0'; text++)
+		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
+static void
+cli_show_value(const char *name, const json_t *value)
+{
+	char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+	printf("    ");
+	cli_put_safe(name);
+	printf(" = ");
+	cli_put_safe(text != NULL ? text : json_is_string(value) ? json_string_value(value) : "null");
+	printf("\n");
+	free(text);
+}
+
+static void
+cli_show_facts(const json_t *doc)
+{
+	static const char *const facts[] = { "state", "version", "serial", "lineage", "terraform_version", "size", "sha256" };
+
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+		const json_t *v = json_object_get(doc, facts[i]);
+
+		printf("%-18s ", facts[i]);
+		if (json_is_string(v))
+			cli_put_safe(json_string_value(v));
+		else if (json_is_integer(v))
+			printf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
+		printf("\n");
+	}
+}
+
 static void
 cli_show_text(const struct cli *c, const json_t *doc)
 {
-	char *text = json_dumps(doc, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_t     *resource, *value, *outputs = json_object_get(doc, "outputs");
+	const char *name;
+	size_t      i;
 
 	(void)c;
-	if (text != NULL)
-		printf("%s\n", text);
-	free(text);
+	cli_show_facts(doc);
+	json_array_foreach(json_object_get(doc, "resources"), i, resource) {
+		printf("\n");
+		cli_put_safe(json_string_value(json_object_get(resource, "address")));
+		printf("%s\n", json_is_true(json_object_get(resource, "tainted")) ? " (tainted)" : "");
+		json_object_foreach(json_object_get(resource, "attributes"), name, value)
+			cli_show_value(name, value);
+	}
+	if (json_object_size(outputs) > 0)
+		printf("\noutputs\n");
+	json_object_foreach(outputs, name, value)
+		cli_show_value(name, json_object_get(value, "value"));
 }
 
 int

@@ -21,11 +21,11 @@ quarantine_hint(struct buf *ret, const struct state_rec *s, const struct version
 	char *at = xasprintf("%s:%s@%" PRIu64, s->backend, s->name, v->number);
 
 	if (v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED || v->verdict == VERDICT_DAMAGED)
-		buf_printf(ret, "stateferry cat %s shows it, stateferry drop %s removes it", at, at);
+		buf_printf(ret, "stateferry cat %s shows it, stateferry quarantine drop %s removes it", at, at);
 	else if (now)
-		buf_printf(ret, "stateferry release %s if this is meant, else stateferry restore %s:%s@head", at, s->backend, s->name);
+		buf_printf(ret, "stateferry quarantine release %s if this is meant, else stateferry restore %s:%s@head", at, s->backend, s->name);
 	else
-		buf_printf(ret, "the source holds something else by now: stateferry drop %s, or stateferry restore %s", at, at);
+		buf_printf(ret, "the source holds something else by now: stateferry quarantine drop %s, or stateferry restore %s", at, at);
 	free(at);
 }
 

@@ -140,8 +140,8 @@ status_version(struct status *x, const struct version_rec *v, const char *state)
 	char *cause = xasprintf("version %" PRIu64 " is %s%s%s", v->number, verdict_name(v->verdict), v->reason[0] != '\0' ? ": " : "",
 	    v->reason);
 	char *next = v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED ?
-	    xasprintf("stateferry cat %s@%" PRIu64 ", then stateferry drop %s@%" PRIu64, state, v->number, state, v->number) :
-	    xasprintf("stateferry release %s@%" PRIu64, state, v->number);
+	    xasprintf("stateferry cat %s@%" PRIu64 ", then stateferry quarantine drop %s@%" PRIu64, state, v->number, state, v->number) :
+	    xasprintf("stateferry quarantine release %s@%" PRIu64, state, v->number);
 
 	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = state, .code = 13,
 	    .since = v->seen, .cause = cause, .next = next });

@@ -614,6 +614,12 @@ engine_loop(struct engine *e)
 	return e->loop;
 }
 
+struct work *
+engine_work(struct engine *e)
+{
+	return e->work;
+}
+
 const struct engine_counters *
 engine_counters(const struct engine *e)
 {
