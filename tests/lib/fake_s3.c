@@ -628,11 +628,11 @@ fake_decides(void *arg, const struct scripted_request *rq)
 }
 
 struct fake_s3 *
-fake_s3_new(struct loop *l)
+fake_s3_behind(struct scripted_http *http, struct loop *l)
 {
 	struct fake_s3 *f = xcalloc(1, sizeof(*f));
 
-	f->http = scripted_http_new(l);
+	f->http = http;
 	f->loop = l;
 	scripted_handle(f->http, fake_arrived, f);
 	scripted_decide(f->http, fake_decides, f);
@@ -642,6 +642,15 @@ fake_s3_new(struct loop *l)
 	f->region = "us-east-1";
 	f->access = FAKE_S3_ACCESS;
 	f->secret = FAKE_S3_SECRET;
+	return f;
+}
+
+struct fake_s3 *
+fake_s3_new(struct loop *l)
+{
+	struct fake_s3 *f = fake_s3_behind(scripted_http_new(l), l);
+
+	f->own_http = true;
 	return f;
 }
 
@@ -667,7 +676,8 @@ fake_s3_free(struct fake_s3 *f)
 {
 	void *o;
 
-	scripted_http_free(f->http);
+	if (f->own_http)
+		scripted_http_free(f->http);
 	fake_rules_free(&f->rules);
 	fake_rules_free(&f->taken);
 	for (size_t i = 0; map_next(f->objects, &i, NULL, &o);)

@@ -45,6 +45,7 @@ struct fake_s3_object {
 
 struct fake_s3 {
 	struct scripted_http *http;
+	bool               own_http;
 	struct loop       *loop;
 	struct map        *objects;      /* by key */
 	const char        *bucket, *region, *session_token, *access, *secret; /* session_token NULL: none wanted */
@@ -65,7 +66,8 @@ struct fake_s3 {
 	struct fake_s3_entry *rules, *taken; /* taken: of requests that are under way */
 };
 
-struct fake_s3 *fake_s3_new(struct loop *l);
+struct fake_s3 *fake_s3_new(struct loop *l);                       /* with a client of its own */
+struct fake_s3 *fake_s3_behind(struct scripted_http *http, struct loop *l);
 void            fake_s3_free(struct fake_s3 *f);
 void            fake_s3_rule(struct fake_s3 *f, const struct fake_s3_rule *r); /* strings are borrowed */
 void            fake_s3_no_rules(struct fake_s3 *f);

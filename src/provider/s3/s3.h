@@ -101,10 +101,11 @@ void       s3_request_header(struct s3_request *r, const char *name, const char 
 void       s3_request_write(const struct s3 *s, struct s3_request *r, const char *type, struct body *body, const struct digest *d);
 void       s3_request_sse_read(const struct s3 *s, struct s3_request *r);
 /*
- * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx, 501. A wrong
- * region, a clock that is off and credentials that expired are learned, and the request is sent again, once each: the server has refused
- * it before doing anything. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or
- * ERR_TIMEOUT. Changing ones are not: ERR_BUSY when they were refused for the load, ERR_UNCERTAIN after other answers of 500 and up.
+ * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx, 501.
+ * A wrong region, a clock that is off and credentials that expired are learned, and the request is sent again, once each: the
+ * server has refused it before doing anything. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY,
+ * ERR_NETWORK or ERR_TIMEOUT. Changing ones are not: ERR_BUSY when they were refused for the load, ERR_UNCERTAIN after other
+ * answers of 500 and up.
  */
 struct op *s3_send(struct s3 *s, struct s3_request *r, struct s3_answer *ret);
 /* What an answer means that is no success, in one sentence about what ("state a/b", "the bucket"): ERR_AUTH with the permission

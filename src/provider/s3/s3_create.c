@@ -55,10 +55,11 @@ s3_create_refused(struct s3_creating *c)
 	struct err *e = &c->op.res;
 
 	if (strcmp(c->ans.code, "BucketAlreadyExists") == 0) {
-		err_set(e, ERR_CONFLICT, c->ans.http.status, "bucket %s belongs to somebody else (%d %s)", bucket, c->ans.http.status,
-		    c->ans.code);
+		err_set(e, ERR_CONFLICT, c->ans.http.status, "bucket %s belongs to somebody else (%d %s)", bucket,
+		    c->ans.http.status, c->ans.code);
 		err_hint(e, "names of buckets are global: choose another one");
-	} else if (strcmp(c->ans.code, "IllegalLocationConstraintException") == 0 || strcmp(c->ans.code, "InvalidLocationConstraint") == 0) {
+	} else if (strcmp(c->ans.code, "IllegalLocationConstraintException") == 0 ||
+	    strcmp(c->ans.code, "InvalidLocationConstraint") == 0) {
 		err_set(e, ERR_CONFIG, c->ans.http.status, "bucket %s cannot be made in region %s at this endpoint (%d %s)", bucket,
 		    c->s->region, c->ans.http.status, c->ans.code);
 		err_hint(e, "check region and endpoints");

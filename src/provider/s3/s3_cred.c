@@ -108,11 +108,13 @@ s3_cred_files(struct s3_cred *c, const struct s3_conf *conf, const char *dir, st
 	const struct provider_env *env = c->env;
 	const char                *one = s3_env(env, "AWS_SHARED_CREDENTIALS_FILE");
 	const char                *config = s3_env2(env, "AWS_CONFIG_FILE", "AWS_SHARED_CONFIG_FILE");
-	const char                *profile = conf->profile != NULL ? conf->profile : s3_env2(env, "AWS_PROFILE", "AWS_DEFAULT_PROFILE");
+	const char                *profile = conf->profile;
 
 	if (conf->shared_credentials_file != NULL)
 		one = conf->shared_credentials_file;
-	c->files.named = profile != NULL && profile[0] != '\0';
+	if (profile == NULL || profile[0] == '\0')
+		profile = s3_env2(env, "AWS_PROFILE", "AWS_DEFAULT_PROFILE");
+	c->files.named = profile != NULL;
 	c->files.profile = xstrdup(c->files.named ? profile : "default");
 	if (s3_files_set(env, dir, "shared_credentials_files", &conf->shared_credentials_files,
 	        one != NULL ? one : "~/.aws/credentials", c->files.credentials, &c->files.ncredentials, reterr) != ERR_OK)
@@ -129,6 +131,7 @@ s3_cred_metadata(struct s3_cred *c, const struct s3_conf *conf)
 	const char                *full = s3_env(env, "AWS_CONTAINER_CREDENTIALS_FULL_URI");
 	const char                *off = s3_env(env, "AWS_EC2_METADATA_DISABLED");
 	const char                *base = conf->metadata_endpoint;
+	bool                       v6;
 	size_t                     n;
 
 	if (relative != NULL)
@@ -139,8 +142,9 @@ s3_cred_metadata(struct s3_cred *c, const struct s3_conf *conf)
 	c->meta.container_token = s3_env_secret(env, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
 	if (conf->skip_metadata_api_check || (off != NULL && strcasecmp(off, "true") == 0))
 		return;
+	v6 = conf->metadata_mode != NULL && strcasecmp(conf->metadata_mode, "ipv6") == 0;
 	if (base == NULL)
-		base = conf->metadata_mode != NULL && strcasecmp(conf->metadata_mode, "ipv6") == 0 ? S3_INSTANCE_HOST_V6 : S3_INSTANCE_HOST;
+		base = v6 ? S3_INSTANCE_HOST_V6 : S3_INSTANCE_HOST;
 	n = strlen(base);
 	c->meta.instance_url = xstrndup(base, n > 0 && base[n - 1] == '/' ? n - 1 : n);
 }
@@ -162,18 +166,20 @@ s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct err *reterr)
 	const struct provider_env *env = c->env;
 	const char                *id = s3_env2(env, "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY");
 	const char                *key = s3_env2(env, "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY");
+	bool                       profile = conf->profile != NULL && conf->profile[0] != '\0';
 
 	if (s3_cred_half(conf->access_key, conf->secret_key, "access_key", "secret_key", reterr) != ERR_OK)
 		return reterr->code;
 	if (conf->access_key != NULL && conf->access_key[0] != '\0') {
-		c->keys = (struct s3_keys){ xstrdup(conf->access_key), s3_secret_copy(conf->secret_key), s3_secret_copy(conf->token), 0 };
+		c->keys = (struct s3_keys){ xstrdup(conf->access_key), s3_secret_copy(conf->secret_key),
+		    s3_secret_copy(conf->token), 0 };
 		snprintf(c->source, sizeof(c->source), "the backend block");
-	} else if ((conf->profile == NULL || conf->profile[0] == '\0') && id != NULL && key != NULL) {
+	} else if (!profile && id != NULL && key != NULL) {
 		c->keys = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), s3_env_secret(env, "AWS_SESSION_TOKEN"), 0 };
 		snprintf(c->source, sizeof(c->source), "the environment");
 	}
 	c->fixed = c->keys.access_key != NULL;
-	if (!c->fixed && (conf->profile == NULL || conf->profile[0] == '\0') && s3_env(env, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL) {
+	if (!c->fixed && !profile && s3_env(env, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL) {
 		err_set(reterr, ERR_CONFIG, 0, "AWS_WEB_IDENTITY_TOKEN_FILE: taking a role by a web identity needs a later version of "
 		    "stateferry");
 		return err_hint(reterr, "give access_key and secret_key or a profile, or use EKS Pod Identity");

@@ -36,8 +36,8 @@ struct s3_profile {
 
 void          s3_files_free(struct s3_files *f);
 void          s3_profile_free(struct s3_profile *p);
-/* Reads; blocks. Missing files are empty ones. ERR_CONFIG: a named profile is in none of them, its keys are incomplete, or it takes a
- * role, which this version does not; ERR_IO: a file is there, but cannot be read. src may be NULL. */
+/* Reads; blocks. Missing files are empty ones. ERR_CONFIG: a named profile is in none of them, its keys are incomplete, or it
+ * takes a role, which this version does not; ERR_IO: a file is there, but cannot be read. src may be NULL. */
 enum err_code s3_profile_read(const struct conf_source *src, const struct s3_files *f, struct s3_profile *ret, struct err *reterr);
 
 /* --- s3_metadata.c: endpoints that hand out credentials -------------------------------------------------------------- */

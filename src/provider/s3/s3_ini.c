@@ -38,10 +38,13 @@ s3_ini_uncomment(struct span s)
 static void
 s3_ini_section(struct s3_ini *ini, struct span line)
 {
-	const uint8_t *end = memchr(line.p, ']', line.n);
+	static const struct span none = { NULL, 0 };
+	const uint8_t           *end = memchr(line.p, ']', line.n);
 
-	ini->parent = (struct span){ NULL, 0 };
-	ini->section = end == NULL ? (struct span){ NULL, 0 } : s3_ini_trim(span_of(line.p + 1, (size_t)(end - line.p) - 1));
+	ini->parent = none;
+	ini->section = end == NULL ? none : s3_ini_trim(span_of(line.p + 1, (size_t)(end - line.p) - 1));
+	if (ini->section.n > 0)
+		ini->fn(ini->arg, ini->section, none, none, none);
 }
 
 static void

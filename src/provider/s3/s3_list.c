@@ -311,7 +311,8 @@ s3_list_entry(struct s3_list *l, const struct s3_entry *entry)
 	s3_list_flush(l, entry->key);
 	for (struct s3_pending *e = l->pending; e != NULL; e = e->next)
 		e->locked |= strcmp(e->lock_key, entry->key) == 0;
-	if (strncmp(entry->key, prefix, strlen(prefix)) != 0 || entry->key[strlen(prefix)] == '\0' || !s3_key_is_state(s, entry->key))
+	if (strncmp(entry->key, prefix, strlen(prefix)) != 0 || entry->key[strlen(prefix)] == '\0' ||
+	    !s3_key_is_state(s, entry->key))
 		return;
 	if (l->workspaces && s->conf->workspace_key_prefix[0] != '\0' && strcmp(entry->key, s->conf->key) == 0)
 		return; /* its own listing has shown it */

@@ -67,7 +67,8 @@ s3_locking_op(struct s3_locking *k)
 
 	if (n <= S3_KEY_MAX)
 		return &k->op;
-	op = op_error(k->op.loop, ERR_UNSUPPORTED, 0, "%.60s...: the key of its lock has %zu bytes, S3 takes %d", k->name, n, S3_KEY_MAX);
+	op = op_error(k->op.loop, ERR_UNSUPPORTED, 0, "%.60s...: the key of its lock has %zu bytes, S3 takes %d", k->name, n,
+	    S3_KEY_MAX);
 	op_free(&k->op);
 	return op;
 }
@@ -252,7 +253,8 @@ s3_lock_looked(struct s3_locking *k)
 		return s3_lock_failed(k);
 	}
 	if (k->tries >= S3_LOCK_TRIES) { /* it may still arrive */
-		err_set(&op->res, ERR_UNCERTAIN, 0, "bucket %s: no answer to %u tries to lock %.80s", k->s->conf->bucket, k->tries, k->name);
+		err_set(&op->res, ERR_UNCERTAIN, 0, "bucket %s: no answer to %u tries to lock %.80s", k->s->conf->bucket, k->tries,
+		    k->name);
 		return op_fail(op);
 	}
 	return k->bounced++ < S3_LOCK_BOUNCED ? s3_locking_pause(k, LOCK_PUT) : s3_lock_trap(k);

@@ -94,7 +94,8 @@ static enum err_code
 s3_keys_check(struct s3_keys_reader *r, struct err *reterr)
 {
 	if (r->code[0] != '\0' && strcmp(r->code, "Success") != 0)
-		return err_set(reterr, ERR_AUTH, 0, "no credentials: %s%s%s", r->code, r->message[0] != '\0' ? ": " : "", r->message);
+		return err_set(reterr, ERR_AUTH, 0, "no credentials: %s%s%s", r->code, r->message[0] != '\0' ? ": " : "",
+		    r->message);
 	if (r->keys.access_key == NULL || r->keys.access_key[0] == '\0' || r->keys.secret_key == NULL || r->cut ||
 	    secret_len(r->keys.secret_key) == 0)
 		return err_set(reterr, ERR_CORRUPT, 0, "the answer has no complete credentials");
@@ -326,7 +327,8 @@ s3_instance_role(struct s3_meta *x)
 	if (n == 0 || n >= sizeof(x->role))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+=,.@_-", s.p[i]) == NULL || s.p[i] == '\0')
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+=,.@_-", s.p[i]) == NULL ||
+		    s.p[i] == '\0')
 			return false;
 	memcpy(x->role, s.p, n);
 	x->role[n] = '\0';

@@ -203,16 +203,16 @@ s3_get_whole(struct s3_object *o, struct err *reterr)
 	uint64_t length, got = reader_size(o->reader);
 
 	if (s3_length(&o->ans, &length) && length != got) {
-		err_set(reterr, ERR_NETWORK, 200, "bucket %s: %.120s broke off after %llu of %llu bytes", o->s->conf->bucket, o->name,
-		    (unsigned long long)got, (unsigned long long)length);
+		err_set(reterr, ERR_NETWORK, 200, "bucket %s: %.120s broke off after %llu of %llu bytes", o->s->conf->bucket,
+		    o->name, (unsigned long long)got, (unsigned long long)length);
 		return false;
 	}
 	reader_end(o->reader, o->ret);
 	o->reader = NULL;
 	if (!s3_checksum_fits(&o->ans, &o->ret->digest)) {
 		snapshot_free(o->ret);
-		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: %.120s does not fit its own x-amz-checksum-sha256", o->s->conf->bucket,
-		    o->name);
+		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: %.120s does not fit its own x-amz-checksum-sha256",
+		    o->s->conf->bucket, o->name);
 		return false;
 	}
 	return true;
@@ -257,7 +257,8 @@ s3_get_step(struct op *op)
 	return OP_DONE;
 }
 
-static const struct op_class s3_get_class = { "s3 get", s3_get_step, NULL, s3_object_free, s3_get_states, ARRAY_LEN(s3_get_states) };
+static const struct op_class s3_get_class = { "s3 get", s3_get_step, NULL, s3_object_free, s3_get_states,
+    ARRAY_LEN(s3_get_states) };
 
 struct op *
 s3_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
@@ -364,16 +365,16 @@ s3_put_done(struct s3_object *o)
 		return op_ok(op);
 	}
 	if (s3_put_lost(o)) {
-		err_set(&op->res, ERR_CONFLICT, status, "bucket %s: %.120s was changed by somebody else (%d%s%s)", o->s->conf->bucket,
-		    o->name, status, o->ans.code[0] != '\0' ? " " : "", o->ans.code);
+		err_set(&op->res, ERR_CONFLICT, status, "bucket %s: %.120s was changed by somebody else (%d%s%s)",
+		    o->s->conf->bucket, o->name, status, o->ans.code[0] != '\0' ? " " : "", o->ans.code);
 		if (o->when.when != PUT_ABSENT)
 			return op_fail(op);
 		op->err = op->res; /* is it there at all? */
 		return op_await(op, PUT_LOOKED, s3_head_send(o));
 	}
 	if (strcmp(o->ans.code, "ObjectParentIsFile") == 0) {
-		err_set(&op->res, ERR_UNSUPPORTED, status, "bucket %s: %.120s cannot be below an object (%d %s)", o->s->conf->bucket, o->name,
-		    status, o->ans.code);
+		err_set(&op->res, ERR_UNSUPPORTED, status, "bucket %s: %.120s cannot be below an object (%d %s)",
+		    o->s->conf->bucket, o->name, status, o->ans.code);
 		return op_fail(op);
 	}
 	return s3_object_refused(o, "writing");
@@ -384,10 +385,11 @@ static enum op_turn
 s3_put_looked(struct s3_object *o)
 {
 	if (!op_failed(&o->op) && s3_no_such_object(&o->req, &o->ans)) {
-		err_set(&o->op.err, ERR_CONFLICT, 412, "bucket %s: %.120s is not there (404), but the store refuses to create it (412)",
+		err_set(&o->op.err, ERR_CONFLICT, 412,
+		    "bucket %s: %.120s is not there (404), but the store refuses to create it (412)",
 		    o->s->conf->bucket, o->name);
-		err_hint(&o->op.err, "somebody deleted it just now, or the store counts a delete marker as an object: remove the marker, or "
-		    "turn versioning off");
+		err_hint(&o->op.err, "somebody deleted it just now, or the store counts a delete marker as an object: remove the marker, "
+		    "or turn versioning off");
 	}
 	return op_finish(&o->op);
 }
@@ -414,7 +416,8 @@ s3_put_step(struct op *op)
 	return OP_DONE;
 }
 
-static const struct op_class s3_put_class = { "s3 put", s3_put_step, NULL, s3_object_free, s3_put_states, ARRAY_LEN(s3_put_states) };
+static const struct op_class s3_put_class = { "s3 put", s3_put_step, NULL, s3_object_free, s3_put_states,
+    ARRAY_LEN(s3_put_states) };
 
 struct op *
 s3_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
@@ -494,7 +497,8 @@ s3_del_step(struct op *op)
 	return OP_DONE;
 }
 
-static const struct op_class s3_del_class = { "s3 delete", s3_del_step, NULL, s3_object_free, s3_del_states, ARRAY_LEN(s3_del_states) };
+static const struct op_class s3_del_class = { "s3 delete", s3_del_step, NULL, s3_object_free, s3_del_states,
+    ARRAY_LEN(s3_del_states) };
 
 struct op *
 s3_del(struct backend *b, const struct state_ref *ref, const char *if_etag)

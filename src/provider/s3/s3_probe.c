@@ -69,8 +69,8 @@ s3_probe_prepare(struct s3_probing *p)
 
 	rand_uuid(loop_rand(p->op.loop), id);
 	for (size_t i = 0; i < SCRATCHES; i++)
-		p->names[i] = xasprintf("%.*s.stateferry/probe/%s/%s", slash != NULL ? (int)(slash - key) + 1 : 0, key != NULL ? key : "", id,
-		    s3_scratch[i]);
+		p->names[i] = xasprintf("%.*s.stateferry/probe/%s/%s", slash != NULL ? (int)(slash - key) + 1 : 0,
+		    key != NULL ? key : "", id, s3_scratch[i]);
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
 		snprintf(text, sizeof(text), "{\"probe\":\"%s\",\"writer\":%zu}", id, i);
 		body = body_copy(span_str(text));
@@ -261,13 +261,13 @@ s3_probe_won(struct s3_probing *p, const char *what)
 /* ---------------------------------------------------------------- the operation */
 
 enum s3_probe_state { PROBE_START, PROBE_LISTED, PROBE_CREATED, PROBE_CREATED_AGAIN, PROBE_READ, PROBE_LISTED_AFTER, PROBE_SUMMED,
-	PROBE_MATCHED_WRONG, PROBE_MATCHED, PROBE_RACE, PROBE_RACED, PROBE_RACE_READ, PROBE_UPDATED, PROBE_UPDATE_READ, PROBE_DELETE,
-	PROBE_DELETED, PROBE_RECREATED, PROBE_LOCK, PROBE_LOCKED, PROBE_LOCKED_TWICE, PROBE_UNLOCKED, PROBE_PEEKED, PROBE_CLEAN,
-	PROBE_CLEANED };
+	PROBE_MATCHED_WRONG, PROBE_MATCHED, PROBE_RACE, PROBE_RACED, PROBE_RACE_READ, PROBE_UPDATED, PROBE_UPDATE_READ,
+	PROBE_DELETE, PROBE_DELETED, PROBE_RECREATED, PROBE_LOCK, PROBE_LOCKED, PROBE_LOCKED_TWICE, PROBE_UNLOCKED, PROBE_PEEKED,
+	PROBE_CLEAN, PROBE_CLEANED };
 
 static const char *const s3_probe_states[] = { "start", "listed", "created", "created again", "read", "listed after", "checksum",
-	"wrong match", "matched", "race", "raced", "race read", "updated", "update read", "delete", "deleted", "created once more", "lock",
-	"locked", "locked twice", "unlocked", "looked", "clean", "cleaned" };
+	"wrong match", "matched", "race", "raced", "race read", "updated", "update read", "delete", "deleted", "created once more",
+	"lock", "locked", "locked twice", "unlocked", "looked", "clean", "cleaned" };
 
 static enum op_turn
 s3_probe_end(struct s3_probing *p)
@@ -302,16 +302,19 @@ s3_probe_read(struct s3_probing *p)
 static void
 s3_probe_matched(struct s3_probing *p)
 {
-	s3_say(p, "if_match", !op_failed(&p->op), "%s", op_failed(&p->op) ? p->op.res.msg : "a write on another version is refused");
+	s3_say(p, "if_match", !op_failed(&p->op), "%s", op_failed(&p->op) ? p->op.res.msg :
+	    "a write on another version is refused");
 }
 
 static void
 s3_probe_recreated(struct s3_probing *p)
 {
-	bool trap = p->op.res.code == ERR_CONFLICT;
+	const struct err *e = &p->op.res;
 
-	s3_say(p, "delete_create", !op_failed(&p->op), "%s", trap ? "a deleted object cannot be created again: a delete marker counts "
-	    "as an object" : op_failed(&p->op) ? p->op.res.msg : "a deleted object is absent");
+	if (e->code == ERR_CONFLICT)
+		s3_say(p, "delete_create", false, "a deleted object cannot be created again: a delete marker counts as an object");
+	else
+		s3_say(p, "delete_create", e->code == ERR_OK, "%s", e->code != ERR_OK ? e->msg : "a deleted object is absent");
 }
 
 static void
@@ -319,7 +322,8 @@ s3_probe_peeked(struct s3_probing *p)
 {
 	bool gone = p->op.res.code == ERR_NOT_FOUND;
 
-	s3_say(p, "lock", gone, "%s", gone ? "held by one, refused to another, released" : "the lock is still there after its release");
+	s3_say(p, "lock", gone, "%s", gone ? "held by one, refused to another, released" :
+	    "the lock is still there after its release");
 }
 
 static enum op_turn

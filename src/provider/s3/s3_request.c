@@ -200,7 +200,8 @@ s3_precondition_failed(const struct s3_answer *a)
 bool
 s3_raced(const struct s3_answer *a)
 {
-	return a->http.status == 409 && (strcmp(a->code, "ConditionalRequestConflict") == 0 || strcmp(a->code, "OperationAborted") == 0);
+	return a->http.status == 409 && (strcmp(a->code, "ConditionalRequestConflict") == 0 ||
+	    strcmp(a->code, "OperationAborted") == 0);
 }
 
 bool
@@ -221,7 +222,8 @@ s3_code_in(const struct s3_answer *a, const char *const *list)
 static bool
 s3_expired(const struct s3_answer *a)
 {
-	static const char *const codes[] = { "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", NULL };
+	static const char *const codes[] = { "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+	    NULL };
 
 	return s3_code_in(a, codes);
 }
@@ -238,8 +240,8 @@ s3_unknown_keys(const struct s3_answer *a)
 static bool
 s3_throttled(const struct s3_answer *a)
 {
-	static const char *const codes[] = { "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests",
-		"RequestTimeout", NULL };
+	static const char *const codes[] = { "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded",
+	    "TooManyRequests", "RequestTimeout", NULL };
 
 	return a->http.status == 429 || s3_code_in(a, codes);
 }
@@ -258,8 +260,8 @@ s3_aws_host(const struct s3 *s)
 
 	while (strncmp(s->region, s3_partitions[i].region, strlen(s3_partitions[i].region)) != 0)
 		i++;
-	return xasprintf("s3%s%s.%s.%s", s->conf->use_fips_endpoint ? "-fips" : "", s->conf->use_dualstack_endpoint ? ".dualstack" : "",
-	    s->region, s3_partitions[i].suffix);
+	return xasprintf("s3%s%s.%s.%s", s->conf->use_fips_endpoint ? "-fips" : "",
+	    s->conf->use_dualstack_endpoint ? ".dualstack" : "", s->region, s3_partitions[i].suffix);
 }
 
 /* "host:port" as it is sent and signed; the URL without a path. */
@@ -381,8 +383,8 @@ s3_piece(void *arg, const void *p, size_t n, struct err *reterr)
 static void
 s3_sign(struct s3_send *x, const struct s3_request *r, const char *host, const char *path, struct http_header *ret, size_t *ret_n)
 {
-	static const struct digest empty = { { 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9,
-		0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55 } };
+	static const struct digest empty = { { 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f,
+		0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55 } };
 	char             hex[DIGEST_HEX];
 	struct sigv4_key key;
 
@@ -500,7 +502,8 @@ s3_learn_region(struct s3_send *x, struct s3_answer *a)
 	x->region_learned = true;
 	if (strcmp(region, s->region) == 0) /* another request was faster */
 		return true;
-	log_at(LOG_WARN, s->b.label, "bucket %s is in region %s, not %s: write that into its block", s->conf->bucket, region, s->region);
+	log_at(LOG_WARN, s->b.label, "bucket %s is in region %s, not %s: write that into its block", s->conf->bucket, region,
+	    s->region);
 	free(s->region);
 	s->region = xstrdup(region);
 	return true;
@@ -512,7 +515,8 @@ s3_learn_clock(struct s3_send *x, const struct s3_answer *a)
 	struct s3 *s = x->s;
 	int64_t    there = a->http.date_ms != 0 ? a->http.date_ms : a->server_time, offset = there - loop_wall(s->env->loop);
 	bool       said = strcmp(a->code, "RequestTimeTooSkewed") == 0;
-	bool       silent = a->code[0] == '\0' || strcmp(a->code, "SignatureDoesNotMatch") == 0 || strcmp(a->code, "AccessDenied") == 0;
+	bool       silent = a->code[0] == '\0' || strcmp(a->code, "SignatureDoesNotMatch") == 0 ||
+	    strcmp(a->code, "AccessDenied") == 0;
 	int64_t    wrong = offset - x->offset;
 	char       text[TIME_TEXT_MAX];
 
@@ -628,7 +632,8 @@ s3_send_step(struct op *op)
 	case SEND_ANSWERED:
 		timer_stop(&x->stall);
 		if (x->stalled && op->res.code == ERR_CANCELLED && !op->cancelled)
-			err_set(&op->res, ERR_TIMEOUT, 0, "no more of the answer within %lld ms", (long long)x->s->b.common.timeout_ms);
+			err_set(&op->res, ERR_TIMEOUT, 0, "no more of the answer within %lld ms",
+			    (long long)x->s->b.common.timeout_ms);
 		if (op_failed(op))
 			return s3_send_judge(x);
 		s3_answer_parse(x->ret);
@@ -704,8 +709,8 @@ s3_refused_denied(const struct s3 *s, const struct s3_request *r, const struct s
 
 	err_set(reterr, ERR_AUTH, a->http.status, "bucket %s: %s is not allowed (%d%s%s)", s->conf->bucket, what, a->http.status,
 	    a->code[0] != '\0' ? " " : "", a->code);
-	return err_hint(reterr, "the credentials from %s need %s on arn:aws:s3:::%s%s%s%s%s", s3_cred_source(s->cred), s3_permission(r),
-	    s->conf->bucket, r->key != NULL ? "/" : "", r->key != NULL ? r->key : "",
+	return err_hint(reterr, "the credentials from %s need %s on arn:aws:s3:::%s%s%s%s%s", s3_cred_source(s->cred),
+	    s3_permission(r), s->conf->bucket, r->key != NULL ? "/" : "", r->key != NULL ? r->key : "",
 	    r->key != NULL && !r->changing ? ", and s3:ListBucket to tell a missing object from a forbidden one" : "",
 	    kms && r->changing ? ", and kms:GenerateDataKey" : "");
 }
@@ -713,7 +718,8 @@ s3_refused_denied(const struct s3 *s, const struct s3_request *r, const struct s
 static enum err_code
 s3_refused_place(const struct s3 *s, const struct s3_answer *a, struct err *reterr)
 {
-	err_set(reterr, ERR_CONFIG, a->http.status, "bucket %s is not at this endpoint (%d %s)", s->conf->bucket, a->http.status, a->code);
+	err_set(reterr, ERR_CONFIG, a->http.status, "bucket %s is not at this endpoint (%d %s)", s->conf->bucket, a->http.status,
+	    a->code);
 	if (a->endpoint[0] != '\0')
 		return err_hint(reterr, "it is at %s: check region and endpoints", a->endpoint);
 	return err_hint(reterr, "check region and endpoints");
@@ -722,9 +728,9 @@ s3_refused_place(const struct s3 *s, const struct s3_answer *a, struct err *rete
 enum err_code
 s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answer *a, const char *what, struct err *reterr)
 {
-	static const char *const keys[] = { "InvalidAccessKeyId", "XAdminUserNotFound", "InvalidClientTokenId", "SignatureDoesNotMatch",
-		"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "AuthorizationHeaderMalformed",
-		"InvalidSecurity", "NotSignedUp", "AccountProblem", NULL };
+	static const char *const keys[] = { "InvalidAccessKeyId", "XAdminUserNotFound", "InvalidClientTokenId",
+		"SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken",
+		"AuthorizationHeaderMalformed", "InvalidSecurity", "NotSignedUp", "AccountProblem", NULL };
 	const char *bucket = s->conf->bucket;
 	int         status = a->http.status;
 
@@ -742,12 +748,13 @@ s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answe
 	if (status == 301 || status == 307 || status == 308)
 		return s3_refused_place(s, a, reterr);
 	if (strcmp(a->code, "InvalidObjectState") == 0)
-		return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the object is archived (%d %s)", bucket, what, status, a->code);
+		return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the object is archived (%d %s)", bucket, what,
+		    status, a->code);
 	if (status == 401 || status == 403)
 		return s3_refused_denied(s, r, a, what, reterr);
 	if (s3_no_conditions(a)) {
-		err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the store does not know this kind of request (%d %s)", bucket, what,
-		    status, a->code);
+		err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the store does not know this kind of request (%d %s)",
+		    bucket, what, status, a->code);
 		return err_hint(reterr, "it may lack conditional writes: stateferry probe %s shows it", s->b.label);
 	}
 	if (a->code[0] == '\0') {

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
 #include "conformance.h"
@@ -161,9 +162,68 @@ http(void)
 	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
 }
 
+/* --- s3 --- */
+
+static struct fake_s3 *bucket;
+
+#define S3_BLOCK(more) \
+	"backend \"s3\" \"b\" {\n  bucket = \"acme\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n" \
+	"  use_path_style = true\n  use_lockfile = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET \
+	"\"\n" more "}\n"
+
+static const char *
+s3_prefix_block(void)
+{
+	return S3_BLOCK("  prefix = \"states/\"\n");
+}
+
+static const char *
+s3_key_block(void)
+{
+	return S3_BLOCK("  key = \"net/main.tfstate\"\n");
+}
+
+static void
+s3_begin(struct provider_rig *r)
+{
+	bucket = fake_s3_behind(r->http, r->loop);
+}
+
+static void
+s3_end(struct provider_rig *r)
+{
+	(void)r;
+	CHECK_U64(bucket->wrong, 0);
+	fake_s3_free(bucket);
+}
+
+static void
+s3_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char *key = xasprintf("%s%s", r->b->common.prefix, name), *text = span_dup(body);
+
+	fake_s3_put(bucket, key, text);
+	free(key);
+	free(text);
+}
+
+static void
+s3_prefix(void)
+{
+	conformance_run(&(struct conformance){ .block = s3_prefix_block, .begin = s3_begin, .end = s3_end, .other = s3_other,
+	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+static void
+s3_key(void)
+{
+	conformance_run(&(struct conformance){ .block = s3_key_block, .begin = s3_begin, .end = s3_end, .other = s3_other,
+	    .first = "net/main.tfstate", .second = "env:/dev/net/main.tfstate" });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
-	    { "http", http }, { NULL, NULL } });
+	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { NULL, NULL } });
 }

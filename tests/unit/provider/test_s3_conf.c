@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "../../lib/s3_rig.h"
 #include "../../lib/test.h"
 
@@ -181,6 +183,57 @@ says_where_it_is(void)
 	s3_rig_close(&r);
 }
 
+/* Opens every backend of a configuration; how many. */
+static unsigned
+open_all(struct s3_rig *r, struct span text)
+{
+	struct conf       *c;
+	struct conf_block *root;
+	struct backend    *b;
+	unsigned           opened = 0;
+
+	CHECK_OK(conf_parse("s3.hcl", "/", text, false, &r->source, &c, &r->err), r->err);
+	root = conf_root(c);
+	for (size_t i = 0; i < root->nblocks; i++) {
+		if (strcmp(root->blocks[i].type, "backend") != 0)
+			continue;
+		CHECK_OK(provider_open(&r->env, c, &root->blocks[i], &b, &r->err), r->err);
+		provider_close(b);
+		opened++;
+	}
+	conf_free(c);
+	return opened;
+}
+
+/* The commented example opens as it stands, and with each argument in it that is a comment. */
+static void
+opens_the_example(void)
+{
+	struct s3_rig r;
+	size_t        n, arguments = 0;
+	const char   *text = test_read("../conf/examples/s3.hcl", &n);
+	char         *copy = xstrndup(text, n);
+
+	s3_rig_init(&r);
+	s3_rig_file(&r, "/etc/stateferry/aws-credentials", "[default]\n");
+	s3_rig_file(&r, "/home/u/.aws/credentials", "[default]\n");
+	CHECK_U64(open_all(&r, span_of(text, n)), 2);
+	for (char *at = copy; (at = strstr(at, "\n  # ")) != NULL; at += 5) {
+		if (strncmp(at + 5, "secret_key", 10) == 0) /* goes with access_key */
+			continue;
+		memcpy(at + 1, "    ", 4);
+		arguments++;
+		if (strncmp(at + 5, "access_key", 10) == 0)
+			memcpy(strstr(at, "  # secret_key"), "    ", 4);
+		if (open_all(&r, span_str(copy)) != 2)
+			test_fail(__FILE__, __LINE__, "%.40s", at + 5);
+		memcpy(copy, text, n);
+	}
+	CHECK(arguments >= 17);
+	free(copy);
+	s3_rig_close(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -191,5 +244,6 @@ main(int argc, char **argv)
 	    { "reads_the_environment_of_terraform", reads_the_environment_of_terraform },
 	    { "knows_workspaces", knows_workspaces },
 	    { "says_where_it_is", says_where_it_is },
+	    { "opens_the_example", opens_the_example },
 	    { NULL, NULL } });
 }

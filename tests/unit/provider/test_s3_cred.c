@@ -503,6 +503,10 @@ ini_pair(void *arg, struct span section, struct span parent, struct span key, st
 {
 	struct buf *b = arg;
 
+	if (key.n == 0) {
+		buf_printf(b, "[%.*s]", (int)section.n, (const char *)section.p);
+		return;
+	}
 	buf_printf(b, "%.*s|%.*s|%.*s|%.*s;", (int)section.n, (const char *)section.p, (int)parent.n, (const char *)parent.p, (int)key.n,
 	    (const char *)key.p, (int)value.n, (const char *)value.p);
 }
@@ -511,15 +515,15 @@ static const struct {
 	const char *text, *want;
 } inis[] = {
 	{ "", "" },
-	{ "[a]\nk=v", "a||k|v;" },
-	{ "\xef\xbb\xbf[a]\r\nk = v\r\n", "a||k|v;" },
-	{ "[ profile  a ]  # c\n  k =  v w  \n", "profile  a||k|v w;" },
-	{ "# c\n; c\n  # c\n[a]\nk = v # c\nl = v#no ;c\nm = #x\nn =; \n", "a||k|v;a||l|v#no;a||m|;a||n|;;" },
-	{ "[a]\nk = a=b==\n = v\nnothing\n[b]\n", "a||k|a=b==;" },
-	{ "k = v\n[a\nk = v\n[]\nk = v\n[b]\nk = v", "b||k|v;" },
-	{ "[a]\ns3 =\n  x = 1\n  y = 2\nz = 3\n  w = 4\n", "a||s3|;a|s3|x|1;a|s3|y|2;a||z|3;a||w|4;" },
-	{ "[a]\ns3 =\n[b]\n  x = 1\n", "a||s3|;b||x|1;" },
-	{ "[a]\n\tk\t=\tv\t;\tc\n", "a||k|v;" },
+	{ "[a]\nk=v", "[a]a||k|v;" },
+	{ "\xef\xbb\xbf[a]\r\nk = v\r\n", "[a]a||k|v;" },
+	{ "[ profile  a ]  # c\n  k =  v w  \n", "[profile  a]profile  a||k|v w;" },
+	{ "# c\n; c\n  # c\n[a]\nk = v # c\nl = v#no ;c\nm = #x\nn =; \n", "[a]a||k|v;a||l|v#no;a||m|;a||n|;;" },
+	{ "[a]\nk = a=b==\n = v\nnothing\n[b]\n", "[a]a||k|a=b==;[b]" },
+	{ "k = v\n[a\nk = v\n[]\nk = v\n[b]\nk = v", "[b]b||k|v;" },
+	{ "[a]\ns3 =\n  x = 1\n  y = 2\nz = 3\n  w = 4\n", "[a]a||s3|;a|s3|x|1;a|s3|y|2;a||z|3;a||w|4;" },
+	{ "[a]\ns3 =\n[b]\n  x = 1\n", "[a]a||s3|;[b]b||x|1;" },
+	{ "[a]\n\tk\t=\tv\t;\tc\n", "[a]a||k|v;" },
 };
 
 static void
@@ -573,6 +577,7 @@ reads_back_what_is_drawn(void)
 		for (uint64_t s = rand_below(&rand, 4); s > 0; s--) {
 			buf_init(&section, 0);
 			draw_word(&rand, &section);
+			buf_printf(&want, "[%s]", buf_str(&section));
 			buf_printf(&text, "[%s%s%s]%s", blanks[rand_below(&rand, 4)], buf_str(&section), blanks[rand_below(&rand, 4)],
 			    ends[rand_below(&rand, 5)]);
 			for (uint64_t k = rand_below(&rand, 5); k > 0; k--) {
