@@ -79,6 +79,18 @@ http_ca_env(const char *name)
 	return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
+/* A bundle of the system, named by hand or found: its folder will do. */
+static bool
+http_ca_known(const char *bundle, struct http_ca *ret)
+{
+	for (size_t i = 0; i < ARRAY_LEN(http_ca_places); i++)
+		if (strcmp(http_ca_places[i].bundle, bundle) == 0) {
+			http_ca_choose(bundle, http_ca_places[i].dir, ret);
+			return true;
+		}
+	return false;
+}
+
 void
 http_ca_find(struct http_ca *ret)
 {
@@ -86,16 +98,11 @@ http_ca_find(struct http_ca *ret)
 
 	if (file == NULL)
 		file = http_ca_env("SSL_CERT_FILE");
-	if (file != NULL || dir != NULL) {
+	for (size_t i = 0; i < ARRAY_LEN(http_ca_places) && file == NULL && dir == NULL; i++)
+		if (access(http_ca_places[i].bundle, R_OK) == 0)
+			file = http_ca_places[i].bundle;
+	if (file == NULL || !http_ca_known(file, ret))
 		*ret = (struct http_ca){ xstrdup(file), file == NULL ? xstrdup(dir) : NULL };
-		return;
-	}
-	*ret = (struct http_ca){ NULL, NULL };
-	for (size_t i = 0; i < ARRAY_LEN(http_ca_places); i++)
-		if (access(http_ca_places[i].bundle, R_OK) == 0) {
-			http_ca_choose(http_ca_places[i].bundle, http_ca_places[i].dir, ret);
-			return;
-		}
 }
 
 void

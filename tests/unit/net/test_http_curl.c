@@ -653,7 +653,7 @@ limits(void)
 }
 
 struct sink {
-	size_t     n, largest, refuse_at;
+	size_t     n, largest, turn, refuse_at;
 	struct op *cancel;
 };
 
@@ -664,6 +664,7 @@ take(void *arg, const void *p, size_t n, struct err *reterr)
 
 	(void)p;
 	k->n += n;
+	k->turn += n;
 	if (n > k->largest)
 		k->largest = n;
 	if (k->refuse_at > 0 && k->n >= k->refuse_at)
@@ -704,6 +705,33 @@ streams(void)
 	begin(&req);
 	CHECK_U64(finish(), ERR_OK);
 	CHECK(k.n == 0 && body_size(answer.body) == 500);
+	raw_server_free(s);
+	teardown();
+}
+
+/* However fast the peer sends: the loop turns between bites. */
+static void
+bites(void)
+{
+	struct fixed        f = { "HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n", 30000000, false };
+	struct raw_server  *s = raw_server_new(serve_fixed, &f);
+	struct sink         k = { 0 };
+	size_t              most = 0;
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .on_body = take, .on_body_arg = &k,
+		.max_body = 30000000 };
+
+	setup();
+	begin(&req);
+	while (!ended) {
+		usleep(300); /* the socket is always full */
+		k.turn = 0;
+		loop_turn(loop, true);
+		if (k.turn > most)
+			most = k.turn;
+	}
+	CHECK(outcome.code == ERR_OK && k.n == 30000000);
+	printf("# most in one turn: %zu bytes\n", most);
+	CHECK(most < 800000);
 	raw_server_free(s);
 	teardown();
 }
@@ -1093,7 +1121,7 @@ main(int argc, char **argv)
 		{ "faults on a reused connection", fault_matrix_reused }, { "reads are repeated", reads_are_repeated },
 		{ "closed while idle", idle_close }, { "requests as sent", requests }, { "headers as sent", headers },
 		{ "bodies from files", files }, { "expect continue", expect_continue }, { "answers", answers }, { "limits", limits },
-		{ "streams", streams }, { "spooled bodies", spooled }, { "a spool that fails", spool_fails },
+		{ "streams", streams }, { "bites", bites }, { "spooled bodies", spooled }, { "a spool that fails", spool_fails },
 		{ "cancel while spooling", cancel_while_spooling }, { "cancel", cancels }, { "cancel before it is sent", cancel_unsent },
 		{ "many at once", many }, { "many cancelled", many_cancelled }, { "unix socket", unix_socket }, { "proxies", proxies },
 		{ "tunnels", tunnels }, { "a log without secrets", log_has_no_secrets }, { "trim", trim }, { NULL, NULL },
