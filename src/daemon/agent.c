@@ -156,6 +156,16 @@ agent_build(struct agent *a, struct err *reterr)
 	return a->o.serve_socket ? agent_listen(a, reterr) : ERR_OK;
 }
 
+/* Before there are threads: it changes the environment. A manager that cannot be told is no reason not to work. */
+static void
+agent_find_manager(struct agent *a)
+{
+	struct err e;
+
+	if (notify_open(&a->notify, &e) != ERR_OK)
+		log_at(LOG_WARN, NULL, "%s", e.msg);
+}
+
 enum err_code
 agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr)
 {
@@ -172,6 +182,7 @@ agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr
 	a->config = realpath(a->plan->path, NULL);
 	if (a->config == NULL)
 		a->config = xstrdup(a->plan->path);
+	agent_find_manager(a);
 	a->work = work_new(a->loop);
 	a->env = (struct provider_env){ .loop = a->loop, .work = a->work, .agent_name = a->plan->settings.name };
 	agent_log_setup(a, &a->plan->settings);
@@ -226,6 +237,7 @@ agent_close(struct agent *a)
 	crypt_key_free(a->key);
 	work_free(a->work);
 	loop_free(a->loop);
+	notify_close(a->notify);
 	free(a->socket);
 	free(a->config);
 	free(a);

@@ -3,6 +3,7 @@
 #define SRC_DAEMON_INTERNAL_H
 
 #include "daemon/agent.h"
+#include "daemon/notify.h"
 #include "net/http_client.h"
 
 struct agent {
@@ -16,6 +17,7 @@ struct agent {
 	struct engine       *engine;
 	struct api_server   *server;
 	struct provider_env  env;
+	struct notify       *notify;
 	char                *socket;   /* where we listen; NULL: not */
 	char                *config;   /* absolute: a reload reads the same file */
 };

@@ -124,17 +124,21 @@ notify_send(struct notify *n, const char *text, struct err *reterr)
 static enum err_code
 notify_send_status(struct notify *n, const char *before, const char *status, struct err *reterr)
 {
+	size_t        len = status != NULL ? strnlen(status, NOTIFY_TEXT_MAX + 1) : 0;
 	struct buf    b;
 	enum err_code code;
 
+	if (len > NOTIFY_TEXT_MAX)
+		for (len--; len > 0 && ((unsigned char)status[len] & 0xc0) == 0x80; len--)
+			continue; /* a character that is cut in two would make all of it no text */
 	buf_init(&b, 2 * NOTIFY_TEXT_MAX);
 	buf_puts(&b, before);
-	if (status != NULL) {
+	if (status != NULL)
 		buf_puts(&b, "STATUS=");
-		for (size_t i = 0; status[i] != '\0' && i < NOTIFY_TEXT_MAX; i++)
-			buf_putc(&b, (unsigned char)status[i] < ' ' ? ' ' : status[i]);
+	for (size_t i = 0; i < len; i++)
+		buf_putc(&b, (unsigned char)status[i] < ' ' ? ' ' : status[i]);
+	if (status != NULL)
 		buf_puts(&b, "\n");
-	}
 	code = notify_send(n, buf_str(&b), reterr);
 	buf_free(&b);
 	return code;

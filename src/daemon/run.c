@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <signal.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "internal.h"
+#include "store/store.h"
 
 /* The background agent: signals, reload, and what the service manager is told. */
 
@@ -18,48 +15,58 @@ struct run {
 	struct op    *reload;      /* runs */
 	bool          stop, again; /* again: SIGHUP came meanwhile */
 	struct timer  watchdog;
-	int64_t       every_ms;
+	struct op    *ping;        /* runs through the store's thread */
 };
 
-/* sd_notify(3): one datagram. Nobody there is no error of ours. */
 static void
-run_notify(const char *text)
+run_told(enum err_code code, const struct err *e)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const char        *path = getenv("NOTIFY_SOCKET");
-	size_t             n = path != NULL ? strlen(path) : 0;
-	int                fd;
-
-	if (n < 2 || n >= sizeof(sa.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
-	memcpy(sa.sun_path, path, n);
-	if (path[0] == '@')
-		sa.sun_path[0] = '\0';
-	if ((fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0)
-		return;
-	if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&sa,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
-		log_at(LOG_DEBUG, "run", "the service manager could not be told \"%s\"", text);
-	close(fd);
+	if (code != ERR_OK)
+		log_at(LOG_WARN, "run", "%s", e->msg);
 }
 
 static void
-run_watchdog(void *arg)
+run_ready(struct run *r)
+{
+	struct err e;
+
+	run_told(notify_ready(r->a->notify, NULL, &e), &e);
+}
+
+/* ---------------------------------------------------------------- watchdog */
+
+static void
+run_ping_done(struct op *op, void *arg)
 {
 	struct run *r = arg;
+	struct err  e;
 
-	run_notify("WATCHDOG=1");
-	timer_set(&r->watchdog, r->every_ms);
+	/* Whatever it said: an answer is a sign of life of both threads. */
+	op_free(op);
+	r->ping = NULL;
+	if (!r->stop)
+		run_told(notify_watchdog(r->a->notify, &e), &e);
+}
+
+/* A batch with nothing in it goes through the store's thread and commits nothing. */
+static void
+run_watchdog(void *arg)
+{
+	struct run   *r = arg;
+	struct store *s = engine_store(r->a->engine);
+
+	timer_set(&r->watchdog, notify_watchdog_ms(r->a->notify));
+	if (r->ping != NULL)
+		return;
+	r->ping = store_apply(s, batch_new(s));
+	op_start(r->ping, run_ping_done, r);
 }
 
 static void
 run_watchdog_start(struct run *r)
 {
-	const char *usec = getenv("WATCHDOG_USEC");
-
 	timer_init(&r->watchdog, r->a->loop, run_watchdog, r);
-	r->every_ms = usec != NULL ? strtoll(usec, NULL, 10) / 2000 : 0;
-	if (r->every_ms > 0)
+	if (notify_watchdog_ms(r->a->notify) > 0)
 		run_watchdog(r);
 }
 
@@ -80,7 +87,7 @@ run_reloaded(struct op *op, void *arg)
 	}
 	op_free(op);
 	r->reload = NULL;
-	run_notify("READY=1");
+	run_ready(r);
 	if (r->again && !r->stop) {
 		r->again = false;
 		run_reload(r);
@@ -112,7 +119,7 @@ run_reload(struct run *r)
 		r->again = true;
 		return;
 	}
-	run_notify("RELOADING=1");
+	run_told(notify_reloading(r->a->notify, &e), &e);
 	if (agent_read_plan(r->a, &p, &e) == ERR_OK && run_may_swap(r->a, p, &e)) {
 		r->reload = engine_reload(r->a->engine, p);
 		r->a->env.agent_name = p->settings.name;
@@ -122,7 +129,7 @@ run_reload(struct run *r)
 	plan_free(p);
 	r->a->env.agent_name = agent_settings(r->a)->name;
 	log_at(LOG_ERROR, "reload", "the old configuration stays: %s", e.msg);
-	run_notify("READY=1");
+	run_ready(r);
 }
 
 /* ---------------------------------------------------------------- run */
@@ -133,7 +140,8 @@ run_signal(int signo, void *arg)
 	struct run *r = arg;
 
 	if (signo == SIGHUP) {
-		run_reload(r);
+		if (!r->stop)
+			run_reload(r);
 		return;
 	}
 	log_at(LOG_INFO, NULL, "ending: signal %d", signo);
@@ -145,21 +153,26 @@ agent_run(struct agent *a)
 {
 	static const int     signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct signal_watch *w[ARRAY_LEN(signals)];
-	struct run           r = { .a = a };
+	struct run          *r = xcalloc(1, sizeof(*r));
+	struct err           e;
+	bool                 ended;
 
+	r->a = a;
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
-		w[i] = signal_watch_new(a->loop, signals[i], run_signal, &r);
+		w[i] = signal_watch_new(a->loop, signals[i], run_signal, r);
 	engine_start(a->engine);
 	log_event(LOG_INFO, NULL, "ready", { "pid", log_i64(getpid()) }, { "version", log_str(SF_VERSION) },
 	    { "store", log_str(agent_settings(a)->store) });
-	run_notify("READY=1");
-	run_watchdog_start(&r);
-	while (!r.stop)
+	run_ready(r);
+	run_watchdog_start(r);
+	while (!r->stop)
 		loop_turn(a->loop, true);
-	run_notify("STOPPING=1");
-	timer_stop(&r.watchdog);
-	agent_end(a);
+	run_told(notify_stopping(a->notify, &e), &e);
+	timer_stop(&r->watchdog);
+	ended = agent_end(a);
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		signal_watch_free(w[i]);
+	if (ended) /* else an operation may still call us */
+		free(r);
 	return 0;
 }

@@ -192,6 +192,9 @@ a_long_status_is_cut(void)
 	CHECK_OK(notify_open(&n, &e), e);
 	CHECK_OK(notify_status(n, status, &e), e);
 	CHECK_U64(strlen(heard(fd)), strlen("STATUS=\n") + 1024);
+	memcpy(status + 1022, "\xe2\x82\xac", 3); /* a euro sign across the end */
+	CHECK_OK(notify_status(n, status, &e), e);
+	CHECK_U64(strlen(heard(fd)), strlen("STATUS=\n") + 1022);
 	notify_close(n);
 	close(fd);
 }
