@@ -346,6 +346,74 @@ unlocks_where_delete_knows_no_conditions(void)
 	s3_rig_close(&r);
 }
 
+#define WITHOUT_LATE (~(1u << SCRIPTED_LATE))
+
+/* Two at once over a network that loses, cuts and delays one request in four: "mine" is never said to both, is never wrong, and any
+ * answer but "unknown" is the truth. */
+static void
+excludes_whatever_the_network_does(void)
+{
+	unsigned unknown = 0, held = 0;
+
+	for (uint64_t seed = 1; seed <= 400; seed++) {
+		struct lock_info other, holders[2];
+		struct err       outcomes[2];
+		struct op       *ops[2];
+		const char      *text;
+		unsigned         winners = 0, doubts = 0;
+
+		begin();
+		provider_lock_new(r.b, &(struct state_ref){ KEY }, "", &other);
+		scripted_chaos(r.fake->http, 250, WITHOUT_LATE, seed);
+		scripted_latency(r.fake->http, 1, 200, seed);
+		ops[0] = provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holders[0]);
+		ops[1] = provider_lock(r.b, &(struct state_ref){ KEY }, &other, &holders[1]);
+		s3_rig_run(&r, op_all(r.loop, ops, 2, 0, outcomes));
+		text = fake_s3_text(r.fake, LOCK_KEY);
+		for (int i = 0; i < 2; i++) {
+			const char *id = i == 0 ? lock.id : other.id;
+
+			winners += outcomes[i].code == ERR_OK;
+			doubts += outcomes[i].code == ERR_UNCERTAIN;
+			if (outcomes[i].code == ERR_OK && (text == NULL || strstr(text, id) == NULL))
+				test_fail(__FILE__, __LINE__, "seed %llu: held, but not there", (unsigned long long)seed);
+			if (outcomes[i].code != ERR_OK && outcomes[i].code != ERR_UNCERTAIN && text != NULL && strstr(text, id) != NULL)
+				test_fail(__FILE__, __LINE__, "seed %llu: %s, but it is there", (unsigned long long)seed, outcomes[i].msg);
+		}
+		CHECK(winners <= 1);
+		scripted_chaos(r.fake->http, 0, 0, seed);
+		CHECK_OK(give_back(), r.err);
+		lock = other;
+		CHECK_OK(give_back(), r.err);
+		CHECK_U64(fake_s3_count(r.fake), 0);
+		unknown += doubts > 0;
+		held += winners;
+		s3_rig_close(&r);
+	}
+	CHECK(unknown > 0 && unknown < 40 && held > 300);
+}
+
+/* Unlocked is unlocked, however often the network fails on the way. */
+static void
+releases_whatever_the_network_does(void)
+{
+	unsigned released = 0;
+
+	for (uint64_t seed = 1; seed <= 400; seed++) {
+		enum err_code rc;
+
+		begin();
+		CHECK_OK(take(), r.err);
+		scripted_chaos(r.fake->http, 300, WITHOUT_LATE, seed);
+		rc = give_back();
+		if (rc == ERR_OK)
+			CHECK_U64(fake_s3_count(r.fake), 0);
+		released += rc == ERR_OK;
+		s3_rig_close(&r);
+	}
+	CHECK(released > 330); /* the rest: no answer to a read in time */
+}
+
 static void
 takes_six_requests_for_a_new_state(void)
 {
@@ -387,6 +455,8 @@ main(int argc, char **argv)
 	    { "is_in_doubt_when_cancelled_on_the_way", is_in_doubt_when_cancelled_on_the_way },
 	    { "unlocks_whatever_happens_on_the_way", unlocks_whatever_happens_on_the_way },
 	    { "unlocks_where_delete_knows_no_conditions", unlocks_where_delete_knows_no_conditions },
+	    { "excludes_whatever_the_network_does", excludes_whatever_the_network_does },
+	    { "releases_whatever_the_network_does", releases_whatever_the_network_does },
 	    { "takes_six_requests_for_a_new_state", takes_six_requests_for_a_new_state },
 	    { NULL, NULL } });
 }
