@@ -1,8 +1,8 @@
 # stateferry: example configuration. The syntax is terraform's own: "terraform fmt" accepts this file.
 #
-#   stateferry -c stateferry.hcl config      is it right, and what are the defaults?
-#   stateferry -c stateferry.hcl sync        one pass, then exit
-#   stateferry -c stateferry.hcl run         watch and replicate until stopped
+#   stateferry -c stateferry.hcl config check    is it right? "config show" prints the defaults too
+#   stateferry -c stateferry.hcl sync            one pass, then exit
+#   stateferry -c stateferry.hcl run             watch and replicate until stopped
 #
 # Anywhere a string may stand: env("NAME"), env("NAME", "default"), file("PATH"). Durations are strings ("90s", "6h",
 # "7d"), sizes too ("64MiB"). Relative paths are relative to this file. Nobody but root or you may be able to write it.
