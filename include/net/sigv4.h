@@ -34,6 +34,7 @@ struct sigv4_request {
 #define SIGV4_HEADERS_MAX 4
 void sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *r, struct http_header *ret, size_t *ret_n);
 /* For tests: the canonical request and the list of signed headers. */
-void sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, struct buf *ret, struct buf *ret_signed_headers);
+void sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, struct buf *ret,
+    struct buf *ret_signed_headers);
 
 #endif

@@ -13,11 +13,15 @@
 static const struct {
 	const char *bundle, *dir;
 } http_ca_places[] = {
-	{ "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs" },                             /* Debian, Alpine, OpenWrt, Arch */
-	{ "/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/directory-hash" }, /* Fedora, RHEL */
+	/* Debian, Alpine, OpenWrt, Arch */
+	{ "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs" },
+	/* Fedora, RHEL */
+	{ "/etc/pki/tls/certs/ca-bundle.crt", "/etc/pki/ca-trust/extracted/pem/directory-hash" },
 	{ "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/pki/ca-trust/extracted/pem/directory-hash" },
-	{ "/etc/ssl/ca-bundle.pem", "/etc/ssl/certs" },                                         /* SUSE */
-	{ "/etc/ssl/cert.pem", "/etc/ssl/certs" },                                              /* Alpine, BSD */
+	/* SUSE */
+	{ "/etc/ssl/ca-bundle.pem", "/etc/ssl/certs" },
+	/* Alpine, BSD */
+	{ "/etc/ssl/cert.pem", "/etc/ssl/certs" },
 };
 
 static size_t

@@ -11,8 +11,8 @@ struct http_ca {
 	char *file, *dir; /* one of them, or none: nothing was found */
 };
 
-/* CURL_CA_BUNDLE, SSL_CERT_FILE, SSL_CERT_DIR, else the first bundle of the known places, or its folder if that holds as much.
- * Blocks: at start-up only. */
+/* CURL_CA_BUNDLE, SSL_CERT_FILE, SSL_CERT_DIR, else the first bundle of the known places, or its folder if that
+ * holds as much. Blocks: at start-up only. */
 void http_ca_find(struct http_ca *ret);
 /* A bundle and a folder that may stand for it. */
 void http_ca_choose(const char *bundle, const char *dir, struct http_ca *ret);

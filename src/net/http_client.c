@@ -66,7 +66,8 @@ http_client_free(struct http_client *c)
 /* --- a request --- */
 
 void
-http_exchange_init(struct http_exchange *x, struct http_client *c, const struct http_request *req, struct http_response *ret)
+http_exchange_init(struct http_exchange *x, struct http_client *c, const struct http_request *req,
+    struct http_response *ret)
 {
 	memset(x, 0, sizeof(*x));
 	x->client = c;
@@ -85,7 +86,6 @@ http_exchange_init(struct http_exchange *x, struct http_client *c, const struct 
 	if (x->req.max_body == 0)
 		x->req.max_body = HTTP_BODY_DEFAULT;
 	x->length = HTTP_LENGTH_UNKNOWN;
-	x->since = loop_now(c->loop);
 	buf_init(&x->body, SIZE_MAX - 1);
 }
 
@@ -147,10 +147,12 @@ http_exchange_check_headers(const struct http_exchange *x, struct err *reterr)
 		if (h->name == NULL || !http_is_token(h->name))
 			return err_set(reterr, ERR_CONFIG, 0, "%s: a header's name is not a word", x->where);
 		if (h->value == NULL || !http_is_value(h->value))
-			return err_set(reterr, ERR_CONFIG, 0, "%s: the header %s has a line break or control character", x->where, h->name);
+			return err_set(reterr, ERR_CONFIG, 0,
+			    "%s: the header %s has a line break or control character", x->where, h->name);
 		for (size_t k = 0; k < ARRAY_LEN(ours); k++)
 			if (strcasecmp(h->name, ours[k]) == 0)
-				return err_set(reterr, ERR_CONFIG, 0, "%s: the header %s cannot be set by hand", x->where, h->name);
+				return err_set(reterr, ERR_CONFIG, 0, "%s: the header %s cannot be set by hand",
+				    x->where, h->name);
 	}
 	return ERR_OK;
 }
@@ -162,6 +164,7 @@ http_exchange_check(struct http_exchange *x, struct err *reterr)
 	struct buf    where;
 	enum err_code code = url_parse(x->req.url, &u, reterr);
 
+	x->since = loop_now(x->client->loop);
 	if (code != ERR_OK)
 		return code;
 	if (x->req.unix_socket != NULL) {
@@ -340,7 +343,8 @@ http_exchange_length(struct http_exchange *x)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < x->ret->nheaders; i++) {
-		if (strcmp(x->ret->headers[i].name, "content-length") != 0 || !http_parse_u64(x->ret->headers[i].value, &n))
+		if (strcmp(x->ret->headers[i].name, "content-length") != 0 ||
+		    !http_parse_u64(x->ret->headers[i].value, &n))
 			continue;
 		if (x->length != HTTP_LENGTH_UNKNOWN && x->length != n)
 			return http_exchange_break(x, "the answer has two lengths, the second is %" PRIu64 " bytes", n);

@@ -101,8 +101,9 @@ static void
 http_curl_ready(int fd, int ready, void *arg)
 {
 	struct http_curl *c = arg;
-	int               running, what = (ready & LOOP_READ ? CURL_CSELECT_IN : 0) | (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0);
+	int               running, what = ready & LOOP_READ ? CURL_CSELECT_IN : 0;
 
+	what |= ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0;
 	http_curl_enter(c);
 	curl_multi_socket_action(c->multi, fd, what, &running);
 	http_curl_leave(c);
@@ -159,8 +160,9 @@ http_curl_timer(CURLM *multi, long ms, void *arg)
 /* --- callbacks of a transfer --- */
 
 /*
- * libcurl is about to send the request, or to connect for that. Refused when it did so before and a byte of a changing request
- * went out; and after 417 (RFC 9110, 10.1.1), where sending it again without Expect is for the caller to decide.
+ * libcurl is about to send the request, or to connect for that. Refused when it did so before and a byte of a
+ * changing request went out; and after 417 (RFC 9110, 10.1.1), where sending it again without Expect is for
+ * the caller to decide.
  */
 static bool
 http_transfer_repeats(struct http_transfer *t)
@@ -248,7 +250,8 @@ http_transfer_spools(const struct http_transfer *t, size_t n)
 {
 	if (!t->x.req.spool || t->x.streaming || t->c->spool_dir == NULL)
 		return false;
-	return (t->x.length != HTTP_LENGTH_UNKNOWN && t->x.length > BODY_SPOOL_ABOVE) || t->x.body.len + n > BODY_SPOOL_ABOVE;
+	return (t->x.length != HTTP_LENGTH_UNKNOWN && t->x.length > BODY_SPOOL_ABOVE) ||
+	    t->x.body.len + n > BODY_SPOOL_ABOVE;
 }
 
 /* Enough for this turn. */
@@ -257,7 +260,8 @@ http_transfer_yield(struct http_transfer *t)
 {
 	struct http_curl *c = t->c;
 
-	assert(!t->yielded);
+	if (t->yielded)
+		return CURL_WRITEFUNC_PAUSE;
 	t->yielded = true;
 	t->next_yielded = NULL;
 	if (c->yielded != NULL)
@@ -352,9 +356,11 @@ http_transfer_set_basics(struct http_transfer *t)
 {
 	CURL                      *e = t->easy;
 	const struct http_request *req = &t->x.req;
-	int64_t                    connect = req->connect_timeout_ms > 0 ? req->connect_timeout_ms : HTTP_CONNECT_TIMEOUT_MS;
+	int64_t                    connect = req->connect_timeout_ms;
 	bool                       large = req->max_body > HTTP_LARGE_BODY;
 
+	if (connect <= 0)
+		connect = HTTP_CONNECT_TIMEOUT_MS;
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_URL, req->url));
@@ -440,6 +446,7 @@ http_transfer_set_method(struct http_transfer *t)
 {
 	const struct http_request *req = &t->x.req;
 	uint64_t                   size = req->body != NULL ? body_size(req->body) : 0;
+	long                       buffer = size > HTTP_LARGE_BODY ? HTTP_LARGE_BUFFER : HTTP_SMALL_BUFFER;
 	CURL                      *e = t->easy;
 
 	if (strcmp(req->method, "HEAD") == 0) {
@@ -453,7 +460,7 @@ http_transfer_set_method(struct http_transfer *t)
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_READFUNCTION, http_transfer_read));
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_READDATA, t));
 	}
-	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, size > HTTP_LARGE_BODY ? HTTP_LARGE_BUFFER : HTTP_SMALL_BUFFER));
+	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, buffer));
 	/* Without it libcurl cannot send a body again: http_transfer_repeats() does not let it come to that. */
 	if (req->body != NULL && !req->changing) {
 		http_transfer_set(t, curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, http_transfer_seek));
@@ -748,13 +755,15 @@ static enum op_turn
 http_transfer_step(struct op *op)
 {
 	struct http_transfer *t = container_of(op, struct http_transfer, op);
+	bool                  named;
 
 	switch ((enum http_state)op->state) {
 	case HTTP_START:
 		if (http_exchange_check(&t->x, &op->res) != ERR_OK)
 			return op_fail(op);
 		op->state = HTTP_SENT;
-		http_queue_add(&t->c->queue, &t->slot, t->x.where, t->x.req.unix_socket == NULL && !http_is_address(t->x.host));
+		named = t->x.req.unix_socket == NULL && !http_is_address(t->x.host);
+		http_queue_add(&t->c->queue, &t->slot, t->x.where, named);
 		http_curl_settle(t->c);
 		return OP_WAIT;
 	case HTTP_SENT:

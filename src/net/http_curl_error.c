@@ -21,7 +21,8 @@ static const struct {
 	{ CURLE_URL_MALFORMAT, ERR_CONFIG, "the URL cannot be read", NULL },
 	{ CURLE_COULDNT_RESOLVE_PROXY, ERR_NETWORK, "the name of the proxy cannot be resolved",
 	    "see the environment variables http_proxy, https_proxy and no_proxy" },
-	{ CURLE_COULDNT_RESOLVE_HOST, ERR_NETWORK, "the name cannot be resolved", "check the spelling, and that this machine has a name server" },
+	{ CURLE_COULDNT_RESOLVE_HOST, ERR_NETWORK, "the name cannot be resolved",
+	    "check the spelling, and that this machine has a name server" },
 	{ CURLE_WEIRD_SERVER_REPLY, ERR_NETWORK, "the answer is not HTTP", "is this the right port?" },
 	{ CURLE_GOT_NOTHING, ERR_NETWORK, "the connection was closed without an answer", NULL },
 	{ CURLE_SEND_FAIL_REWIND, ERR_NETWORK, "the connection was closed without an answer", NULL },
@@ -32,7 +33,8 @@ static const struct {
 	    "both must be PEM, unencrypted, and belong together" },
 };
 
-/* The last part of libcurl's and OpenSSL's chains ("error:0A00010B:SSL routines::wrong version number"), as one clause. */
+/* The last part of libcurl's and OpenSSL's chains ("error:0A00010B:SSL routines::wrong version number"), as one
+ * clause. */
 static void
 http_curl_reason(const char *text, char ret[HTTP_REASON_MAX])
 {
@@ -93,7 +95,8 @@ http_curl_timeout(const char *text, enum http_phase phase, const struct http_exc
 	else if (phase == HTTP_PHASE_CONNECT)
 		err_set(ret, ERR_TIMEOUT, CURLE_OPERATION_TIMEDOUT, "no connection within %s", span);
 	else if (strstr(text, "too slow") != NULL)
-		err_set(ret, ERR_TIMEOUT, CURLE_OPERATION_TIMEDOUT, "nothing was received or sent for %d s", HTTP_STALL_S);
+		err_set(ret, ERR_TIMEOUT, CURLE_OPERATION_TIMEDOUT, "nothing was received or sent for %d s",
+		    HTTP_STALL_S);
 	else
 		err_set(ret, ERR_TIMEOUT, CURLE_OPERATION_TIMEDOUT, "no complete answer within %s", span);
 }
@@ -104,7 +107,8 @@ http_curl_refuses_us(const char *text)
 {
 	static const char *const alerts[] = {
 		"alert certificate required", "alert bad certificate", "alert unknown ca", "alert certificate expired",
-		"alert certificate revoked", "alert certificate unknown", "alert unsupported certificate", "alert access denied",
+		"alert certificate revoked", "alert certificate unknown", "alert unsupported certificate",
+		"alert access denied",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(alerts); i++)
@@ -134,8 +138,10 @@ http_curl_certificate(const char *text, const struct http_exchange *x, struct er
 {
 	static const char prefix[] = "SSL certificate problem: ";
 
-	if (strncmp(text, prefix, sizeof(prefix) - 1) != 0) { /* "SSL: no alternative certificate subject name matches ..." */
-		err_set(ret, ERR_AUTH, CURLE_PEER_FAILED_VERIFICATION, "the certificate is for another name than %s", x->host);
+	/* "SSL: no alternative certificate subject name matches ..." */
+	if (strncmp(text, prefix, sizeof(prefix) - 1) != 0) {
+		err_set(ret, ERR_AUTH, CURLE_PEER_FAILED_VERIFICATION, "the certificate is for another name than %s",
+		    x->host);
 		return;
 	}
 	text += sizeof(prefix) - 1;
@@ -155,7 +161,8 @@ http_curl_broken(CURL *easy, CURLcode code, const char *text, struct err *ret)
 
 	curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
 	if (tunnel >= 300) {
-		err_set(ret, tunnel == 407 ? ERR_AUTH : ERR_NETWORK, (int)tunnel, "the proxy refused the connection (%ld)", tunnel);
+		err_set(ret, tunnel == 407 ? ERR_AUTH : ERR_NETWORK, (int)tunnel,
+		    "the proxy refused the connection (%ld)", tunnel);
 		return;
 	}
 	if (http_curl_refuses_us(text)) {

@@ -17,7 +17,8 @@ struct http_exchange {
 	struct http_request   req;          /* strings and headers are our own */
 	struct http_header   *headers;      /* req.headers */
 	struct http_response *ret;
-	char                 *where;        /* "host", "host:port" or "unix:/path": all that messages and logs say of the URL */
+	/* "host", "host:port" or "unix:/path": all that messages and logs say of the URL */
+	char                 *where;
 	char                 *host;         /* of the URL */
 	uint64_t              limit;        /* of the body, once the headers are there */
 	uint64_t              length;       /* Content-Length; HTTP_LENGTH_UNKNOWN */
@@ -53,8 +54,8 @@ bool          http_exchange_data(struct http_exchange *x, const void *p, size_t 
 
 /* The end, one of the two, once: *reterr is what op->res becomes. */
 void          http_exchange_answered(struct http_exchange *x, struct body *body_owned, struct err *reterr);
-/* Why there is no answer, e.g. (ERR_NETWORK, CURLE_..., "connection refused"): completes the message, and makes it ERR_UNCERTAIN where
- * the request changes something and a byte of it was sent. Whatever of the answer came is dropped. */
+/* Why there is no answer, e.g. (ERR_NETWORK, CURLE_..., "connection refused"): completes the message, and makes it
+ * ERR_UNCERTAIN where the request changes something and a byte of it was sent. What came of the answer is dropped. */
 void          http_exchange_failed(struct http_exchange *x, const struct err *why, struct err *reterr);
 
 #endif

@@ -92,7 +92,8 @@ http_spool_write(struct work_job *job, void *arg, struct err *reterr)
 	}
 	s->size += s->writing.len;
 	if (s->writing.cap > 2 * HTTP_SPOOL_PIECE)
-		buf_wipe_free(&s->writing); /* what lay in memory before: not kept for the next pieces, and slow to wipe */
+		/* what lay in memory before: not kept for the next pieces, and slow to wipe */
+		buf_wipe_free(&s->writing);
 	return ERR_OK;
 }
 

@@ -164,7 +164,8 @@ sigv4_add_headers(struct sigv4_header *list, size_t n, struct buf *ret, struct b
 /* --- canonical request --- */
 
 void
-sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, struct buf *ret, struct buf *ret_signed_headers)
+sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, struct buf *ret,
+    struct buf *ret_signed_headers)
 {
 	struct sigv4_header *list = xcalloc(r->nheaders + SIGV4_OWN, sizeof(*list));
 	char                 date[TIME_TEXT_MAX];

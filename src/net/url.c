@@ -78,9 +78,11 @@ url_check_bytes(struct span s, struct err *reterr)
 		if (s.p[i] <= ' ' || s.p[i] == 0x7f)
 			return url_bad(reterr, "a blank or control character inside");
 		if (s.p[i] >= 0x80)
-			return url_bad(reterr, "a character that is not ASCII; write it as %XX, and a host name in its xn-- form");
+			return url_bad(reterr,
+			    "a character that is not ASCII; write it as %XX, and a host name in its xn-- form");
 		if (s.p[i] == '#')
-			return url_bad(reterr, "a fragment (\"#\") makes no sense here; write a \"#\" of a name as %23");
+			return url_bad(reterr,
+			    "a fragment (\"#\") makes no sense here; write a \"#\" of a name as %23");
 		if (s.p[i] == '\\')
 			return url_bad(reterr, "a backslash inside");
 	}
@@ -165,7 +167,8 @@ url_parse_name(struct span s, struct url *u, size_t *ret_n, struct err *reterr)
 
 	for (size_t i = 0; i < n; i++)
 		if (!url_is_alnum(s.p[i]) && strchr("-_.", s.p[i]) == NULL)
-			return url_bad(reterr, "the host name has a character other than letters, digits, \"-\", \"_\" and \".\"");
+			return url_bad(reterr,
+			    "the host name has a character other than letters, digits, \"-\", \"_\" and \".\"");
 	if (n == 0)
 		return url_bad(reterr, "the host is missing");
 	if (n > URL_HOST_MAX)

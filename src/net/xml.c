@@ -56,7 +56,8 @@ xml_open(void *arg, const XML_Char *name, const XML_Char **attributes)
 		return;
 	}
 	if (x->path.len + 1 + strlen(local) > XML_PATH_MAX) {
-		xml_stop(x, err_set(&x->err, ERR_CORRUPT, 0, "XML element names together longer than %d bytes", XML_PATH_MAX));
+		xml_stop(x, err_set(&x->err, ERR_CORRUPT, 0, "XML element names together longer than %d bytes",
+		    XML_PATH_MAX));
 		return;
 	}
 	x->parent[x->depth] = true;
@@ -140,13 +141,16 @@ xml_parse(struct xml_reader *x, const void *p, size_t n, bool last)
 	XML_Index at;
 
 	if (XML_Parse(x->parser, p, (int)n, last) == XML_STATUS_ERROR && x->code == ERR_OK)
-		x->code = err_set(&x->err, ERR_CORRUPT, (int)XML_GetErrorCode(x->parser), "not XML: line %lu, column %lu: %s",
-		    (unsigned long)XML_GetCurrentLineNumber(x->parser), (unsigned long)XML_GetCurrentColumnNumber(x->parser) + 1,
+		x->code = err_set(&x->err, ERR_CORRUPT, (int)XML_GetErrorCode(x->parser),
+		    "not XML: line %lu, column %lu: %s",
+		    (unsigned long)XML_GetCurrentLineNumber(x->parser),
+		    (unsigned long)XML_GetCurrentColumnNumber(x->parser) + 1,
 		    XML_ErrorString(XML_GetErrorCode(x->parser)));
 	x->fed += n;
 	at = XML_GetCurrentByteIndex(x->parser);
 	if (x->code == ERR_OK && at >= 0 && x->fed - (uint64_t)at > XML_TOKEN_MAX)
-		x->code = err_set(&x->err, ERR_CORRUPT, 0, "XML with a tag longer than %llu bytes", (unsigned long long)XML_TOKEN_MAX);
+		x->code = err_set(&x->err, ERR_CORRUPT, 0, "XML with a tag longer than %llu bytes",
+		    (unsigned long long)XML_TOKEN_MAX);
 	return x->code;
 }
 

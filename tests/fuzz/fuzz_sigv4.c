@@ -115,7 +115,8 @@ check(const char *text, struct secret *secret)
 {
 	struct http_header   h[HEADERS], out[SIGV4_HEADERS_MAX];
 	char                *query = line(text, 0), *back = reversed(query), *first, *second, *only;
-	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .query = query, .headers = h, .nheaders = headers_of(text, h),
+	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .query = query, .headers = h,
+	    .nheaders = headers_of(text, h),
 		.payload_hash = "00", .region = "r", .service = "s3" };
 	struct sigv4_key     key = { "AK", secret, NULL };
 	size_t               n = 0;

@@ -44,7 +44,8 @@ differential(const char *text, const struct url *u)
 	if (is_name(u->host)) {
 		char *theirs = NULL;
 
-		FUZZ_CHECK(curl_url_get(c, CURLUPART_HOST, &theirs, 0) == CURLUE_OK && strcasecmp(theirs, u->host) == 0);
+		FUZZ_CHECK(curl_url_get(c, CURLUPART_HOST, &theirs, 0) == CURLUE_OK &&
+		    strcasecmp(theirs, u->host) == 0);
 		curl_free(theirs);
 	}
 	if (u->port != 0) {
@@ -68,7 +69,8 @@ again(const struct url *u)
 		FUZZ_CHECK(b.len > URL_MAX); /* "/" was added */
 	} else {
 		FUZZ_CHECK(url_same_origin(u, &v) && strcmp(u->path, v.path) == 0 && v.user == NULL);
-		FUZZ_CHECK((u->query == NULL) == (v.query == NULL) && (u->query == NULL || strcmp(u->query, v.query) == 0));
+		FUZZ_CHECK((u->query == NULL) == (v.query == NULL) &&
+		    (u->query == NULL || strcmp(u->query, v.query) == 0));
 		differential(buf_str(&b), &v);
 		url_free(&v);
 	}

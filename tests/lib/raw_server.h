@@ -50,7 +50,8 @@ bool        raw_read(struct raw_conn *c, void *p, size_t n);   /* exactly n */
 bool        raw_write(struct raw_conn *c, const void *p, size_t n);
 bool        raw_print(struct raw_conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool        raw_wait_readable(struct raw_conn *c);   /* true: a byte is there, and stays; false: the peer closed */
-void        raw_wait_closed(struct raw_conn *c);     /* until the peer, or raw_server_free(), ends it; what comes is dropped */
+/* until the peer, or raw_server_free(), ends it; what comes is dropped */
+void        raw_wait_closed(struct raw_conn *c);
 void        raw_reset(struct raw_conn *c);           /* the close will be an RST */
 
 #endif

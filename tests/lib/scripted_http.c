@@ -157,7 +157,8 @@ expectation_free(struct expectation *e)
 }
 
 struct scripted_answer *
-scripted_expect(struct scripted_http *s, const char *method, const char *url, int status, const char *headers, const char *body)
+scripted_expect(struct scripted_http *s, const char *method, const char *url, int status, const char *headers,
+    const char *body)
 {
 	struct expectation *e = xcalloc(1, sizeof(*e));
 
@@ -201,7 +202,8 @@ expectation_take(struct scripted_http *s, const struct scripted_request *rq, str
 	if (e == NULL || !expectation_fits(e, rq)) {
 		if (s->handler != NULL)
 			return false;
-		test_fail(__FILE__, __LINE__, "unexpected request #%u %s %s; expected %s %s\n# so far:\n%s", rq->number, rq->method, rq->url,
+		test_fail(__FILE__, __LINE__, "unexpected request #%u %s %s; expected %s %s\n# so far:\n%s",
+		    rq->number, rq->method, rq->url,
 		    e != NULL ? e->method : "no more", e != NULL ? e->url : "requests", buf_str(&s->trace));
 	}
 	s->expected = e->next;
@@ -217,7 +219,8 @@ void
 scripted_http_check(const struct scripted_http *s)
 {
 	if (s->expected != NULL)
-		test_fail(__FILE__, __LINE__, "never requested: %s %s\n# so far:\n%s", s->expected->method, s->expected->url, buf_str(&s->trace));
+		test_fail(__FILE__, __LINE__, "never requested: %s %s\n# so far:\n%s", s->expected->method,
+		    s->expected->url, buf_str(&s->trace));
 }
 
 /* --- faults --- */
@@ -249,7 +252,9 @@ fault_of(struct scripted_http *s, const struct scripted_request *rq)
 static int64_t
 latency_of(struct scripted_http *s)
 {
-	return s->max_ms > s->min_ms ? s->min_ms + (int64_t)rand_below(&s->latency, (uint64_t)(s->max_ms - s->min_ms) + 1) : s->min_ms;
+	uint64_t span = s->max_ms > s->min_ms ? (uint64_t)(s->max_ms - s->min_ms) : 0;
+
+	return span > 0 ? s->min_ms + (int64_t)rand_below(&s->latency, span + 1) : s->min_ms;
 }
 
 /* --- the trace --- */
@@ -257,7 +262,8 @@ latency_of(struct scripted_http *s)
 static void
 trace_line(struct scripted_http *s, const struct scripted_request *rq, const char *outcome, size_t size)
 {
-	buf_printf(&s->trace, "%lld ms #%u %s %s %zu -> %s", (long long)loop_now(s->client.loop), rq->number, rq->method, rq->url, rq->body.n,
+	buf_printf(&s->trace, "%lld ms #%u %s %s %zu -> %s", (long long)loop_now(s->client.loop), rq->number,
+	    rq->method, rq->url, rq->body.n,
 	    outcome);
 	if (size != SIZE_MAX)
 		buf_printf(&s->trace, " %zu", size);
@@ -685,7 +691,8 @@ scripted_chaos(struct scripted_http *s, unsigned per_mille, unsigned mask, uint6
 }
 
 void
-scripted_decide(struct scripted_http *s, enum scripted_fault (*fn)(void *arg, const struct scripted_request *rq), void *arg)
+scripted_decide(struct scripted_http *s, enum scripted_fault (*fn)(void *arg, const struct scripted_request *rq),
+    void *arg)
 {
 	s->decide = fn;
 	s->decide_arg = arg;

@@ -85,7 +85,8 @@ void scripted_fail(struct scripted_http *s, unsigned number, enum scripted_fault
 /* Each request, with that probability, fails by one of the faults in mask (bits 1 << SCRIPTED_...; 0: all). */
 void scripted_chaos(struct scripted_http *s, unsigned per_mille, unsigned mask, uint64_t seed);
 /* Asked for each request first; SCRIPTED_OK leaves it to the rules above. */
-void scripted_decide(struct scripted_http *s, enum scripted_fault (*fn)(void *arg, const struct scripted_request *rq), void *arg);
+void scripted_decide(struct scripted_http *s, enum scripted_fault (*fn)(void *arg, const struct scripted_request *rq),
+    void *arg);
 /* Each way takes min to max ms (0, 0: one turn). */
 void scripted_latency(struct scripted_http *s, int64_t min_ms, int64_t max_ms, uint64_t seed);
 void scripted_late(struct scripted_http *s, int64_t late_ms); /* SCRIPTED_LATE; 60 s if not set */

@@ -113,7 +113,8 @@ ask(const char *method, const char *url, struct body *body)
 /* --- faults --- */
 
 enum fault {
-	CLOSE_NOW, REFUSE, CLOSE_UNREAD, RESET_UNREAD, CLOSE_HALF_REQUEST, CLOSE_FULL_REQUEST, RESET_FULL_REQUEST, HALF_HEADERS, HALF_ANSWER,
+	CLOSE_NOW, REFUSE, CLOSE_UNREAD, RESET_UNREAD, CLOSE_HALF_REQUEST, CLOSE_FULL_REQUEST, RESET_FULL_REQUEST,
+	HALF_HEADERS, HALF_ANSWER,
 	CUT_CHUNKS, STALL, STALL_IN_ANSWER, TOO_SHORT, TOO_LONG, TWO_LENGTHS, BUSY, NOT_HTTP, SILENT_HALF_REQUEST,
 };
 
@@ -255,8 +256,10 @@ check_row(size_t row, const char *method, size_t body_bytes, bool reused)
 	before = s != NULL ? raw_server_connections(s) : 0;
 	ask_for(method, url_of(port, "/x?sig=canary"), body, stalls ? 150 : 10000);
 	body_unref(body);
-	if (outcome.code != expect || (expect != ERR_OK && !reused && strstr(outcome.msg, matrix[row].says) == NULL) || answer.sent != matrix[row].sent)
-		test_fail(__FILE__, __LINE__, "fault %d, %s %zu, reused %d: code %d, expected %d, sent %d, \"%s\"", (int)fault, method, body_bytes,
+	if (outcome.code != expect || (expect != ERR_OK && !reused &&
+	    strstr(outcome.msg, matrix[row].says) == NULL) || answer.sent != matrix[row].sent)
+		test_fail(__FILE__, __LINE__, "fault %d, %s %zu, reused %d: code %d, expected %d, sent %d, \"%s\"",
+		    (int)fault, method, body_bytes,
 		    reused, (int)outcome.code, (int)expect, answer.sent, outcome.msg);
 	CHECK(strstr(outcome.msg, "canary") == NULL);
 	if (expect != ERR_OK)
@@ -264,7 +267,8 @@ check_row(size_t row, const char *method, size_t body_bytes, bool reused)
 	if (changing)
 		CHECK(atomic_load(&f.whole) <= 1);
 	if (changing && s != NULL && (atomic_load(&f.begun) != 1 || raw_server_connections(s) != before + !reused))
-		test_fail(__FILE__, __LINE__, "fault %d, %s %zu, reused %d: begun %u times, %u connections, %s", (int)fault, method, body_bytes,
+		test_fail(__FILE__, __LINE__, "fault %d, %s %zu, reused %d: begun %u times, %u connections, %s",
+		    (int)fault, method, body_bytes,
 		    reused, atomic_load(&f.begun), raw_server_connections(s), outcome.msg);
 	if (fault == BUSY)
 		CHECK(answer.status == 503 && answer.retry_after_ms == 3000 && span_is(body_span(answer.body), "busy"));
@@ -288,7 +292,8 @@ static void
 fault_matrix_large_body(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(matrix); i++)
-		if (matrix[i].fault != RESET_UNREAD && matrix[i].fault != CLOSE_UNREAD) /* where the send may break off first */
+		/* where the send may break off first */
+		if (matrix[i].fault != RESET_UNREAD && matrix[i].fault != CLOSE_UNREAD)
 			check_row(i, "PUT", 900000, false);
 }
 
@@ -408,7 +413,8 @@ requests(void)
 {
 	struct echo        echo = { 0 };
 	struct raw_server *s = raw_server_new(serve_echo, &echo);
-	struct body       *small = body_copy(SPAN_LIT("hello")), *none = body_copy(SPAN_LIT("")), *large = body_of(3 << 20);
+	struct body       *small = body_copy(SPAN_LIT("hello")), *none = body_copy(SPAN_LIT("")),
+	    *large = body_of(3 << 20);
 	const char        *url = url_of(raw_server_port(s), "/a/../b//c%2F?q=1&r");
 
 	setup();
@@ -425,7 +431,8 @@ requests(void)
 	check_sent("UNLOCK", NULL, url, "UNLOCK /a/../b//c%2F?q=1&r HTTP/1.1\r\n", "Content-Length");
 	check_sent("DELETE", small, url, "\r\nContent-Length: 5\r\n", "Expect");
 	CHECK_U64(ask("HEAD", url, NULL), ERR_OK);
-	CHECK(answer.body == NULL && answer.body_size == 0 && strcmp(http_header_get(&answer, "content-length"), "0") != 0);
+	CHECK(answer.body == NULL && answer.body_size == 0 &&
+	    strcmp(http_header_get(&answer, "content-length"), "0") != 0);
 	CHECK_U64(atomic_load(&echo.conns), 1); /* all on one connection */
 	body_unref(small);
 	body_unref(none);
@@ -441,7 +448,8 @@ headers(void)
 	struct raw_server  *s = raw_server_new(serve_echo, &echo);
 	char                v1[] = "Bearer x", v2[] = "", v3[] = "agent/1";
 	struct http_header  h[] = { { "Authorization", v1 }, { "X-Empty", v2 }, { "User-Agent", v3 } };
-	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .headers = h, .nheaders = 3 };
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .headers = h,
+	    .nheaders = 3 };
 
 	setup();
 	begin(&req);
@@ -524,7 +532,8 @@ expect_continue(void)
 	for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
 		struct expecting    x = { .status = statuses[i] };
 		struct raw_server  *s = raw_server_new(serve_expect, &x);
-		struct http_request req = { .method = "PUT", .url = url_of(raw_server_port(s), "/"), .changing = true, .expect_continue = true,
+		struct http_request req = { .method = "PUT", .url = url_of(raw_server_port(s), "/"), .changing = true,
+		    .expect_continue = true,
 			.body = body_of(2 << 20), .timeout_ms = 5000 };
 
 		setup();
@@ -579,8 +588,9 @@ serve_fixed(struct raw_conn *c, void *arg)
 static void
 answers(void)
 {
-	struct fixed       f = { "HTTP/1.1 200 OK\r\nETag:   \"a\"  \r\nX-Fold: a\r\n  b\r\nX-EMPTY:\r\nDate: Tue, 24 Nov 2026 10:00:00 GMT\r\n"
-				 "Transfer-Encoding: chunked\r\n\r\n", 25000, true };
+	static const char  head[] = "HTTP/1.1 200 OK\r\nETag:   \"a\"  \r\nX-Fold: a\r\n  b\r\nX-EMPTY:\r\n"
+	                            "Date: Tue, 24 Nov 2026 10:00:00 GMT\r\nTransfer-Encoding: chunked\r\n\r\n";
+	struct fixed       f = { head, 25000, true };
 	struct raw_server *s = raw_server_new(serve_fixed, &f);
 
 	setup();
@@ -593,7 +603,8 @@ answers(void)
 	CHECK(answer.body_size == 25000 && body_size(answer.body) == 25000);
 	raw_server_free(s);
 
-	f = (struct fixed){ "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 0, false };
+	f = (struct fixed){ "HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", 0,
+	    false };
 	s = raw_server_new(serve_fixed, &f);
 	CHECK_U64(ask("GET", url_of(raw_server_port(s), "/"), NULL), ERR_OK);
 	CHECK_U64((uint64_t)answer.status, 301); /* not followed */
@@ -611,7 +622,8 @@ static void
 check_limit(const struct fixed *f, const char *method, bool changing, enum err_code expect)
 {
 	struct raw_server  *s = raw_server_new(serve_fixed, (void *)f);
-	struct http_request req = { .method = method, .url = url_of(raw_server_port(s), "/"), .max_body = 1000, .changing = changing };
+	struct http_request req = { .method = method, .url = url_of(raw_server_port(s), "/"), .max_body = 1000,
+	    .changing = changing };
 
 	begin(&req);
 	if (finish() != expect)
@@ -680,7 +692,8 @@ streams(void)
 	struct fixed        f = { "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n", 5000000, false };
 	struct raw_server  *s = raw_server_new(serve_fixed, &f);
 	struct sink         k = { 0 };
-	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .on_body = take, .on_body_arg = &k,
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .on_body = take,
+	    .on_body_arg = &k,
 		.max_body = 5000000 };
 
 	setup();
@@ -717,7 +730,8 @@ bites(void)
 	struct raw_server  *s = raw_server_new(serve_fixed, &f);
 	struct sink         k = { 0 };
 	size_t              most = 0;
-	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .on_body = take, .on_body_arg = &k,
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .on_body = take,
+	    .on_body_arg = &k,
 		.max_body = 30000000 };
 
 	setup();
@@ -763,7 +777,8 @@ check_spool(bool chunked, size_t n, bool in_file)
 	struct loop_delay   d;
 
 	setup();
-	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\n%s%zu\r\n\r\n", chunked ? "Transfer-Encoding: chunked\r\nX-Size: " : "Content-Length: ", n);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\n%s%zu\r\n\r\n", chunked
+	    ? "Transfer-Encoding: chunked\r\nX-Size: " : "Content-Length: ", n);
 	s = raw_server_new(serve_fixed, &f);
 	req.url = url_of(raw_server_port(s), "/");
 	begin(&req);
@@ -793,7 +808,8 @@ spool_fails(void)
 {
 	struct fixed        f = { "HTTP/1.1 200 OK\r\nContent-Length: 60000000\r\n\r\n", 60000000, false };
 	struct raw_server  *s = raw_server_new(serve_fixed, &f);
-	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .spool = true, .max_body = 60000000 };
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .spool = true,
+	    .max_body = 60000000 };
 	struct http_client *lost;
 	struct op          *op;
 
@@ -815,7 +831,8 @@ cancel_while_spooling(void)
 {
 	struct fixed        f = { "HTTP/1.1 200 OK\r\nContent-Length: 60000000\r\n\r\n", 60000000, false };
 	struct raw_server  *s = raw_server_new(serve_fixed, &f);
-	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .spool = true, .max_body = 60000000 };
+	struct http_request req = { .method = "GET", .url = url_of(raw_server_port(s), "/"), .spool = true,
+	    .max_body = 60000000 };
 
 	setup();
 	for (unsigned turns = 1; turns < 600; turns += 61) {
@@ -955,7 +972,8 @@ many_cancelled(void)
 
 	setup();
 	for (size_t i = 0; i < MANY; i++) {
-		struct http_request req = { .method = "DELETE", .url = url_of(raw_server_port(s), "/"), .changing = true };
+		struct http_request req = { .method = "DELETE", .url = url_of(raw_server_port(s), "/"),
+		    .changing = true };
 
 		ops[i] = http_request(client, &req, &answers[i]);
 	}
@@ -1039,7 +1057,8 @@ tunnels(void)
 	struct fixed        f = { "HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n", 0, false };
 	struct raw_server  *s = raw_server_new(serve_fixed, &f);
 	char                proxy_url[100];
-	struct http_request req = { .method = "DELETE", .url = "https://storage.example/x?sig=canary", .proxy = proxy_url, .changing = true };
+	struct http_request req = { .method = "DELETE", .url = "https://storage.example/x?sig=canary",
+	    .proxy = proxy_url, .changing = true };
 
 	setup();
 	snprintf(proxy_url, sizeof(proxy_url), "http://127.0.0.1:%u", raw_server_port(s));
@@ -1076,7 +1095,8 @@ log_has_no_secrets(void)
 	struct raw_server  *s = raw_server_new(serve_echo, &echo);
 	char                value[] = "Bearer canary";
 	struct http_header  h = { "Authorization", value };
-	struct http_request req = { .method = "PUT", .url = url_of(raw_server_port(s), "/canary/path?sig=canary"), .headers = &h, .nheaders = 1,
+	struct http_request req = { .method = "PUT", .url = url_of(raw_server_port(s), "/canary/path?sig=canary"),
+	    .headers = &h, .nheaders = 1,
 		.body = body_copy(SPAN_LIT("canary")) };
 
 	setup();
@@ -1089,7 +1109,8 @@ log_has_no_secrets(void)
 	CHECK(finish() != ERR_OK);
 	log_sink(NULL, NULL);
 	log_setup(LOG_INFO, false, NULL);
-	CHECK(strstr(log_text, "answered method=PUT host=127.0.0.1:") != NULL && strstr(log_text, "status=200") != NULL);
+	CHECK(strstr(log_text, "answered method=PUT host=127.0.0.1:") != NULL &&
+	    strstr(log_text, "status=200") != NULL);
 	CHECK(strstr(log_text, "no answer") != NULL && strstr(log_text, "canary") == NULL);
 	body_unref(req.body);
 	teardown();
@@ -1120,11 +1141,16 @@ main(int argc, char **argv)
 		{ "faults, read and change", fault_matrix }, { "faults, large body", fault_matrix_large_body },
 		{ "faults on a reused connection", fault_matrix_reused }, { "reads are repeated", reads_are_repeated },
 		{ "closed while idle", idle_close }, { "requests as sent", requests }, { "headers as sent", headers },
-		{ "bodies from files", files }, { "expect continue", expect_continue }, { "answers", answers }, { "limits", limits },
-		{ "streams", streams }, { "bites", bites }, { "spooled bodies", spooled }, { "a spool that fails", spool_fails },
-		{ "cancel while spooling", cancel_while_spooling }, { "cancel", cancels }, { "cancel before it is sent", cancel_unsent },
-		{ "many at once", many }, { "many cancelled", many_cancelled }, { "unix socket", unix_socket }, { "proxies", proxies },
-		{ "tunnels", tunnels }, { "a log without secrets", log_has_no_secrets }, { "trim", trim }, { NULL, NULL },
+		{ "bodies from files", files }, { "expect continue", expect_continue }, { "answers", answers },
+		{ "limits", limits },
+		{ "streams", streams }, { "bites", bites }, { "spooled bodies", spooled },
+		{ "a spool that fails", spool_fails },
+		{ "cancel while spooling", cancel_while_spooling }, { "cancel", cancels },
+		{ "cancel before it is sent", cancel_unsent },
+		{ "many at once", many }, { "many cancelled", many_cancelled }, { "unix socket", unix_socket },
+		{ "proxies", proxies },
+		{ "tunnels", tunnels }, { "a log without secrets", log_has_no_secrets }, { "trim", trim },
+		{ NULL, NULL },
 	};
 
 	return test_main(argc, argv, tests);

@@ -124,7 +124,8 @@ begin(struct many *m, size_t n, size_t hosts, const char *suffix, unsigned port,
 	m->outcomes = xcalloc(n, sizeof(*m->outcomes));
 	m->ended = false;
 	for (size_t i = 0; i < n; i++) {
-		struct http_request req = { .method = "DELETE", .url = url, .changing = true, .timeout_ms = timeout_ms };
+		struct http_request req = { .method = "DELETE", .url = url, .changing = true,
+		    .timeout_ms = timeout_ms };
 
 		snprintf(url, sizeof(url), "http://n%zu.%s:%u/", i % hosts, suffix, port);
 		ops[i] = http_request(client, &req, &m->answers[i]);
@@ -140,7 +141,8 @@ end(struct many *m, size_t n, enum err_code expect, const char *says)
 	CHECK(loop_run_until(loop, is_ended, m, 30000));
 	for (size_t i = 0; i < n; i++) {
 		if (m->outcomes[i].code != expect || (expect != ERR_OK && strstr(m->outcomes[i].msg, says) == NULL))
-			test_fail(__FILE__, __LINE__, "%zu: %d, \"%s\"", i, (int)m->outcomes[i].code, m->outcomes[i].msg);
+			test_fail(__FILE__, __LINE__, "%zu: %d, \"%s\"", i, (int)m->outcomes[i].code,
+			    m->outcomes[i].msg);
 		CHECK(m->answers[i].sent == (expect == ERR_OK));
 		http_response_free(&m->answers[i]);
 	}
@@ -239,7 +241,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "one name hangs", one_name_hangs }, { "others go on", others_go_on }, { "never more than eight", never_more_than_eight },
+		{ "one name hangs", one_name_hangs }, { "others go on", others_go_on },
+		{ "never more than eight", never_more_than_eight },
 		{ "unknown name", unknown_name }, { NULL, NULL },
 	};
 

@@ -277,7 +277,8 @@ main(int argc, char **argv)
 	static const struct test tests[] = {
 		{ "queue: limits", queue_limits }, { "queue: one lookup per host", queue_lookup },
 		{ "queue: a lookup fails", queue_lookup_fails }, { "queue: lookups hang", queue_lookups_hang },
-		{ "queue: hosts are forgotten", queue_forgets_hosts }, { "certificates: bundle or folder", certificates },
+		{ "queue: hosts are forgotten", queue_forgets_hosts },
+		{ "certificates: bundle or folder", certificates },
 		{ "certificates: environment", environment }, { NULL, NULL },
 	};
 

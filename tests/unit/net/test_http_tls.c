@@ -22,13 +22,16 @@ static bool                  ended;
 static const char recipe[] =
     "set -e; cd \"$1\"; exec 2>openssl.log\n"
     "new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'\n"
-    "printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > here; printf 'subjectAltName=DNS:other.example\\n' > there\n"
-    "ca() { openssl req -x509 $new -keyout $1.key -out $1.pem -days 9 -subj \"/CN=$1\" -addext basicConstraints=critical,CA:TRUE; }\n"
+    "printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > here\n"
+    "printf 'subjectAltName=DNS:other.example\\n' > there\n"
+    "ca() { openssl req -x509 $new -keyout $1.key -out $1.pem -days 9 -subj \"/CN=$1\" \\\n"
+    "  -addext basicConstraints=critical,CA:TRUE; }\n"
     "cert() { openssl req $new -keyout $1.key -out $1.csr -subj \"/CN=$1\"\n"
     "  openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days $3 -extfile $4 -out $1.pem; }\n"
     "ca root; ca stranger; cert good root 9 here; cert other root 9 there; cert old root -1 here\n"
     "cert unknown stranger 9 here; cert client root 9 here; cert impostor stranger 9 here\n"
-    "openssl req -x509 $new -keyout self.key -out self.pem -days 9 -subj /CN=self -addext subjectAltName=DNS:localhost\n";
+    "openssl req -x509 $new -keyout self.key -out self.pem -days 9 -subj /CN=self \\\n"
+    "  -addext subjectAltName=DNS:localhost\n";
 
 static void
 make_certificates(void)
@@ -181,7 +184,8 @@ static void
 check_says(enum err_code code, const char *text, const char *hint)
 {
 	if (outcome.code != code || strstr(outcome.msg, text) == NULL || strstr(outcome.hint, hint) == NULL)
-		test_fail(__FILE__, __LINE__, "code %d, not %d: \"%s\" (%s), not \"%s\" (%s)", (int)outcome.code, (int)code, outcome.msg,
+		test_fail(__FILE__, __LINE__, "code %d, not %d: \"%s\" (%s), not \"%s\" (%s)", (int)outcome.code,
+		    (int)code, outcome.msg,
 		    outcome.hint, text, hint);
 }
 
@@ -191,7 +195,8 @@ check_hello(const char *text)
 	CHECK_OK(outcome.code, outcome);
 	CHECK(answer.body != NULL);
 	if (!span_starts(body_span(answer.body), text))
-		test_fail(__FILE__, __LINE__, "%.*s", (int)body_size(answer.body), (const char *)body_span(answer.body).p);
+		test_fail(__FILE__, __LINE__, "%.*s", (int)body_size(answer.body),
+		    (const char *)body_span(answer.body).p);
 }
 
 static void
@@ -213,7 +218,8 @@ trusted(void)
 	check_hello("hello");
 	ask("GET", "localhost", s.port, &none);
 	check_hello("hello");
-	CHECK_U64(ask("GET", "localhost", s.port, NULL), ERR_AUTH); /* a trusted connection of another setting is not reused */
+	/* a trusted connection of another setting is not reused */
+	CHECK_U64(ask("GET", "localhost", s.port, NULL), ERR_AUTH);
 	free(pem);
 	teardown();
 	server_stop(&s, "");
@@ -395,7 +401,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "trusted certificates", trusted }, { "untrusted certificates", untrusted }, { "the system's roots", system_roots },
+		{ "trusted certificates", trusted }, { "untrusted certificates", untrusted },
+		{ "the system's roots", system_roots },
 		{ "client certificates", client_certificates }, { "no TLS", not_tls }, { "sent once", sent_once },
 		{ "the first connection", first_connection }, { NULL, NULL },
 	};

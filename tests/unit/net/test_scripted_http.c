@@ -77,7 +77,8 @@ static void
 expectations(void)
 {
 	setup();
-	scripted_expect(script, "GET", "https://h/b?x=1", 200, "ETag: \"a\"\nDate: Tue, 24 Nov 2026 10:00:00 GMT", "body")->delay_ms = 30;
+	scripted_expect(script, "GET", "https://h/b?x=1", 200, "ETag: \"a\"\nDate: Tue, 24 Nov 2026 10:00:00 GMT",
+	    "body")->delay_ms = 30;
 	scripted_expect(script, "PUT", "/b", 412, NULL, NULL);
 	CHECK_U64(ask("GET", "https://h/b?x=1", false), ERR_OK);
 	CHECK_U64((uint64_t)answer.status, 200);
@@ -90,7 +91,8 @@ expectations(void)
 	CHECK_U64((uint64_t)answer.status, 412);
 	CHECK(answer.body == NULL);
 	scripted_http_check(script);
-	CHECK_STR(scripted_http_trace(script), "30 ms #1 GET https://h/b?x=1 0 -> 200 4\n30 ms #2 PUT https://h/b 0 -> 412 0\n");
+	CHECK_STR(scripted_http_trace(script),
+	    "30 ms #1 GET https://h/b?x=1 0 -> 200 4\n30 ms #2 PUT https://h/b 0 -> 412 0\n");
 	CHECK_U64(scripted_http_client(script)->requests, 2);
 	CHECK_U64(scripted_http_client(script)->failures, 0);
 	teardown();
@@ -130,7 +132,8 @@ put(const char *text)
 {
 	char                value[] = "b";
 	struct http_header  h = { "X-A", value };
-	struct http_request req = { .method = "PUT", .url = URL, .headers = &h, .nheaders = 1, .changing = true, .timeout_ms = 5000,
+	struct http_request req = { .method = "PUT", .url = URL, .headers = &h, .nheaders = 1, .changing = true,
+	    .timeout_ms = 5000,
 		.body = body_copy(span_str(text)) };
 
 	begin(&req);
@@ -196,7 +199,8 @@ faults(void)
 		if (matrix[i].fault == SCRIPTED_BUSY)
 			CHECK(answer.status == 503 && answer.retry_after_ms == 1000);
 		if (outcome.code == ERR_UNCERTAIN)
-			CHECK(strstr(outcome.msg, "h: ") == outcome.msg && strstr(outcome.msg, "may have been carried out") != NULL);
+			CHECK(strstr(outcome.msg, "h: ") == outcome.msg &&
+			    strstr(outcome.msg, "may have been carried out") != NULL);
 		while (loop_turn(loop, false))
 			;
 		CHECK_U64(s.puts, matrix[i].applied || matrix[i].fault == SCRIPTED_LATE);
@@ -283,7 +287,8 @@ big(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
 static enum err_code
 stream(const char *method, struct sink *k, uint64_t max)
 {
-	struct http_request req = { .method = method, .url = "http://h/", .on_body = take, .on_body_arg = k, .max_body = max };
+	struct http_request req = { .method = method, .url = "http://h/", .on_body = take, .on_body_arg = k,
+	    .max_body = max };
 	struct op          *op = begin(&req);
 
 	if (k->cancel != NULL)
@@ -301,7 +306,8 @@ streams(void)
 	buf_init(&k.bytes, 0);
 	scripted_handle(script, big, &n);
 	CHECK_U64(stream("GET", &k, 300000), ERR_OK);
-	CHECK(k.bytes.len == n && k.largest == 65536 && answer.body == NULL && answer.body_size == n && k.bytes.data[n - 1] == 'a' + (n - 1) % 26);
+	CHECK(k.bytes.len == n && k.largest == 65536 && answer.body == NULL && answer.body_size == n &&
+	    k.bytes.data[n - 1] == 'a' + (n - 1) % 26);
 	buf_reset(&k.bytes);
 	CHECK_U64(stream("POST", &k, 300000), ERR_OK); /* not 200: into the answer */
 	CHECK(k.bytes.len == 0 && answer.status == 500 && body_size(answer.body) == n);
@@ -346,7 +352,8 @@ static void
 taps(void)
 {
 	struct sink         k = { .largest = 0 };
-	struct http_request req = { .method = "GET", .url = "http://h/", .on_body = take, .on_body_arg = &k, .keep = true, .spool = true,
+	struct http_request req = { .method = "GET", .url = "http://h/", .on_body = take, .on_body_arg = &k,
+	    .keep = true, .spool = true,
 		.max_body = 300000 };
 	size_t              n = 200000;
 
@@ -438,10 +445,12 @@ retry_after(void)
 		const char *headers;
 		uint32_t    ms;
 	} rows[] = {
-		{ "Retry-After: 120", 120000 }, { "Retry-After: 0", 0 }, { "Retry-After: 999999999999", 86400000 }, { "Retry-After: soon", 0 },
+		{ "Retry-After: 120", 120000 }, { "Retry-After: 0", 0 }, { "Retry-After: 999999999999", 86400000 },
+		{ "Retry-After: soon", 0 },
 		{ "Retry-After: -5", 0 }, { "Date: Tue, 24 Nov 2026 10:00:00 GMT\nRetry-After: Tue, 24 Nov 2026 10:00:07 GMT", 7000 },
 		{ "Date: Tue, 24 Nov 2026 10:00:00 GMT\nRetry-After: Tue, 24 Nov 2026 09:00:00 GMT", 0 },
-		{ "Retry-After: Thu, 01 Jan 1970 00:16:45 GMT", 5000 }, { "Retry-After: Fri, 31 Dec 2099 00:00:00 GMT", 86400000 },
+		{ "Retry-After: Thu, 01 Jan 1970 00:16:45 GMT", 5000 },
+		{ "Retry-After: Fri, 31 Dec 2099 00:00:00 GMT", 86400000 },
 	};
 
 	setup();
@@ -481,7 +490,8 @@ chaos(void)
 	CHECK_STR(a, b);
 	CHECK(strcmp(a, c) != 0);
 	for (enum scripted_fault f = SCRIPTED_LOST_BEFORE; f < SCRIPTED_FAULTS; f++)
-		if (f != SCRIPTED_TIMEOUT_APPLIED && f != SCRIPTED_LATE && f != SCRIPTED_BUSY && strstr(a, scripted_fault_name(f)) == NULL)
+		if (f != SCRIPTED_TIMEOUT_APPLIED && f != SCRIPTED_LATE && f != SCRIPTED_BUSY &&
+		    strstr(a, scripted_fault_name(f)) == NULL)
 			test_fail(__FILE__, __LINE__, "no %s in:\n%s", scripted_fault_name(f), a);
 	free(a);
 	free(b);
@@ -492,7 +502,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "expectations", expectations }, { "a handler", handler }, { "faults", faults }, { "a cancel at each turn", cancels },
+		{ "expectations", expectations }, { "a handler", handler }, { "faults", faults },
+		{ "a cancel at each turn", cancels },
 		{ "streamed bodies", streams }, { "spooled bodies", spooled }, { "taps", taps }, { "limits", limits },
 		{ "requests that are not sent", refused_requests },
 		{ "Retry-After", retry_after }, { "chaos from a seed", chaos }, { NULL, NULL },

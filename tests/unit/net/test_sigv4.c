@@ -157,7 +157,8 @@ vectors(void)
 }
 
 static void
-check_canonical(const struct sigv4_request *r, const struct sigv4_key *key, const char *expect, const char *expect_names)
+check_canonical(const struct sigv4_request *r, const struct sigv4_key *key, const char *expect,
+    const char *expect_names)
 {
 	struct buf canonical, names;
 
@@ -177,8 +178,10 @@ spellings(void)
 	struct sigv4_key     key = { "AK", secret, token };
 	char                 v1[] = "  a   b\t c ", v2[] = "two", v3[] = "one", v4[] = "";
 	struct http_header   h[] = { { "X-B", v2 }, { "if-match", v1 }, { "x-b", v3 }, { "X-A", v4 } };
-	struct sigv4_request r = { .method = "GET", .host = "h:9000", .path = "/b/a%2Fb", .query = "b=2&a=%2f&uploads&a=+&a=%20&&b=%zz&A=1",
-		.headers = h, .nheaders = 4, .payload_hash = "UNSIGNED-PAYLOAD", .region = "eu", .service = "s3", .content_sha256 = true };
+	struct sigv4_request r = { .method = "GET", .host = "h:9000", .path = "/b/a%2Fb",
+	    .query = "b=2&a=%2f&uploads&a=+&a=%20&&b=%zz&A=1",
+		.headers = h, .nheaders = 4, .payload_hash = "UNSIGNED-PAYLOAD", .region = "eu", .service = "s3",
+		.content_sha256 = true };
 
 	check_canonical(&r, &key,
 	    "GET\n/b/a%2Fb\nA=1&a=%20&a=%20&a=%2F&b=%25zz&b=2&uploads=\n"
@@ -186,10 +189,12 @@ spellings(void)
 	    "x-amz-security-token:tok/en==\nx-b:two,one\n\n"
 	    "host;if-match;x-a;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-b\nUNSIGNED-PAYLOAD",
 	    "host;if-match;x-a;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-b");
-	r = (struct sigv4_request){ .method = "POST", .host = "sts", .path = "/a%2Fb", .query = "", .payload_hash = "00", .region = "eu",
+	r = (struct sigv4_request){ .method = "POST", .host = "sts", .path = "/a%2Fb", .query = "",
+	    .payload_hash = "00", .region = "eu",
 		.service = "sts" };
 	key.session_token = NULL;
-	check_canonical(&r, &key, "POST\n/a%252Fb\n\nhost:sts\nx-amz-date:19700101T000000Z\n\nhost;x-amz-date\n00", "host;x-amz-date");
+	check_canonical(&r, &key, "POST\n/a%252Fb\n\nhost:sts\nx-amz-date:19700101T000000Z\n\nhost;x-amz-date\n00",
+	    "host;x-amz-date");
 	secret_free(secret);
 	secret_free(token);
 }
@@ -203,8 +208,10 @@ published_example(void)
 	struct sigv4_key     key = { "AKIAIOSFODNN7EXAMPLE", secret, NULL };
 	char                 range[] = "bytes=0-9";
 	struct http_header   h[] = { { "Range", range } }, out[SIGV4_HEADERS_MAX];
-	struct sigv4_request r = { .method = "GET", .host = "examplebucket.s3.amazonaws.com", .path = "/test.txt", .headers = h, .nheaders = 1,
-		.payload_hash = empty, .region = "us-east-1", .service = "s3", .wall_ms = date_of("20130524T000000Z"), .content_sha256 = true };
+	struct sigv4_request r = { .method = "GET", .host = "examplebucket.s3.amazonaws.com", .path = "/test.txt",
+	    .headers = h, .nheaders = 1,
+		.payload_hash = empty, .region = "us-east-1", .service = "s3", .wall_ms = date_of("20130524T000000Z"),
+		.content_sha256 = true };
 	size_t               n = 0;
 
 	sigv4_sign(&key, &r, out, &n);
@@ -225,7 +232,8 @@ with_token(void)
 	struct secret       *secret = secret_new(SPAN_LIT("s")), *token = secret_new(SPAN_LIT("tok"));
 	struct sigv4_key     key = { "AK", secret, token };
 	struct http_header   out[SIGV4_HEADERS_MAX];
-	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .payload_hash = "00", .region = "eu", .service = "s3",
+	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .payload_hash = "00", .region = "eu",
+	    .service = "s3",
 		.content_sha256 = true };
 	size_t               n = 0;
 
@@ -244,7 +252,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "recorded vectors", vectors }, { "a published example", published_example }, { "one spelling", spellings },
+		{ "recorded vectors", vectors }, { "a published example", published_example },
+		{ "one spelling", spellings },
 		{ "session token", with_token }, { NULL, NULL },
 	};
 	struct err e;

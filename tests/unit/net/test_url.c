@@ -68,10 +68,13 @@ static void
 refused(void)
 {
 	static const char *const bad[] = {
-		"", "example.com", "ftp://a/", "https:/a", "https://", "https:///p", "https://?q", "https://:80/", "https://a:/",
+		"", "example.com", "ftp://a/", "https:/a", "https://", "https:///p", "https://?q", "https://:80/",
+		"https://a:/",
 		"https://a:0/", "https://a:65536/", "https://a:99999999999999999999/", "https://a:8x/", "https://a b/",
-		"https://a/\x01", "https://a/\x7f", "https://a/#f", "https://a/b#", "https://a\\b/", "https://[::1/", "https://[::g]/",
-		"https://[::1%25eth0]/", "https://[]/", "https://[::1]x/", "https://a%2fb/", "https://u%zz@h/", "https://u%00@h/",
+		"https://a/\x01", "https://a/\x7f", "https://a/#f", "https://a/b#", "https://a\\b/", "https://[::1/",
+		"https://[::g]/",
+		"https://[::1%25eth0]/", "https://[]/", "https://[::1]x/", "https://a%2fb/", "https://u%zz@h/",
+		"https://u%00@h/",
 		"https://h\xc3\xbc/", "https://h/\xc3\xbc", "https://a,b/", "https://@/", " https://a/", "https://a/ ",
 	};
 	char       long_one[URL_MAX + 2] = "https://a/";
@@ -182,7 +185,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "parts", parts }, { "user info", user_info }, { "what is refused", refused }, { "origins and loopback", origins },
+		{ "parts", parts }, { "user info", user_info }, { "what is refused", refused },
+		{ "origins and loopback", origins },
 		{ "escapes", escapes }, { NULL, NULL },
 	};
 

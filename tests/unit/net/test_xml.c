@@ -142,7 +142,8 @@ limits(void)
 	CHECK(strstr(e.msg, "no element") != NULL);
 	CHECK_U64(read_big("", "<a>", XML_DEPTH_MAX + 1, ""), ERR_CORRUPT);
 	CHECK(strstr(e.msg, "deeper than 32") != NULL);
-	CHECK_U64(read_big("<r>", "<a>", XML_DEPTH_MAX - 1, "<b/>"), ERR_CORRUPT); /* an empty element: both handlers in one go */
+	/* an empty element: both handlers in one go */
+	CHECK_U64(read_big("<r>", "<a>", XML_DEPTH_MAX - 1, "<b/>"), ERR_CORRUPT);
 	CHECK(strstr(e.msg, "deeper than 32") != NULL);
 	CHECK_U64(read_big("<a b='", "x", 1 << 20, "'/>"), ERR_CORRUPT);
 	CHECK(strstr(e.msg, "tag longer") != NULL);
@@ -187,8 +188,10 @@ int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{ "leaves and their parents", leaves }, { "what is no XML", not_xml }, { "no document types", doctypes },
-		{ "limits", limits }, { "an error of the callback", callback_error }, { "escaping", escaping }, { NULL, NULL },
+		{ "leaves and their parents", leaves }, { "what is no XML", not_xml },
+		{ "no document types", doctypes },
+		{ "limits", limits }, { "an error of the callback", callback_error }, { "escaping", escaping },
+		{ NULL, NULL },
 	};
 
 	return test_main(argc, argv, tests);
