@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "body.h"
 
 /*
@@ -50,9 +51,55 @@ show_unwrap(json_t *v, const char *name)
 	return v;
 }
 
+/* Every text of what is being masked: a provider that echoes it elsewhere, unmarked, shall not give it away. */
+#define SHOW_ECHO_MIN 3 /* shorter ones are everywhere */
+
+static void
+show_note_secret(struct map *secrets, json_t *v)
+{
+	const char *key;
+	json_t     *child;
+	size_t      i;
+
+	if (json_is_string(v) && json_string_length(v) >= SHOW_ECHO_MIN)
+		map_put(secrets, span_str(json_string_value(v)), secrets);
+	json_object_foreach(v, key, child)
+		show_note_secret(secrets, child);
+	json_array_foreach(v, i, child)
+		show_note_secret(secrets, child);
+}
+
+static bool
+show_is_secret(const struct map *secrets, const json_t *v)
+{
+	return json_is_string(v) && map_get(secrets, span_str(json_string_value(v))) != NULL;
+}
+
+static void
+show_mask_echoes(const struct map *secrets, json_t *v)
+{
+	const char *key;
+	json_t     *child;
+	void       *tmp;
+	size_t      i;
+
+	json_object_foreach_safe(v, tmp, key, child) {
+		if (show_is_secret(secrets, child))
+			json_object_set_new(v, key, json_string(SHOW_MASKED));
+		else
+			show_mask_echoes(secrets, child);
+	}
+	json_array_foreach(v, i, child) {
+		if (show_is_secret(secrets, child))
+			json_array_set_new(v, i, json_string(SHOW_MASKED));
+		else
+			show_mask_echoes(secrets, child);
+	}
+}
+
 /* Replaces what the path from step i on leads to. A path that leads nowhere masks nothing. */
 static void
-show_mask_step(json_t *container, json_t *path, size_t i)
+show_mask_step(struct map *secrets, json_t *container, json_t *path, size_t i)
 {
 	json_t     *step = json_array_get(path, i), *key = json_object_get(step, "value"), *index;
 	const char *name = json_string_value(key);
@@ -66,29 +113,59 @@ show_mask_step(json_t *container, json_t *path, size_t i)
 	}
 	container = show_unwrap(container, name);
 	if (name != NULL && json_is_object(container) && json_object_get(container, name) != NULL) {
-		if (last)
+		if (last) {
+			show_note_secret(secrets, json_object_get(container, name));
 			json_object_set_new(container, name, json_string(SHOW_MASKED));
-		else
-			show_mask_step(json_object_get(container, name), path, i + 1);
+		} else {
+			show_mask_step(secrets, json_object_get(container, name), path, i + 1);
+		}
 	} else if (json_is_integer(index) && json_is_array(container)) {
 		size_t n = (size_t)json_integer_value(index);
 
-		if (last && n < json_array_size(container))
+		if (last && n < json_array_size(container)) {
+			show_note_secret(secrets, json_array_get(container, n));
 			json_array_set_new(container, n, json_string(SHOW_MASKED));
-		else
-			show_mask_step(json_array_get(container, n), path, i + 1);
+		} else {
+			show_mask_step(secrets, json_array_get(container, n), path, i + 1);
+		}
 	}
 }
 
 static void
-show_mask_instance(json_t *instance)
+show_mask_instance(struct map *secrets, json_t *instance)
 {
 	json_t *path;
 	size_t  i;
 
 	json_array_foreach(json_object_get(instance, "sensitive_attributes"), i, path)
 		if (json_array_size(path) > 0)
-			show_mask_step(json_object_get(instance, "attributes"), path, 0);
+			show_mask_step(secrets, json_object_get(instance, "attributes"), path, 0);
+}
+
+/* First everything that is marked, then whatever repeats it. */
+static void
+show_mask(json_t *doc)
+{
+	struct map *secrets = map_new();
+	json_t     *resource, *instance, *output;
+	const char *name;
+	size_t      i, j;
+
+	json_array_foreach(json_object_get(doc, "resources"), i, resource)
+		json_array_foreach(json_object_get(resource, "instances"), j, instance)
+			show_mask_instance(secrets, instance);
+	json_object_foreach(json_object_get(doc, "outputs"), name, output) {
+		if (!json_is_true(json_object_get(output, "sensitive")))
+			continue;
+		show_note_secret(secrets, json_object_get(output, "value"));
+		json_object_set_new(output, "value", json_string(SHOW_MASKED));
+	}
+	json_array_foreach(json_object_get(doc, "resources"), i, resource)
+		json_array_foreach(json_object_get(resource, "instances"), j, instance)
+			show_mask_echoes(secrets, json_object_get(instance, "attributes"));
+	json_object_foreach(json_object_get(doc, "outputs"), name, output)
+		show_mask_echoes(secrets, output);
+	map_free(secrets);
 }
 
 /* --- writing --- */
@@ -126,8 +203,6 @@ show_instance(struct show *s, json_t *resource, json_t *instance)
 
 	if (!show_wants(s, address))
 		return;
-	if (!s->reveal)
-		show_mask_instance(instance);
 	json_obj(w);
 	json_kv_str(w, "address", address);
 	json_kv_str(w, "mode", json_string_value(json_object_get(resource, "mode")));
@@ -156,10 +231,7 @@ show_outputs(struct show *s, json_t *outputs)
 			continue;
 		json_key(w, name);
 		json_obj(w);
-		if (sensitive && !s->reveal)
-			json_kv_str(w, "value", SHOW_MASKED);
-		else
-			show_json(w, "value", json_object_get(o, "value"));
+		show_json(w, "value", json_object_get(o, "value"));
 		show_json(w, "type", json_object_get(o, "type"));
 		json_kv_bool(w, "sensitive", sensitive);
 		json_obj_end(w);
@@ -223,6 +295,8 @@ show_job(struct work_job *job, void *arg, struct err *reterr)
 		    s->w.name, info.kind != STATE_V4 ? "it is no plain state of format 4" : "it holds JSON that this view cannot read");
 		return err_hint(reterr, "stateferry cat %s:%s@%" PRIu64, s->w.backend, s->w.name, s->w.version);
 	}
+	if (!s->reveal)
+		show_mask(doc);
 	show_write(s, doc);
 	json_decref(doc);
 	return ERR_OK;
