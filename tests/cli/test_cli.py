@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The command line between two folders, as TAP: exit codes, text, JSON, wrong input, owners beside owners, signals."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = (ROOT / os.environ.get("O", "build") / "stateferry").resolve()
+GOLDEN = ROOT / "tests/golden/state"
+CONF = """agent {{
+  store = "store"
+}}
+backend "local" "live" {{
+  dir = "live"
+}}
+backend "local" "dr" {{
+  dir = "dr"
+}}
+replicate "out" {{
+  from = "live"
+  to   = ["dr"]
+}}
+{more}"""
+
+
+class Place:
+    """A folder with a configuration, two folders of states and a store."""
+
+    def __init__(self, more=""):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ferry-cli-"))
+        for name in ("live", "dr"):
+            (self.dir / name).mkdir()
+        self.configure(more)
+
+    def configure(self, more="", text=None):
+        path = self.dir / "stateferry.hcl"
+        path.write_text(text if text is not None else CONF.format(more=more))
+        path.chmod(0o600)
+
+    def put(self, golden, name="x.tfstate"):
+        shutil.copyfile(GOLDEN / golden, self.dir / "live" / name)
+
+    def run(self, *args, code=0):
+        done = subprocess.run([BINARY, *args], cwd=self.dir, capture_output=True, timeout=60)
+        assert done.returncode == code, f"{args} ended with {done.returncode}, not {code}: {done.stderr.decode()}"
+        return done
+
+    def text(self, *args, code=0):
+        return self.run(*args, code=code).stdout.decode()
+
+    def error(self, *args, code):
+        return self.run(*args, code=code).stderr.decode()
+
+    def json(self, *args, code=0):
+        doc = json.loads(self.run("--json", *args, code=code).stdout)
+        assert doc["format_version"] == "1.0"
+        return doc
+
+    def start(self):
+        agent = subprocess.Popen([BINARY, "run"], cwd=self.dir, stderr=subprocess.PIPE)
+        line = agent.stderr.readline().decode()
+        assert "ready" in line, line
+        return agent
+
+    def close(self):
+        shutil.rmtree(self.dir)
+
+
+def wait(what, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return
+        time.sleep(0.05)
+    raise AssertionError("did not happen in time")
+
+
+def sync_and_look(p):
+    p.put("seq/001.tfstate")
+    assert p.json("sync")["edges"][0]["written"] == 1
+    assert (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/001.tfstate").read_bytes()
+    assert p.json("sync")["edges"][0]["unchanged"] == 1
+    status = p.json("status")
+    assert status["verdict"] == "ok" and status["states"] == 1 and status["replicas"]["current"] == 1
+    p.put("seq/004.tfstate")
+    p.run("sync")
+    versions = p.json("log", "live:x.tfstate")["versions"]
+    assert [v["serial"] for v in versions] == [4, 1] and versions[0]["head"] and not versions[1]["head"]
+    assert p.run("cat", "live:x.tfstate@1").stdout == (GOLDEN / "seq/001.tfstate").read_bytes()
+    assert p.run("cat", "x.tfstate").stdout == (GOLDEN / "seq/004.tfstate").read_bytes()
+    assert p.json("list")["states"][0]["replicas"][0]["status"] == "current"
+    assert p.json("check")["ok"] is True
+    assert "serial" in p.text("list") and "advance" in p.text("log", "live:x.tfstate")
+
+
+def damage_is_held(p):
+    p.put("seq/004.tfstate")
+    p.run("sync")
+    (p.dir / "live/x.tfstate").write_text("<html>502</html>")
+    assert p.json("sync", code=13)["edges"][0]["held"] == 1
+    assert p.json("status", code=3)["verdict"] == "behind"
+    assert p.json("quarantine", "ls")["quarantine"][0]["verdict"] == "damaged"
+    p.error("quarantine", "release", "live:x.tfstate", code=13)
+    assert (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/004.tfstate").read_bytes()
+    p.put("seq/001.tfstate")
+    p.run("sync", code=13)
+    p.run("quarantine", "release", "live:x.tfstate")
+    p.run("sync")
+    assert (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/001.tfstate").read_bytes()
+
+
+def restore_asks(p):
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    p.put("seq/004.tfstate")
+    p.run("sync")
+    assert "--yes" in p.error("restore", "live:x.tfstate@1", code=2)
+    plan = p.json("restore", "live:x.tfstate@1", "--dry-run")["plan"][0]
+    assert (plan["serial_before"], plan["serial_after"]) == (4, 5)
+    p.run("restore", "live:x.tfstate@1", "--yes")
+    assert json.loads((p.dir / "live/x.tfstate").read_bytes())["serial"] == 5
+    p.run("sync")
+    assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
+    p.run("restore", "live:x.tfstate@2", "--out", "out.tfstate")
+    assert (p.dir / "out.tfstate").read_bytes() == (GOLDEN / "seq/004.tfstate").read_bytes()
+    assert (p.dir / "out.tfstate").stat().st_mode & 0o777 == 0o600
+    p.error("restore", "live:x.tfstate@2", "--out", "out.tfstate", code=1)
+
+
+def show_masks(p):
+    p.put("sensitive.tfstate")
+    p.run("sync")
+    text, doc = p.text("show", "live:x.tfstate"), p.text("--json", "show", "live:x.tfstate")
+    assert "hunter2" not in text and "hunter2" not in doc and "(sensitive)" in text
+    assert "hunter2" in p.text("show", "live:x.tfstate", "--reveal")
+
+
+def wrong_input(p):
+    assert "did you mean" in p.error("sttus", code=2)
+    assert "migrate" in p.error("migrate", "a", "b", code=2)
+    p.error("status", "--nonsense", code=2)
+    p.error("cat", code=2)
+    p.error("status", code=1)  # no store yet: says where it looked
+    assert p.json("status", code=1)["error"]["code"] == 1
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    p.error("log", "live:nobody.tfstate", code=1)
+    p.error("cat", "live:x.tfstate@9", code=1)
+    p.error("sync", "nobody", code=2)
+    for text, word in (('backend "local" "a" {', "stateferry.hcl:1"), ('bakend "x" "y" {\n}\n', "backend"),
+                       ('backend "local" "a" {\n  dirr = "x"\n}\n', "dir")):
+        p.configure(text=text)
+        message = p.error("config", "check", code=10)
+        assert word in message, message
+
+
+def secrets_stay(p):
+    p.configure('backend "http" "h" {\n  address  = "http://127.0.0.1:9/"\n  username = "u"\n  password = "c4n4ry"\n}\n')
+    for args in (("config", "show"), ("config", "check"), ("-v", "locks", "h")):
+        done = subprocess.run([BINARY, *args], cwd=p.dir, capture_output=True, timeout=60)
+        assert b"c4n4ry" not in done.stdout + done.stderr, args
+
+
+def owners(p):
+    p.put("seq/001.tfstate")
+    agent = p.start()
+    try:
+        wait(lambda: (p.dir / "dr/x.tfstate").exists())
+        assert p.json("status")["agent"]["running"] is True
+        assert p.json("sync")["edges"][0]["unchanged"] == 1
+        p.put("seq/002.tfstate")
+        wait(lambda: (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/002.tfstate").read_bytes())
+        p.configure(text="backend {")
+        agent.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        p.configure()
+        p.put("seq/003.tfstate")  # the old configuration stays in force
+        wait(lambda: (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/003.tfstate").read_bytes())
+    finally:
+        agent.terminate()
+        begun = time.monotonic()
+        assert agent.wait(timeout=12) == 0
+        assert time.monotonic() - begun < 10
+        agent.stderr.close()
+    assert p.json("status")["agent"]["running"] is False
+
+
+TESTS = [sync_and_look, damage_is_held, restore_asks, show_masks, wrong_input, secrets_stay, owners]
+
+
+def main():
+    failed = 0
+    for n, test in enumerate(TESTS, 1):
+        place = Place()
+        try:
+            test(place)
+            print(f"ok {n} {test.__name__}")
+        except Exception as e:  # the next test says something of its own
+            failed += 1
+            where = e.__traceback__
+            while where.tb_next and where.tb_next.tb_frame.f_code.co_filename == __file__:
+                where = where.tb_next
+            print(f"# line {where.tb_lineno}: {type(e).__name__}: {e}".replace("\n", " "))
+            print(f"not ok {n} {test.__name__}")
+        finally:
+            place.close()
+    print(f"1..{len(TESTS)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
