@@ -162,6 +162,8 @@ struct op *look_op(struct engine *e, struct place *p, struct pass *pass, struct 
 
 /* Reads only the named states of p->hints, which it takes. */
 struct op *look_hinted_op(struct engine *e, struct place *p, struct look_result *ret);
+/* Does the source hold something that waits for a person; *ret says what and what to do. */
+bool look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct err *ret);
 /* The backend that a look looks at. */
 const struct backend *look_place(const struct op *look);
 

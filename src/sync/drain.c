@@ -179,6 +179,20 @@ drain_strike(struct drain *d, const struct push_result *r)
 	}
 }
 
+/* A replica of the head is as it should be; but what the source holds now may wait for a person. */
+static void
+drain_see_quarantine(struct drain *d, struct drain_child *c)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+
+	if (c->result.outcome != PUSH_CURRENT || store_read(d->e->store, &t, NULL) != ERR_OK)
+		return;
+	if (store_state_by_id(t, c->state, &s) && look_is_quarantined(t, &s, &c->result.err))
+		c->result.outcome = PUSH_HELD;
+	store_end(t);
+}
+
 static void
 drain_ended(struct op *op, void *arg)
 {
@@ -188,6 +202,8 @@ drain_ended(struct op *op, void *arg)
 	drain_strike(d, &c->result);
 	if (drain_waits(d, c))
 		return;
+	if (d->pass != NULL)
+		drain_see_quarantine(d, c);
 	if (d->pass != NULL && c->result.outcome != PUSH_SKIPPED)
 		pass_replica(d->pass, d->track->lane, c->result.outcome, c->result.name, c->result.bytes, &c->result.err);
 }

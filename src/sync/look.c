@@ -282,13 +282,13 @@ sweep_gone(struct sweep *s, const struct state_rec *r)
 }
 
 /* Is what the source holds not the head, and waits for a person? Said by each pass until one decides. */
-static bool
-sweep_is_quarantined(struct sweep *s, const struct state_rec *r, struct err *ret)
+bool
+look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct err *ret)
 {
 	struct version_rec v;
 
 	if (r->seen_version == 0 || digest_eq(&r->seen_digest, &r->head_digest) ||
-	    !store_version(s->t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
+	    !store_version(t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
 	    digest_eq(&r->released, &r->seen_digest))
 		return false;
 	err_set(ret, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
@@ -305,7 +305,7 @@ sweep_quarantine(struct sweep *s, const struct state_rec *r)
 {
 	struct err e;
 
-	if (s->l->pass != NULL && r->head == 0 && sweep_is_quarantined(s, r, &e))
+	if (s->l->pass != NULL && r->head == 0 && look_is_quarantined(s->t, r, &e))
 		look_tell(s->l, r->name, true, &e);
 }
 
@@ -317,7 +317,7 @@ sweep_fine(struct sweep *s, const struct state_rec *r)
 
 	if (s->l->pass == NULL)
 		return;
-	if (sweep_is_quarantined(s, r, &e))
+	if (look_is_quarantined(s->t, r, &e))
 		pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
 	else
 		pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
