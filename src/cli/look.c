@@ -17,7 +17,10 @@ cli_problem(const struct cli *c, const json_t *p)
 	if (next[0] == '\0')
 		next = cli_str(p, "hint");
 	printf("  %s", cli_paint(c, "\033[31m"));
-	cli_text(state[0] != '\0' ? state : cli_str(p, "backend"));
+	cli_text(cli_str(p, "backend"));
+	if (state[0] != '\0' && cli_str(p, "backend")[0] != '\0')
+		putchar(':');
+	cli_text(state);
 	printf("%s%s%s%s: ", cli_paint(c, "\033[0m"), edge[0] != '\0' ? " (" : "", edge, edge[0] != '\0' ? ")" : "");
 	cli_text(cause);
 	if (since[0] != '\0')

@@ -41,6 +41,8 @@ status_add(struct status *x, const struct status_problem *p)
 	put_text(&x->w, "state", p->state);
 	json_kv_i64(&x->w, "code", p->code);
 	json_kv_time(&x->w, "since", p->since);
+	json_kv_str(&x->w, "message", p->cause); /* the two names that the problems of a sync have */
+	put_text(&x->w, "hint", p->next);
 	json_kv_str(&x->w, "cause", p->cause);
 	put_text(&x->w, "next", p->next);
 	json_obj_end(&x->w);
@@ -121,7 +123,7 @@ status_lane(void *arg, const struct lane *l, const char *name_there)
 		return;
 	text = xasprintf("%s:%s", x->s->backend, x->s->name);
 	q.kind = replica_status_name(st);
-	q.state = text;
+	q.state = x->s->name;
 	q.code = err_exit((enum err_code)r.error_code);
 	q.cause = r.error[0] != '\0' ? r.error : "the target cannot carry this state";
 	q.next = r.hint;
@@ -143,7 +145,7 @@ status_version(struct status *x, const struct version_rec *v, const char *state)
 	    xasprintf("stateferry cat %s@%" PRIu64 ", then stateferry quarantine drop %s@%" PRIu64, state, v->number, state, v->number) :
 	    xasprintf("stateferry quarantine release %s@%" PRIu64, state, v->number);
 
-	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = state, .code = 13,
+	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = x->s->name, .code = 13,
 	    .since = v->seen, .cause = cause, .next = next });
 	x->waiting = true;
 	free(cause);
@@ -165,7 +167,7 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	x->s = s;
 	x->looked = true;
 	text = xasprintf("%s:%s", s->backend, s->name);
-	q.state = text;
+	q.state = x->s->name;
 	held = state_is_held(t, s, &v);
 	if (held)
 		status_version(x, &v, text);
