@@ -33,6 +33,19 @@ def pytest_configure(config):
     config.addinivalue_line("markers", f"deadline(seconds): how long the test may take ({DEADLINE} s)")
 
 
+def pytest_collection_modifyitems(items):
+    """Scenarios that are known to fail are skipped by name and with their reason, never silently; KNOWN_GAPS=1 runs them."""
+    path = HERE / "known_gaps.txt"
+    if os.environ.get("KNOWN_GAPS") == "1" or not path.exists():
+        return
+    gaps = dict(line.split(None, 1) for line in path.read_text().splitlines() if line.strip() and line[0] != "#")
+    for item in items:
+        name = item.nodeid.split("/")[-1].replace(" ", "_")
+        for known, why in gaps.items():
+            if name == known or name.split("[")[0] == known:
+                item.add_marker(pytest.mark.skip(reason=f"known gap: {why}"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item, nextitem):
     """Every test has a deadline; SIGALRM reaches it wherever it waits."""
