@@ -219,8 +219,8 @@ drain_count_left(void *arg, const struct queue_rec *q)
 
 	if (bits_get(&d->tried, q->state) || store_read(d->e->store, &t, NULL) != ERR_OK)
 		return true;
-	if (store_state_by_id(t, q->state, &s))
-		pass_replica(d->pass, d->track->lane, PUSH_FAILED, s.name, 0, &d->closed);
+	if (store_state_by_id(t, q->state, &s)) /* one problem of the edge, not one for each state */
+		pass_replica(d->pass, d->track->lane, PUSH_FAILED, "", 0, &d->closed);
 	store_end(t);
 	return true;
 }
@@ -265,6 +265,24 @@ drain_step(struct op *op)
 
 static const struct op_class drain_class = { "lane", drain_step, NULL, drain_free, drain_states, ARRAY_LEN(drain_states) };
 
+/* Did the target itself refuse to be listed? Then no state of it is tried. */
+static bool
+drain_target_is_down(const struct place *p)
+{
+	if (!p->failing)
+		return false;
+	switch (p->why.code) {
+	case ERR_NETWORK:
+	case ERR_TIMEOUT:
+	case ERR_AUTH:
+	case ERR_BUSY:
+	case ERR_NOT_FOUND:
+		return true;
+	default:
+		return false;
+	}
+}
+
 struct op *
 drain_op(struct engine *e, struct track *t, struct pass *pass)
 {
@@ -276,6 +294,10 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	d->pass = pass;
 	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
+	if (pass != NULL && drain_target_is_down(engine_place(e, t->lane->to))) { /* the pass has just seen it */
+		t->strikes = LANE_STRIKES;
+		d->closed = engine_place(e, t->lane->to)->why;
+	}
 	t->drain = &d->op;
 	return &d->op;
 }

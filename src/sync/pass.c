@@ -116,6 +116,29 @@ err_exit(enum err_code code)
 	}
 }
 
+/* The next step, where nobody closer to the trouble knew a better one. */
+static const char *
+pass_hint(const struct err *err)
+{
+	if (err->hint[0] != '\0')
+		return err->hint;
+	switch (err->code) {
+	case ERR_LOCKED:
+		return "wait for that run; if it is gone, \"stateferry locks\" shows the lock and \"stateferry unlock\" breaks it";
+	case ERR_NETWORK:
+	case ERR_TIMEOUT:
+	case ERR_BUSY:
+	case ERR_UNCERTAIN:
+		return "it is tried again by itself; if it stays, check that the address can be reached from this host";
+	case ERR_AUTH:
+		return "check the credentials and permissions of that backend";
+	case ERR_CONFLICT:
+		return "it is looked at again in the next pass; \"stateferry status\" says what is held";
+	default:
+		return "run it again with -v to see each request";
+	}
+}
+
 static void
 pass_add_problem(struct pass *p, const char *edge, const char *state, const struct err *err)
 {
@@ -127,7 +150,7 @@ pass_add_problem(struct pass *p, const char *edge, const char *state, const stru
 			return;
 	r->problems = xreallocarray(r->problems, r->nproblems + 1, sizeof(*r->problems));
 	r->problems[r->nproblems++] = (struct problem){ .edge = xstrdup(edge), .state = xstrdup(state),
-		.message = xstrdup(err->msg), .hint = xstrdup(err->hint), .code = err->code, .exit = err_exit(err->code) };
+		.message = xstrdup(err->msg), .hint = xstrdup(pass_hint(err)), .code = err->code, .exit = err_exit(err->code) };
 }
 
 void
@@ -361,6 +384,9 @@ pass_finish_counts(struct pass *p)
 				used |= plan->edges[i].lanes[j].to == plan->backends[b];
 			r->requests += used ? plan->backends[b]->requests - p->requests[b] : 0;
 		}
+		/* what was not looked at cannot be called unchanged */
+		if (r != NULL && engine_place(p->e, plan->edges[i].from)->failing)
+			r->unchanged = 0;
 		if (r != NULL)
 			r->seconds = (double)(loop_now(p->e->loop) - p->begun) / 1000;
 	}
