@@ -39,7 +39,7 @@ say "the command line"
 O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)
 
 say "end to end: real terraform, real S3"
-STATEFERRY=$PWD/build-asan/stateferry $python tests/e2e/main.py --total "$total" ${E2E:-} || rc=1
+STATEFERRY=$PWD/build/stateferry $python tests/e2e/main.py -j 2 --total "$total" ${E2E:-} || rc=1
 
 say "all"
 $python tests/run.py --sum "$total" || rc=1

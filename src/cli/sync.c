@@ -67,6 +67,20 @@ sync_try(const struct cli *c, const struct api_request *req, struct api_reply *r
 	return reterr->code;
 }
 
+/* A sync that came to nothing is an error like any other: one sentence, where cron and people look for it. */
+static void
+sync_complain(const json_t *doc)
+{
+	const json_t *p = json_array_get(json_object_get(doc, "problems"), 0);
+	const char   *state = json_string_value(json_object_get(p, "state"));
+	long long     exit = json_integer_value(json_object_get(doc, "exit_code"));
+
+	if (p == NULL || exit == 0 || exit == 3)
+		return;
+	fprintf(stderr, "stateferry: %s%s%s: %s; %s\n", cli_str(p, "edge"), state != NULL && state[0] != '\0' ? " " : "",
+	    state != NULL ? state : "", cli_str(p, "message"), cli_str(p, "hint"));
+}
+
 static void
 sync_text(const struct cli *c, const json_t *doc)
 {
@@ -91,10 +105,12 @@ sync_say(const struct cli *c, struct api_reply *r)
 	if (doc != NULL && json_object_get(doc, "error") == NULL) {
 		if (c->json)
 			cli_print_body(c, r->body, stdout, "stdout");
-		if (c->json)
+		if (c->json) {
 			putchar('\n');
-		else
+		} else {
 			sync_text(c, doc);
+			sync_complain(doc);
+		}
 	}
 	json_decref(doc);
 	api_reply_free(r);

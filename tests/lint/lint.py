@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What the compiler does not see, as TAP: includes that go up a layer, the licence line on top of each file, lines over 132
+"""What the compiler does not see, as TAP: includes that go up a layer, the licence line on top of each file, lines over 150
 columns, words of unfinished work, and commands and arguments that the man page and the program do not share."""
 import os
 import pathlib
@@ -17,7 +17,7 @@ ABOVE["serve"] = ABOVE["sync"] | {"serve"}
 ABOVE["daemon"] = ABOVE["serve"] | {"daemon"}
 ABOVE["cli"] = ABOVE["daemon"] | {"cli"}
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|placeholder|not yet implemented)\b")
-WIDTH = 132
+WIDTH = 150
 TAB = 4
 
 
