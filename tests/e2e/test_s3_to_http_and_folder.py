@@ -49,7 +49,7 @@ def test_agent_follows_terraform(agent, places, terraform):
     assert agent.cat(f"live:{NAME}") == final
     status = agent.status()
     assert status["verdict"] == "ok" and status["agent"]["running"]
-    assert status["replicas"] == {"current": 2, "behind": 0, "held": 0, "failed": 0}
+    assert status["replicas"].items() >= {"current": 2, "behind": 0, "held": 0, "failed": 0}.items()
     agent.stop()
     assert tf.unchanged()
 

@@ -64,7 +64,7 @@ def test_ten_thousand_states(agent, places):
     live.put(names[4321], (newer := state(2, lineage_of(body), resources=1)))
     agent.sync(code=3)
     assert folder.get(names[4321]) == newer and folder.get(names[1234]) == body
-    assert agent.json("status", code=3)["replicas"] == {"current": 9_999, "behind": 0, "held": 1, "failed": 0}
+    assert agent.json("status", code=3)["replicas"].items() >= {"current": 9_999, "behind": 0, "held": 1, "failed": 0}.items()
     assert agent.json("check")["ok"]
 
 
