@@ -2,7 +2,7 @@
 #
 #   make              build $(O)/stateferry
 #   make demo         the main job on embedded defaults, with real output
-#   make check        every test; make check-long adds the hours-long ones
+#   make check        every test; make adds the hours-long ones
 #   make help         the other targets
 #
 # O=dir builds elsewhere, SAN=address,undefined or SAN=thread adds sanitizers,
@@ -70,7 +70,7 @@ SF_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 SF_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-.PHONY: all help deps demo install check check-unit check-long check-corpus check-cli bench fuzz lint headers clean tests
+.PHONY: all help deps demo install check check-unit check-corpus check-cli bench fuzz lint headers clean tests
 .SECONDARY:
 
 all: $(O)/stateferry
@@ -83,7 +83,7 @@ help:
 	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"
 	@echo "make servers      fetch those servers into a cache folder"
-	@echo "make bench        ratios against peers, written to tests/bench/RESULTS.md"
+	@echo "make bench        what scanning and the store cost"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
 	@echo "make lint         layers, headers, clang-tidy, tables against the man page"
 
@@ -198,6 +198,20 @@ check-corpus: $(CORPUS_BINS)
 
 check-cli: all $(TOOL_BINS)
 	@O=$(abspath $(O)) $(PYTHON) tests/run.py $(sort $(wildcard tests/cli/test_*.py))
+
+# The programs of ours that measure; peers are not in it yet.
+bench: $(BENCH_BINS)
+	@set -e; for b in $(BENCH_BINS); do $$b; done
+
+# libFuzzer over the committed corpora, FUZZ_SECONDS each.
+FUZZ_SECONDS ?= 30
+fuzz:
+	@$(MAKE) -s O=build-fuzz CC=clang CFLAGS='-O1 -g' SAN=fuzzer-no-link,address,undefined \
+		$(FUZZERS:tests/fuzz/%.c=build-fuzz/fuzz/%)
+	@set -e; for f in $(FUZZERS:tests/fuzz/fuzz_%.c=%); do \
+		mkdir -p build-fuzz/found/$$f; \
+		build-fuzz/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) build-fuzz/found/$$f tests/fuzz/corpus/$$f; \
+	done
 
 # Everything, under two compilers and the sanitizers; tests/check.sh is the list.
 check:
