@@ -119,6 +119,8 @@ engine_acts(const struct engine *e)
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);
+/* The head of that state moves in this batch: every lane that carries it has something to do. */
+void engine_enqueue(struct engine *e, struct batch *b, const struct backend *from, const char *name);
 /* An intent stayed open: look after it soon. */
 void engine_recover_soon(struct engine *e);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */

@@ -378,6 +378,26 @@ track_due(void *arg)
 }
 
 void
+engine_enqueue(struct engine *e, struct batch *b, const struct backend *from, const char *name)
+{
+	struct buf target;
+	struct err err;
+
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		struct lane     *l = e->tracks[i].lane;
+		struct queue_rec q = { .due = loop_wall(e->loop), .edge = l->edge->name, .target = l->to->label };
+
+		if (l->edge->from != from)
+			continue;
+		buf_init(&target, 0);
+		batch_for(b, from->label, name);
+		if (lane_map(e->plan, l, name, &target, &err) == MAP_YES)
+			batch_enqueue(b, &q);
+		buf_free(&target);
+	}
+}
+
+void
 engine_kick(struct engine *e, const struct backend *from)
 {
 	for (size_t i = 0; i < e->plan->nlanes; i++)

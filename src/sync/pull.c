@@ -158,31 +158,6 @@ pull_version(const struct pull *p, struct version_rec *v)
 	v->parent = p->has_head ? p->head.number : 0;
 }
 
-/* Every lane that carries the state has something to do now. */
-static void
-pull_enqueue(struct pull *p, struct batch *b)
-{
-	struct plan *plan = p->e->plan;
-
-	for (size_t i = 0; i < plan->nedges; i++) {
-		struct edge *edge = &plan->edges[i];
-
-		if (edge->from != p->place->backend || !edge_selects(edge, p->name))
-			continue;
-		for (size_t j = 0; j < edge->nlanes; j++) {
-			struct buf        name;
-			struct err        e;
-			struct queue_rec  q = { .due = loop_wall(p->e->loop), .edge = edge->name, .target = edge->lanes[j].to->label };
-
-			buf_init(&name, 0);
-			batch_for(b, pull_label(p), p->name);
-			if (lane_map(plan, &edge->lanes[j], p->name, &name, &e) == MAP_YES)
-				batch_enqueue(b, &q);
-			buf_free(&name);
-		}
-	}
-}
-
 static bool
 pull_moves_head(const struct pull *p)
 {
@@ -235,7 +210,7 @@ pull_batch(struct pull *p)
 	if (pull_moves_head(p)) {
 		batch_head(b, pull_label(p), p->name, p->has_head ? &p->head_digest : NULL, &p->now.digest);
 		batch_high_serial(b, pull_label(p), p->name, p->now.info.serial);
-		pull_enqueue(p, b);
+		engine_enqueue(p->e, b, p->place->backend, p->name);
 	}
 	if (p->opt.release)
 		batch_release(b, pull_label(p), p->name, &p->now.digest);

@@ -127,28 +127,6 @@ restore_weigh(struct push *p, struct err *reterr)
 
 /* --- settling --- */
 
-static void
-restore_enqueue(struct push *p, struct batch *b)
-{
-	struct plan *plan = p->e->plan;
-	struct buf   name;
-	struct err   e;
-
-	for (size_t i = 0; i < plan->nedges; i++) {
-		struct edge *edge = &plan->edges[i];
-
-		for (size_t j = 0; edge->from == p->dst && edge_selects(edge, p->name) && j < edge->nlanes; j++) {
-			struct queue_rec q = { .due = loop_wall(p->e->loop), .edge = edge->name, .target = edge->lanes[j].to->label,
-				.state = p->state };
-
-			buf_init(&name, 0);
-			if (lane_map(plan, &edge->lanes[j], p->name, &name, &e) == MAP_YES)
-				batch_enqueue(b, &q);
-			buf_free(&name);
-		}
-	}
-}
-
 /* What was written is the head at once, by a person's decision, whatever it would be judged as. */
 static void
 restore_new_head(struct push *p, struct batch *b)
@@ -170,7 +148,7 @@ restore_new_head(struct push *p, struct batch *b)
 	batch_release(b, p->backend, p->source, &p->next.digest);
 	batch_high_serial(b, p->backend, p->source, i->serial);
 	batch_seen(b, p->backend, p->source, &s);
-	restore_enqueue(p, b);
+	engine_enqueue(p->e, b, p->dst, p->name);
 }
 
 static void
