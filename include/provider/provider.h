@@ -13,6 +13,7 @@
 #include "loop/work.h"
 #include "net/http_client.h"
 #include "provider/lock_info.h"
+#include "provider/requests.h"
 
 /*
  * The contract between the agent and a kind of place where states live. A driver fills one
@@ -168,6 +169,7 @@ struct backend {
 	char                      *where;       /* "s3://bucket/prefix at ENDPOINT": identity and for people; no secrets. Set by open */
 	unsigned                   caps;
 	uint64_t                   requests;    /* sent; drivers count each with provider_sent() */
+	struct request_stats       stats[REQUEST_KINDS]; /* of the wrappers' calls */
 	int64_t                    busy_until;  /* loop_now(): throttled, nothing new before */
 	int64_t                    next_slot;   /* requests_per_second */
 	void                      *conf;
@@ -181,6 +183,8 @@ const struct provider *provider_find(const char *name);
 enum err_code provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret,
     struct err *reterr);
 void          provider_close(struct backend *b);   /* no op may be left */
+/* b takes the place of before (a reload): its counters go on. */
+void          provider_go_on(struct backend *b, const struct backend *before);
 
 /*
  * The wrappers. Outcomes, beside those of http_client.h:

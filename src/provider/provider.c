@@ -172,6 +172,13 @@ provider_sent(struct backend *b)
 	b->requests++;
 }
 
+void
+provider_go_on(struct backend *b, const struct backend *before)
+{
+	b->requests = before->requests;
+	memcpy(b->stats, before->stats, sizeof(b->stats));
+}
+
 bool
 provider_selects(const struct backend *b, const char *name)
 {
@@ -236,17 +243,11 @@ provider_lock_new(struct backend *b, const struct state_ref *ref, const char *in
 
 /* ---------------------------------------------------------------- one call */
 
-enum call_kind { CALL_CREATE, CALL_LIST, CALL_HEAD, CALL_GET, CALL_PUT, CALL_DEL, CALL_LOCK, CALL_UNLOCK, CALL_SEAL, CALL_PEEK,
-	CALL_PROBE };
-
-static const char *const call_names[] = { "create", "list", "head", "get", "put", "delete", "lock", "unlock", "seal", "lock_peek",
-	"probe" };
-
 /* Everything of the arguments is copied but bodies, which are referenced. */
 struct call {
 	struct op             op;
 	struct backend       *b;
-	enum call_kind        kind;
+	enum request_kind     kind;
 	char                 *name;
 	struct state_ref      ref;
 	char                  etag[ETAG_MAX];
@@ -312,28 +313,30 @@ call_driver(struct call *c)
 	const struct provider *p = c->b->provider;
 
 	switch (c->kind) {
-	case CALL_CREATE:
+	case REQUEST_CREATE:
 		return p->create(c->b);
-	case CALL_LIST:
+	case REQUEST_LIST:
 		return p->list(c->b, call_seen, c);
-	case CALL_HEAD:
+	case REQUEST_HEAD:
 		return p->head(c->b, &c->ref, c->ret);
-	case CALL_GET:
+	case REQUEST_READ:
 		return p->get(c->b, &c->ref, c->etag[0] != '\0' ? c->etag : NULL, c->ret);
-	case CALL_PUT:
+	case REQUEST_WRITE:
 		return p->put(c->b, &c->ref, &c->body, &c->when, c->ret);
-	case CALL_DEL:
+	case REQUEST_DELETE:
 		return p->del(c->b, &c->ref, c->etag[0] != '\0' ? c->etag : NULL);
-	case CALL_LOCK:
+	case REQUEST_LOCK:
 		return p->lock(c->b, &c->ref, c->ret, c->ret2);
-	case CALL_UNLOCK:
+	case REQUEST_UNLOCK:
 		return p->unlock(c->b, &c->ref, &c->lock);
-	case CALL_SEAL:
+	case REQUEST_SEAL:
 		return p->seal(c->b, &c->ref, &c->body);
-	case CALL_PEEK:
+	case REQUEST_LOCK_PEEK:
 		return p->lock_peek(c->b, &c->ref, c->ret);
-	case CALL_PROBE:
+	case REQUEST_PROBE:
 		return p->probe(c->b, c->probe, c->arg);
+	case REQUEST_KINDS:
+		break;
 	}
 	return NULL;
 }
@@ -345,7 +348,7 @@ call_log(const struct call *c)
 
 	if (!log_on(LOG_DEBUG))
 		return;
-	snprintf(op, sizeof(op), "%s %s", c->b->label, call_names[c->kind]);
+	snprintf(op, sizeof(op), "%s %s", c->b->label, request_kind_name(c->kind));
 	log_event(LOG_DEBUG, op, c->op.res.code == ERR_OK ? "ok" : err_kind(c->op.res.code), { "name", log_str(c->name) },
 	    { "took", log_ms(loop_now(c->op.loop) - c->begun) },
 	    { "reason", log_str(c->op.res.code != ERR_OK ? c->op.res.msg : NULL) });
@@ -369,6 +372,7 @@ call_step(struct op *op)
 		c->begun = loop_now(op->loop);
 		return op_await(op, ANSWERED, call_driver(c));
 	case ANSWERED:
+		request_count(&c->b->stats[c->kind], op->res.code, loop_now(op->loop) - c->begun);
 		call_log(c);
 		if (op->res.code == ERR_BUSY && op->res.retry_after_ms > 0)
 			c->b->busy_until = loop_now(op->loop) + op->res.retry_after_ms;
@@ -382,7 +386,7 @@ call_step(struct op *op)
 static const struct op_class call_class = { "request", call_step, NULL, call_free, call_states, ARRAY_LEN(call_states) };
 
 static struct call *
-call_new(struct backend *b, enum call_kind kind, const struct state_ref *ref)
+call_new(struct backend *b, enum request_kind kind, const struct state_ref *ref)
 {
 	struct call *c = xcalloc(1, sizeof(*c));
 
@@ -418,13 +422,13 @@ provider_create(struct backend *b)
 		return call_read_only(b);
 	if (b->provider->create == NULL)
 		return call_refused(b, "be created");
-	return &call_new(b, CALL_CREATE, NULL)->op;
+	return &call_new(b, REQUEST_CREATE, NULL)->op;
 }
 
 struct op *
 provider_list(struct backend *b, state_seen_fn *seen, void *arg)
 {
-	struct call *c = call_new(b, CALL_LIST, NULL);
+	struct call *c = call_new(b, REQUEST_LIST, NULL);
 
 	c->seen = seen;
 	c->arg = arg;
@@ -434,7 +438,7 @@ provider_list(struct backend *b, state_seen_fn *seen, void *arg)
 struct op *
 provider_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret)
 {
-	struct call *c = call_new(b, CALL_HEAD, ref);
+	struct call *c = call_new(b, REQUEST_HEAD, ref);
 
 	c->ret = ret;
 	return &c->op;
@@ -443,7 +447,7 @@ provider_head(struct backend *b, const struct state_ref *ref, struct state_tag *
 struct op *
 provider_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
 {
-	struct call *c = call_new(b, CALL_GET, ref);
+	struct call *c = call_new(b, REQUEST_READ, ref);
 
 	memset(ret, 0, sizeof(*ret));
 	if (unless_etag != NULL)
@@ -462,7 +466,7 @@ provider_put(struct backend *b, const struct state_ref *ref, const struct snapsh
 		return call_read_only(b);
 	if (when->when != PUT_UNDER_LOCK && (b->caps & PROVIDER_IF_MATCH) == 0)
 		return call_refused(b, "enforce a precondition");
-	c = call_new(b, CALL_PUT, ref);
+	c = call_new(b, REQUEST_WRITE, ref);
 	c->body = *body;
 	body_ref(c->body.body);
 	c->when = *when;
@@ -488,7 +492,7 @@ provider_del(struct backend *b, const struct state_ref *ref, const char *if_etag
 		return call_read_only(b);
 	if (b->provider->del == NULL)
 		return call_refused(b, "delete");
-	c = call_new(b, CALL_DEL, ref);
+	c = call_new(b, REQUEST_DELETE, ref);
 	if (if_etag != NULL)
 		snprintf(c->etag, sizeof(c->etag), "%s", if_etag);
 	return &c->op;
@@ -504,7 +508,7 @@ provider_lock(struct backend *b, const struct state_ref *ref, struct lock_info *
 	if ((b->caps & PROVIDER_LOCK) == 0)
 		return call_refused(b, "lock");
 	assert(l->id[0] != '\0');
-	c = call_new(b, CALL_LOCK, ref);
+	c = call_new(b, REQUEST_LOCK, ref);
 	c->ret = l;
 	c->ret2 = ret_holder != NULL ? ret_holder : &c->lock;
 	memset(c->ret2, 0, sizeof(struct lock_info));
@@ -518,7 +522,7 @@ provider_unlock(struct backend *b, const struct state_ref *ref, const struct loc
 
 	if ((b->caps & PROVIDER_LOCK) == 0)
 		return call_refused(b, "unlock");
-	c = call_new(b, CALL_UNLOCK, ref);
+	c = call_new(b, REQUEST_UNLOCK, ref);
 	c->lock = *l;
 	return &c->op;
 }
@@ -530,7 +534,7 @@ provider_seal(struct backend *b, const struct state_ref *ref, const struct snaps
 
 	if (b->provider->seal == NULL)
 		return op_result(b->env->loop, &(struct err){ .code = ERR_OK });
-	c = call_new(b, CALL_SEAL, ref);
+	c = call_new(b, REQUEST_SEAL, ref);
 	c->body = *body;
 	body_ref(c->body.body);
 	return &c->op;
@@ -543,7 +547,7 @@ provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_i
 
 	if ((b->caps & PROVIDER_LOCK) == 0 || b->provider->lock_peek == NULL)
 		return call_refused(b, "show locks");
-	c = call_new(b, CALL_PEEK, ref);
+	c = call_new(b, REQUEST_LOCK_PEEK, ref);
 	memset(ret, 0, sizeof(*ret));
 	c->ret = ret;
 	return &c->op;
@@ -558,7 +562,7 @@ provider_probe(struct backend *b, probe_fn *seen, void *arg)
 		return call_read_only(b);
 	if (b->provider->probe == NULL)
 		return call_refused(b, "be probed");
-	c = call_new(b, CALL_PROBE, NULL);
+	c = call_new(b, REQUEST_PROBE, NULL);
 	c->probe = seen;
 	c->arg = arg;
 	return &c->op;

@@ -112,6 +112,55 @@ metrics_edges(struct engine *e, struct buf *ret)
 	buf_free(&ok);
 }
 
+/* ---------------------------------------------------------------- by backend and operation */
+
+static void
+metrics_labels(struct buf *ret, const char *name, const struct backend *b, enum request_kind kind)
+{
+	buf_printf(ret, "stateferry_%s{backend=\"", name);
+	metric_label(ret, b->label);
+	buf_printf(ret, "\",operation=\"%s\"", request_kind_name(kind));
+}
+
+static void
+metrics_results(struct buf *ret, const struct backend *b, enum request_kind kind)
+{
+	for (int i = 0; i < REQUEST_RESULTS; i++) {
+		metrics_labels(ret, "requests_total", b, kind);
+		buf_printf(ret, ",result=\"%s\"} %" PRIu64 "\n", request_result_name((enum request_result)i),
+		    b->stats[kind].results[i]);
+	}
+}
+
+static void
+metrics_seconds(struct buf *ret, const struct backend *b, enum request_kind kind)
+{
+	const struct request_stats *s = &b->stats[kind];
+	uint64_t                    n = 0;
+
+	for (size_t i = 0; i < REQUEST_BOUNDS; i++) {
+		n += s->took[i];
+		metrics_labels(ret, "request_seconds_bucket", b, kind);
+		buf_printf(ret, ",le=\"%g\"} %" PRIu64 "\n", (double)request_bounds_ms[i] / 1000, n);
+	}
+	metrics_labels(ret, "request_seconds_bucket", b, kind);
+	buf_printf(ret, ",le=\"+Inf\"} %" PRIu64 "\n", request_total(s));
+	metrics_labels(ret, "request_seconds_sum", b, kind);
+	buf_printf(ret, "} %.3f\n", (double)s->took_ms / 1000);
+	metrics_labels(ret, "request_seconds_count", b, kind);
+	buf_printf(ret, "} %" PRIu64 "\n", request_total(s));
+}
+
+/* Operations that a backend was never asked for have no lines: then there are at most as many as there are kinds. */
+static void
+metrics_requests(struct plan *p, struct buf *ret, void (*print)(struct buf *ret, const struct backend *b, enum request_kind kind))
+{
+	for (size_t i = 0; i < p->nbackends; i++)
+		for (int k = 0; k < REQUEST_KINDS; k++)
+			if (request_total(&p->backends[i]->stats[k]) > 0)
+				print(ret, p->backends[i], (enum request_kind)k);
+}
+
 void
 metrics_print(struct engine *e, struct buf *ret)
 {
@@ -125,12 +174,16 @@ metrics_print(struct engine *e, struct buf *ret)
 	metric_head(ret, "states", "gauge", "States known.");
 	buf_printf(ret, "stateferry_states %" PRIu64 "\n", st.states);
 	metrics_edges(e, ret);
-	metric_head(ret, "backend_requests_total", "counter", "Requests sent to a backend.");
+	metric_head(ret, "backend_requests_total", "counter", "Requests sent to a backend: a call may need several.");
 	for (size_t i = 0; i < p->nbackends; i++) {
 		buf_puts(ret, "stateferry_backend_requests_total{backend=\"");
 		metric_label(ret, p->backends[i]->label);
 		buf_printf(ret, "\"} %" PRIu64 "\n", p->backends[i]->requests);
 	}
+	metric_head(ret, "requests_total", "counter", "Calls of a backend by operation and how they ended.");
+	metrics_requests(p, ret, metrics_results);
+	metric_head(ret, "request_seconds", "histogram", "How long calls of a backend took.");
+	metrics_requests(p, ret, metrics_seconds);
 	metric_head(ret, "versions_total", "counter", "Versions judged since the start.");
 	for (int i = 0; i < VERDICT_COUNT; i++)
 		buf_printf(ret, "stateferry_versions_total{verdict=\"%s\"} %" PRIu64 "\n", verdict_name((enum verdict)i), n->verdicts[i]);

@@ -670,6 +670,18 @@ reload_free(struct op *op)
 	free(r);
 }
 
+/* Counters of a label go on where they were: what they feed watches for jumps. */
+static void
+reload_counters(struct reload *r)
+{
+	for (size_t i = 0; i < r->plan->nbackends; i++) {
+		const struct backend *before = plan_backend(r->e->plan, r->plan->backends[i]->label);
+
+		if (before != NULL)
+			provider_go_on(r->plan->backends[i], before);
+	}
+}
+
 static enum op_turn
 reload_step(struct op *op)
 {
@@ -684,6 +696,7 @@ reload_step(struct op *op)
 	case RELOAD_WAITED:
 		if (!engine_idle(r->e))
 			return op_await(op, RELOAD_WAITED, op_sleep(op->loop, RELOAD_LOOK_MS));
+		reload_counters(r);
 		engine_unbuild(r->e);
 		r->e->plan = r->plan;
 		r->plan = NULL;

@@ -142,6 +142,11 @@ def pytest():
     return by_pip("pytest", "8.4.2") / "python"
 
 
+def prometheus():
+    """A Python that has Prometheus' own parser of its text format."""
+    return by_pip("prometheus_client", "0.22.1") / "python"
+
+
 def rclone():
     own = shutil.which("rclone")
     if not own:
@@ -153,7 +158,7 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, pytest)}
+PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, pytest, prometheus)}
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
 

@@ -274,6 +274,11 @@ metrics_and_ready(void)
 	CHECK(strstr(buf_str(&out), "\nstateferry_replica_status{edge=\"e\",status=\"current\"} 1\n") != NULL);
 	CHECK(strstr(buf_str(&out), "\nstateferry_replica_lag_seconds{edge=\"e\",quantile=\"1\"} 0.000\n") != NULL);
 	CHECK(strstr(buf_str(&out), "\nstateferry_versions_total{verdict=\"first\"} 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"ok\"} 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"unknown\"} 0\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_request_seconds_bucket{backend=\"b\",operation=\"write\",le=\"+Inf\"} 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "\nstateferry_request_seconds_count{backend=\"b\",operation=\"write\"} 1\n") != NULL);
+	CHECK(strstr(buf_str(&out), "backend=\"a\",operation=\"write\"") == NULL);
 	buf_free(&out);
 	end();
 }
