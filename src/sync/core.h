@@ -169,6 +169,12 @@ bool look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct 
 /* The backend that a look looks at. */
 const struct backend *look_place(const struct op *look);
 
+/* --- retry.c --- */
+/* The back-off of one replica after its attempt-th failure, at least what the peer asked for. */
+int64_t retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err);
+/* Is that the target's failure, and not one state's? */
+bool retry_target_down(enum err_code code);
+
 /* --- push.c: one head to one target --- */
 enum push_outcome { PUSH_WRITTEN, PUSH_CURRENT, PUSH_HELD, PUSH_WAITING, PUSH_FAILED, PUSH_SKIPPED };
 struct push_result {

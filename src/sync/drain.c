@@ -265,28 +265,11 @@ drain_step(struct op *op)
 
 static const struct op_class drain_class = { "lane", drain_step, NULL, drain_free, drain_states, ARRAY_LEN(drain_states) };
 
-/* Did the target itself refuse to be listed? Then no state of it is tried. */
-static bool
-drain_target_is_down(const struct place *p)
-{
-	if (!p->failing)
-		return false;
-	switch (p->why.code) {
-	case ERR_NETWORK:
-	case ERR_TIMEOUT:
-	case ERR_AUTH:
-	case ERR_BUSY:
-	case ERR_NOT_FOUND:
-		return true;
-	default:
-		return false;
-	}
-}
-
 struct op *
 drain_op(struct engine *e, struct track *t, struct pass *pass)
 {
 	struct drain *d = xcalloc(1, sizeof(*d));
+	struct place *to = engine_place(e, t->lane->to);
 
 	op_init(&d->op, &drain_class, e->loop);
 	d->e = e;
@@ -294,9 +277,9 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	d->pass = pass;
 	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
-	if (pass != NULL && drain_target_is_down(engine_place(e, t->lane->to))) { /* the pass has just seen it */
+	if (pass != NULL && to->failing && retry_target_down(to->why.code)) { /* the pass has just asked it for its list */
 		t->strikes = LANE_STRIKES;
-		d->closed = engine_place(e, t->lane->to)->why;
+		d->closed = to->why;
 	}
 	t->drain = &d->op;
 	return &d->op;

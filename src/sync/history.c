@@ -203,7 +203,7 @@ history_requeue(struct history *h, struct batch *b, struct store_txn *t)
 {
 	const char      *edge = h->lane->edge->name, *target = h->lane->to->label;
 	struct queue_rec old = { .attempt = 0 }, q = { .edge = edge, .target = target, .state = h->state };
-	int64_t          now = loop_wall(h->e->loop), wait;
+	int64_t          now = loop_wall(h->e->loop);
 
 	store_queued(t, edge, target, h->state, &old);
 	if (h->op.err.code == ERR_OK && (h->more || h->due != 0)) {
@@ -212,9 +212,8 @@ history_requeue(struct history *h, struct batch *b, struct store_txn *t)
 		batch_unqueue(b, edge, target, h->state);
 		return;
 	} else {
-		wait = RETRY_MIN_MS << (old.attempt > 10 ? 10 : old.attempt);
 		q.attempt = old.attempt + 1;
-		q.due = now + (wait > RETRY_MAX_MS ? RETRY_MAX_MS : wait);
+		q.due = now + retry_wait_ms(h->e, old.attempt, &h->op.err);
 	}
 	batch_queue(b, &q);
 }
@@ -231,8 +230,7 @@ history_settle(struct history *h)
 	h->ret->outcome = err->code == ERR_OK ? (h->nothing ? PUSH_CURRENT : PUSH_WRITTEN) :
 	    err->code == ERR_CANCELLED ? PUSH_SKIPPED : err->code == ERR_CONFLICT ? PUSH_HELD : PUSH_FAILED;
 	h->ret->bytes = h->put.info.size;
-	h->ret->target_down = err->code == ERR_NETWORK || err->code == ERR_TIMEOUT || err->code == ERR_AUTH ||
-	    err->code == ERR_BUSY || err->code == ERR_NOT_FOUND;
+	h->ret->target_down = h->ret->outcome == PUSH_FAILED && retry_target_down(err->code);
 	snprintf(op, sizeof(op), "snapshot %s %s", h->lane->edge->name, h->source != NULL ? h->source : "");
 	if (h->ret->outcome == PUSH_WRITTEN)
 		log_event(LOG_INFO, op, "written", { "target", log_str(h->lane->to->label) }, { "serial", log_u64(h->v.serial) },

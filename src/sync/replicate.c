@@ -18,35 +18,6 @@ replicate_lock_wait(struct engine *e, int64_t waited_ms)
 	return rand_jitter(loop_rand(e->loop), wait > 16000 ? 16000 : wait, 20);
 }
 
-static int64_t
-replicate_backoff(struct engine *e, uint64_t attempt, const struct err *err)
-{
-	int64_t wait = RETRY_MIN_MS << (attempt > 10 ? 10 : attempt);
-
-	if (wait > RETRY_MAX_MS)
-		wait = RETRY_MAX_MS;
-	if (wait < (int64_t)err->retry_after_ms)
-		wait = err->retry_after_ms;
-	return rand_jitter(loop_rand(e->loop), wait, 20);
-}
-
-static bool
-replicate_target_down(enum err_code code)
-{
-	switch (code) {
-	case ERR_NETWORK:
-	case ERR_TIMEOUT:
-	case ERR_AUTH:
-	case ERR_BUSY:
-	case ERR_NOT_FOUND:
-	case ERR_CONFIG:
-	case ERR_UNSUPPORTED:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* --- deciding --- */
 
 static bool
@@ -165,7 +136,7 @@ replicate_queue(struct push *p, struct batch *b, struct store_txn *t, enum push_
 		q.due = now + replicate_lock_wait(p->e, now - q.waiting_since);
 	} else {
 		q.attempt = old.attempt + 1;
-		q.due = now + replicate_backoff(p->e, old.attempt, &p->op.err);
+		q.due = now + retry_wait_ms(p->e, old.attempt, &p->op.err);
 	}
 	batch_queue(b, &q);
 }
@@ -200,7 +171,7 @@ replicate_report(struct push *p, enum push_outcome o)
 	p->ret->outcome = o;
 	p->ret->bytes = p->wrote ? p->next.info.size : 0;
 	p->ret->err = p->op.err;
-	p->ret->target_down = o == PUSH_FAILED && replicate_target_down(p->op.err.code);
+	p->ret->target_down = o == PUSH_FAILED && retry_target_down(p->op.err.code);
 	if (o == PUSH_WRITTEN)
 		p->e->counters.pushes_ok++;
 	else if (o == PUSH_FAILED)

@@ -35,7 +35,7 @@ struct hb *hb_of(const struct backend *b);
 /* --- one request, sent again where that is safe --- */
 
 enum hb_again {
-	HB_ONCE,        /* an update: never twice */
+	HB_ONCE,        /* an update: again only when the server refused it for the time being */
 	HB_READ,        /* retried, and redirects to the same host are followed */
 	HB_IDEMPOTENT,  /* LOCK, UNLOCK: the same body again is harmless, and tells what became of the first one */
 };

@@ -225,6 +225,13 @@ hb_is_down(int status)
 	return status == 429 || hb_may_be_done(status);
 }
 
+/* "Not now, come back then": nothing was done. */
+static bool
+hb_is_throttled(const struct http_response *r)
+{
+	return r->status == 429 || (r->status == 503 && r->retry_after_ms > 0);
+}
+
 /* Before the next attempt: min * 2^n up to max, or what the server asks for (not on 500). -1: no more attempts. */
 static int64_t
 hb_wait(const struct hb_send *s)
@@ -234,7 +241,9 @@ hb_wait(const struct hb_send *s)
 	int64_t               ms = hc->retry_wait_min_ms;
 	int                   status = op_failed(op) ? 0 : s->ret->res.status;
 
-	if (s->again == HB_ONCE || op_stopped(op) || s->attempt >= hc->retry_max)
+	if (op_stopped(op) || s->attempt >= hc->retry_max)
+		return -1;
+	if (s->again == HB_ONCE && (op_failed(op) || !hb_is_throttled(&s->ret->res)))
 		return -1;
 	if (op_failed(op) ? op->res.code != ERR_NETWORK && op->res.code != ERR_TIMEOUT && op->res.code != ERR_UNCERTAIN :
 	    !hb_is_down(status))
@@ -354,7 +363,7 @@ hb_send_step(struct op *op)
 		return op_await(op, SENT, hb_exchange(s));
 	case SENT:
 		wait = hb_wait(s);
-		if (s->again == HB_IDEMPOTENT)
+		if (s->again != HB_READ)
 			s->ret->doubt |= op_failed(op) ? op->res.code == ERR_UNCERTAIN : hb_may_be_done(s->ret->res.status);
 		if (hb_redirected(s))
 			return op_go(op, SEND);

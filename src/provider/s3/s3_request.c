@@ -551,17 +551,19 @@ s3_learn(struct s3_send *x, struct s3_answer *a)
 
 /* ---------------------------------------------------------------- and what is done about it */
 
-/* Can it be sent again after wait, within the time one request has? */
+/* Can it be sent again after wait, within the time one request has? A change only when it was refused for certain. */
 static bool
 s3_may_repeat(struct s3_send *x, int64_t *ret_wait)
 {
+	bool    answered = x->op.res.code == ERR_OK;
+	bool    harmless = !x->r->changing || (answered && s3_throttled(x->ret));
 	int64_t left = x->begun + x->s->b.common.timeout_ms - loop_now(x->op.loop);
-	int64_t asked = x->op.res.code == ERR_OK ? x->ret->http.retry_after_ms : 0;
+	int64_t asked = answered ? x->ret->http.retry_after_ms : 0;
 
 	*ret_wait = s3_backoff_ms(x->s, x->tries > 0 ? x->tries - 1 : 0, S3_BACKOFF_MS);
 	if (asked > *ret_wait)
 		*ret_wait = asked;
-	return !x->r->changing && !op_stopped(&x->op) && (int64_t)x->tries < x->s->conf->max_retries && *ret_wait <= left;
+	return harmless && !op_stopped(&x->op) && (int64_t)x->tries < x->s->conf->max_retries && *ret_wait <= left;
 }
 
 static enum op_turn

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include "core.h"
+
+/* When a write that failed is tried again, and whose failure it was. */
+
+#define RETRY_DOUBLINGS 10
+
+int64_t
+retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err)
+{
+	int64_t wait = RETRY_MIN_MS << (attempt > RETRY_DOUBLINGS ? RETRY_DOUBLINGS : attempt);
+
+	if (wait > RETRY_MAX_MS)
+		wait = RETRY_MAX_MS;
+	if (wait < (int64_t)err->retry_after_ms)
+		wait = err->retry_after_ms;
+	return rand_jitter(loop_rand(e->loop), wait, 20);
+}
+
+bool
+retry_target_down(enum err_code code)
+{
+	switch (code) {
+	case ERR_NETWORK:
+	case ERR_TIMEOUT:
+	case ERR_AUTH:
+	case ERR_BUSY:
+	case ERR_NOT_FOUND:
+	case ERR_CONFIG:
+	case ERR_UNSUPPORTED:
+		return true;
+	default:
+		return false;
+	}
+}
