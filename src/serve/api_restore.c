@@ -121,6 +121,24 @@ restores_one(struct restores *x, const struct address *a, struct err *reterr)
 	return reterr->code;
 }
 
+/* Without a version the head is meant; only where it lies already that would be nothing to do. */
+static enum err_code
+restores_head(struct restores *x, const struct address *a, struct err *reterr)
+{
+	struct store_txn *t;
+	struct state_rec  s = { .head = 0 };
+
+	if (store_read(engine_store(x->c->e), &t, reterr) != ERR_OK)
+		return reterr->code;
+	if (store_state(t, a->backend, a->name, &s) && s.head != 0)
+		restores_add(x, a->backend, a->name)->version = s.head;
+	store_end(t);
+	if (s.head != 0)
+		return ERR_OK;
+	err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version yet", a->backend, a->name);
+	return err_hint(reterr, "stateferry log %s:%s", a->backend, a->name);
+}
+
 /* ---------------------------------------------------------------- running them */
 
 struct restore_run {
@@ -324,13 +342,14 @@ restores_args(struct restores *x, struct err *reterr)
 		return ERR_OK;
 	if (call_address(c, &a, reterr) != ERR_OK)
 		return reterr->code;
-	if (a.has_version == x->has_at) {
+	if (!a.has_version && !x->has_at && x->to_backend != NULL)
+		rc = restores_head(x, &a, reterr);
+	else if (a.has_version == x->has_at) {
 		err_set(reterr, ERR_USAGE, 0, "restore needs a version, or a time, and not both");
 		err_hint(reterr, "stateferry restore %s:%s@V; stateferry log shows the versions", a.backend, a.name);
 		rc = ERR_USAGE;
-	} else {
+	} else
 		rc = restores_one(x, &a, reterr);
-	}
 	address_free(&a);
 	return rc;
 }

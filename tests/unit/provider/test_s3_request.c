@@ -308,21 +308,24 @@ notices_a_stalled_answer(void)
 }
 
 static void
-never_repeats_writes(void)
+repeats_a_write_only_when_it_was_refused(void)
 {
 	static const struct {
 		struct fake_s3_rule rule;
 		enum err_code       want;
+		unsigned            sent;
 	} rows[] = {
-		{ { .how = FAKE_ANSWER, .status = 500 }, ERR_UNCERTAIN },
-		{ { .how = FAKE_ANSWER, .status = 503, .body = "<Error><Code>ServiceUnavailable</Code></Error>" }, ERR_UNCERTAIN },
-		{ { .how = FAKE_ANSWER, .status = 503, .body = slow_down }, ERR_BUSY },
-		{ { .how = FAKE_ANSWER, .status = 429 }, ERR_BUSY },
-		{ { .how = FAKE_ANSWER, .status = 400, .body = "<Error><Code>RequestTimeout</Code></Error>" }, ERR_BUSY },
-		{ { .how = FAKE_LOST }, ERR_UNCERTAIN },
-		{ { .how = FAKE_LOST_BEFORE }, ERR_UNCERTAIN },
-		{ { .how = FAKE_HANGS }, ERR_UNCERTAIN },
-		{ { .how = FAKE_REFUSED }, ERR_NETWORK },
+		{ { .how = FAKE_ANSWER, .status = 500 }, ERR_UNCERTAIN, 1 },
+		{ { .how = FAKE_ANSWER, .status = 503, .body = "<Error><Code>ServiceUnavailable</Code></Error>" }, ERR_UNCERTAIN, 1 },
+		{ { .how = FAKE_LOST }, ERR_UNCERTAIN, 1 },
+		{ { .how = FAKE_LOST_BEFORE }, ERR_UNCERTAIN, 1 },
+		{ { .how = FAKE_HANGS }, ERR_UNCERTAIN, 1 },
+		{ { .how = FAKE_REFUSED }, ERR_NETWORK, 1 },
+		{ { .how = FAKE_ANSWER, .status = 503, .body = slow_down }, ERR_OK, 2 },
+		{ { .how = FAKE_ANSWER, .status = 429, .headers = "retry-after: 3\n" }, ERR_OK, 2 },
+		{ { .how = FAKE_ANSWER, .status = 400, .body = "<Error><Code>RequestTimeout</Code></Error>" }, ERR_OK, 2 },
+		{ { .how = FAKE_ANSWER, .status = 503, .body = slow_down, .times = 9 }, ERR_BUSY, 5 },
+		{ { .how = FAKE_ANSWER, .status = 429, .headers = "retry-after: 60\n" }, ERR_BUSY, 1 }, /* longer than timeout */
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct s3_rig r = { 0 };
@@ -331,7 +334,7 @@ never_repeats_writes(void)
 		fake_s3_rule(r.fake, &rows[i].rule);
 		if (put(&r, "a") != rows[i].want)
 			test_fail(__FILE__, __LINE__, "row %zu: %s (%d)", i, r.err.msg, (int)r.err.code);
-		CHECK_U64(r.fake->nlog, 1);
+		CHECK_U64(r.fake->nlog, rows[i].sent);
 		s3_rig_close(&r);
 	}
 }
@@ -419,7 +422,7 @@ main(int argc, char **argv)
 	    { "ends_reads_after_max_retries", ends_reads_after_max_retries },
 	    { "does_not_wait_longer_than_a_request_may_take", does_not_wait_longer_than_a_request_may_take },
 	    { "notices_a_stalled_answer", notices_a_stalled_answer },
-	    { "never_repeats_writes", never_repeats_writes },
+	    { "repeats_a_write_only_when_it_was_refused", repeats_a_write_only_when_it_was_refused },
 	    { "says_what_a_refusal_means", says_what_a_refusal_means },
 	    { "cancels", cancels },
 	    { NULL, NULL } });
