@@ -20,6 +20,7 @@
  *	GET  quarantine
  *	GET  events      [limit]
  *	GET  ops                                      running operations: name, state, age
+ *	GET  metrics                                  Prometheus text format, version 0.0.4; also at /metrics
  *	GET  adopt                                    what adopt would change: "changes":[...]
  *	GET  resolve     edge state                   what would be overwritten: "held":[{backend, name, serial, reason}]
  *	POST sync        [edge...] [dry_run=1] [max_age=DURATION]
@@ -71,8 +72,6 @@ enum err_code address_resolve(struct engine *e, const char *text, const char *ba
     struct address *ret, struct err *reterr);
 void          address_free(struct address *a);
 
-/* Prometheus text format, metrics of the interface. */
-void metrics_print(struct engine *e, struct buf *ret);
 /* /healthz: the process and its store answer. /readyz: recovered, and looked at every source once. */
 bool health_ready(struct engine *e);
 

@@ -107,7 +107,7 @@ struct version_rec {
 };
 
 enum replica_status { REPLICA_PENDING, REPLICA_CURRENT, REPLICA_BEHIND, REPLICA_HELD, REPLICA_FAILED, REPLICA_UNKNOWN,
-	REPLICA_PAUSED };
+	REPLICA_PAUSED, REPLICA_STATUSES };
 const char *replica_status_name(enum replica_status s);
 
 struct replica_rec {

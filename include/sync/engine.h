@@ -35,6 +35,8 @@ struct work   *engine_work(struct engine *e);
 void engine_start(struct engine *e);
 void engine_stop(struct engine *e);
 bool engine_idle(const struct engine *e);
+/* Another number after each reload: what was taken from the plan before is gone. */
+uint64_t       engine_generation(const struct engine *e);
 /* Wall ms of engine_start(); 0: only what is asked for happens. */
 int64_t        engine_since(const struct engine *e);
 /* Swaps the plan when nothing runs on the old one: stops, waits, swaps, starts again. The old plan is freed. */
@@ -136,17 +138,46 @@ struct place_health {
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 
-/* How a replica stands now, derived from its record, the head and the plan. */
-enum replica_status engine_replica_status(struct engine *e, struct store_txn *t, const struct lane *l, const struct state_rec *s,
-    struct replica_rec *ret);
+/* A source or target cannot be reached or refuses us, or the store is in trouble. */
+bool engine_in_trouble(const struct engine *e);
 
-/* Totals for status and metrics. */
-struct engine_totals {
-	uint64_t states, current, behind, held, failed, pending, unknown, paused, quarantined, unusable;
-	int64_t  oldest_lag_ms;       /* of replicas that should be current; 0: none */
-	bool     trouble;             /* a source or target cannot be reached or refuses us, the store is in trouble */
+/* What the source holds now is not the head and waits for a person: that version. */
+bool state_quarantined(struct store_txn *t, const struct state_rec *s, struct version_rec *ret);
+
+/* How a replica stands now, derived from its record, the head and the plan: for everybody who shows or counts it. */
+struct replica_view {
+	const struct lane  *lane;
+	const char         *name;        /* at the target */
+	enum replica_status status;
+	bool                quarantined; /* held only because what the source holds now waits for a person */
+	int64_t             lag_ms;      /* how long it has not been the head; -1: paused, or there is no head */
+	struct err          why;         /* held, failed: the reason; code ERR_OK: none is known */
+	struct replica_rec  rec;         /* zero and "" when it was never tried */
 };
-void engine_totals(struct engine *e, struct engine_totals *ret);
+/* Every replica of a state, by its source's edges. What is handed to fn lives until it returns. */
+void engine_replicas(struct engine *e, struct store_txn *t, const struct state_rec *s,
+    void (*fn)(void *arg, const struct replica_view *v), void *arg);
+
+/* Totals for status and metrics, added up state by state while one goes over them. */
+#define TOTALS_LAGS 496
+struct edge_totals {
+	uint64_t by_status[REPLICA_STATUSES];
+	uint64_t with_lag, lags[TOTALS_LAGS]; /* how many; by class of lag, without those of lag 0 */
+	int64_t  max_lag_ms, last_ok;         /* last_ok: wall ms of the newest verification; 0: none */
+};
+struct engine_totals {
+	uint64_t states, quarantined, unusable;
+	uint64_t by_status[REPLICA_STATUSES];
+	int64_t  oldest_lag_ms;               /* of replicas that should be current; 0: none */
+	const struct plan  *plan;             /* as it was at totals_begin(): it must still be this one */
+	struct edge_totals *edges;            /* by index of the plan */
+};
+void    totals_begin(const struct engine *e, struct engine_totals *ret);
+void    totals_state(struct engine_totals *n, struct store_txn *t, const struct state_rec *s);
+void    totals_replica(struct engine_totals *n, const struct state_rec *s, const struct replica_view *v);
+void    totals_free(struct engine_totals *n);  /* contents */
+/* So many percent of the edge's replicas wait no longer than this; exact to an eighth below 100. */
+int64_t totals_lag_ms(const struct edge_totals *n, unsigned percent);
 
 /* Counters since start, for metrics. */
 struct engine_counters {

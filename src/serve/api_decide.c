@@ -216,40 +216,47 @@ api_resolve(struct call *c, struct err *reterr)
 	return then_op(c, engine_resolve(c->e, x->edge->name, x->a.name, target), resolve_done, resolve_release, x);
 }
 
+struct resolve_plan {
+	struct json_writer *w;
+	const struct edge  *edge;
+};
+
 static void
-resolve_held(struct json_writer *w, const struct lane *l, const struct replica_rec *r)
+resolve_held(void *arg, const struct replica_view *v)
 {
-	json_obj(w);
-	json_kv_str(w, "backend", l->to->label);
-	put_text(w, "name", r->name);
-	json_key(w, "serial");
-	if (digest_is_zero(&r->digest))
-		json_nil(w);
+	struct resolve_plan *x = arg;
+
+	if (v->lane->edge != x->edge || v->status != REPLICA_HELD || v->quarantined)
+		return;
+	json_obj(x->w);
+	json_kv_str(x->w, "backend", v->lane->to->label);
+	put_text(x->w, "name", v->rec.name);
+	json_key(x->w, "serial");
+	if (digest_is_zero(&v->rec.digest))
+		json_nil(x->w);
 	else
-		json_u64(w, r->serial);
-	put_text(w, "reason", r->error);
-	json_obj_end(w);
+		json_u64(x->w, v->rec.serial);
+	put_text(x->w, "reason", v->why.msg);
+	json_obj_end(x->w);
 }
 
 /* What would be overwritten, from what is known: nothing is asked. */
 struct op *
 api_resolve_plan(struct call *c, struct err *reterr)
 {
-	struct resolve    *x = resolve_args(c, reterr);
-	struct store_txn  *t;
-	struct state_rec   s;
-	struct replica_rec r;
+	struct resolve   *x = resolve_args(c, reterr);
+	struct store_txn *t;
+	struct state_rec  s;
 
 	if (x == NULL)
 		return NULL;
 	if (store_read(engine_store(c->e), &t, reterr) == ERR_OK) {
 		json_key(&c->w, "held");
 		json_arr(&c->w);
-		if (!store_state(t, x->a.backend, x->a.name, &s))
+		if (store_state(t, x->a.backend, x->a.name, &s))
+			engine_replicas(c->e, t, &s, resolve_held, &(struct resolve_plan){ &c->w, x->edge });
+		else
 			err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", x->a.backend, x->a.name);
-		for (size_t i = 0; reterr->code == ERR_OK && i < x->edge->nlanes; i++)
-			if (engine_replica_status(c->e, t, &x->edge->lanes[i], &s, &r) == REPLICA_HELD)
-				resolve_held(&c->w, &x->edge->lanes[i], &r);
 		json_arr_end(&c->w);
 		store_end(t);
 	}

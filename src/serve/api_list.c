@@ -7,45 +7,38 @@
 struct list {
 	struct call            *c;
 	bool                    targets;   /* also what is known only because we write there */
-	struct store_txn       *t;         /* during a turn */
-	const struct state_rec *s;
 };
 
 static void
-list_replica(void *arg, const struct lane *l, const char *name_there)
+list_replica(void *arg, const struct replica_view *v)
 {
-	struct list        *x = arg;
-	struct json_writer *w = &x->c->w;
-	struct replica_rec  r;
-	enum replica_status st = engine_replica_status(x->c->e, x->t, l, x->s, &r);
-	bool                written = !digest_is_zero(&r.digest);
-	int64_t             lag = loop_wall(engine_loop(x->c->e)) - x->s->last_changed;
+	struct json_writer *w = &((struct list *)arg)->c->w;
 
 	json_obj(w);
-	json_kv_str(w, "edge", l->edge->name);
-	json_kv_str(w, "backend", l->to->label);
-	put_text(w, "name", r.name[0] != '\0' ? r.name : name_there);
-	json_kv_str(w, "status", replica_status_name(st));
+	json_kv_str(w, "edge", v->lane->edge->name);
+	json_kv_str(w, "backend", v->lane->to->label);
+	put_text(w, "name", v->name);
+	json_kv_str(w, "status", replica_status_name(v->status));
 	json_key(w, "serial");
-	if (written)
-		json_u64(w, r.serial);
-	else
+	if (digest_is_zero(&v->rec.digest))
 		json_nil(w);
-	put_digest(w, "sha256", &r.digest);
-	json_kv_time(w, "written", r.written);
-	json_kv_time(w, "verified", r.verified);
+	else
+		json_u64(w, v->rec.serial);
+	put_digest(w, "sha256", &v->rec.digest);
+	json_kv_time(w, "written", v->rec.written);
+	json_kv_time(w, "verified", v->rec.verified);
 	json_key(w, "lag_seconds");
-	if (st == REPLICA_PAUSED || x->s->head == 0)
+	if (v->lag_ms < 0)
 		json_nil(w);
 	else
-		json_f64(w, st == REPLICA_CURRENT || lag < 0 ? 0 : (double)lag / 1000);
+		json_f64(w, (double)v->lag_ms / 1000);
 	json_key(w, "flags");
 	json_arr(w);
-	if (r.reencoded)
+	if (v->rec.reencoded)
 		json_str(w, "reencoded");
 	json_arr_end(w);
-	put_text(w, "error", r.error);
-	put_text(w, "hint", r.hint);
+	put_text(w, "error", v->why.msg);
+	put_text(w, "hint", v->why.hint);
 	json_obj_end(w);
 }
 
@@ -124,8 +117,6 @@ list_state(void *arg, struct store_txn *t, const struct state_rec *s)
 
 	if ((s->flags & STATE_TARGET) != 0 && !x->targets)
 		return true;
-	x->t = t;
-	x->s = s;
 	buf_init(&ws, 0);
 	if (b != NULL)
 		provider_workspace(b, s->name, &ws);
@@ -144,7 +135,7 @@ list_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	put_text(w, "problem", s->problem);
 	json_key(w, "replicas");
 	json_arr(w);
-	each_lane(x->c->e, s, list_replica, x);
+	engine_replicas(x->c->e, t, s, list_replica, x);
 	json_arr_end(w);
 	json_obj_end(w);
 	buf_free(&ws);

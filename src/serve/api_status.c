@@ -18,8 +18,8 @@ struct status {
 	bool                failing;   /* something cannot be reached or refuses us */
 	bool                waiting;   /* work or a decision is outstanding */
 	bool                looked;    /* at least one source was looked at, ever */
-	struct store_txn   *t;         /* during a turn */
-	const struct state_rec *s;
+	struct engine_totals totals;
+	const struct state_rec *s;     /* being looked at */
 };
 
 struct status_problem {
@@ -110,26 +110,24 @@ status_is_refusal(int code)
 }
 
 static void
-status_lane(void *arg, const struct lane *l, const char *name_there)
+status_replica(void *arg, const struct replica_view *v)
 {
 	struct status        *x = arg;
-	struct replica_rec    r;
 	char                 *text = NULL, *next = NULL;
-	struct status_problem q = { .edge = l->edge->name, .backend = l->to->label, .since = x->s->last_changed };
-	enum replica_status   st = engine_replica_status(x->c->e, x->t, l, x->s, &r);
+	struct status_problem q = { .edge = v->lane->edge->name, .backend = v->lane->to->label, .since = x->s->last_changed };
 
-	(void)name_there;
-	if (st != REPLICA_HELD && (st != REPLICA_FAILED || x->s->head == 0))
+	totals_replica(&x->totals, x->s, v);
+	if (v->quarantined || (v->status != REPLICA_HELD && (v->status != REPLICA_FAILED || x->s->head == 0)))
 		return;
 	text = xasprintf("%s:%s", x->s->backend, x->s->name);
-	q.kind = replica_status_name(st);
+	q.kind = replica_status_name(v->status);
 	q.state = x->s->name;
-	q.code = err_exit((enum err_code)r.error_code);
-	q.cause = r.error[0] != '\0' ? r.error : "the target cannot carry this state";
-	q.next = r.hint;
-	if (st == REPLICA_HELD && r.hint[0] == '\0')
-		q.next = next = xasprintf("stateferry resolve %s %s --overwrite", l->edge->name, text);
-	if (st == REPLICA_FAILED && status_is_refusal(r.error_code))
+	q.code = err_exit(v->why.code);
+	q.cause = v->why.msg[0] != '\0' ? v->why.msg : "the target cannot carry this state";
+	q.next = v->why.hint;
+	if (v->status == REPLICA_HELD && q.next[0] == '\0')
+		q.next = next = xasprintf("stateferry resolve %s %s --overwrite", v->lane->edge->name, text);
+	if (v->status == REPLICA_FAILED && status_is_refusal(v->why.code))
 		x->failing = true;
 	status_add(x, &q);
 	free(text);
@@ -163,12 +161,12 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 
 	if ((s->flags & STATE_TARGET) != 0)
 		return true;
-	x->t = t;
 	x->s = s;
 	x->looked = true;
+	totals_state(&x->totals, t, s);
 	text = xasprintf("%s:%s", s->backend, s->name);
 	q.state = x->s->name;
-	held = state_is_held(t, s, &v);
+	held = state_quarantined(t, s, &v);
 	if (held)
 		status_version(x, &v, text);
 	if (s->problem[0] != '\0' || (s->flags & STATE_UNCOVERED) != 0) {
@@ -184,7 +182,7 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 		q.cause = "no good version was ever seen";
 		status_add(x, &q);
 	}
-	each_lane(x->c->e, s, status_lane, x);
+	engine_replicas(x->c->e, t, s, status_replica, x);
 	free(text);
 	return true;
 }
@@ -192,11 +190,14 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 /* ---------------------------------------------------------------- the document */
 
 static const char *
-status_verdict(const struct status *x, const struct engine_totals *n)
+status_verdict(const struct status *x)
 {
-	if (x->failing || n->trouble)
+	const uint64_t *n = x->totals.by_status;
+
+	if (x->failing || engine_in_trouble(x->c->e))
 		return "failing";
-	if (x->waiting || !x->looked || n->behind + n->pending + n->held + n->failed + n->unknown + n->quarantined + n->unusable > 0)
+	if (x->waiting || !x->looked || n[REPLICA_BEHIND] + n[REPLICA_PENDING] + n[REPLICA_HELD] + n[REPLICA_FAILED] > 0 ||
+	    n[REPLICA_UNKNOWN] + x->totals.quarantined + x->totals.unusable > 0)
 		return "behind";
 	return "ok";
 }
@@ -221,17 +222,17 @@ status_agent(struct call *c)
 
 /* The first four are all of them but the paused ones; the rest say which of these. */
 static void
-status_replicas(struct call *c, const struct engine_totals *n)
+status_replicas(struct call *c, const uint64_t *n)
 {
 	json_key(&c->w, "replicas");
 	json_obj(&c->w);
-	json_kv_u64(&c->w, "current", n->current);
-	json_kv_u64(&c->w, "behind", n->behind + n->pending);
-	json_kv_u64(&c->w, "held", n->held);
-	json_kv_u64(&c->w, "failed", n->failed + n->unknown);
-	json_kv_u64(&c->w, "pending", n->pending);
-	json_kv_u64(&c->w, "unknown", n->unknown);
-	json_kv_u64(&c->w, "paused", n->paused);
+	json_kv_u64(&c->w, "current", n[REPLICA_CURRENT]);
+	json_kv_u64(&c->w, "behind", n[REPLICA_BEHIND] + n[REPLICA_PENDING]);
+	json_kv_u64(&c->w, "held", n[REPLICA_HELD]);
+	json_kv_u64(&c->w, "failed", n[REPLICA_FAILED] + n[REPLICA_UNKNOWN]);
+	json_kv_u64(&c->w, "pending", n[REPLICA_PENDING]);
+	json_kv_u64(&c->w, "unknown", n[REPLICA_UNKNOWN]);
+	json_kv_u64(&c->w, "paused", n[REPLICA_PAUSED]);
 	json_obj_end(&c->w);
 }
 
@@ -240,27 +241,25 @@ status_ended(void *arg, struct err *reterr)
 {
 	struct status       *x = arg;
 	struct call         *c = x->c;
-	struct engine_totals n;
 	struct loop_delay    d;
 	const char          *verdict;
 
 	(void)reterr;
-	engine_totals(c->e, &n);
 	loop_delay(engine_loop(c->e), &d);
 	if (!x->looked)
 		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no source was looked at yet",
 		    .next = "stateferry sync, or stateferry run" });
 	json_arr_end(&x->w);
-	verdict = status_verdict(x, &n);
+	verdict = status_verdict(x);
 	c->exit = strcmp(verdict, "ok") == 0 ? 0 : strcmp(verdict, "behind") == 0 ? 3 : 1;
 	json_kv_str(&c->w, "verdict", verdict);
 	json_kv_i64(&c->w, "exit_code", c->exit);
 	status_agent(c);
-	json_kv_u64(&c->w, "states", n.states);
-	status_replicas(c, &n);
-	json_kv_u64(&c->w, "quarantined", n.quarantined);
+	json_kv_u64(&c->w, "states", x->totals.states);
+	status_replicas(c, x->totals.by_status);
+	json_kv_u64(&c->w, "quarantined", x->totals.quarantined);
 	json_key(&c->w, "oldest_lag_seconds");
-	json_f64(&c->w, (double)n.oldest_lag_ms / 1000);
+	json_f64(&c->w, (double)x->totals.oldest_lag_ms / 1000);
 	json_key(&c->w, "loop_delay_seconds");
 	json_f64(&c->w, d.last_max_s);
 	json_key(&c->w, "problems");
@@ -274,6 +273,7 @@ status_free(void *arg)
 {
 	struct status *x = arg;
 
+	totals_free(&x->totals);
 	buf_free(&x->buf);
 	free(x);
 }
@@ -285,6 +285,7 @@ api_status(struct call *c, struct err *reterr)
 
 	(void)reterr;
 	x->c = c;
+	totals_begin(c->e, &x->totals);
 	buf_init(&x->buf, API_REPLY_MAX);
 	json_begin(&x->w, &x->buf);
 	json_arr(&x->w);

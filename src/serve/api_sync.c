@@ -92,20 +92,18 @@ sync_wants(const struct sync *x, const struct lane *l)
 }
 
 static void
-sync_age_lane(void *arg, const struct lane *l, const char *name_there)
+sync_age_replica(void *arg, const struct replica_view *view)
 {
-	struct sync        *x = arg;
-	struct replica_rec  r;
-	struct version_rec  v;
-	enum replica_status st;
+	struct sync              *x = arg;
+	const struct replica_rec *r = &view->rec;
+	struct version_rec        v;
 
-	(void)name_there;
-	if (!sync_wants(x, l) || (st = engine_replica_status(x->c->e, x->t, l, x->s, &r)) == REPLICA_PAUSED)
+	if (!sync_wants(x, view->lane) || view->status == REPLICA_PAUSED)
 		return;
 	x->carried = true;
-	if (st == REPLICA_CURRENT || (x->s->head == r.version && !digest_is_zero(&r.digest)))
+	if (view->status == REPLICA_CURRENT || (x->s->head == r->version && !digest_is_zero(&r->digest)))
 		x->current = true;
-	if (r.version != 0 && !digest_is_zero(&r.digest) && store_version(x->t, x->s->id, r.version, &v) && v.seen > x->newest)
+	if (r->version != 0 && !digest_is_zero(&r->digest) && store_version(x->t, x->s->id, r->version, &v) && v.seen > x->newest)
 		x->newest = v.seen;
 }
 
@@ -133,7 +131,7 @@ sync_age_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	x->s = s;
 	x->newest = 0;
 	x->current = x->carried = false;
-	each_lane(x->c->e, s, sync_age_lane, x);
+	engine_replicas(x->c->e, t, s, sync_age_replica, x);
 	if (!x->carried || x->current || sync_age(x, &head) <= x->max_age)
 		return true;
 	x->stale = true;

@@ -109,7 +109,7 @@ http_api_gone(void *arg, struct http_call *c)
 static bool
 http_api_is_public(const char *route)
 {
-	static const char *const names[] = { "status", "states", "versions", "locks", "events", "ops" };
+	static const char *const names[] = { "status", "states", "versions", "locks", "events", "ops", "metrics" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (strcmp(names[i], route) == 0)
@@ -161,19 +161,6 @@ http_api_route(struct api_server *s, struct http_call *c, const char *route)
 }
 
 static void
-http_api_metrics(struct api_server *s, struct http_call *c)
-{
-	struct buf   out;
-	struct body *b;
-
-	buf_init(&out, 0);
-	metrics_print(s->e, &out);
-	b = body_new(&out);
-	http_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", b);
-	body_unref(b);
-}
-
-static void
 http_api_handle(void *arg, struct http_call *c)
 {
 	struct api_server *s = arg;
@@ -192,7 +179,7 @@ http_api_handle(void *arg, struct http_call *c)
 		ready = health_ready(s->e);
 		http_api_text(c, ready ? 200 : 503, text, ready ? "ready\n" : "not every source was looked at yet\n");
 	} else if (strcmp(path, "/metrics") == 0) {
-		http_api_metrics(s, c);
+		http_api_route(s, c, "metrics");
 	} else {
 		http_api_error(c, 404, ERR_NOT_FOUND, "there is nothing of that name", "see /api/v1/status");
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "serve.h"
 
@@ -27,89 +28,80 @@ metric_label(struct buf *ret, const char *value)
 
 /* ---------------------------------------------------------------- by edge */
 
-struct edge_count {
-	struct engine          *e;
-	const struct edge      *edge;
-	struct store_txn       *t;
+struct metrics {
+	struct call            *c;
+	struct engine_totals    totals;
 	const struct state_rec *s;
-	uint64_t                by_status[REPLICA_PAUSED + 1];
-	int64_t                 max_lag, last_ok;
 };
 
 static void
-metrics_lane(void *arg, const struct lane *l, const char *name_there)
+metrics_edge_head(struct buf *ret, const char *name, const struct edge *edge)
 {
-	struct edge_count  *x = arg;
-	struct replica_rec  r;
-	enum replica_status st;
-	int64_t             lag = loop_wall(engine_loop(x->e)) - x->s->last_changed;
+	buf_printf(ret, "stateferry_%s{edge=\"", name);
+	metric_label(ret, edge->name);
+	buf_putc(ret, '"');
+}
 
-	(void)name_there;
-	if (l->edge != x->edge)
-		return;
-	st = engine_replica_status(x->e, x->t, l, x->s, &r);
-	x->by_status[st]++;
-	if (st != REPLICA_CURRENT && st != REPLICA_PAUSED && lag > x->max_lag)
-		x->max_lag = lag;
-	if (r.verified > x->last_ok)
-		x->last_ok = r.verified;
+static void
+metrics_status(struct buf *ret, const struct edge *edge, const struct edge_totals *n)
+{
+	for (int i = 0; i < REPLICA_STATUSES; i++) {
+		metrics_edge_head(ret, "replica_status", edge);
+		buf_printf(ret, ",status=\"%s\"} %" PRIu64 "\n", replica_status_name((enum replica_status)i), n->by_status[i]);
+	}
+}
+
+static void
+metrics_lag(struct buf *ret, const struct edge *edge, const struct edge_totals *n)
+{
+	static const struct {
+		const char *quantile;
+		unsigned    percent;
+	} wanted[] = { { "0.5", 50 }, { "0.9", 90 }, { "0.99", 99 }, { "1", 100 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		metrics_edge_head(ret, "replica_lag_seconds", edge);
+		buf_printf(ret, ",quantile=\"%s\"} %.3f\n", wanted[i].quantile,
+		    (double)totals_lag_ms(n, wanted[i].percent) / 1000);
+	}
+}
+
+static void
+metrics_success(struct buf *ret, const struct edge *edge, const struct edge_totals *n)
+{
+	metrics_edge_head(ret, "last_success_timestamp_seconds", edge);
+	buf_printf(ret, "} %.3f\n", (double)n->last_ok / 1000);
+}
+
+static void
+metrics_edges(const struct metrics *m, struct buf *ret,
+    void (*print)(struct buf *ret, const struct edge *edge, const struct edge_totals *n))
+{
+	const struct plan *p = engine_plan(m->c->e);
+
+	for (size_t i = 0; i < p->nedges; i++)
+		print(ret, &p->edges[i], &m->totals.edges[i]);
+}
+
+static void
+metrics_replica(void *arg, const struct replica_view *v)
+{
+	struct metrics *m = arg;
+
+	totals_replica(&m->totals, m->s, v);
 }
 
 static bool
-metrics_state(void *arg, const struct state_rec *s)
+metrics_state(void *arg, struct store_txn *t, const struct state_rec *s)
 {
-	struct edge_count *x = arg;
+	struct metrics *m = arg;
 
-	if ((s->flags & STATE_TARGET) != 0 || s->head == 0)
+	if ((s->flags & STATE_TARGET) != 0)
 		return true;
-	x->s = s;
-	each_lane(x->e, s, metrics_lane, x);
+	m->s = s;
+	totals_state(&m->totals, t, s);
+	engine_replicas(m->c->e, t, s, metrics_replica, m);
 	return true;
-}
-
-static void
-metrics_edge(struct engine *e, struct store_txn *t, const struct edge *edge, struct buf *status, struct buf *lag, struct buf *ok)
-{
-	struct edge_count x = { .e = e, .edge = edge, .t = t };
-
-	store_states(t, edge->from->label, 0, metrics_state, &x);
-	for (int i = 0; i <= REPLICA_PAUSED; i++) {
-		buf_puts(status, "stateferry_replica_status{edge=\"");
-		metric_label(status, edge->name);
-		buf_printf(status, "\",status=\"%s\"} %" PRIu64 "\n", replica_status_name((enum replica_status)i), x.by_status[i]);
-	}
-	buf_puts(lag, "stateferry_replica_lag_seconds{edge=\"");
-	metric_label(lag, edge->name);
-	buf_printf(lag, "\",quantile=\"1\"} %.3f\n", (double)x.max_lag / 1000);
-	buf_puts(ok, "stateferry_last_success_timestamp_seconds{edge=\"");
-	metric_label(ok, edge->name);
-	buf_printf(ok, "\"} %.3f\n", (double)x.last_ok / 1000);
-}
-
-static void
-metrics_edges(struct engine *e, struct buf *ret)
-{
-	struct plan      *p = engine_plan(e);
-	struct buf        status, lag, ok;
-	struct store_txn *t;
-
-	if (store_read(engine_store(e), &t, NULL) != ERR_OK)
-		return;
-	buf_init(&status, 0);
-	buf_init(&lag, 0);
-	buf_init(&ok, 0);
-	for (size_t i = 0; i < p->nedges; i++)
-		metrics_edge(e, t, &p->edges[i], &status, &lag, &ok);
-	store_end(t);
-	metric_head(ret, "replica_status", "gauge", "Replicas by how they stand.");
-	buf_puts(ret, buf_str(&status));
-	metric_head(ret, "replica_lag_seconds", "gauge", "How long the replica that waits longest has been waiting.");
-	buf_puts(ret, buf_str(&lag));
-	metric_head(ret, "last_success_timestamp_seconds", "gauge", "When a replica of the edge was last verified.");
-	buf_puts(ret, buf_str(&ok));
-	buf_free(&status);
-	buf_free(&lag);
-	buf_free(&ok);
 }
 
 /* ---------------------------------------------------------------- by backend and operation */
@@ -161,19 +153,11 @@ metrics_requests(struct plan *p, struct buf *ret, void (*print)(struct buf *ret,
 				print(ret, p->backends[i], (enum request_kind)k);
 }
 
-void
-metrics_print(struct engine *e, struct buf *ret)
-{
-	const struct engine_counters *n = engine_counters(e);
-	struct plan                  *p = engine_plan(e);
-	struct store_stats            st;
-	struct loop_delay             d;
+/* ---------------------------------------------------------------- the whole */
 
-	store_stats(engine_store(e), &st);
-	loop_delay(engine_loop(e), &d);
-	metric_head(ret, "states", "gauge", "States known.");
-	buf_printf(ret, "stateferry_states %" PRIu64 "\n", st.states);
-	metrics_edges(e, ret);
+static void
+metrics_backends(struct plan *p, struct buf *ret)
+{
 	metric_head(ret, "backend_requests_total", "counter", "Requests sent to a backend: a call may need several.");
 	for (size_t i = 0; i < p->nbackends; i++) {
 		buf_puts(ret, "stateferry_backend_requests_total{backend=\"");
@@ -184,6 +168,17 @@ metrics_print(struct engine *e, struct buf *ret)
 	metrics_requests(p, ret, metrics_results);
 	metric_head(ret, "request_seconds", "histogram", "How long calls of a backend took.");
 	metrics_requests(p, ret, metrics_seconds);
+}
+
+static void
+metrics_agent(struct engine *e, struct buf *ret)
+{
+	const struct engine_counters *n = engine_counters(e);
+	struct store_stats            st;
+	struct loop_delay             d;
+
+	store_stats(engine_store(e), &st);
+	loop_delay(engine_loop(e), &d);
 	metric_head(ret, "versions_total", "counter", "Versions judged since the start.");
 	for (int i = 0; i < VERDICT_COUNT; i++)
 		buf_printf(ret, "stateferry_versions_total{verdict=\"%s\"} %" PRIu64 "\n", verdict_name((enum verdict)i), n->verdicts[i]);
@@ -191,4 +186,47 @@ metrics_print(struct engine *e, struct buf *ret)
 	buf_printf(ret, "stateferry_store_bytes %" PRIu64 "\n", st.file_bytes);
 	metric_head(ret, "loop_delay_seconds", "gauge", "Longest turn of the loop lately.");
 	buf_printf(ret, "stateferry_loop_delay_seconds %.6f\n", d.last_max_s);
+}
+
+static enum err_code
+metrics_ended(void *arg, struct err *reterr)
+{
+	struct metrics *m = arg;
+	struct buf      out;
+
+	(void)reterr;
+	buf_init(&out, 0);
+	metric_head(&out, "states", "gauge", "States of sources.");
+	buf_printf(&out, "stateferry_states %" PRIu64 "\n", m->totals.states);
+	metric_head(&out, "replica_status", "gauge", "Replicas by how they stand.");
+	metrics_edges(m, &out, metrics_status);
+	metric_head(&out, "replica_lag_seconds", "gauge", "How long replicas have been waiting to be current.");
+	metrics_edges(m, &out, metrics_lag);
+	metric_head(&out, "last_success_timestamp_seconds", "gauge", "When a replica of the edge was last verified.");
+	metrics_edges(m, &out, metrics_success);
+	metrics_backends(engine_plan(m->c->e), &out);
+	metrics_agent(m->c->e, &out);
+	m->c->body = body_new(&out);
+	m->c->type = "text/plain; version=0.0.4; charset=utf-8";
+	return ERR_OK;
+}
+
+static void
+metrics_free(void *arg)
+{
+	struct metrics *m = arg;
+
+	totals_free(&m->totals);
+	free(m);
+}
+
+struct op *
+api_metrics(struct call *c, struct err *reterr)
+{
+	struct metrics *m = xcalloc(1, sizeof(*m));
+
+	(void)reterr;
+	m->c = c;
+	totals_begin(c->e, &m->totals);
+	return walk_op(c, NULL, &(struct walk){ metrics_state, metrics_ended, metrics_free, m });
 }

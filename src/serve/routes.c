@@ -29,6 +29,7 @@ const struct route routes[] = {
 	{ "POST", "probe", api_probe, { "backend", NULL } },
 	{ "GET", "events", api_events, { "limit", NULL } },
 	{ "GET", "ops", api_ops, { NULL } },
+	{ "GET", "metrics", api_metrics, { NULL } },
 	{ NULL, NULL, NULL, { NULL } },
 };
 
@@ -203,7 +204,7 @@ static void
 call_reply(struct call *c)
 {
 	if (c->body != NULL) {
-		*c->ret = (struct api_reply){ 200, 0, "application/octet-stream", c->body };
+		*c->ret = (struct api_reply){ 200, 0, c->type, c->body };
 		c->body = NULL;
 		return;
 	}
@@ -265,6 +266,7 @@ api_call(struct engine *e, const struct api_request *req, struct api_reply *ret)
 	op_init(&c->op, &call_class, engine_loop(e));
 	c->e = e;
 	c->ret = ret;
+	c->type = "application/octet-stream";
 	memset(ret, 0, sizeof(*ret));
 	buf_init(&c->out, API_REPLY_MAX);
 	snprintf(c->where, sizeof(c->where), "%s", req->route);

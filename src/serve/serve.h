@@ -7,7 +7,8 @@
 #include "serve/api.h"
 
 #define API_REPLY_MAX    ((size_t)1 << 30) /* a document of ours: a million states fit */
-#define API_WALK_STATES  256               /* states looked at in one turn of the loop */
+#define API_WALK_STATES  256               /* states looked at in one turn of the loop, */
+#define API_WALK_MS      2                 /* and no new one after so long */
 #define API_PROBLEMS_MAX 1000              /* printed; the rest is counted */
 
 /* One request while it runs: what a handler reads its arguments from and writes its document to. */
@@ -22,6 +23,7 @@ struct call {
 	struct json_writer  w;        /* inside the top object, after format_version */
 	int                 exit;     /* of a document that succeeded */
 	struct body        *body;     /* instead of a document: exact bytes */
+	const char         *type;     /* of body */
 	char                where[300]; /* of an error; the route's name unless a handler knows better */
 	struct err          refused;  /* found before anything ran */
 };
@@ -42,7 +44,7 @@ struct route {
 extern const struct route routes[];
 
 route_fn api_status, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_locks, api_unlock, api_quarantine,
-    api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops;
+    api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops, api_metrics;
 
 /* The first value; NULL: absent. */
 const char   *call_arg(const struct call *c, const char *name);
@@ -55,7 +57,8 @@ enum err_code call_duration(const char *text, const char *what, int64_t *ret_ms,
 /* RFC 3339, or an age before now. */
 enum err_code call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err *reterr);
 
-/* Calls fn for every state, some per turn; backend NULL: all. ended (may be NULL) completes the document. arg is freed with it. */
+/* Calls fn for every state, some per turn; backend NULL: all. ended (may be NULL) completes the document. arg is freed with it.
+ * ERR_BUSY: the plan was replaced meanwhile. */
 struct walk {
 	bool (*fn)(void *arg, struct store_txn *t, const struct state_rec *s); /* false: no more */
 	enum err_code (*ended)(void *arg, struct err *reterr);
@@ -75,11 +78,6 @@ void put_text(struct json_writer *w, const char *key, const char *s);           
 void put_count(struct json_writer *w, const char *key, int64_t n);                       /* negative: null */
 void put_state(struct json_writer *w, const char *key, const char *backend, const char *name); /* BACKEND:NAME */
 void put_error(struct json_writer *w, const struct err *e, const char *where);           /* members of "error" */
-/* Every lane that carries the state, with the name there; from its source's edges. */
-void each_lane(struct engine *e, const struct state_rec *s,
-    void (*fn)(void *arg, const struct lane *l, const char *name_there), void *arg);
-/* Held back now: what the source holds is not the head, and no person let it go. */
-bool state_is_held(struct store_txn *t, const struct state_rec *s, struct version_rec *ret);
 /* For then_op(): a copied struct address. */
 void address_release(void *arg);
 struct place_health api_health_of(struct engine *e, const char *label);

@@ -17,15 +17,35 @@ struct walking {
 	struct store_txn *t;       /* during a turn */
 	uint64_t          after;
 	unsigned          in_turn;
+	int64_t           begun;      /* the turn, by the uncached clock */
+	uint64_t          generation; /* of the plan */
 	bool              more, stopped;
 };
+
+static int64_t
+walk_clock(const struct walking *w)
+{
+	const struct clock *c = loop_clock(w->op.loop);
+
+	return c->mono_ms(c);
+}
+
+/* Names and numbers of edges are those of the plan that it began with. */
+static bool
+walk_may_go_on(const struct walking *w, struct err *reterr)
+{
+	if (w->generation == engine_generation(w->c->e))
+		return true;
+	err_set(reterr, ERR_BUSY, 0, "the configuration was replaced meanwhile; ask again");
+	return false;
+}
 
 static bool
 walk_one(void *arg, const struct state_rec *s)
 {
 	struct walking *w = arg;
 
-	if (w->in_turn == API_WALK_STATES) {
+	if (w->in_turn == API_WALK_STATES || (w->in_turn > 0 && walk_clock(w) - w->begun >= API_WALK_MS)) {
 		w->more = true;
 		return false;
 	}
@@ -44,6 +64,7 @@ walk_some(struct walking *w, struct err *reterr)
 		return reterr->code;
 	w->more = false;
 	w->in_turn = 0;
+	w->begun = walk_clock(w);
 	store_states(w->t, w->backend, w->after, walk_one, w);
 	rc = store_txn_error(w->t, reterr);
 	store_end(w->t);
@@ -58,7 +79,7 @@ walk_step(struct op *op)
 	switch ((enum walk_state)op->state) {
 	case WALK_PAUSED:
 	case WALK_TURN:
-		if (op_failed(op) || walk_some(w, &op->res) != ERR_OK)
+		if (op_failed(op) || !walk_may_go_on(w, &op->res) || walk_some(w, &op->res) != ERR_OK)
 			return op_fail(op);
 		err_clear(&op->res);
 		if (w->more && !w->stopped)
@@ -90,6 +111,7 @@ walk_op(struct call *c, const char *backend, const struct walk *walk)
 
 	op_init(&w->op, &walk_class, engine_loop(c->e));
 	w->c = c;
+	w->generation = engine_generation(c->e);
 	w->backend = xstrdup(backend);
 	w->walk = *walk;
 	return &w->op;
@@ -188,36 +210,6 @@ put_state(struct json_writer *w, const char *key, const char *backend, const cha
 
 	json_kv_str(w, key, text);
 	free(text);
-}
-
-void
-each_lane(struct engine *e, const struct state_rec *s, void (*fn)(void *arg, const struct lane *l, const char *name_there),
-    void *arg)
-{
-	struct plan *p = engine_plan(e);
-
-	for (size_t i = 0; i < p->nedges; i++) {
-		struct edge *edge = &p->edges[i];
-
-		if (strcmp(edge->from->label, s->backend) != 0 || !edge_selects(edge, s->name))
-			continue;
-		for (size_t j = 0; j < edge->nlanes; j++) {
-			struct buf   name;
-			struct err   err;
-
-			buf_init(&name, 0);
-			if (lane_map(p, &edge->lanes[j], s->name, &name, &err) != MAP_NO)
-				fn(arg, &edge->lanes[j], buf_str(&name));
-			buf_free(&name);
-		}
-	}
-}
-
-bool
-state_is_held(struct store_txn *t, const struct state_rec *s, struct version_rec *ret)
-{
-	return s->seen_version != 0 && s->seen_version != s->head && store_version(t, s->id, s->seen_version, ret) &&
-	    !verdict_is_head(ret->verdict) && !digest_eq(&s->released, &s->seen_digest);
 }
 
 struct health_find {

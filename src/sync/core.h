@@ -86,6 +86,7 @@ struct engine {
 	struct plan  *plan;
 	struct place *places;           /* plan->nbackends */
 	struct track *tracks;           /* plan->nlanes */
+	uint64_t      generation;       /* of the plan */
 	bool          started, stopping;
 	int64_t       since;           /* wall ms of the first start; 0: never */
 	struct op    *recover;          /* running, top level */

@@ -567,6 +567,12 @@ engine_free(struct engine *e)
 	free(e);
 }
 
+uint64_t
+engine_generation(const struct engine *e)
+{
+	return e->generation;
+}
+
 int64_t
 engine_since(const struct engine *e)
 {
@@ -699,6 +705,7 @@ reload_step(struct op *op)
 		reload_counters(r);
 		engine_unbuild(r->e);
 		r->e->plan = r->plan;
+		r->e->generation++;
 		r->plan = NULL;
 		engine_build(r->e);
 		engine_note_places(r->e);

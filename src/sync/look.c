@@ -287,9 +287,7 @@ look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct err *
 {
 	struct version_rec v;
 
-	if (r->seen_version == 0 || digest_eq(&r->seen_digest, &r->head_digest) ||
-	    !store_version(t, r->id, r->seen_version, &v) || verdict_is_head(v.verdict) ||
-	    digest_eq(&r->released, &r->seen_digest))
+	if (!state_quarantined(t, r, &v))
 		return false;
 	err_set(ret, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
 	if (state_is_good(&(struct state_info){ .kind = v.kind }))

@@ -20,134 +20,208 @@ engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health 
 	}
 }
 
-static enum replica_status
-status_of_record(const struct engine *e, const struct lane *l, const struct state_rec *s, const struct replica_rec *r)
+bool
+engine_in_trouble(const struct engine *e)
 {
-	const struct place *to = engine_place((struct engine *)(uintptr_t)e, l->to);
+	bool trouble = store_trouble(e->store)[0] != '\0' || !engine_acts(e);
 
-	if (r->status == REPLICA_HELD && r->version == s->head)
+	for (size_t i = 0; i < e->plan->nbackends; i++)
+		trouble |= (e->places[i].failing || e->places[i].moved) && (e->places[i].source || e->places[i].target);
+	return trouble;
+}
+
+bool
+state_quarantined(struct store_txn *t, const struct state_rec *s, struct version_rec *ret)
+{
+	return s->seen_version != 0 && s->seen_version != s->head && !digest_eq(&s->seen_digest, &s->head_digest) &&
+	    store_version(t, s->id, s->seen_version, ret) && !verdict_is_head(ret->verdict) &&
+	    !digest_eq(&s->released, &s->seen_digest);
+}
+
+/* ---------------------------------------------------------------- replicas */
+
+/* One state while its replicas are looked at. */
+struct viewing {
+	struct engine          *e;
+	struct store_txn       *t;
+	const struct state_rec *s;
+	bool                    quarantined;
+	struct err              why;       /* of the quarantine */
+};
+
+static enum replica_status
+view_of_record(const struct viewing *x, const struct lane *l, const struct replica_rec *r)
+{
+	const struct place *to = engine_place(x->e, l->to);
+
+	if (r->status == REPLICA_HELD && r->version == x->s->head)
 		return REPLICA_HELD;
 	if (to->failing || to->moved)
 		return REPLICA_UNKNOWN;
 	if (r->status == REPLICA_FAILED)
 		return REPLICA_FAILED;
-	if (l->edge->kind == EDGE_SNAPSHOT && r->version >= s->head && s->head != 0)
+	if (l->edge->kind == EDGE_SNAPSHOT && r->version >= x->s->head && x->s->head != 0)
 		return REPLICA_CURRENT;
-	if (r->status == REPLICA_CURRENT && digest_eq(&r->digest, &s->head_digest))
+	if (r->status == REPLICA_CURRENT && digest_eq(&r->digest, &x->s->head_digest))
 		return REPLICA_CURRENT;
 	return digest_is_zero(&r->digest) ? REPLICA_PENDING : REPLICA_BEHIND;
 }
 
-enum replica_status
-engine_replica_status(struct engine *e, struct store_txn *t, const struct lane *l, const struct state_rec *s,
-    struct replica_rec *ret)
+static void
+view_read(const struct viewing *x, struct replica_view *v)
 {
-	struct buf   name;
-	struct err   err = { .code = ERR_OK };
-	enum mapping m;
-	bool         have;
+	bool have = store_replica(x->t, v->lane->edge->name, v->lane->to->label, x->s->id, &v->rec);
 
-	buf_init(&name, 0);
-	m = lane_map(e->plan, l, s->name, &name, &err);
-	buf_free(&name);
-	have = store_replica(t, l->edge->name, l->to->label, s->id, ret);
 	if (!have)
-		*ret = (struct replica_rec){ .edge = l->edge->name, .target = l->to->label, .state = s->id, .name = "", .etag = "",
-			.error = "", .hint = "" };
-	if (m == MAP_PAUSED)
-		return REPLICA_PAUSED;
-	if (m == MAP_ERROR)
-		return REPLICA_HELD;
-	if (!have && engine_place(e, l->to)->failing)
-		return REPLICA_UNKNOWN;
-	return have ? status_of_record(e, l, s, ret) : REPLICA_PENDING;
+		v->rec = (struct replica_rec){ .edge = v->lane->edge->name, .target = v->lane->to->label, .state = x->s->id,
+			.name = "", .etag = "", .error = "", .hint = "" };
+	if (have)
+		v->status = view_of_record(x, v->lane, &v->rec);
+	else
+		v->status = engine_place(x->e, v->lane->to)->failing ? REPLICA_UNKNOWN : REPLICA_PENDING;
+	if (v->rec.error[0] != '\0') {
+		err_set(&v->why, (enum err_code)v->rec.error_code, 0, "%s", v->rec.error);
+		err_hint(&v->why, "%s", v->rec.hint);
+	}
 }
 
-struct totals {
-	struct engine        *e;
-	struct store_txn     *t;
-	struct engine_totals *ret;
-};
+/* A replica of the head is as it should be; but what the source holds now waits for a person, and the replica with it. */
+static void
+view_quarantine(const struct viewing *x, struct replica_view *v)
+{
+	if (!x->quarantined || (v->status != REPLICA_CURRENT && (x->s->head != 0 || v->status != REPLICA_PENDING)))
+		return;
+	v->status = REPLICA_HELD;
+	v->quarantined = true;
+	v->why = x->why;
+}
 
 static void
-totals_lane(struct totals *x, const struct lane *l, const struct state_rec *s)
+view_decide(const struct viewing *x, enum mapping m, const struct err *no_name, struct replica_view *v)
 {
-	struct replica_rec r;
-	int64_t            lag;
+	int64_t lag = loop_wall(x->e->loop) - x->s->last_changed;
 
-	switch (engine_replica_status(x->e, x->t, l, s, &r)) {
-	case REPLICA_CURRENT:
-		x->ret->current++;
-		return;
-	case REPLICA_PAUSED:
-		x->ret->paused++;
-		return;
-	case REPLICA_HELD:
-		x->ret->held++;
-		break;
-	case REPLICA_FAILED:
-		x->ret->failed++;
-		break;
-	case REPLICA_UNKNOWN:
-		x->ret->unknown++;
-		break;
-	case REPLICA_PENDING:
-		x->ret->pending++;
-		break;
-	case REPLICA_BEHIND:
-		x->ret->behind++;
-		break;
+	err_clear(&v->why);
+	view_read(x, v);
+	v->lag_ms = v->status == REPLICA_CURRENT || lag < 0 ? 0 : lag;
+	if (m == MAP_ERROR) {
+		v->status = REPLICA_HELD;
+		v->why = *no_name;
+	} else {
+		view_quarantine(x, v);
 	}
-	lag = loop_wall(x->e->loop) - s->last_changed;
-	if (lag > x->ret->oldest_lag_ms)
-		x->ret->oldest_lag_ms = lag;
+	if (m == MAP_PAUSED || !engine_acts(x->e))
+		v->status = REPLICA_PAUSED;
+	if (v->status == REPLICA_PAUSED || x->s->head == 0)
+		v->lag_ms = -1;
 }
 
-static bool
-totals_state(void *arg, const struct state_rec *s)
+void
+engine_replicas(struct engine *e, struct store_txn *t, const struct state_rec *s,
+    void (*fn)(void *arg, const struct replica_view *v), void *arg)
 {
-	struct totals     *x = arg;
-	struct plan       *plan = x->e->plan;
-	struct version_rec v;
+	struct plan   *plan = e->plan;
+	struct viewing x = { .e = e, .t = t, .s = s };
 
-	if ((s->flags & STATE_TARGET) != 0)
-		return true;
-	x->ret->states++;
-	x->ret->unusable += (s->flags & STATE_UNCOVERED) != 0;
-	if (s->seen_version != 0 && s->seen_version != s->head && store_version(x->t, s->id, s->seen_version, &v) &&
-	    !verdict_is_head(v.verdict) && !digest_eq(&s->released, &s->seen_digest))
-		x->ret->quarantined++;
-	for (size_t i = 0; s->head != 0 && i < plan->nedges; i++) {
-		const struct edge *edge = &plan->edges[i];
+	x.quarantined = look_is_quarantined(t, s, &x.why);
+	for (size_t i = 0; i < plan->nedges; i++) {
+		struct edge *edge = &plan->edges[i];
 
 		if (strcmp(edge->from->label, s->backend) != 0 || !edge_selects(edge, s->name))
 			continue;
 		for (size_t j = 0; j < edge->nlanes; j++) {
-			struct buf name;
-			struct err err;
+			struct replica_view v = { .lane = &edge->lanes[j] };
+			struct err          err = { .code = ERR_OK };
+			struct buf          name;
+			enum mapping        m;
 
 			buf_init(&name, 0);
-			if (lane_map(plan, &edge->lanes[j], s->name, &name, &err) != MAP_NO)
-				totals_lane(x, &edge->lanes[j], s);
+			m = lane_map(plan, v.lane, s->name, &name, &err);
+			if (m != MAP_NO) {
+				view_decide(&x, m, &err, &v);
+				v.name = v.rec.name[0] != '\0' ? v.rec.name : buf_str(&name);
+				fn(arg, &v);
+			}
 			buf_free(&name);
 		}
 	}
-	return true;
+}
+
+/* ---------------------------------------------------------------- totals */
+
+void
+totals_begin(const struct engine *e, struct engine_totals *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->plan = e->plan;
+	ret->edges = xcalloc(e->plan->nedges + 1, sizeof(*ret->edges));
 }
 
 void
-engine_totals(struct engine *e, struct engine_totals *ret)
+totals_free(struct engine_totals *n)
 {
-	struct totals x = { .e = e, .ret = ret };
+	free(n->edges);
+	n->edges = NULL;
+}
 
-	memset(ret, 0, sizeof(*ret));
-	ret->trouble = store_trouble(e->store)[0] != '\0' || !engine_acts(e);
-	for (size_t i = 0; i < e->plan->nbackends; i++)
-		ret->trouble |= (e->places[i].failing || e->places[i].moved) && (e->places[i].source || e->places[i].target);
-	if (store_read(e->store, &x.t, NULL) != ERR_OK) {
-		ret->trouble = true;
+void
+totals_state(struct engine_totals *n, struct store_txn *t, const struct state_rec *s)
+{
+	struct version_rec v;
+
+	n->states++;
+	n->unusable += (s->flags & STATE_UNCOVERED) != 0;
+	n->quarantined += state_quarantined(t, s, &v);
+}
+
+/* Classes of lag, eight to each doubling: what falls into one differs by an eighth at most. */
+static size_t
+totals_lag_class(int64_t ms)
+{
+	uint64_t v = ms < 1 ? 1 : (uint64_t)ms;
+	unsigned top = 63 - (unsigned)__builtin_clzll(v);
+
+	return top < 3 ? (size_t)v : (top - 2) * 8 + (size_t)(v >> (top - 3)) - 8;
+}
+
+static int64_t
+totals_lag_bound(size_t class)
+{
+	size_t top = class / 8 + 2;
+
+	return class < 8 ? (int64_t)class : (int64_t)((class % 8 + 9) << (top - 3)) - 1;
+}
+
+void
+totals_replica(struct engine_totals *n, const struct state_rec *s, const struct replica_view *v)
+{
+	struct edge_totals *edge = &n->edges[v->lane->edge - n->plan->edges];
+
+	if (s->head == 0 && !v->quarantined) /* there is nothing that it could be a replica of */
 		return;
+	n->by_status[v->status]++;
+	edge->by_status[v->status]++;
+	if (v->rec.verified > edge->last_ok)
+		edge->last_ok = v->rec.verified;
+	if (v->lag_ms < 0)
+		return;
+	edge->with_lag++;
+	edge->lags[totals_lag_class(v->lag_ms)] += v->lag_ms > 0;
+	edge->max_lag_ms = v->lag_ms > edge->max_lag_ms ? v->lag_ms : edge->max_lag_ms;
+	n->oldest_lag_ms = v->lag_ms > n->oldest_lag_ms ? v->lag_ms : n->oldest_lag_ms;
+}
+
+int64_t
+totals_lag_ms(const struct edge_totals *n, unsigned percent)
+{
+	uint64_t above = n->with_lag - (n->with_lag * percent + 99) / 100, seen = 0;
+
+	if (percent >= 100)
+		return n->max_lag_ms;
+	for (size_t i = TOTALS_LAGS; i-- > 0;) {
+		seen += n->lags[i];
+		if (seen > above)
+			return totals_lag_bound(i) < n->max_lag_ms ? totals_lag_bound(i) : n->max_lag_ms;
 	}
-	store_states(x.t, NULL, 0, totals_state, &x);
-	store_end(x.t);
+	return 0;
 }

@@ -258,28 +258,65 @@ locks_and_care(void)
 	end();
 }
 
+/* The pass, the status and the list count a replica alike whose source holds what nobody may have yet. */
+static void
+quarantine_holds_the_replica(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	CHECK_U64(a.exit, 0);
+	mem_world_put(wa, "x.tfstate", span_str("<html>sorry</html>"));
+	mem_world_put(wa, "new.tfstate", span_str("<html>sorry</html>"));
+	for (int i = 0; i < 2; i++) {
+		API_POST(&r, &a, "sync", NULL);
+		CHECK_U64(a.exit, 13);
+		CHECK_STR(api_text(&a, "edges.0.held"), "2");
+		CHECK_STR(api_text(&a, "edges.0.unchanged"), "0");
+	}
+	API_GET(&r, &a, "status", NULL);
+	CHECK_U64(a.exit, 3);
+	CHECK_STR(api_text(&a, "replicas.held"), "2");
+	CHECK_STR(api_text(&a, "replicas.current"), "0");
+	CHECK_STR(api_text(&a, "quarantined"), "2");
+	CHECK_U64(json_array_size(api_at(&a, "problems")), 2);
+	CHECK_STR(api_text(&a, "oldest_lag_seconds"), "0");
+	API_GET(&r, &a, "list", NULL);
+	CHECK_STR(api_text(&a, "states.0.replicas.0.status"), "held");
+	CHECK_STR(api_text(&a, "states.1.replicas.0.status"), "held");
+	CHECK(strncmp(api_text(&a, "states.0.replicas.0.error"), "held back: damaged", 18) == 0);
+	CHECK_STR(api_text(&a, "states.0.replicas.0.lag_seconds"), "0");
+	API_GET(&r, &a, "resolve", "edge=e", "state=x.tfstate", NULL);
+	CHECK_STR(api_text(&a, "held"), "[]");
+	API_GET(&r, &a, "metrics", NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_replica_status{edge=\"e\",status=\"held\"} 2\n") != NULL);
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_put(wa, "new.tfstate", rig_state(1, "N", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	CHECK_STR(api_text(&a, "edges.0.held"), "0");
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "verdict"), "ok");
+	end();
+}
+
 static void
 metrics_and_ready(void)
 {
-	struct buf out;
-
 	begin();
 	CHECK(!health_ready(r.engine));
 	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
 	API_POST(&r, &a, "sync", NULL);
 	CHECK(health_ready(r.engine));
-	buf_init(&out, 0);
-	metrics_print(r.engine, &out);
-	CHECK(strstr(buf_str(&out), "\nstateferry_states 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_replica_status{edge=\"e\",status=\"current\"} 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_replica_lag_seconds{edge=\"e\",quantile=\"1\"} 0.000\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_versions_total{verdict=\"first\"} 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"ok\"} 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"unknown\"} 0\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_request_seconds_bucket{backend=\"b\",operation=\"write\",le=\"+Inf\"} 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "\nstateferry_request_seconds_count{backend=\"b\",operation=\"write\"} 1\n") != NULL);
-	CHECK(strstr(buf_str(&out), "backend=\"a\",operation=\"write\"") == NULL);
-	buf_free(&out);
+	API_GET(&r, &a, "metrics", NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_states 1\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_replica_status{edge=\"e\",status=\"current\"} 1\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_replica_lag_seconds{edge=\"e\",quantile=\"1\"} 0.000\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_versions_total{verdict=\"first\"} 1\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"ok\"} 1\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_requests_total{backend=\"b\",operation=\"write\",result=\"unknown\"} 0\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_request_seconds_bucket{backend=\"b\",operation=\"write\",le=\"+Inf\"} 1\n") != NULL);
+	CHECK(strstr(a.bytes, "\nstateferry_request_seconds_count{backend=\"b\",operation=\"write\"} 1\n") != NULL);
+	CHECK(strstr(a.bytes, "backend=\"a\",operation=\"write\"") == NULL);
 	end();
 }
 
@@ -296,6 +333,7 @@ main(int argc, char **argv)
 	    { "max_age_is_14", max_age_is_14 },
 	    { "restores_and_decides", restores_and_decides },
 	    { "locks_and_care", locks_and_care },
+	    { "quarantine_holds_the_replica", quarantine_holds_the_replica },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }
