@@ -122,8 +122,15 @@ struct op *engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn,
 /* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. */
 struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id);
 
-/* Requests that prove what the backend enforces; the result is remembered in the store. */
-struct op *engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg);
+/* What is known of the preconditions of a backend. */
+struct proof {
+	bool    known, holds;         /* holds: a write without a lock is safe there */
+	int64_t when;                 /* wall ms of the probe */
+	char    why[ERR_MSG_MAX];     /* !holds: the first check that failed */
+};
+/* Requests that prove what the backend enforces; fn is called for each check. The result is kept in the store, and a first write
+ * to a target without a lock rests on it. ret is written on success. */
+struct op *engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, struct proof *ret);
 
 /* ---------------------------------------------------------------- looking */
 

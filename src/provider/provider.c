@@ -200,7 +200,7 @@ provider_writable(const struct backend *b, struct err *reterr)
 	if ((b->caps & (PROVIDER_LOCK | PROVIDER_IF_MATCH)) == 0 && !b->common.exclusive) {
 		err_set(reterr, ERR_CONFLICT, 0, "%s has neither a lock nor enforced preconditions, so a write could go back in time",
 		    b->label);
-		return err_hint(reterr, "configure its lock, or set exclusive = true if nothing else writes there");
+		return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, b->label);
 	}
 	return ERR_OK;
 }

@@ -73,30 +73,32 @@ api_check(struct call *c, struct err *reterr)
 
 struct probe {
 	struct call *c;
-	bool         failed;
+	struct proof found;
 };
 
 static void
 probe_seen(void *arg, const struct probe_check *p)
 {
-	struct probe       *x = arg;
-	struct json_writer *w = &x->c->w;
+	struct json_writer *w = &((struct probe *)arg)->c->w;
 
 	json_obj(w);
 	json_kv_str(w, "name", p->name);
 	json_kv_bool(w, "ok", p->ok);
 	put_text(w, "detail", p->detail);
 	json_obj_end(w);
-	x->failed |= !p->ok;
 }
 
 static void
 probe_done(struct call *c, void *arg, struct err *res)
 {
+	const struct probe *x = arg;
+
 	if (res->code != ERR_OK)
 		return;
 	json_arr_end(&c->w);
-	c->exit = ((struct probe *)arg)->failed ? 1 : 0;
+	json_kv_bool(&c->w, "enforces", x->found.holds);
+	json_kv_time(&c->w, "time", x->found.when);
+	put_text(&c->w, "reason", x->found.why);
 }
 
 struct op *
@@ -113,7 +115,7 @@ api_probe(struct call *c, struct err *reterr)
 	json_kv_str(&c->w, "backend", backend);
 	json_key(&c->w, "checks");
 	json_arr(&c->w);
-	return then_op(c, engine_probe(c->e, backend, probe_seen, x), probe_done, free, x);
+	return then_op(c, engine_probe(c->e, backend, probe_seen, x, &x->found), probe_done, free, x);
 }
 
 /* ---------------------------------------------------------------- events */

@@ -63,6 +63,8 @@ struct place {
 	struct err      why;
 	int64_t         since, last_ok, last_try, next_try;
 	unsigned        failures;       /* looks in a row */
+	struct proof    proof;          /* what the last probe found, of where it points now */
+	bool            proving;        /* a probe runs */
 };
 
 /* A lane at run time. */
@@ -117,6 +119,14 @@ engine_acts(const struct engine *e)
 {
 	return !store_is_foreign(e->store);
 }
+
+/* --- prove.c: what a backend enforces --- */
+void prove_recall(struct place *p, struct store_txn *t);
+/* provider_writable(), and what is known from a probe: ERR_CONFLICT for a target whose preconditions do not hold. No request. */
+enum err_code place_writable(const struct place *p, struct err *reterr);
+/* Before a write: probes a target that has nothing but preconditions, once; other writes to it wait. NULL: it may be written.
+ * Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
+struct op *prove_op(struct place *p);
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);

@@ -143,6 +143,7 @@ place_recall(struct place *p, struct store_txn *t)
 	place_key(p, "where", &key);
 	p->moved = store_meta(t, buf_str(&key), &value) && !span_is(value, p->backend->where);
 	buf_free(&key);
+	prove_recall(p, t);
 }
 
 bool
@@ -729,16 +730,4 @@ engine_reload(struct engine *e, struct plan *owned)
 	r->e = e;
 	r->plan = owned;
 	return &r->op;
-}
-
-/* --- probe --- */
-
-struct op *
-engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg)
-{
-	struct backend *b = plan_backend(e->plan, backend);
-
-	if (b == NULL)
-		return op_error(e->loop, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
-	return provider_probe(b, fn, arg);
 }

@@ -354,6 +354,15 @@ sweep_is_fresh(const struct sweep *s, const struct replica_rec *rep)
 	    loop_wall(s->l->e->loop) - rep->verified < UNTAGGED_LOOKS * s->l->place->backend->common.poll_ms;
 }
 
+/* What the configuration or the target itself held back is looked at again as soon as that may have changed. */
+static bool
+sweep_may_write(const struct sweep *s)
+{
+	struct err e;
+
+	return place_writable(engine_place(s->l->e, s->lane->to), &e) == ERR_OK;
+}
+
 /* How a replica stands against the head and against what the target lists under its name. */
 static enum sweep_sight
 sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct replica_rec *rep)
@@ -372,7 +381,7 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 	}
 	drift = tags && (there == NULL ? rep->etag[0] != '\0' : strcmp(there->etag, rep->etag) != 0);
 	if (rep->status == REPLICA_HELD && rep->version == r->head && !drift && digest_is_zero(&rep->resolved))
-		return SIGHT_HELD;
+		return rep->error_code != ERR_CONFIG || !sweep_may_write(s) ? SIGHT_HELD : SIGHT_DO;
 	if (rep->status != REPLICA_CURRENT || !digest_eq(&rep->digest, &r->head_digest) || drift)
 		return SIGHT_DO;
 	if (store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q)) /* it will be looked at, and counted then */

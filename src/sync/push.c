@@ -8,11 +8,11 @@
  * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
  * from top to bottom; what makes it safe is said at each case.
  */
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, INTENT, INTENDED, LOCKED, LOOKED, LOOK_MEANT, KEPT, WRITTEN, READ_BACK,
-	BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, INTENT, PROVEN, INTENDED, LOCKED, LOOKED, LOOK_MEANT, KEPT,
+	WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
-static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "intent", "intended", "locked", "looked",
-	"compared", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
+static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "intent", "proven", "intended", "locked",
+	"looked", "compared", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
 
 static struct state_ref
 push_ref(const struct push *p)
@@ -317,7 +317,13 @@ push_step(struct op *op)
 		if (op_failed(op))
 			return op_unwind(op, SETTLE);
 		return push_decide(p, p->dry ? SETTLE : INTENT, SETTLE);
-	case INTENT:
+	case INTENT: /* a target without a lock is probed once; nothing was sent to this state yet */
+		return op_await(op, PROVEN, prove_op(engine_place(p->e, p->dst)));
+	case PROVEN:
+		if (op_failed(op)) {
+			p->refused = op->res;
+			return op_unwind(op, SETTLE);
+		}
 		return op_await(op, INTENDED, store_apply(p->e->store, push_intend(p)));
 	case INTENDED:
 		if (op_failed(op)) {

@@ -105,6 +105,8 @@ replicate_record(struct push *p, struct replica_rec *r, enum push_outcome o)
 	if (o == PUSH_HELD) { /* what was weighed against what: looked at again when either changes */
 		r->version = p->want_version;
 		r->etag = p->cur.etag;
+		if (p->refused.code != ERR_OK) /* by the configuration: see sweep_weigh() */
+			r->error_code = ERR_CONFIG;
 	}
 	if (o != PUSH_CURRENT && !p->wrote)
 		return;
@@ -282,7 +284,7 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 	else if (s->head == 0 && o->next == NULL)
 		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
 	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !replicate_collides(p->e, t, p, &p->refused))
-		provider_writable(p->dst, &p->refused);
+		place_writable(engine_place(p->e, p->dst), &p->refused);
 }
 
 struct op *

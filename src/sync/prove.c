@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * What a backend enforces: found out by a probe, kept in the store under its label together with what the label pointed to,
+ * and asked before the first write to a target that has nothing but its preconditions. A mark "probe/LABEL":
+ *
+ *	1 YES|NO TIME          what the four checks below amount to, and when (wall ms)
+ *	WHERE                  what was probed: the answer is of no use once the label points elsewhere
+ *	+NAME DETAIL           each check: + it is as it should be, - it is not
+ */
+#define PROVE_LOOK_MS 20    /* between two looks whether another's probe of the same backend has ended */
+#define PROVE_KEY     "probe"
+
+/* A write without a lock rests on these. */
+static const char *const prove_needs[] = { "create_only", "if_match", "racing_writes", "delete_create" };
+
+enum prove_state { START, PROBED, NOTED };
+
+static const char *const prove_states[] = { "start", "probed", "noted" };
+
+struct prove {
+	struct op     op;
+	struct place *place;
+	bool          asked;      /* by a person: again, although the answer is known */
+	probe_fn     *fn;         /* NULL: nobody listens */
+	void         *arg;
+	struct proof *ret;        /* may be NULL */
+	bool          running;    /* place->proving is ours */
+	bool          good[ARRAY_LEN(prove_needs)];
+	struct proof  found;
+	struct buf    lines;
+};
+
+static void
+prove_free(struct op *op)
+{
+	struct prove *p = container_of(op, struct prove, op);
+
+	if (p->running)
+		p->place->proving = false;
+	buf_free(&p->lines);
+	free(p);
+}
+
+/* --- the record --- */
+
+static void
+prove_key(const struct place *p, struct buf *ret)
+{
+	buf_init(ret, 0);
+	buf_printf(ret, PROVE_KEY "/%s", p->backend->label);
+}
+
+/* A detail may quote a server. */
+static void
+prove_put_line(struct buf *b, const char *text)
+{
+	for (; *text != '\0'; text++)
+		buf_printf(b, "%c", (unsigned char)*text < ' ' ? ' ' : *text);
+	buf_puts(b, "\n");
+}
+
+static struct op *
+prove_note(struct prove *p)
+{
+	struct engine *e = p->place->engine;
+	struct batch  *b;
+	struct buf     key, value;
+
+	if (!engine_acts(e))
+		return NULL;
+	buf_init(&value, 0);
+	buf_printf(&value, "1 %s %lld\n", p->found.holds ? "YES" : "NO", (long long)p->found.when);
+	prove_put_line(&value, p->place->backend->where);
+	buf_puts(&value, buf_str(&p->lines));
+	prove_key(p->place, &key);
+	b = batch_new(e->store);
+	batch_meta(b, buf_str(&key), buf_span(&value));
+	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s%s%s",
+	    p->found.holds ? "it enforces preconditions" : "it does not enforce preconditions", p->found.holds ? "" : ": ", p->found.why);
+	buf_free(&key);
+	buf_free(&value);
+	return store_apply(e->store, b);
+}
+
+static bool
+prove_is_needed(const char *check, size_t n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
+		if (strlen(prove_needs[i]) == n && memcmp(prove_needs[i], check, n) == 0)
+			return true;
+	return false;
+}
+
+/* The first check that fails of those that matter, as "NAME: DETAIL". */
+static void
+prove_recall_why(char *lines, struct proof *ret)
+{
+	for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+		size_t n = strcspn(line + 1, " \n");
+
+		*end = '\0';
+		if (line[0] != '-' || !prove_is_needed(line + 1, n))
+			continue;
+		snprintf(ret->why, sizeof(ret->why), "%.*s:%s", (int)n, line + 1, line + 1 + n);
+		return;
+	}
+}
+
+void
+prove_recall(struct place *p, struct store_txn *t)
+{
+	struct buf  key;
+	struct span value;
+	char       *text, word[4], *where;
+	long long   when = 0;
+	int         used = 0;
+
+	memset(&p->proof, 0, sizeof(p->proof));
+	prove_key(p, &key);
+	if (store_meta(t, buf_str(&key), &value)) {
+		text = span_dup(value);
+		where = sscanf(text, "1 %3s %lld%n", word, &when, &used) == 2 && text[used] == '\n' ? text + used + 1 : text;
+		used = (int)strcspn(where, "\n");
+		if (where != text && where[used] == '\n' && span_is(span_of(where, (size_t)used), p->backend->where)) {
+			p->proof = (struct proof){ .known = true, .holds = strcmp(word, "YES") == 0, .when = when };
+			prove_recall_why(where + used + 1, &p->proof);
+		}
+		free(text);
+	}
+	buf_free(&key);
+}
+
+/* --- when it is asked --- */
+
+/* Has that target nothing but preconditions which are only promised? */
+static bool
+prove_is_due(const struct backend *b)
+{
+	return (provider_caps(b) & PROVIDER_UNPROVEN) != 0 && (provider_caps(b) & PROVIDER_LOCK) == 0 && !b->common.exclusive;
+}
+
+static enum err_code
+prove_refuse(const struct place *p, struct err *reterr)
+{
+	const char *label = p->backend->label;
+
+	err_set(reterr, ERR_CONFLICT, 0, "%s has no lock and does not enforce preconditions (%s)", label, p->proof.why);
+	return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, label);
+}
+
+enum err_code
+place_writable(const struct place *p, struct err *reterr)
+{
+	if (provider_writable(p->backend, reterr) != ERR_OK)
+		return reterr->code;
+	return prove_is_due(p->backend) && p->proof.known && !p->proof.holds ? prove_refuse(p, reterr) : ERR_OK;
+}
+
+/* --- the operation --- */
+
+static void
+prove_seen(void *arg, const struct probe_check *c)
+{
+	struct prove *p = arg;
+
+	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
+		if (strcmp(prove_needs[i], c->name) == 0)
+			p->good[i] = c->ok;
+	if (!c->ok && p->found.why[0] == '\0' && prove_is_needed(c->name, strlen(c->name)))
+		snprintf(p->found.why, sizeof(p->found.why), "%s: %s", c->name, c->detail);
+	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : '-', c->name);
+	prove_put_line(&p->lines, c->detail);
+	if (p->fn != NULL)
+		p->fn(p->arg, c);
+}
+
+static struct op *
+prove_begin(struct prove *p)
+{
+	p->running = p->place->proving = true;
+	buf_init(&p->lines, 0);
+	return provider_probe(p->place->backend, prove_seen, p);
+}
+
+/* Is there an answer, although the probe may have ended badly: what it has seen is enough to say no, or it can never be tried. */
+static bool
+prove_is_answer(struct prove *p)
+{
+	const struct err *e = &p->op.res;
+
+	p->found.known = p->found.holds = true;
+	p->found.when = loop_wall(p->op.loop);
+	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
+		p->found.holds &= p->good[i];
+	if (e->code == ERR_UNSUPPORTED && p->found.why[0] == '\0')
+		snprintf(p->found.why, sizeof(p->found.why), "%.*s", (int)sizeof(p->found.why) - 1, e->msg);
+	return e->code == ERR_OK || e->code == ERR_UNSUPPORTED || (e->code == ERR_AUTH && p->good[0]);
+}
+
+static enum op_turn
+prove_probed(struct prove *p)
+{
+	struct op *op = &p->op;
+
+	p->running = p->place->proving = false;
+	if (op->res.code == ERR_CANCELLED || !prove_is_answer(p)) {
+		if (op->res.hint[0] == '\0')
+			err_hint(&op->res, "\"stateferry probe %s\" shows how far it comes", p->place->backend->label);
+		return op_fail(op);
+	}
+	p->place->proof = p->found;
+	log_at(p->found.holds ? LOG_INFO : LOG_WARN, p->place->backend->label, "%s%s",
+	    p->found.holds ? "probed: it enforces preconditions" : "probed: it does not enforce preconditions: ", p->found.why);
+	if (op_failed(op)) /* it may have left something behind */
+		log_at(LOG_WARN, p->place->backend->label, "%s", op->res.msg);
+	if (p->asked) /* the person hears of that, too */
+		op->err = op->res;
+	return op_await(op, NOTED, prove_note(p));
+}
+
+static enum op_turn
+prove_step(struct op *op)
+{
+	struct prove *p = container_of(op, struct prove, op);
+
+	switch ((enum prove_state)op->state) {
+	case START:
+		if (op_failed(op))
+			return op_fail(op);
+		if (p->place->proving) /* of another write to the same target */
+			return op_await(op, START, op_sleep(op->loop, PROVE_LOOK_MS));
+		if (!p->asked && p->place->proof.known)
+			return op_go(op, NOTED);
+		return op_await(op, PROBED, prove_begin(p));
+	case PROBED:
+		return prove_probed(p);
+	case NOTED:
+		if (op_failed(op))
+			return op_fail(op);
+		if (p->ret != NULL)
+			*p->ret = p->place->proof;
+		if (!p->asked && !p->place->proof.holds) {
+			prove_refuse(p->place, &op->res);
+			return op_fail(op);
+		}
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class prove_class = { "prove", prove_step, NULL, prove_free, prove_states, ARRAY_LEN(prove_states) };
+
+static struct prove *
+prove_new(struct place *place)
+{
+	struct prove *p = xcalloc(1, sizeof(*p));
+
+	op_init(&p->op, &prove_class, place->engine->loop);
+	p->place = place;
+	return p;
+}
+
+struct op *
+prove_op(struct place *place)
+{
+	return !prove_is_due(place->backend) || (place->proof.known && place->proof.holds) ? NULL : &prove_new(place)->op;
+}
+
+struct op *
+engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, struct proof *ret)
+{
+	struct backend *b = plan_backend(e->plan, backend);
+	struct prove   *p;
+
+	if (b == NULL)
+		return op_error(e->loop, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
+	p = prove_new(engine_place(e, b));
+	p->asked = true;
+	p->fn = fn;
+	p->arg = arg;
+	p->ret = ret;
+	return &p->op;
+}
