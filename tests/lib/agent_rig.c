@@ -67,7 +67,10 @@ agent_rig_open(struct agent_rig *r, uint64_t seed, const char *dir, const char *
 void
 agent_rig_join(struct agent_rig *r, struct loop *loop, const char *dir, const char *text)
 {
+	struct http_client *http = r->http;
+
 	memset(r, 0, sizeof(*r));
+	r->http = http;
 	r->loop = loop;
 	rig_open(r, dir, text);
 }

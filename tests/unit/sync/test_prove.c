@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "base/log.h"
+
+#include "../../lib/agent_rig.h"
+#include "../../lib/fake_s3.h"
+#include "../../lib/test.h"
+
+/* Before the first write to a target without a lock: one probe, remembered; no write where it does not prove enough. */
+#define TARGET "backend \"mem\" \"a\" {}\n" \
+    "backend \"s3\" \"dr\" {\n  bucket = \"%s\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n" \
+    "  use_path_style = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n%s}\n" \
+    "replicate \"e\" {\n  from = \"a\"\n  to = [\"dr\"]\n}\n"
+
+static struct agent_rig   r;
+static struct loop       *loop;
+static struct fake_s3    *s3;
+static struct mem_world  *a;
+static struct pass_result result;
+
+static void
+start(const char *dir, const char *bucket, const char *more)
+{
+	char *text = xasprintf(TARGET, bucket, more);
+
+	r.http = scripted_http_client(s3->http);
+	agent_rig_join(&r, loop, dir, text);
+	free(text);
+	agent_rig_world(&r, "a", a);
+}
+
+static void
+begin(const char *more)
+{
+	memset(&r, 0, sizeof(r));
+	loop = loop_new_virtual(3, RIG_WALL);
+	log_setup(LOG_ERROR, false, loop_clock(loop));
+	s3 = fake_s3_new(loop);
+	a = mem_world_new();
+	start(NULL, "acme", more);
+}
+
+/* The same store under another configuration. */
+static void
+restart(const char *bucket, const char *more)
+{
+	char *dir = xstrdup(r.dir);
+
+	agent_rig_close(&r);
+	start(dir, bucket, more);
+	free(dir);
+}
+
+static void
+end(void)
+{
+	pass_result_free(&result);
+	agent_rig_close(&r);
+	mem_world_free(a);
+	fake_s3_free(s3);
+	loop_free(loop);
+}
+
+static const char *
+sync_counts(void)
+{
+	static char         text[64];
+	struct edge_result *e;
+
+	pass_result_free(&result);
+	agent_rig_sync(&r, &result);
+	e = &result.edges[0];
+	snprintf(text, sizeof(text), "%d %d %d %d", (int)e->written, (int)e->unchanged, (int)e->held, (int)e->failed);
+	return text;
+}
+
+/* How many were made: each tries one wrong checksum. */
+static size_t
+probes(void)
+{
+	return fake_s3_seen(s3, "/sum\nhost") + fake_s3_seen(s3, "/sum\n");
+}
+
+static void
+one_probe_for_all_states(void)
+{
+	begin("");
+	for (char name[] = "a.tfstate"; name[0] < 'a' + 20; name[0]++)
+		mem_world_put(a, name, rig_state(1, "L", 2, name));
+	CHECK_STR(sync_counts(), "20 0 0 0");
+	CHECK_U64(probes(), 1);
+	CHECK_U64(fake_s3_count(s3), 20);
+	fake_s3_forget(s3);
+	mem_world_put(a, "a.tfstate", rig_state(2, "L", 2, "changed"));
+	CHECK_STR(sync_counts(), "1 19 0 0");
+	CHECK_U64(probes(), 0);
+	restart("acme", "");   /* the store remembers */
+	mem_world_put(a, "a.tfstate", rig_state(3, "L", 2, "again"));
+	CHECK_STR(sync_counts(), "1 19 0 0");
+	CHECK_U64(probes(), 0);
+	end();
+}
+
+static void
+no_write_where_conditions_are_ignored(void)
+{
+	begin("");
+	s3->ignores_conditions = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	mem_world_put(a, "y.tfstate", rig_state(1, "L", 2, "y"));
+	CHECK_STR(sync_counts(), "0 0 2 0");
+	CHECK(pass_result_exit(&result) == 13);
+	for (size_t i = 0; i < result.nproblems; i++) {
+		CHECK(strstr(result.problems[i].message, "create_only: a second creation was accepted") != NULL);
+		CHECK(strstr(result.problems[i].hint, "stateferry probe dr") != NULL);
+		CHECK(strstr(result.problems[i].hint, "exclusive = true") != NULL);
+	}
+	CHECK_U64(fake_s3_count(s3), 0);
+	fake_s3_forget(s3);
+	CHECK_STR(sync_counts(), "0 0 2 0");
+	CHECK(pass_result_exit(&result) == 13);
+	CHECK_U64(fake_s3_seen(s3, "PUT"), 0);
+	restart("acme", "");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 2, "changed"));
+	CHECK_STR(sync_counts(), "0 0 2 0");
+	CHECK_U64(fake_s3_seen(s3, "PUT"), 0);
+	restart("acme", "  exclusive = true\n");
+	CHECK_STR(sync_counts(), "2 0 0 0");
+	CHECK_U64(probes(), 0);
+	end();
+}
+
+static void
+nobody(void *arg, const struct probe_check *c)
+{
+	(void)c;
+	++*(unsigned *)arg;
+}
+
+static void
+a_persons_probe_is_remembered_too(void)
+{
+	struct proof found;
+	unsigned     n = 0;
+
+	begin("");
+	s3->ignores_conditions = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+	CHECK(found.known && !found.holds && n == 12);
+	CHECK_STR(sync_counts(), "0 0 1 0");
+	s3->ignores_conditions = false;
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+	CHECK(found.known && found.holds && found.when >= RIG_WALL && found.why[0] == '\0');
+	fake_s3_forget(s3);
+	CHECK_STR(sync_counts(), "1 0 0 0");   /* what was held is done now */
+	CHECK_U64(probes(), 0);
+	end();
+}
+
+static void
+what_was_found_is_of_that_place(void)
+{
+	begin("");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	s3->bucket = "other";
+	fake_s3_forget(s3);
+	restart("other", "");
+	CHECK_OK(agent_rig_run(&r, engine_adopt(r.engine), 60000), r.err);
+	fake_s3_del(s3, "x.tfstate");
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	CHECK(fake_s3_seen(s3, "PUT http://" FAKE_S3_HOST "/other/.stateferry/probe/") > 0);
+	end();
+}
+
+/* Rights to write but not to delete: that cannot be probed, and the user hears what would do. */
+static void
+without_the_right_to_delete(void)
+{
+	begin("");
+	s3->denies_delete = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "0 0 1 0");
+	CHECK(pass_result_exit(&result) == 13);
+	CHECK(strstr(result.problems[0].hint, "exclusive = true") != NULL);
+	CHECK(fake_s3_text(s3, "x.tfstate") == NULL);
+	end();
+	begin("");
+	s3->denies_put = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "0 0 0 1");
+	CHECK(pass_result_exit(&result) == 12);
+	end();
+}
+
+/* A lock, or the user's word, needs no probe; a restore does. */
+static void
+only_where_it_is_needed(void)
+{
+	struct restore_options o = { .backend = "a", .name = "x.tfstate", .version = 1, .to_backend = "dr", .to_name = "y.tfstate" };
+	struct restore_result  ret;
+
+	for (int i = 0; i < 2; i++) {
+		begin(i == 0 ? "  use_lockfile = true\n" : "  exclusive = true\n");
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+		CHECK_STR(sync_counts(), "1 0 0 0");
+		CHECK_U64(probes(), 0);
+		end();
+	}
+	begin("");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	fake_s3_forget(s3);
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &ret), 60000), r.err);
+	CHECK_U64(probes(), 0);
+	end();
+	begin("  exclusive = true\n");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	restart("acme", "");
+	s3->ignores_conditions = true;
+	CHECK_U64(agent_rig_run(&r, engine_restore(r.engine, &o, &ret), 60000), ERR_CONFLICT);
+	CHECK(strstr(r.err.hint, "stateferry probe dr") != NULL);
+	CHECK(fake_s3_text(s3, "y.tfstate") == NULL);
+	end();
+}
+
+/* Stopped in the middle: nothing stays, nothing is remembered, the next start asks again. */
+static void
+stopped_in_the_middle(void)
+{
+	for (int64_t ms = 0; ms < 400; ms += 7) {
+		begin("");
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+		engine_start(r.engine);
+		agent_rig_wait(&r, ms);
+		restart("acme", "");
+		if (fake_s3_count(s3) > (fake_s3_text(s3, "x.tfstate") != NULL))
+			test_fail(__FILE__, __LINE__, "stopped after %lld ms: %zu left", (long long)ms, fake_s3_count(s3));
+		sync_counts();
+		CHECK(fake_s3_text(s3, "x.tfstate") != NULL);
+		CHECK_U64(fake_s3_count(s3), 1);
+		end();
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+	    { "one_probe_for_all_states", one_probe_for_all_states },
+	    { "no_write_where_conditions_are_ignored", no_write_where_conditions_are_ignored },
+	    { "a_persons_probe_is_remembered_too", a_persons_probe_is_remembered_too },
+	    { "what_was_found_is_of_that_place", what_was_found_is_of_that_place },
+	    { "without_the_right_to_delete", without_the_right_to_delete },
+	    { "only_where_it_is_needed", only_where_it_is_needed },
+	    { "stopped_in_the_middle", stopped_in_the_middle },
+	    { NULL, NULL } });
+}
