@@ -80,7 +80,7 @@ view_read(const struct viewing *x, struct replica_view *v)
 	else
 		v->status = engine_place(x->e, v->lane->to)->failing ? REPLICA_UNKNOWN : REPLICA_PENDING;
 	if (v->rec.error[0] != '\0') {
-		err_set(&v->why, (enum err_code)v->rec.error_code, 0, "%s", v->rec.error);
+		err_set(&v->why, v->status == REPLICA_HELD ? ERR_CONFLICT : (enum err_code)v->rec.error_code, 0, "%s", v->rec.error);
 		err_hint(&v->why, "%s", v->rec.hint);
 	}
 }
