@@ -26,6 +26,7 @@
 #define STORE_CHAIN_MAX    32                  /* frames between keyframes */
 #define STORE_STAGE_ABOVE  ((uint64_t)32 << 20) /* larger bodies: several commits, no prefix */
 #define STORE_FREE_MIN     ((uint64_t)256 << 20) /* below this much free disk nothing new is accepted */
+#define STORE_EVENTS_MAX   100000              /* the newest are kept */
 
 struct store;
 struct store_txn;
@@ -37,6 +38,7 @@ struct store_conf {
 	const struct crypt_key *key;     /* NULL: not encrypted. A store is created with or without, and stays so */
 	uint64_t    map_size;            /* 0: STORE_MAP_DEFAULT, capped on 32 bits */
 	uint64_t    free_min;            /* 0: STORE_FREE_MIN; tests need less */
+	uint64_t    events_max;          /* 0: STORE_EVENTS_MAX; tests need less */
 	bool        inline_commit;       /* no store thread: commits happen in a turn of the loop (virtual loops) */
 	bool        must_exist;          /* ERR_NOT_FOUND instead of a new store */
 	const char *machine_id;          /* for tests; NULL: /etc/machine-id, else the host name */
@@ -259,8 +261,8 @@ void store_queue(struct store_txn *t, const char *edge, const char *target,
     bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
 bool store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret);
 uint64_t store_queue_length(struct store_txn *t);
-/* Newest first. */
-void store_events(struct store_txn *t, bool (*fn)(void *arg, const struct event_rec *r), void *arg);
+/* Newest first, only those with a lower number than before; 0: all. */
+void store_events(struct store_txn *t, uint64_t before, bool (*fn)(void *arg, const struct event_rec *r), void *arg);
 bool store_meta(struct store_txn *t, const char *key, struct span *ret);   /* valid until store_end() */
 
 bool store_has_body(struct store_txn *t, const struct digest *d);

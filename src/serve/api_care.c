@@ -5,10 +5,7 @@
 
 #include "serve.h"
 
-/* check, probe, events, ops. */
-
-#define EVENTS_DEFAULT 100
-#define EVENTS_MAX     10000
+/* check, probe. */
 
 /* ---------------------------------------------------------------- check */
 
@@ -116,89 +113,4 @@ api_probe(struct call *c, struct err *reterr)
 	json_key(&c->w, "checks");
 	json_arr(&c->w);
 	return then_op(c, engine_probe(c->e, backend, probe_seen, x, &x->found), probe_done, free, x);
-}
-
-/* ---------------------------------------------------------------- events */
-
-struct events {
-	struct json_writer *w;
-	unsigned long       left;
-};
-
-static bool
-events_one(void *arg, const struct event_rec *e)
-{
-	struct events      *x = arg;
-	struct json_writer *w = x->w;
-
-	if (x->left == 0)
-		return false;
-	x->left--;
-	json_obj(w);
-	json_kv_u64(w, "seq", e->seq);
-	json_kv_time(w, "time", e->time);
-	json_kv_str(w, "kind", e->kind);
-	put_text(w, "backend", e->backend);
-	put_text(w, "name", e->name);
-	put_text(w, "edge", e->edge);
-	put_text(w, "text", e->text);
-	json_obj_end(w);
-	return true;
-}
-
-struct op *
-api_events(struct call *c, struct err *reterr)
-{
-	const char       *limit = call_arg(c, "limit");
-	struct events     x = { &c->w, EVENTS_DEFAULT };
-	struct store_txn *t;
-	char             *end = NULL;
-
-	if (limit != NULL) {
-		x.left = strtoul(limit, &end, 10);
-		if (limit[0] < '0' || limit[0] > '9' || *end != '\0' || x.left > EVENTS_MAX) {
-			err_set(reterr, ERR_USAGE, 0, "limit: \"%s\" is no number up to %d", limit, EVENTS_MAX);
-			return NULL;
-		}
-	}
-	if (store_read(engine_store(c->e), &t, reterr) != ERR_OK)
-		return NULL;
-	json_key(&c->w, "events");
-	json_arr(&c->w);
-	store_events(t, events_one, &x);
-	json_arr_end(&c->w);
-	store_end(t);
-	return NULL;
-}
-
-/* ---------------------------------------------------------------- ops */
-
-static void
-ops_one(const struct op *op, void *arg)
-{
-	struct call        *c = arg;
-	struct json_writer *w = &c->w;
-	const struct op    *leaf = op;
-
-	while (leaf->child != NULL)
-		leaf = leaf->child;
-	json_obj(w);
-	json_kv_str(w, "name", op->class->name);
-	json_kv_str(w, "state", op_state_name(op));
-	json_key(w, "age_seconds");
-	json_f64(w, (double)(loop_now(op->loop) - op->since) / 1000);
-	json_kv_str(w, "waits_for", leaf != op ? leaf->class->name : NULL);
-	json_kv_bool(w, "cancelled", op->cancelled);
-	json_obj_end(w);
-}
-
-struct op *
-api_ops(struct call *c, struct err *reterr)
-{
-	(void)reterr;
-	json_key(&c->w, "ops");
-	json_arr(&c->w);
-	op_list(engine_loop(c->e), ops_one, c);
-	json_arr_end(&c->w);
-	return NULL;
 }

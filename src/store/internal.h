@@ -106,6 +106,7 @@ struct store {
 	int           dirfd, ownerfd;
 	bool          inline_commit;
 	uint64_t      free_min;
+	uint64_t      events_max;
 
 	MDB_env      *env;             /* NULL after a failed reopen */
 	uint64_t      data_dev, data_ino; /* of data.mdb, once it was open: only that file is opened again */

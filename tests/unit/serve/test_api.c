@@ -299,6 +299,29 @@ quarantine_holds_the_replica(void)
 	end();
 }
 
+/* Told over several turns, none twice and none left out. */
+static void
+many_events(void)
+{
+	struct batch *b;
+	json_t       *events;
+
+	begin();
+	b = batch_new(r.store);
+	for (int i = 0; i < 2500; i++)
+		batch_event(b, &(struct event_rec){ .kind = "held", .text = "x" });
+	CHECK(agent_rig_run(&r, store_apply(r.store, b), 1000) == ERR_OK);
+	API_GET(&r, &a, "events", "limit=2400", NULL);
+	events = api_at(&a, "events");
+	CHECK_U64(json_array_size(events), 2400);
+	for (size_t i = 1; i < json_array_size(events); i++)
+		CHECK(json_number_value(json_object_get(json_array_get(events, i), "seq")) ==
+		    json_number_value(json_object_get(json_array_get(events, i - 1), "seq")) - 1);
+	API_GET(&r, &a, "events", "limit=2000", NULL);
+	CHECK_U64(json_array_size(api_at(&a, "events")), 2000);
+	end();
+}
+
 static void
 metrics_and_ready(void)
 {
@@ -334,6 +357,7 @@ main(int argc, char **argv)
 	    { "restores_and_decides", restores_and_decides },
 	    { "locks_and_care", locks_and_care },
 	    { "quarantine_holds_the_replica", quarantine_holds_the_replica },
+	    { "many_events", many_events },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }

@@ -171,7 +171,7 @@ no_trace(void)
 	struct span       v;
 	int               events = 0;
 
-	store_events(t, count_event, &events);
+	store_events(t, 0, count_event, &events);
 	CHECK(events == 0);
 	CHECK(!store_state(t, "live", "bad", &s) && !store_state(t, "live", "never", &s));
 	CHECK(!store_has_body(t, &d) && !store_meta(t, "never", &v) && !store_intent(t, 99, &i));

@@ -229,7 +229,7 @@ copied_to_another_host(void)
 	CHECK_OK(rig_run(&r, store_adopt(r.store), &e), e);
 	CHECK(!store_is_foreign(r.store) && strcmp(store_agent_id(r.store), first) != 0);
 	t = rig_read(&r);
-	store_events(t, see_kind, event);
+	store_events(t, 0, see_kind, event);
 	store_end(t);
 	CHECK(strncmp(event, "adopted: ", 9) == 0 && strstr(event, first) != NULL);
 	snprintf(first, sizeof(first), "%s", store_agent_id(r.store));

@@ -667,7 +667,7 @@ events_fn(void)
 	batch_meta(b, "empty", span_of("", 0));
 	rig_apply(&r, b);
 	t = rig_read(&r);
-	store_events(t, see_event, &seen);
+	store_events(t, 0, see_event, &seen);
 	CHECK_U64(seen.n, 2);
 	CHECK_STR(seen.names[0], "t2");
 	CHECK_U64(seen.ids[0], 3);
@@ -681,6 +681,76 @@ static void
 events(void)
 {
 	in_every_store("events", events_fn);
+}
+
+struct window {
+	uint64_t first, last, n;
+};
+
+static bool
+see_window(void *arg, const struct event_rec *e)
+{
+	struct window *w = arg;
+
+	w->last = w->n == 0 ? e->seq : w->last;
+	w->first = e->seq;
+	w->n++;
+	return true;
+}
+
+static struct window
+window(uint64_t before)
+{
+	struct store_txn *t = rig_read(&r);
+	struct window     w = { .n = 0 };
+
+	store_events(t, before, see_window, &w);
+	store_end(t);
+	return w;
+}
+
+static void
+put_events(unsigned n)
+{
+	struct batch *b = batch_new(r.store);
+
+	for (unsigned i = 0; i < n; i++)
+		batch_event(b, &(struct event_rec){ .kind = "held", .text = "x" });
+	rig_apply(&r, b);
+}
+
+/* The newest stay; a store that kept more comes down to fewer as new ones are added. */
+static void
+events_are_a_window(void)
+{
+	struct store_conf c = { .dir = rig_dir("window"), .events_max = 20 };
+	struct window     w;
+
+	rig_open(&r, &c);
+	put_events(15);
+	CHECK_U64(window(0).n, 15);
+	put_events(30);
+	w = window(0);
+	CHECK_U64(w.n, 20);
+	CHECK_U64(w.first, 26);
+	CHECK_U64(w.last, 45);
+	w = window(30);
+	CHECK_U64(w.n, 4);
+	CHECK_U64(w.last, 29);
+	CHECK_U64(window(1).n, 0);
+	CHECK_U64(window(26).n, 0);
+	rig_check_clean(&r);
+	rig_close(&r);
+	c.events_max = 8;
+	rig_open(&r, &c);
+	put_events(1);
+	CHECK_U64(window(0).n, 19);
+	for (int i = 0; i < 20; i++)
+		put_events(1);
+	w = window(0);
+	CHECK_U64(w.n, 8);
+	CHECK_U64(w.last, 66);
+	rig_close(&r);
 }
 
 static void
@@ -757,6 +827,7 @@ main(int argc, char **argv)
 	    { "queue", queue },
 	    { "unqueue_if", unqueue_if },
 	    { "events", events },
+	    { "events_are_a_window", events_are_a_window },
 	    { "names", names },
 	    { "a_long_queue", a_long_queue },
 	    { NULL, NULL } });
