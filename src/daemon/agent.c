@@ -86,18 +86,50 @@ agent_read_plan(struct agent *a, struct plan **ret, struct err *reterr)
 	return ERR_OK;
 }
 
+/* *ret NULL: none is configured. */
 static enum err_code
-agent_read_key(struct agent *a, const struct settings *s, struct err *reterr)
+agent_read_key(const struct settings *s, struct crypt_key **ret, struct err *reterr)
 {
 	uint8_t raw[CRYPT_KEY_LEN];
 
+	*ret = NULL;
 	if (s->encryption_key == NULL)
 		return ERR_OK;
 	if (crypt_key_parse(span_of(secret_str(s->encryption_key), secret_len(s->encryption_key)), raw, reterr) != ERR_OK)
 		return err_prefix(reterr, "encryption_key");
-	a->key = crypt_key_new(raw);
+	*ret = crypt_key_new(raw);
 	mem_wipe(raw, sizeof(raw));
 	return ERR_OK;
+}
+
+/* By what they make of the same words: the same key may be written in two ways. */
+static bool
+agent_is_key(const struct crypt_key *a, const struct crypt_key *b)
+{
+	static const char words[] = "is this the key of the store?";
+	uint8_t           mac_a[32], mac_b[32];
+
+	if (a == NULL || b == NULL)
+		return a == b;
+	crypt_mac(a, "compare", SPAN_LIT(words), mac_a);
+	crypt_mac(b, "compare", SPAN_LIT(words), mac_b);
+	return memcmp(mac_a, mac_b, sizeof(mac_a)) == 0;
+}
+
+enum err_code
+agent_keeps_key(const struct agent *a, const struct settings *s, struct err *reterr)
+{
+	struct crypt_key *key;
+	bool              same;
+
+	if (agent_read_key(s, &key, reterr) != ERR_OK)
+		return reterr->code;
+	same = agent_is_key(a->key, key);
+	crypt_key_free(key);
+	if (same)
+		return ERR_OK;
+	err_set(reterr, ERR_CONFIG, 0, "encryption_key is not the one that the store was opened with");
+	return err_hint(reterr, "the key of a store stays: put the old one back");
 }
 
 /* An owner that goes within wait_ms is waited for, and named once. */
@@ -141,7 +173,7 @@ agent_build(struct agent *a, struct err *reterr)
 	const struct settings *s = &a->plan->settings;
 	struct plan           *p = a->plan;
 
-	if (!a->o.no_store && (agent_read_key(a, s, reterr) != ERR_OK || agent_own(a, reterr) != ERR_OK))
+	if (!a->o.no_store && (agent_read_key(s, &a->key, reterr) != ERR_OK || agent_own(a, reterr) != ERR_OK))
 		return reterr->code;
 	if (http_client_curl(a->loop, a->work, a->store != NULL ? s->store : NULL, &a->http, reterr) != ERR_OK)
 		return reterr->code;

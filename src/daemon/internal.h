@@ -24,6 +24,8 @@ struct agent {
 
 /* The configuration, read and opened for this agent. */
 enum err_code agent_read_plan(struct agent *a, struct plan **ret, struct err *reterr);
+/* ERR_CONFIG: another encryption key than the store was opened with, or none where there was one. */
+enum err_code agent_keeps_key(const struct agent *a, const struct settings *s, struct err *reterr);
 void          agent_log_setup(const struct agent *a, const struct settings *s);
 /* Stops everything; false: something is left after the grace period. */
 bool          agent_end(struct agent *a);

@@ -75,6 +75,12 @@ run_watchdog_start(struct run *r)
 static void run_reload(struct run *r);
 
 static void
+run_refused(const struct err *e)
+{
+	log_at(LOG_ERROR, "reload", "the old configuration stays: %s%s%s", e->msg, e->hint[0] != '\0' ? "; " : "", e->hint);
+}
+
+static void
 run_reloaded(struct op *op, void *arg)
 {
 	struct run *r = arg;
@@ -83,7 +89,7 @@ run_reloaded(struct op *op, void *arg)
 		agent_log_setup(r->a, agent_settings(r->a));
 		log_at(LOG_INFO, "reload", "the new configuration is in use");
 	} else {
-		log_at(LOG_ERROR, "reload", "the old configuration stays: %s", op->err.msg);
+		run_refused(&op->err);
 	}
 	op_free(op);
 	r->reload = NULL;
@@ -95,18 +101,17 @@ run_reloaded(struct op *op, void *arg)
 }
 
 /* What lies open cannot move under a running agent. */
-static bool
+static enum err_code
 run_may_swap(const struct agent *a, const struct plan *p, struct err *reterr)
 {
 	const struct settings *old = agent_settings(a), *new = &p->settings;
+	const char            *what = strcmp(old->store, new->store) != 0 ? "store" : strcmp(old->socket, new->socket) != 0 ? "socket" :
+	    strcmp(old->name, new->name) != 0 || old->name_given != new->name_given ? "name" : NULL;
 
-	if (strcmp(old->store, new->store) != 0 || strcmp(old->socket, new->socket) != 0 || strcmp(old->name, new->name) != 0)
-		err_set(reterr, ERR_CONFIG, 0, "store, socket and name of the agent change only with a restart");
-	else if ((old->encryption_key == NULL) != (new->encryption_key == NULL))
-		err_set(reterr, ERR_CONFIG, 0, "encryption_key changes only with a restart");
-	else
-		return true;
-	return false;
+	if (what == NULL)
+		return agent_keeps_key(a, new, reterr);
+	err_set(reterr, ERR_CONFIG, 0, "%s changes only with a restart", what);
+	return err_hint(reterr, "restart the agent, or put the old %s back", what);
 }
 
 static void
@@ -120,7 +125,7 @@ run_reload(struct run *r)
 		return;
 	}
 	run_told(notify_reloading(r->a->notify, &e), &e);
-	if (agent_read_plan(r->a, &p, &e) == ERR_OK && run_may_swap(r->a, p, &e)) {
+	if (agent_read_plan(r->a, &p, &e) == ERR_OK && run_may_swap(r->a, p, &e) == ERR_OK) {
 		r->reload = engine_reload(r->a->engine, p);
 		r->a->env.agent_name = p->settings.name;
 		op_start(r->reload, run_reloaded, r);
@@ -128,7 +133,7 @@ run_reload(struct run *r)
 	}
 	plan_free(p);
 	r->a->env.agent_name = agent_settings(r->a)->name;
-	log_at(LOG_ERROR, "reload", "the old configuration stays: %s", e.msg);
+	run_refused(&e);
 	run_ready(r);
 }
 

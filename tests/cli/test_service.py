@@ -152,6 +152,45 @@ def a_reload_is_told_from_start_to_end(m):
     assert m.process.poll() is None
 
 
+KEY, OTHER_KEY = "11" * 32, "22" * 32
+KEY_BASE64 = "ERERERERERERERERERERERERERERERERERERERERERE="
+
+
+@managed
+def a_reload_cannot_move_what_lies_open(m):
+    m.env.pop("WATCHDOG_USEC", None)
+    plain = m.conf.read_text().replace("agent {", f'agent {{\n  name = "one"\n  encryption_key = "{KEY}"')
+    m.conf.write_text(plain)
+    m.run()
+    m.hears("READY=1")
+    refused = {
+        "encryption_key is not the one": [plain.replace(KEY, OTHER_KEY), plain.replace(f'encryption_key = "{KEY}"', "")],
+        "store changes only with a restart": [plain.replace("/store\"", "/store2\"")],
+        "socket changes only with a restart": [plain.replace("/socket\"", "/socket2\"")],
+        "name changes only with a restart": [plain.replace('"one"', '"two"')],
+    }
+    for why, texts in refused.items():
+        for text in texts:
+            assert text != plain
+            size = (m.folder / "log").stat().st_size
+            m.conf.write_text(text)
+            m.process.send_signal(signal.SIGHUP)
+            m.hears("RELOADING=1")
+            m.hears("READY=1")
+            said = (m.folder / "log").read_text()[size:]
+            assert f"the old configuration stays: {why}" in said and KEY not in said and OTHER_KEY not in said, said
+    # The same key in another spelling is no change; and what was refused left nothing behind.
+    m.conf.write_text(plain.replace(KEY, KEY_BASE64))
+    m.process.send_signal(signal.SIGHUP)
+    m.hears("RELOADING=1")
+    m.hears("READY=1")
+    assert "the new configuration is in use" in (m.folder / "log").read_text()
+    assert not (m.folder / "store2").exists()
+    m.process.send_signal(signal.SIGTERM)
+    m.hears("STOPPING=1")
+    assert m.ends() == 0
+
+
 def a_manager_that_is_gone_is_no_reason_to_stop():
     with tempfile.TemporaryDirectory() as folder:
         m = Manager(folder)
@@ -192,6 +231,7 @@ def units_are_understood():
 
 
 TESTS = [ready_is_told_when_it_is_true, the_watchdog_is_fed, a_reload_is_told_from_start_to_end,
+         a_reload_cannot_move_what_lies_open,
          a_manager_that_is_gone_is_no_reason_to_stop, units_are_hardened, units_are_understood]
 
 
