@@ -209,6 +209,8 @@ prove_probed(struct prove *p)
 
 	p->running = p->place->proving = false;
 	if (op->res.code == ERR_CANCELLED || !prove_is_answer(p)) {
+		if (op->cancelled && !p->asked) /* nothing happened to any state */
+			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
 		if (op->res.hint[0] == '\0')
 			err_hint(&op->res, "\"stateferry probe %s\" shows how far it comes", p->place->backend->label);
 		return op_fail(op);

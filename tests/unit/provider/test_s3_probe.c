@@ -184,6 +184,45 @@ cleans_up_when_cancelled(void)
 	}
 }
 
+/* What a killed probe left is deleted by a later one; one of another agent that is at work is left alone. */
+static void
+sweeps_what_a_killed_probe_left(void)
+{
+	begin("prefix = \"states/\"");
+	fake_s3_put(r.fake, "states/.stateferry/probe/1/a", "{}");
+	fake_s3_put(r.fake, "states/.stateferry/probe/1/locked.tflock", "{}");
+	fake_s3_put(r.fake, "states/.stateferry/lease/e", "{}");
+	fake_s3_put(r.fake, "other/.stateferry/probe/1/a", "{}");
+	s3_rig_run(&r, op_sleep(r.loop, 20 * 60000));
+	fake_s3_put(r.fake, "states/.stateferry/probe/2/a", "{}");
+	CHECK_OK(probe(), r.err);
+	CHECK_STR(buf_str(&said), ALL_GOOD);
+	CHECK(fake_s3_text(r.fake, "states/.stateferry/probe/2/a") != NULL && fake_s3_text(r.fake, "states/.stateferry/lease/e") != NULL);
+	CHECK_U64(fake_s3_count(r.fake), 3);
+	s3_rig_close(&r);
+}
+
+/* No answer is no verdict: neither a failed check that would be remembered, nor one that went well. */
+static void
+ends_with_the_error_when_an_answer_is_missing(void)
+{
+	for (unsigned skip = 1; skip < 36; skip++) {
+		begin("");
+		fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .method = "PUT", .status = 500, .skip = skip, .times = 9 });
+		if (skip < 21) {
+			if (probe() != ERR_UNCERTAIN)
+				test_fail(__FILE__, __LINE__, "after %u writes: %d, %s", skip, r.err.code, buf_str(&said));
+			if (strstr(buf_str(&said), " lock+") != NULL)
+				test_fail(__FILE__, __LINE__, "after %u writes: %s", skip, buf_str(&said));
+		} else {
+			probe();
+		}
+		CHECK_U64(ndetails, 12);
+		CHECK_U64(fake_s3_count(r.fake), 0);
+		s3_rig_close(&r);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -198,5 +237,7 @@ main(int argc, char **argv)
 	    { "notices_a_clock_that_is_off", notices_a_clock_that_is_off },
 	    { "says_what_it_could_not_delete", says_what_it_could_not_delete },
 	    { "cleans_up_when_cancelled", cleans_up_when_cancelled },
+	    { "sweeps_what_a_killed_probe_left", sweeps_what_a_killed_probe_left },
+	    { "ends_with_the_error_when_an_answer_is_missing", ends_with_the_error_when_an_answer_is_missing },
 	    { NULL, NULL } });
 }

@@ -175,6 +175,29 @@ what_was_found_is_of_that_place(void)
 	end();
 }
 
+/* No answer is no verdict: it is tried again, and nothing is remembered. */
+static void
+no_answer_is_no_verdict(void)
+{
+	static const enum fake_s3_how how[] = { FAKE_REFUSED, FAKE_LOST, FAKE_HANGS, FAKE_ANSWER };
+
+	for (size_t i = 0; i < ARRAY_LEN(how); i++)
+		for (unsigned skip = 0; skip < 40; skip += 3) {
+			begin("  timeout = \"2s\"\n");
+			fake_s3_rule(s3, &(struct fake_s3_rule){ .what = ".stateferry/probe/", .how = how[i], .status = 503, .skip = skip,
+			    .body = "<Error><Code>SlowDown</Code></Error>", .times = 40 });
+			mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+			if (strcmp(sync_counts(), "0 0 1 0") == 0)
+				test_fail(__FILE__, __LINE__, "way %zu, after %u requests: held", i, skip);
+			fake_s3_no_rules(s3);
+			agent_rig_wait(&r, 600000);
+			sync_counts();
+			CHECK(fake_s3_text(s3, "x.tfstate") != NULL);
+			CHECK_U64(result.edges[0].held + result.edges[0].failed, 0);
+			end();
+		}
+}
+
 /* Rights to write but not to delete: that cannot be probed, and the user hears what would do. */
 static void
 without_the_right_to_delete(void)
@@ -254,6 +277,7 @@ main(int argc, char **argv)
 	    { "no_write_where_conditions_are_ignored", no_write_where_conditions_are_ignored },
 	    { "a_persons_probe_is_remembered_too", a_persons_probe_is_remembered_too },
 	    { "what_was_found_is_of_that_place", what_was_found_is_of_that_place },
+	    { "no_answer_is_no_verdict", no_answer_is_no_verdict },
 	    { "without_the_right_to_delete", without_the_right_to_delete },
 	    { "only_where_it_is_needed", only_where_it_is_needed },
 	    { "stopped_in_the_middle", stopped_in_the_middle },
