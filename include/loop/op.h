@@ -62,6 +62,7 @@ struct op {                             /* first member of every operation */
 	struct deferred call;           /* the loop's bookkeeping */
 	struct op   *parent;            /* who awaits us */
 	int64_t      since;             /* loop_now() of the start */
+	const char  *about;             /* what it is at, for people, no secrets: the owner's text, at least as long as op; NULL */
 	struct op   *prev, *next;       /* top-level ops of the loop, for op_each() */
 };
 
@@ -119,6 +120,8 @@ const char *op_state_name(const struct op *op); /* "?" without names */
 /* Top-level ops that run, oldest first; fn may not start or free any. */
 void op_list(struct loop *l, void (*fn)(const struct op *op, void *arg), void *arg);
 size_t op_count(const struct loop *l);
+/* What op waits for: the ops that run below it, none for a leaf; fn may not start or free any. */
+void op_children(const struct op *op, void (*fn)(const struct op *child, void *arg), void *arg);
 /* Cancels every top-level op of the loop. */
 void op_cancel_all(struct loop *l);
 

@@ -74,6 +74,14 @@ struct pass_result {
  * back-off says. Ends OK when it came to its end: results say how. ERR_USAGE: no such edge. */
 struct op *engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *ret);
 void       pass_result_free(struct pass_result *r);
+/* How far the running pass is; false: none runs. */
+struct pass_progress {
+	const char *step;             /* what it does, for people; static */
+	uint64_t    seen, changed;    /* states */
+	uint64_t    total, done;      /* state × target; total 0: not known yet */
+	uint64_t    written, held, failed, bytes;
+};
+bool       engine_progress(const struct engine *e, struct pass_progress *ret);
 /* The exit code of the interface: 0, 3, or the one reason for which all failed. */
 int        pass_result_exit(const struct pass_result *r);
 

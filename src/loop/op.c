@@ -682,3 +682,19 @@ op_each_of(struct loop *l, struct op *(*next)(void *arg), void (*ended)(struct o
 	f->arg = arg;
 	return &f->op;
 }
+
+/* --- looking down --- */
+
+void
+op_children(const struct op *op, void (*fn)(const struct op *child, void *arg), void *arg)
+{
+	const struct op_fan_slot *s;
+
+	if (op->child != NULL)
+		fn(op->child, arg);
+	if (op->class != &op_all_class && op->class != &op_each_of_class)
+		return;
+	s = container_of((struct op *)(uintptr_t)op, struct op_fan, op)->first;
+	for (size_t left = container_of((struct op *)(uintptr_t)op, struct op_fan, op)->live; left > 0; left--, s = s->next)
+		fn(s->child, arg);
+}

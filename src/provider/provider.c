@@ -248,7 +248,7 @@ struct call {
 	struct op             op;
 	struct backend       *b;
 	enum request_kind     kind;
-	char                 *name;
+	char                 *name, *about;
 	struct state_ref      ref;
 	char                  etag[ETAG_MAX];
 	struct put_condition  when;
@@ -272,6 +272,7 @@ call_free(struct op *op)
 
 	body_unref(c->body.body);
 	free(c->name);
+	free(c->about);
 	free(c);
 }
 
@@ -398,6 +399,8 @@ call_new(struct backend *b, enum request_kind kind, const struct state_ref *ref)
 		c->name = xstrdup(ref->name);
 		c->ref.name = c->name;
 	}
+	c->op.about = c->about = xasprintf("%s %s%s%s", request_kind_name(kind), b->label, c->name != NULL ? ":" : "",
+	    c->name != NULL ? c->name : "");
 	return c;
 }
 

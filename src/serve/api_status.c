@@ -104,7 +104,7 @@ status_store(struct status *x)
 
 /* Waiting for a lock, or for the outcome of a write, is the normal course; any other failure is a refusal. */
 static bool
-status_is_refusal(int code)
+status_is_refusal(enum err_code code)
 {
 	return code != ERR_LOCKED && code != ERR_UNCERTAIN && code != ERR_CANCELLED && code != ERR_OK;
 }

@@ -274,8 +274,10 @@ api_call(struct engine *e, const struct api_request *req, struct api_reply *ret)
 	for (; c->nargs < req->nargs; c->nargs++)
 		c->args[c->nargs] = (struct api_arg){ xstrdup(req->args[c->nargs].name), xstrdup(req->args[c->nargs].value) };
 	c->route = route_find(req, &c->refused);
-	if (c->route != NULL)
+	if (c->route != NULL) {
+		c->op.about = c->route->name;
 		route_check_args(c, &c->refused);
+	}
 	return &c->op;
 }
 

@@ -94,6 +94,7 @@ struct engine {
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
+	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct engine_counters counters;
 };

@@ -274,6 +274,7 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	op_init(&d->op, &drain_class, e->loop);
 	d->e = e;
 	d->track = t;
+	d->op.about = t->lane->edge->name;
 	d->pass = pass;
 	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;

@@ -576,6 +576,7 @@ look_op(struct engine *e, struct place *place, struct pass *pass, struct look_re
 
 	op_init(&l->op, &look_class, e->loop);
 	l->e = e;
+	l->op.about = place->backend->label;
 	l->place = place;
 	l->pass = pass;
 	l->ret = ret;

@@ -34,6 +34,7 @@ struct pass {
 	struct would_write *would;
 	size_t              nwould;
 	int64_t             next_intent;
+	uint64_t            total;     /* known when writing begins: state × target to be settled; 0: not yet */
 };
 
 static void
@@ -41,6 +42,8 @@ pass_free(struct op *op)
 {
 	struct pass *p = container_of(op, struct pass, op);
 
+	if (p->e->pass == p)
+		p->e->pass = NULL;
 	p->e->passes -= p->result_of != NULL;
 	for (size_t i = 0; i < p->nedges; i++)
 		free(p->edges[i]);
@@ -353,6 +356,7 @@ pass_choose(struct pass *p, struct err *reterr)
 	p->requests = xcalloc(plan->nbackends + 1, sizeof(*p->requests));
 	p->looks = xcalloc(plan->nbackends + 1, sizeof(*p->looks));
 	p->e->passes++;
+	p->e->pass = p;
 	for (size_t i = 0; i < plan->nedges; i++) {
 		bool mine = p->nedges == 0;
 
@@ -390,6 +394,50 @@ pass_finish_counts(struct pass *p)
 		if (r != NULL)
 			r->seconds = (double)(loop_now(p->e->loop) - p->begun) / 1000;
 	}
+}
+
+/* What the looks have settled, and what they left to do. */
+static void
+pass_count_total(struct pass *p)
+{
+	struct pass_progress n;
+	struct store_txn    *t;
+
+	engine_progress(p->e, &n);
+	p->total = n.done + p->nwould;
+	if (p->dry || store_read(p->e->store, &t, NULL) != ERR_OK)
+		return;
+	p->total += store_queue_length(t);
+	store_end(t);
+}
+
+bool
+engine_progress(const struct engine *e, struct pass_progress *ret)
+{
+	static const char *const steps[] = { "starting", "settling what was left open", "looking at sources", "looking at targets",
+		"comparing", "writing", "cleaning up" };
+	const struct pass *p = e->pass;
+
+	memset(ret, 0, sizeof(*ret));
+	if (p == NULL)
+		return false;
+	_Static_assert(ARRAY_LEN(steps) == CLEANED + 1, "a word for each wait");
+	ret->step = steps[p->op.state];
+	ret->total = p->total;
+	for (size_t i = 0; i < e->plan->nbackends; i++) {
+		ret->seen += pass_wants(p, &e->places[i], true) ? p->looks[i].seen : 0;
+		ret->changed += pass_wants(p, &e->places[i], true) ? p->looks[i].changed : 0;
+	}
+	for (size_t i = 0; i < p->ret->nedges; i++) {
+		const struct edge_result *r = &p->ret->edges[i];
+
+		ret->done += r->written + r->unchanged + r->held + r->failed;
+		ret->written += r->written;
+		ret->held += r->held;
+		ret->failed += r->failed;
+		ret->bytes += r->bytes;
+	}
+	return true;
 }
 
 static struct op *
@@ -437,6 +485,7 @@ pass_step(struct op *op)
 	case TARGETS_SEEN:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
+		pass_count_total(p);
 		if (p->dry)
 			return op_await(op, DRY_COMPARED, pass_each(p, pass_next_would, pass_ignore, LANE_PUSHES));
 		return op_await(op, DRAINED, pass_each(p, pass_next_lane, pass_ignore, 0));

@@ -393,7 +393,7 @@ pull_op(struct engine *e, struct place *place, const char *name, const struct pu
 	op_init(&p->op, &pull_class, e->loop);
 	p->e = e;
 	p->place = place;
-	p->name = xstrdup(name);
+	p->op.about = p->name = xstrdup(name);
 	p->opt = *o;
 	p->ret = ret;
 	memset(ret, 0, sizeof(*ret));

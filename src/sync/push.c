@@ -404,6 +404,6 @@ push_new(struct engine *e, const struct push_kind *kind, struct backend *dst, co
 	p->e = e;
 	p->dst = dst;
 	p->edge = "";
-	p->name = xstrdup(name);
+	p->op.about = p->name = xstrdup(name);
 	return p;
 }

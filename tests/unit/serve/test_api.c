@@ -299,6 +299,52 @@ quarantine_holds_the_replica(void)
 	end();
 }
 
+static void
+sync_ended(struct op *op, void *arg)
+{
+	*(bool *)arg = true;
+	op_free(op);
+}
+
+/* What a pass does that waits for somebody's lock, seen from beside. */
+static void
+ops_say_what_is_waited_for(void)
+{
+	struct api_reply reply;
+	bool             ended = false;
+	json_t          *op = NULL;
+
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_lock(wb, "x.tfstate", "{\"ID\":\"somebody\"}");
+	API_GET(&r, &a, "ops", NULL);
+	CHECK_STR(api_text(&a, "pass"), "null");
+	op_start(api_call(r.engine, &(struct api_request){ .method = "POST", .route = "sync" }, &reply), sync_ended, &ended);
+	agent_rig_wait(&r, 5000);
+	CHECK(!ended);
+	API_GET(&r, &a, "ops", NULL);
+	CHECK_U64(json_array_size(api_at(&a, "ops")), 2);
+	op = api_at(&a, "ops.0");
+	CHECK_STR(json_string_value(json_object_get(op, "about")), "sync");
+	CHECK(json_number_value(json_object_get(op, "age_seconds")) >= 4.9);
+	CHECK_STR(api_text(&a, "ops.0.waits_for.0.name"), "sleep");
+	CHECK_STR(api_text(&a, "ops.0.waits_for.0.about"), "e");
+	CHECK_STR(api_text(&a, "ops.0.waits_for.0.within"), "api/sync/sync/each/lane");
+	CHECK_STR(api_text(&a, "ops.0.waits_omitted"), "0");
+	CHECK_STR(api_text(&a, "ops.1.about"), "ops");
+	CHECK_STR(api_text(&a, "pass.step"), "writing");
+	CHECK_STR(api_text(&a, "pass.seen"), "1");
+	CHECK_STR(api_text(&a, "pass.total"), "1");
+	CHECK_STR(api_text(&a, "pass.done"), "0");
+	mem_world_lock(wb, "x.tfstate", NULL);
+	agent_rig_wait(&r, 60000);
+	CHECK(ended && reply.exit == 0);
+	api_reply_free(&reply);
+	API_GET(&r, &a, "ops", NULL);
+	CHECK_STR(api_text(&a, "pass"), "null");
+	end();
+}
+
 /* Told over several turns, none twice and none left out. */
 static void
 many_events(void)
@@ -357,6 +403,7 @@ main(int argc, char **argv)
 	    { "restores_and_decides", restores_and_decides },
 	    { "locks_and_care", locks_and_care },
 	    { "quarantine_holds_the_replica", quarantine_holds_the_replica },
+	    { "ops_say_what_is_waited_for", ops_say_what_is_waited_for },
 	    { "many_events", many_events },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
