@@ -36,6 +36,8 @@ const struct plan *agent_plan(const struct agent *a);
 int            agent_run(struct agent *a);
 /* One API call in-process: turns the loop until it ended. SIGINT cancels it (exit 130). */
 enum err_code  agent_call(struct agent *a, const struct api_request *req, struct api_reply *ret, struct err *reterr);
+/* Runs op to its end; SIGINT and SIGTERM cancel it. *ret_signal (may be NULL): the one that came, 0. */
+void           agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal);
 /* The same over the owner's socket. ERR_NOT_FOUND: nobody listens there. */
 enum err_code  agent_ask(const char *socket_path, const struct api_request *req, struct api_reply *ret, struct err *reterr);
 

@@ -212,6 +212,8 @@ struct op *provider_unlock(struct backend *b, const struct state_ref *ref, const
 struct op *provider_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* NULL sidecars: OK */
 struct op *provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
+/* Of the probe's checks only those that write nothing: reach, auth, list, read. Ends with what went wrong. */
+struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);

@@ -10,6 +10,94 @@
 
 /* config check, config show, version and help: they need no store. */
 
+/* ---------------------------------------------------------------- config check --probe */
+
+static void
+cli_probed_one(void *arg, const struct probe_check *k)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:b, s:s}", "name", k->name, "ok", k->ok, "detail", k->detail));
+}
+
+/* Reaches every backend at once; outcomes and checks in the order of the plan. */
+static int
+cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes)
+{
+	const struct plan *plan = agent_plan(a);
+	struct op        **ops = xcalloc(plan->nbackends + 1, sizeof(*ops));
+	struct err         e;
+	int                signal = 0;
+
+	for (size_t i = 0; i < plan->nbackends; i++) {
+		checks[i] = json_array();
+		ops[i] = provider_reach(plan->backends[i], cli_probed_one, checks[i]);
+	}
+	agent_await(agent_loop(a), op_all(agent_loop(a), ops, plan->nbackends, 0, outcomes), &e, &signal);
+	free(ops);
+	return signal != 0 ? err_exit(ERR_CANCELLED) : 0;
+}
+
+/* Of several items: all failed for one reason, that code; none done for mixed ones, 1; some done, 3. */
+static int
+cli_exit_of(const struct err *outcomes, size_t n)
+{
+	size_t failed = 0;
+	int    code = 0;
+	bool   mixed = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (outcomes[i].code == ERR_OK)
+			continue;
+		mixed |= failed++ > 0 && code != err_exit(outcomes[i].code);
+		code = err_exit(outcomes[i].code);
+	}
+	return failed == 0 ? 0 : failed < n ? 3 : mixed ? 1 : code;
+}
+
+static json_t *
+cli_probed_doc(const struct backend *b, json_t *checks, const struct err *e)
+{
+	json_t *doc = json_pack("{s:s, s:s, s:b, s:o}", "backend", b->label, "provider", b->provider->name, "ok", e->code == ERR_OK,
+	    "checks", checks);
+
+	if (e->code == ERR_OK)
+		json_object_set_new(doc, "error", json_null());
+	else
+		json_object_set_new(doc, "error", json_pack("{s:i, s:s, s:s, s:s, s:s}", "code", err_exit(e->code), "kind",
+		    err_kind(e->code), "where", b->label, "message", e->msg, "hint", e->hint));
+	return doc;
+}
+
+static int
+cli_config_probe(const struct cli *c, struct agent *a)
+{
+	const struct plan *plan = agent_plan(a);
+	json_t           **checks = xcalloc(plan->nbackends + 1, sizeof(json_t *));
+	struct err        *outcomes = xcalloc(plan->nbackends + 1, sizeof(*outcomes));
+	int                stopped = cli_probe_all(a, checks, outcomes), code = cli_exit_of(outcomes, plan->nbackends);
+	json_t            *doc = json_pack("{s:s, s:b, s:s, s:[]}", "format_version", "1.0", "ok", code == 0, "path", plan->path, "backends");
+
+	for (size_t i = 0; i < plan->nbackends; i++) {
+		const struct backend *b = plan->backends[i];
+
+		if (outcomes[i].code != ERR_OK)
+			fprintf(stderr, "stateferry: %s%s%s\n", outcomes[i].msg, outcomes[i].hint[0] != '\0' ? "; " : "", outcomes[i].hint);
+		if (!c->json)
+			printf("%s (%s)\n", b->label, b->where);
+		if (!c->json)
+			cli_print_checks(c, checks[i], "  ");
+		json_array_append_new(json_object_get(doc, "backends"), cli_probed_doc(b, checks[i], &outcomes[i]));
+	}
+	if (c->json) {
+		json_dumpf(doc, stdout, 0);
+		putchar('\n');
+	}
+	json_decref(doc);
+	free(checks);
+	free(outcomes);
+	agent_close(a);
+	return stopped != 0 ? stopped : code;
+}
+
 int
 cli_config(struct cli *c)
 {
@@ -21,14 +109,16 @@ cli_config(struct cli *c)
 
 	if (!show && strcmp(c->words[0], "check") != 0)
 		return cli_usage(c, "config takes check or show, not \"%s\"", c->words[0]);
-	if (cli_value(c, "probe") != NULL)
-		return cli_usage(c, "config check --probe is not in this version: use \"stateferry probe BACKEND\"");
+	if (show && cli_value(c, "probe") != NULL)
+		return cli_usage(c, "--probe is for config check");
 	cli_agent_options(c, CLI_MAKES_STORE, &o);
 	o.no_store = true;
 	if (agent_open(&o, &a, &e) != ERR_OK) {
 		agent_close(a);
 		return cli_error(c, &e, "configuration") == 0 ? 0 : 10;
 	}
+	if (cli_value(c, "probe") != NULL)
+		return cli_config_probe(c, a);
 	buf_init(&text, 0);
 	if (show)
 		plan_print(agent_plan(a), &text);

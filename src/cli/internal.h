@@ -77,6 +77,7 @@ double      cli_num(const json_t *o, const char *key);
 bool        cli_bool(const json_t *o, const char *key);
 /* Text of others, so that no control character reaches the terminal. */
 void        cli_text(const char *s);
+void        cli_print_checks(const struct cli *c, const json_t *checks, const char *indent);
 void        cli_problem(const struct cli *c, const json_t *p);
 const char *cli_paint(const struct cli *c, const char *code);    /* "" without colour */
 

@@ -226,18 +226,28 @@ cli_check(struct cli *c)
 	return cli_call(c, &(struct cli_request){ .method = "POST", .route = "check" }, cli_check_text);
 }
 
-static void
-cli_probe_text(const struct cli *c, const json_t *doc)
+void
+cli_print_checks(const struct cli *c, const json_t *checks, const char *indent)
 {
 	json_t *k;
 	size_t  i;
 
-	json_array_foreach(json_object_get(doc, "checks"), i, k) {
-		printf("%s%-6s%s %-16s ", cli_paint(c, cli_bool(k, "ok") ? "\033[32m" : "\033[31m"), cli_bool(k, "ok") ? "ok" : "failed",
+	json_array_foreach(checks, i, k) {
+		printf("%s%s%-6s%s %-16s ", indent, cli_paint(c, cli_bool(k, "ok") ? "\033[32m" : "\033[31m"), cli_bool(k, "ok") ? "ok" : "failed",
 		    cli_paint(c, "\033[0m"), cli_str(k, "name"));
 		cli_text(cli_str(k, "detail"));
 		putchar('\n');
 	}
+}
+
+static void
+cli_probe_text(const struct cli *c, const json_t *doc)
+{
+	cli_print_checks(c, json_object_get(doc, "checks"), "");
+	if (cli_bool(doc, "enforces"))
+		printf("a write without a lock is safe here: preconditions are enforced\n");
+	else
+		printf("preconditions are not enforced: a target needs its lock, or exclusive = true if nothing else writes there\n");
 }
 
 int

@@ -29,7 +29,5 @@ enum err_code agent_keeps_key(const struct agent *a, const struct settings *s, s
 void          agent_log_setup(const struct agent *a, const struct settings *s);
 /* Stops everything; false: something is left after the grace period. */
 bool          agent_end(struct agent *a);
-/* Runs op to its end; SIGINT and SIGTERM cancel it. *ret_signal (may be NULL): the one that came, 0. */
-void          agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/name.h"
+#include "reach.h"
 #include "reader.h"
 
 /*
@@ -564,7 +565,7 @@ provider_probe(struct backend *b, probe_fn *seen, void *arg)
 	if (b->common.read_only)
 		return call_read_only(b);
 	if (b->provider->probe == NULL)
-		return call_refused(b, "be probed");
+		return reach_probe(b, seen, arg);
 	c = call_new(b, REQUEST_PROBE, NULL);
 	c->probe = seen;
 	c->arg = arg;

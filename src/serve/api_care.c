@@ -106,7 +106,6 @@ api_probe(struct call *c, struct err *reterr)
 
 	if (call_need(c, "backend", &backend, reterr) != ERR_OK)
 		return NULL;
-	snprintf(c->where, sizeof(c->where), "%s", backend);
 	x = xcalloc(1, sizeof(*x));
 	x->c = c;
 	json_kv_str(&c->w, "backend", backend);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "reach.h"
+
+/*
+ * Checks that need nothing of a driver but the contract: can it be reached, listed and read, without a write; and for a probe
+ * of a provider that has none of its own, whether its lock excludes another one.
+ */
+#define REACH_SCRATCH ".stateferry-probe" /* never listed as a state; always the same, so that a later probe meets a lock left behind */
+
+enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED };
+
+static const char *const reach_states[] = { "start", "listed", "read", "locked", "locked again", "unlocked" };
+
+struct reach {
+	struct op        op;
+	struct backend  *b;
+	probe_fn        *seen;
+	void            *arg;
+	bool             locks;      /* try the lock, too */
+	uint64_t         states, size;
+	char            *name;       /* the smallest state; NULL: none was listed */
+	struct snapshot  got;
+	struct lock_info lock[2], holder;
+	struct err       second;     /* outcome of the second lock */
+	bool             granted;    /* the second lock */
+};
+
+static void __attribute__((format(printf, 4, 5)))
+reach_say(struct reach *r, const char *name, bool ok, const char *fmt, ...)
+{
+	char    detail[ERR_MSG_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(detail, sizeof(detail), fmt, ap);
+	va_end(ap);
+	r->seen(r->arg, &(struct probe_check){ name, ok, detail });
+}
+
+/* ---------------------------------------------------------------- reach, auth, list, read */
+
+static void
+reach_listed_one(void *arg, const struct state_seen *s)
+{
+	struct reach *r = arg;
+
+	r->states++;
+	if (s->problem != NULL || (r->name != NULL && s->size >= r->size))
+		return;
+	free(r->name);
+	r->name = xstrdup(s->name);
+	r->size = s->size;
+}
+
+/* What the first answer tells of the way there; an http backend's listing is no request, so the read may be the first. */
+static void
+reach_say_way(struct reach *r, const struct err *e)
+{
+	bool there = e->code != ERR_NETWORK && e->code != ERR_TIMEOUT && e->code != ERR_CANCELLED;
+
+	reach_say(r, "reach", there, "%s", there ? r->b->where : e->msg);
+	if (!there || e->code == ERR_BUSY)
+		reach_say(r, "auth", false, "not tried");
+	else
+		reach_say(r, "auth", e->code != ERR_AUTH, "%s", e->code == ERR_AUTH ? e->msg : "not refused");
+}
+
+static enum op_turn
+reach_listed(struct reach *r)
+{
+	struct op *op = &r->op;
+
+	if (op_failed(op)) {
+		reach_say_way(r, &op->res);
+		reach_say(r, "list", false, "%s", op->res.msg);
+		reach_say(r, "read", false, "not tried");
+		return op_fail(op);
+	}
+	return op_await(op, REACH_READ, r->name == NULL ? NULL : provider_get(r->b, &(struct state_ref){ r->name }, NULL, &r->got));
+}
+
+/* A state that is not there is an answer: an http backend's before the first apply, or one deleted since the listing. */
+static bool
+reach_read(struct reach *r)
+{
+	struct err e = r->op.res;
+	bool       absent = r->name == NULL || e.code == ERR_NOT_FOUND;
+
+	if (absent)
+		err_clear(&e);
+	r->op.res = e;
+	reach_say_way(r, &e);
+	reach_say(r, "list", true, "%llu state%s", (unsigned long long)r->states, r->states == 1 ? "" : "s");
+	if (e.code != ERR_OK)
+		reach_say(r, "read", false, "%s", e.msg);
+	else if (absent)
+		reach_say(r, "read", true, "there is no state to read");
+	else
+		reach_say(r, "read", true, "a state of %llu bytes", (unsigned long long)r->got.info.size);
+	return e.code == ERR_OK;
+}
+
+/* ---------------------------------------------------------------- what it enforces, as far as the contract shows it */
+
+static struct state_ref
+reach_scratch(void)
+{
+	return (struct state_ref){ REACH_SCRATCH };
+}
+
+static void
+reach_say_conditions(struct reach *r)
+{
+	static const char *const names[] = { "create_only", "if_match", "racing_writes", "delete_create" };
+	bool                     kept = (provider_caps(r->b) & PROVIDER_IF_MATCH) != 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		reach_say(r, names[i], kept, "%s %s", r->b->provider->name,
+		    kept ? "compares under its lock, by itself: nothing remote to try" : "has no preconditions");
+}
+
+/* Is there a lock that can be tried without taking the one of a state? */
+static bool
+reach_can_lock(struct reach *r)
+{
+	struct buf name;
+	bool       fixed;
+
+	buf_init(&name, 0);
+	fixed = provider_fixed(r->b, "default", &name);
+	buf_free(&name);
+	if ((provider_caps(r->b) & PROVIDER_LOCK) == 0)
+		reach_say(r, "lock", false, "none is configured");
+	else if (fixed)
+		reach_say(r, "lock", true, "configured; not tried, as it would be that of the state itself");
+	else
+		return true;
+	return false;
+}
+
+static struct op *
+reach_lock(struct reach *r, size_t i)
+{
+	struct state_ref ref = reach_scratch();
+
+	provider_lock_new(r->b, &ref, "probe", &r->lock[i]);
+	return provider_lock(r->b, &ref, &r->lock[i], &r->holder);
+}
+
+static struct op *
+reach_unlock(struct reach *r)
+{
+	struct state_ref ref = reach_scratch();
+	struct op       *ops[2] = { provider_unlock(r->b, &ref, &r->lock[0]),
+		r->granted ? provider_unlock(r->b, &ref, &r->lock[1]) : NULL };
+
+	return op_all(r->op.loop, ops, 2, 1, NULL);
+}
+
+static void
+reach_say_lock(struct reach *r)
+{
+	if (r->granted)
+		reach_say(r, "lock", false, "a second lock was granted while the first was held");
+	else if (r->second.code != ERR_LOCKED)
+		reach_say(r, "lock", false, "a second lock was answered by an error: %s", r->second.msg);
+	else if (r->op.res.code != ERR_OK)
+		reach_say(r, "lock", false, "it could not be released: %s", r->op.res.msg);
+	else
+		reach_say(r, "lock", true, "held by one, refused to another, released");
+}
+
+/* ---------------------------------------------------------------- the operation */
+
+static enum op_turn
+reach_step(struct op *op)
+{
+	struct reach *r = container_of(op, struct reach, op);
+
+	switch ((enum reach_state)op->state) {
+	case REACH_START:
+		return op_await(op, REACH_LISTED, provider_list(r->b, reach_listed_one, r));
+	case REACH_LISTED:
+		return reach_listed(r);
+	case REACH_READ:
+		if (!reach_read(r))
+			return op_fail(op);
+		if (!r->locks)
+			return op_ok(op);
+		reach_say_conditions(r);
+		if (!reach_can_lock(r))
+			return op_ok(op);
+		return op_await(op, REACH_LOCKED, reach_lock(r, 0));
+	case REACH_LOCKED:
+		if (op_failed(op))
+			reach_say(r, "lock", false, "%s", op->res.msg);
+		if (op_failed(op) && op->res.code != ERR_UNCERTAIN)
+			return op->res.code == ERR_LOCKED ? op_ok(op) : op_fail(op);
+		if (op_failed(op))
+			return op_unwind(op, REACH_LOCKED_AGAIN);
+		op_shield(op);
+		return op_await(op, REACH_LOCKED_AGAIN, reach_lock(r, 1));
+	case REACH_LOCKED_AGAIN: /* after an uncertain first lock op->err says so */
+		r->granted = op->err.code == ERR_OK && !op_failed(op);
+		r->second = op->res;
+		return op_await(op, REACH_UNLOCKED, reach_unlock(r));
+	case REACH_UNLOCKED:
+		if (op->err.code == ERR_OK)
+			reach_say_lock(r);
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+reach_free(struct op *op)
+{
+	struct reach *r = container_of(op, struct reach, op);
+
+	snapshot_free(&r->got);
+	free(r->name);
+	free(r);
+}
+
+static const struct op_class reach_class = { "reach", reach_step, NULL, reach_free, reach_states, ARRAY_LEN(reach_states) };
+
+static struct op *
+reach_new(struct backend *b, bool locks, probe_fn *seen, void *arg)
+{
+	struct reach *r = xcalloc(1, sizeof(*r));
+
+	op_init(&r->op, &reach_class, b->env->loop);
+	r->b = b;
+	r->locks = locks;
+	r->seen = seen;
+	r->arg = arg;
+	return &r->op;
+}
+
+struct op *
+provider_reach(struct backend *b, probe_fn *seen, void *arg)
+{
+	return reach_new(b, false, seen, arg);
+}
+
+struct op *
+reach_probe(struct backend *b, probe_fn *seen, void *arg)
+{
+	return reach_new(b, true, seen, arg);
+}

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""probe, and config check --probe: what they reach, what they leave alone, how they end."""
+import pytest
+
+from conftest import HTTP_PASSWORD
+from places import HttpPlace
+from states import lineage, state
+
+NAME = "x.tfstate"
+
+
+def failed(checks):
+    return {c["name"] for c in checks if not c["ok"]}
+
+
+def test_config_check_reaches_every_backend_and_writes_nowhere(agent, places, http_states, make_bucket):
+    folder, server = places("local"), http_states(user="u", password=HTTP_PASSWORD)
+    bucket = make_bucket()
+    folder.add(agent, "folder")
+    folder.put(NAME, state(1, lineage()))
+    HttpPlace(server).add(agent, "web", states=[NAME])
+    agent.backend("s3", "dr", bucket.backend())
+    bucket.put(NAME, state(1, lineage()))
+    doc = agent.json("config", "check", "--probe")
+    assert doc["ok"] is True and {b["backend"] for b in doc["backends"]} == {"folder", "web", "dr"}
+    for b in doc["backends"]:
+        assert [c["name"] for c in b["checks"]] == ["reach", "auth", "list", "read"] and failed(b["checks"]) == set(), b
+    assert {e["method"] for e in server.requests()} == {"GET"}
+    assert bucket.keys() == [NAME]
+
+    server.password = "another"
+    doc = agent.json("config", "check", "--probe", code=3)
+    wrong = {b["backend"]: b for b in doc["backends"] if not b["ok"]}
+    assert doc["ok"] is False and set(wrong) == {"web"}
+    assert wrong["web"]["error"]["code"] == 12 and failed(wrong["web"]["checks"]) == {"auth", "read"}
+    assert HTTP_PASSWORD not in str(doc)
+
+    agent.forget("backend", "folder")
+    agent.forget("backend", "dr")
+    agent.json("config", "check", "--probe", code=12)
+    server.stop()
+    doc = agent.json("config", "check", "--probe", code=1)
+    assert "reach" in failed(doc["backends"][0]["checks"])
+
+
+@pytest.mark.parametrize("dialect", ["lock", "post-delete"])
+def test_probe_of_an_http_backend_tries_its_lock(agent, http_states, dialect):
+    server = http_states(dialect=dialect)
+    HttpPlace(server).add(agent, "web", states=[NAME])
+    doc = agent.json("probe", "web")
+    checks = {c["name"]: c for c in doc["checks"]}
+    assert checks["lock"]["ok"] and "refused to another" in checks["lock"]["detail"], checks["lock"]
+    assert doc["enforces"] is False and failed(doc["checks"]) == {"create_only", "if_match", "racing_writes", "delete_create"}
+    assert server.locks() == {} and server.body(NAME) is None
+
+
+def test_probe_without_a_lock_says_so(agent, http_states):
+    server = http_states()
+    agent.backend("http", "web", server.backend(NAME, locking=False))
+    doc = agent.json("probe", "web")
+    assert {"lock", "if_match"} <= failed(doc["checks"]) and "reach" not in failed(doc["checks"])
+    assert {e["method"] for e in server.requests()} == {"GET"}
+
+
+def test_probe_of_a_folder_leaves_nothing(agent, places):
+    folder = places("local")
+    folder.add(agent, "folder")
+    folder.put(NAME, state(1, lineage()))
+    before = sorted(folder.folder.rglob("*"))
+    doc = agent.json("probe", "folder")
+    assert failed(doc["checks"]) == set() and doc["enforces"] is True
+    assert sorted(folder.folder.rglob("*")) == before
+
+
+def test_target_is_probed_once_and_remembered(agent, places, make_bucket):
+    """Without a lock the first write waits for a probe; the next ones know."""
+    live, bucket = places("local"), make_bucket()
+    live.add(agent, "live")
+    agent.backend("s3", "dr", bucket.backend())
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    live.put(NAME, state(1, line))
+    live.put("y.tfstate", state(1, lineage()))
+    first = agent.edge(agent.sync(), "out")
+    assert first["written"] == 2 and sorted(bucket.keys()) == [NAME, "y.tfstate"]
+    live.put(NAME, state(2, line))
+    second = agent.edge(agent.sync(), "out")
+    assert second["written"] == 1 and second["requests"] <= 12 < 30 < first["requests"]
