@@ -34,11 +34,20 @@ const struct plan *agent_plan(const struct agent *a);
 
 /* The background agent until SIGTERM or SIGINT; SIGHUP reloads. Exit code. */
 int            agent_run(struct agent *a);
-/* One API call in-process: turns the loop until it ended. SIGINT cancels it (exit 130). */
-enum err_code  agent_call(struct agent *a, const struct api_request *req, struct api_reply *ret, struct err *reterr);
+/* What is asked again and again while a call runs, and who hears the answers. Copied. */
+struct agent_watch {
+	struct api_request req;
+	int64_t            every_ms;
+	void             (*seen)(void *arg, const struct api_reply *r);
+	void              *arg;
+};
+/* One API call in-process: turns the loop until it ended. SIGINT cancels it (exit 130). watch NULL: nobody looks on. */
+enum err_code  agent_call(struct agent *a, const struct api_request *req, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr);
 /* Runs op to its end; SIGINT and SIGTERM cancel it. *ret_signal (may be NULL): the one that came, 0. */
 void           agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal);
 /* The same over the owner's socket. ERR_NOT_FOUND: nobody listens there. */
-enum err_code  agent_ask(const char *socket_path, const struct api_request *req, struct api_reply *ret, struct err *reterr);
+enum err_code  agent_ask(const char *socket_path, const struct api_request *req, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr);
 
 #endif

@@ -74,13 +74,13 @@ cli_try(const struct cli *c, const struct cli_request *r, struct api_reply *ret,
 
 	cli_agent_options(c, r->flags, &o);
 	if (agent_open(&o, &a, reterr) == ERR_OK) {
-		agent_call(a, &req, ret, reterr);
+		agent_call(a, &req, NULL, ret, reterr);
 		agent_close(a);
 		return reterr->code;
 	}
 	path = a != NULL ? xstrdup(agent_settings(a)->socket) : NULL;
 	agent_close(a);
-	if (reterr->code == ERR_LOCKED && path != NULL && agent_ask(path, &req, ret, &asked) != ERR_NOT_FOUND)
+	if (reterr->code == ERR_LOCKED && path != NULL && agent_ask(path, &req, NULL, ret, &asked) != ERR_NOT_FOUND)
 		*reterr = asked;
 	free(path);
 	return reterr->code;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "internal.h"
+#include "progress.h"
 
 #define SYNC_RUN_OWNER_MS 60000   /* run waits so long for an owner to go */
 #define SYNC_OWNER_MS     5000    /* sync for a short command */
@@ -35,7 +36,7 @@ sync_beside_run(const char *socket)
 	bool             running = false;
 	json_t          *doc;
 
-	if (agent_ask(socket, &(struct api_request){ "GET", "status", NULL, 0 }, &r, &e) != ERR_OK)
+	if (agent_ask(socket, &(struct api_request){ "GET", "status", NULL, 0 }, NULL, &r, &e) != ERR_OK)
 		return false;
 	if (body_in_memory(r.body)) {
 		doc = json_loadb((const char *)body_span(r.body).p, body_span(r.body).n, JSON_DECODE_INT_AS_REAL, NULL);
@@ -47,7 +48,8 @@ sync_beside_run(const char *socket)
 }
 
 static enum err_code
-sync_try(const struct cli *c, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+sync_try(const struct cli *c, const struct api_request *req, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr)
 {
 	struct agent_options o;
 	struct agent        *a;
@@ -55,14 +57,14 @@ sync_try(const struct cli *c, const struct api_request *req, struct api_reply *r
 
 	cli_agent_options(c, CLI_MAKES_STORE | CLI_SERVES, &o);
 	if (agent_open(&o, &a, reterr) == ERR_OK) {
-		agent_call(a, req, ret, reterr);
+		agent_call(a, req, watch, ret, reterr);
 		agent_close(a);
 		return reterr->code;
 	}
 	path = a != NULL ? xstrdup(agent_settings(a)->socket) : NULL;
 	agent_close(a);
 	if (reterr->code == ERR_LOCKED && path != NULL && sync_beside_run(path))
-		agent_ask(path, req, ret, reterr);
+		agent_ask(path, req, watch, ret, reterr);
 	free(path);
 	return reterr->code;
 }
@@ -117,6 +119,23 @@ sync_say(const struct cli *c, struct api_reply *r)
 	return rc;
 }
 
+/* Again and again while the owner is a short command. */
+static enum err_code
+sync_reach(const struct cli *c, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+{
+	struct progress           p;
+	const struct agent_watch *watch = progress_begin(&p, c);
+
+	for (int64_t waited = 0;; waited += SYNC_POLL_MS) {
+		err_clear(reterr);
+		if (sync_try(c, req, watch, ret, reterr) == ERR_OK || reterr->code != ERR_LOCKED || waited >= SYNC_OWNER_MS)
+			break;
+		usleep(SYNC_POLL_MS * 1000);
+	}
+	progress_end(&p);
+	return reterr->code;
+}
+
 int
 cli_sync(struct cli *c)
 {
@@ -128,12 +147,7 @@ cli_sync(struct cli *c)
 		cli_arg(&q, "edge", c->words[i]);
 	cli_arg(&q, "dry_run", cli_value(c, "dry-run"));
 	cli_arg(&q, "max_age", cli_value(c, "max-age"));
-	for (int64_t waited = 0;; waited += SYNC_POLL_MS) {
-		err_clear(&e);
-		if (sync_try(c, &(struct api_request){ q.method, q.route, q.args, q.n }, &r, &e) == ERR_OK)
-			return sync_say(c, &r);
-		if (e.code != ERR_LOCKED || waited >= SYNC_OWNER_MS)
-			return cli_error(c, &e, "sync");
-		usleep(SYNC_POLL_MS * 1000);
-	}
+	if (sync_reach(c, &(struct api_request){ q.method, q.route, q.args, q.n }, &r, &e) != ERR_OK)
+		return cli_error(c, &e, "sync");
+	return sync_say(c, &r);
 }

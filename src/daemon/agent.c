@@ -43,21 +43,70 @@ agent_wait_signal(int signo, void *arg)
 		op_cancel(w->op);
 }
 
+static void
+agent_poll_done(struct op *op, void *arg)
+{
+	struct agent_poll *p = arg;
+
+	if (op->err.code == ERR_OK && !p->over)
+		p->answered(p);
+	op_free(op);
+	p->op = NULL;
+	if (!p->over)
+		timer_set(&p->timer, p->every_ms);
+}
+
+static void
+agent_poll_due(void *arg)
+{
+	struct agent_poll *p = arg;
+
+	p->op = p->ask(p);
+	op_start(p->op, agent_poll_done, p);
+}
+
+static void
+agent_poll_begin(struct agent_poll *p, struct loop *l)
+{
+	timer_init(&p->timer, l, agent_poll_due, p);
+	timer_set(&p->timer, p->every_ms);
+}
+
+static void
+agent_poll_end(struct agent_poll *p, struct loop *l)
+{
+	p->over = true;
+	timer_stop(&p->timer);
+	op_cancel(p->op);
+	while (p->op != NULL)
+		loop_turn(l, true);
+}
+
 void
-agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal)
+agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struct err *ret, int *ret_signal)
 {
 	struct agent_wait    w = { .op = op };
 	struct signal_watch *i = signal_watch_new(l, SIGINT, agent_wait_signal, &w);
 	struct signal_watch *t = signal_watch_new(l, SIGTERM, agent_wait_signal, &w);
 
 	op_start(op, agent_wait_done, &w);
+	if (poll != NULL)
+		agent_poll_begin(poll, l);
 	while (!w.done)
 		loop_turn(l, true);
+	if (poll != NULL)
+		agent_poll_end(poll, l);
 	signal_watch_free(i);
 	signal_watch_free(t);
 	*ret = w.err;
 	if (ret_signal != NULL)
 		*ret_signal = w.signal;
+}
+
+void
+agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal)
+{
+	agent_await_beside(l, op, NULL, ret, ret_signal);
 }
 
 /* ---------------------------------------------------------------- assembly */
@@ -301,13 +350,41 @@ agent_settings(const struct agent *a)
 	return &agent_plan(a)->settings;
 }
 
-enum err_code
-agent_call(struct agent *a, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+struct agent_look {
+	struct agent_poll         poll;
+	struct agent             *a;
+	const struct agent_watch *watch;
+	struct api_reply          reply;
+};
+
+static struct op *
+agent_look_ask(struct agent_poll *p)
 {
-	int signo;
+	struct agent_look *x = container_of(p, struct agent_look, poll);
+
+	api_reply_free(&x->reply);
+	return api_call(x->a->engine, &x->watch->req, &x->reply);
+}
+
+static void
+agent_look_answered(struct agent_poll *p)
+{
+	struct agent_look *x = container_of(p, struct agent_look, poll);
+
+	x->watch->seen(x->watch->arg, &x->reply);
+}
+
+enum err_code
+agent_call(struct agent *a, const struct api_request *req, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr)
+{
+	struct agent_look x = { .poll = { .every_ms = watch != NULL ? watch->every_ms : 0, .ask = agent_look_ask,
+	    .answered = agent_look_answered }, .a = a, .watch = watch };
+	int               signo;
 
 	memset(ret, 0, sizeof(*ret));
-	agent_await(a->loop, api_call(a->engine, req, ret), reterr, &signo);
+	agent_await_beside(a->loop, api_call(a->engine, req, ret), watch != NULL ? &x.poll : NULL, reterr, &signo);
+	api_reply_free(&x.reply);
 	if (signo != 0) {
 		api_reply_free(ret);
 		memset(ret, 0, sizeof(*ret));

@@ -92,48 +92,89 @@ ask_take(struct http_response *r, struct api_reply *ret)
 	ret->body = r->body != NULL ? body_ref(r->body) : body_copy(span_of(NULL, 0));
 }
 
-static enum err_code
-ask_send(struct loop *l, struct http_client *h, const char *path, const struct api_request *req, struct api_reply *ret,
-    struct err *reterr)
+/* One connection's worth: the call itself, and what is asked beside it. */
+struct ask {
+	struct agent_poll         poll;
+	struct loop              *loop;
+	struct http_client       *http;
+	const char               *path;
+	const struct agent_watch *watch;
+	struct http_response      seen;   /* of the poll */
+};
+
+static struct op *
+ask_request(struct ask *x, const struct api_request *req, struct http_response *ret)
 {
 	static const struct http_header none[] = { { "Accept", (char *)(uintptr_t)"*/*" } };
-	struct http_response            r;
 	struct buf                      url;
-	int                             signo;
+	struct op                      *op;
 
 	buf_init(&url, 0);
 	ask_url(req, &url);
+	op = http_request(x->http, &(struct http_request){ .method = req->method, .url = buf_str(&url), .unix_socket = x->path,
+	    .headers = none, .nheaders = 1, .timeout_ms = ASK_TIMEOUT_MS, .max_body = ASK_BODY_MAX, .proxy = "" }, ret);
+	buf_free(&url);
+	return op;
+}
+
+static struct op *
+ask_look(struct agent_poll *p)
+{
+	struct ask *x = container_of(p, struct ask, poll);
+
+	http_response_free(&x->seen);
+	return ask_request(x, &x->watch->req, &x->seen);
+}
+
+static void
+ask_looked(struct agent_poll *p)
+{
+	struct ask      *x = container_of(p, struct ask, poll);
+	struct api_reply r;
+
+	ask_take(&x->seen, &r);
+	x->watch->seen(x->watch->arg, &r);
+	api_reply_free(&r);
+}
+
+static enum err_code
+ask_send(struct ask *x, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+{
+	struct http_response r;
+	int                  signo;
+
 	http_response_init(&r);
-	agent_await(l, http_request(h, &(struct http_request){ .method = req->method, .url = buf_str(&url), .unix_socket = path,
-	    .headers = none, .nheaders = 1, .timeout_ms = ASK_TIMEOUT_MS, .max_body = ASK_BODY_MAX, .proxy = "" }, &r), reterr, &signo);
+	http_response_init(&x->seen);
+	agent_await_beside(x->loop, ask_request(x, req, &r), x->watch != NULL ? &x->poll : NULL, reterr, &signo);
 	if (signo != 0)
 		err_set(reterr, ERR_CANCELLED, signo, "interrupted");
 	if (reterr->code == ERR_OK)
 		ask_take(&r, ret);
 	http_response_free(&r);
-	buf_free(&url);
+	http_response_free(&x->seen);
 	return reterr->code;
 }
 
 enum err_code
-agent_ask(const char *socket_path, const struct api_request *req, struct api_reply *ret, struct err *reterr)
+agent_ask(const char *socket_path, const struct api_request *req, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr)
 {
-	struct loop        *l;
-	struct work        *w;
-	struct http_client *h;
+	struct ask   x = { .poll = { .every_ms = watch != NULL ? watch->every_ms : 0, .ask = ask_look, .answered = ask_looked },
+		.path = socket_path, .watch = watch };
+	struct work *w;
 
 	memset(ret, 0, sizeof(*ret));
 	err_clear(reterr);
 	if (ask_is_there(socket_path, reterr) != ERR_OK)
 		return reterr->code;
-	if ((l = loop_new(reterr)) == NULL)
+	if ((x.loop = loop_new(reterr)) == NULL)
 		return reterr->code;
-	w = work_new(l);
-	if (http_client_curl(l, w, NULL, &h, reterr) == ERR_OK) {
-		ask_send(l, h, socket_path, req, ret, reterr);
-		http_client_free(h);
+	w = work_new(x.loop);
+	if (http_client_curl(x.loop, w, NULL, &x.http, reterr) == ERR_OK) {
+		ask_send(&x, req, ret, reterr);
+		http_client_free(x.http);
 	}
 	work_free(w);
-	loop_free(l);
+	loop_free(x.loop);
 	return reterr->code;
 }

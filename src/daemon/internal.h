@@ -29,5 +29,17 @@ enum err_code agent_keeps_key(const struct agent *a, const struct settings *s, s
 void          agent_log_setup(const struct agent *a, const struct settings *s);
 /* Stops everything; false: something is left after the grace period. */
 bool          agent_end(struct agent *a);
+/* A question asked every so often beside a call. ask starts nothing, it only makes the op; answered is called when that ended
+ * OK, and before the next ask. */
+struct agent_poll {
+	int64_t       every_ms;
+	struct op  *(*ask)(struct agent_poll *p);
+	void        (*answered)(struct agent_poll *p);
+	struct timer  timer;     /* agent_await_beside()'s from here on */
+	struct op    *op;
+	bool          over;
+};
+/* As agent_await(), with a poll beside it that has ended too when this returns; NULL: none. */
+void          agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struct err *ret, int *ret_signal);
 
 #endif

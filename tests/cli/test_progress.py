@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The progress line of sync on a terminal, as TAP: there while it works, above it the log, gone at the end."""
+import fcntl
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = (ROOT / os.environ.get("O", "build") / "stateferry").resolve()
+GOLDEN = ROOT / "tests/golden/state"
+SECONDS = 30
+ERASE = "\r\x1b[K"
+CONF = """agent {
+  store = "store"
+}
+backend "local" "live" {
+  dir = "live"
+}
+backend "local" "dr" {
+  dir = "dr"
+}
+replicate "out" {
+  from = "live"
+  to   = ["dr"]
+}
+"""
+
+
+class Place:
+    """Two folders; x.tfstate has changed since it was replicated, and somebody holds the lock of its replica."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ferry-cli-"))
+        for name in ("live", "dr"):
+            (self.dir / name).mkdir()
+        conf = self.dir / "stateferry.hcl"
+        conf.write_text(CONF)
+        conf.chmod(0o600)
+        self.put("seq/001.tfstate", "x.tfstate")
+        subprocess.run([BINARY, "sync"], cwd=self.dir, capture_output=True, timeout=SECONDS, check=True)
+        self.held = open(self.dir / "dr/x.tfstate", "r+b")
+        fcntl.lockf(self.held, fcntl.LOCK_EX)
+        self.put("seq/002.tfstate", "x.tfstate")
+
+    def put(self, golden, name):
+        shutil.copyfile(GOLDEN / golden, self.dir / "live" / name)
+
+    def let_go(self):
+        self.held.close()
+
+    def close(self):
+        self.held.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Terminal:
+    """A command whose stderr (all: stdout too) is a terminal."""
+
+    def __init__(self, place, *args, all_of_it=False, columns=100, env=None):
+        self.fd, tty = pty.openpty()
+        fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        out = tty if all_of_it else subprocess.PIPE
+        keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+        self.process = subprocess.Popen([BINARY, *args], cwd=place.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=tty,
+                                        env=keep | {"TERM": "xterm"} | (env or {}))
+        os.close(tty)
+        self.text = ""
+
+    def read(self, seconds):
+        if select.select([self.fd], [], [], seconds)[0]:
+            try:
+                self.text += os.read(self.fd, 65536).decode()
+                return True
+            except OSError:  # the other end is closed
+                pass
+        return False
+
+    def shows(self, pattern):
+        deadline = time.monotonic() + SECONDS
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self.text!r}"
+            self.read(0.1)
+
+    def stays_silent(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.read(0.05)
+        assert "\x1b" not in self.text and "sync:" not in self.text, self.text
+
+    def ends(self, code=0):
+        """What the screen shows at the end: every line after all erasing."""
+        out = self.process.communicate(timeout=SECONDS)[0]
+        while self.read(0.2):
+            pass
+        assert self.process.returncode == code, (self.process.returncode, self.text)
+        os.close(self.fd)
+        self.out = (out or b"").decode()
+        return [line.rpartition(ERASE)[2].replace("\r", "") for line in self.text.split("\n")]
+
+
+def is_shown_and_erased(p):
+    t = Terminal(p, "sync")
+    t.shows(r"sync: writing \[-{20}\] 0 of 1, 1 states seen, 1 changed, 0 written \(0 B\)")
+    p.let_go()
+    screen = t.ends()
+    assert not any("sync:" in line for line in screen), screen
+    assert any(" info " in line and "written" in line for line in screen), screen
+    assert screen[-1] == "" and t.text.endswith(ERASE), t.text
+    assert "\x1b[3" not in t.text, t.text
+    assert t.out.startswith("out: 1 states, 1 changed; 1 written"), t.out
+
+
+def is_shown_beside_a_running_agent(p):
+    agent = subprocess.Popen([BINARY, "run"], cwd=p.dir, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not (p.dir / "store/agent.sock").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        t = Terminal(p, "sync")
+        t.shows(r"sync: writing \[-{20}\] 0 of 1, 1 states seen")
+        p.let_go()
+        screen = t.ends()
+        assert screen == [""], screen
+        assert " 1 written" in t.out, t.out
+    finally:
+        agent.terminate()
+        agent.communicate(timeout=SECONDS)
+
+
+def trouble_is_painted(p):
+    (p.dir / "live/y.tfstate").write_text("<html>")
+    t = Terminal(p, "--color=always", "sync")
+    t.shows(r"sync: writing .*\x1b\[33m1 held\x1b\[0m")
+    p.let_go()
+    t.ends(3)
+    assert "1 held" in t.out, t.out
+
+
+def no_color_is_honoured(p):
+    (p.dir / "live/y.tfstate").write_text("<html>")
+    t = Terminal(p, "sync", all_of_it=True, env={"NO_COLOR": "1"})
+    t.shows(r"sync: writing .*, 1 held")
+    p.let_go()
+    t.ends(3)
+    assert not re.search(r"\x1b\[\d*m", t.text), t.text
+
+
+def is_cut_to_the_terminal(p):
+    t = Terminal(p, "sync", columns=30)
+    t.shows(r"sync: writing")
+    p.let_go()
+    t.ends()
+    drawn = [part for part in t.text.replace("\r\n", "\n").replace("\n", ERASE).split(ERASE) if part.startswith("sync: writing")]
+    assert drawn and all(len(part) == 29 for part in drawn), drawn
+
+
+def is_not_for_json_quiet_or_dumb(p):
+    for args, env in ((("--json", "sync"), {}), (("-q", "sync"), {}), (("sync",), {"TERM": "dumb"})):
+        t = Terminal(p, *args, env=env)
+        t.stays_silent(1)
+        assert t.process.poll() is None, "it did not wait for the lock"
+        t.process.terminate()
+        t.ends(130)
+        assert "\x1b" not in t.text, t.text
+
+
+def an_interrupt_erases_it(p):
+    t = Terminal(p, "sync")
+    t.shows("sync: writing")
+    t.process.terminate()
+    screen = t.ends(130)
+    assert not any(line.startswith("sync:") for line in screen), screen
+
+
+TESTS = [is_shown_and_erased, is_shown_beside_a_running_agent, trouble_is_painted, no_color_is_honoured, is_cut_to_the_terminal,
+         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it]
+
+
+def main():
+    failed = 0
+    for n, test in enumerate(TESTS, 1):
+        place = Place()
+        name = test.__name__.replace("_", " ")
+        try:
+            test(place)
+            print(f"ok {n} {name}", flush=True)
+        except Exception as e:  # the next test says something of its own
+            failed += 1
+            print(f"# {type(e).__name__}: {e}".replace("\n", " "))
+            print(f"not ok {n} {name}", flush=True)
+        finally:
+            place.close()
+    print(f"1..{len(TESTS)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
