@@ -219,7 +219,8 @@ void       provider_workspace(const struct backend *b, const char *name, struct 
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 /* May this be written at all: a lock, or preconditions, or exclusive = true, and not read_only. */
-#define PROVIDER_UNWRITABLE_HINT "\"stateferry probe %s\" shows what it enforces; configure a lock, or set exclusive = true if nothing else writes there"
+#define PROVIDER_UNWRITABLE_HINT "\"stateferry probe %s\" shows what it enforces; configure a lock, or set exclusive = true " \
+	"if nothing else writes there"
 enum err_code provider_writable(const struct backend *b, struct err *reterr);
 /* Whether a name passes include and exclude and is one that can be a state. */
 bool       provider_selects(const struct backend *b, const char *name);

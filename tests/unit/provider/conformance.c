@@ -272,10 +272,65 @@ cf_cancels(void)
 	free(two);
 }
 
+struct cf_probed {
+	unsigned n;
+	char     failed[200];
+};
+
+static void
+cf_probed(void *arg, const struct probe_check *c)
+{
+	struct cf_probed *x = arg;
+
+	x->n++;
+	if (!c->ok)
+		snprintf(x->failed + strlen(x->failed), sizeof(x->failed) - strlen(x->failed), " %s", c->name);
+}
+
+static void
+cf_count(void *arg, const struct state_seen *s)
+{
+	(void)s;
+	++*(unsigned *)arg;
+}
+
+/* As the capabilities say; and nothing is left behind, also when it is cancelled at any turn. */
+static void
+cf_probes(void)
+{
+	char            *one = cf_text(1, 0);
+	struct cf_probed x = { 0 };
+	unsigned         states = 0;
+
+	FAILS(cf_put(cf->first, one, PUT_UNDER_LOCK, NULL), ERR_OK);
+	FAILS(provider_rig_run(&rig, provider_reach(rig.b, cf_probed, &x)), ERR_OK);
+	CHECK_U64(x.n, 4);
+	CHECK_STR(x.failed, "");
+	for (unsigned turn = 1; turn < 200; turn += turn < 60 ? 1 : 7) {
+		enum err_code rc = provider_rig_run_cancelled(&rig, provider_probe(rig.b, cf_probed, &x), turn);
+
+		if (rc != ERR_OK && rc != ERR_CANCELLED && rc != ERR_UNCERTAIN)
+			test_fail(__FILE__, __LINE__, "cancelled at turn %u: %s", turn, rig.err.msg);
+	}
+	x = (struct cf_probed){ 0 };
+	FAILS(provider_rig_run(&rig, provider_probe(rig.b, cf_probed, &x)), ERR_OK);
+	CHECK(x.n > 0);
+	if ((provider_caps(rig.b) & PROVIDER_LOCK) != 0)
+		CHECK(strstr(x.failed, " lock") == NULL);
+	if ((provider_caps(rig.b) & PROVIDER_IF_MATCH) != 0)
+		CHECK(strstr(x.failed, " if_match") == NULL);
+	else
+		CHECK(strstr(x.failed, " if_match") != NULL);
+	cf_holds(cf->first, one);
+	FAILS(provider_rig_run(&rig, provider_list(rig.b, cf_count, &states)), ERR_OK);
+	CHECK(states == 1 || (provider_caps(rig.b) & PROVIDER_LIST) == 0);
+	free(one);
+}
+
 void
 conformance_run(const struct conformance *c)
 {
-	void (*const parts[])(void) = { cf_bytes, cf_conditions, cf_locks, cf_lists, cf_cancels, c->no_delete ? NULL : cf_deletes };
+	void (*const parts[])(void) = { cf_bytes, cf_conditions, cf_locks, cf_lists, cf_cancels, cf_probes, c->no_delete ? NULL : cf_deletes };
 
 	cf = c;
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
