@@ -7,32 +7,23 @@
 
 #define EVENTS_DEFAULT 100
 #define EVENTS_MAX     10000
-#define EVENTS_TURN    1000
 
 struct events {
-	struct op          op;
-	struct call       *c;
-	uint64_t           before;    /* the number of the last one told; 0: none yet */
-	unsigned long      left;
-	unsigned           in_turn;
-	bool               more;
+	struct json_writer *w;
+	struct turn        *turn;
+	uint64_t            before;    /* the number of the last one told; 0: none yet */
+	unsigned long       left;
 };
-
-enum events_state { EVENTS_START, EVENTS_PAUSED };
-
-static const char *const events_states[] = { "looking", "looking" };
 
 static bool
 events_one(void *arg, const struct event_rec *e)
 {
 	struct events      *x = arg;
-	struct json_writer *w = &x->c->w;
+	struct json_writer *w = x->w;
 
-	x->more = x->left > 0 && x->in_turn == EVENTS_TURN;
-	if (x->left == 0 || x->more)
+	if (x->left == 0 || !turn_room(x->turn))
 		return false;
 	x->left--;
-	x->in_turn++;
 	x->before = e->seq;
 	json_obj(w);
 	json_kv_u64(w, "seq", e->seq);
@@ -46,36 +37,18 @@ events_one(void *arg, const struct event_rec *e)
 	return true;
 }
 
-static enum op_turn
-events_step(struct op *op)
+static enum err_code
+events_turn(void *arg, struct turn *t, struct err *reterr)
 {
-	struct events    *x = container_of(op, struct events, op);
-	struct store_txn *t;
+	struct events *x = arg;
 
-	switch ((enum events_state)op->state) {
-	case EVENTS_START:
-	case EVENTS_PAUSED:
-		if (op_failed(op) || store_read(engine_store(x->c->e), &t, &op->res) != ERR_OK)
-			return op_fail(op);
-		x->in_turn = 0;
-		x->more = false;
-		store_events(t, x->before, events_one, x);
-		store_end(t);
-		if (x->more)
-			return op_await(op, EVENTS_PAUSED, op_sleep(op->loop, 0));
-		json_arr_end(&x->c->w);
-		return op_ok(op);
-	}
-	return OP_DONE;
+	(void)reterr;
+	x->turn = t;
+	store_events(t->t, x->before, events_one, x);
+	if (!t->more)
+		json_arr_end(x->w);
+	return ERR_OK;
 }
-
-static void
-events_free(struct op *op)
-{
-	free(container_of(op, struct events, op));
-}
-
-static const struct op_class events_class = { "events", events_step, NULL, events_free, events_states, ARRAY_LEN(events_states) };
 
 struct op *
 api_events(struct call *c, struct err *reterr)
@@ -93,10 +66,9 @@ api_events(struct call *c, struct err *reterr)
 		}
 	}
 	x = xcalloc(1, sizeof(*x));
-	op_init(&x->op, &events_class, engine_loop(c->e));
-	x->c = c;
+	x->w = &c->w;
 	x->left = left;
 	json_key(&c->w, "events");
 	json_arr(&c->w);
-	return &x->op;
+	return turns_op(c, &(struct turns){ events_turn, free, x });
 }

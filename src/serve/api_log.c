@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "serve.h"
 
 /* log: the versions of one state, newest first. */
 struct log {
 	struct json_writer *w;
-	uint64_t            head;
+	struct address      a;
+	uint64_t            state, head;
+	uint64_t            next;      /* the number to go on with */
 };
 
-static bool
-log_version(void *arg, const struct version_rec *v)
+static void
+log_version(const struct log *l, const struct version_rec *v)
 {
-	struct log         *l = arg;
 	struct json_writer *w = l->w;
 
 	json_obj(w);
@@ -34,45 +37,62 @@ log_version(void *arg, const struct version_rec *v)
 	put_text(w, "origin", v->origin);
 	json_kv_bool(w, "dropped", v->dropped);
 	json_obj_end(w);
-	return true;
 }
 
 static enum err_code
-log_write(struct call *c, const struct address *a, struct err *reterr)
+log_begin(struct log *l, struct store_txn *t, struct err *reterr)
 {
-	struct store_txn *t;
-	struct state_rec  s;
-	struct log        l = { .w = &c->w };
-	enum err_code     rc;
+	struct state_rec s;
 
-	if (store_read(engine_store(c->e), &t, reterr) != ERR_OK)
-		return reterr->code;
-	if (store_state(t, a->backend, a->name, &s)) {
-		l.head = s.head;
-		put_state(&c->w, "state", s.backend, s.name);
-		json_key(&c->w, "versions");
-		json_arr(&c->w);
-		store_versions(t, s.id, log_version, &l);
-		json_arr_end(&c->w);
-	} else {
-		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", a->backend, a->name);
-		err_hint(reterr, "stateferry list shows the names");
-		store_end(t);
-		return ERR_NOT_FOUND;
+	if (!store_state(t, l->a.backend, l->a.name, &s)) {
+		if (store_txn_error(t, reterr) != ERR_OK)
+			return reterr->code;
+		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", l->a.backend, l->a.name);
+		return err_hint(reterr, "stateferry list shows the names");
 	}
-	rc = store_txn_error(t, reterr);
-	store_end(t);
-	return rc;
+	l->state = s.id;
+	l->head = s.head;
+	l->next = s.versions;
+	put_state(l->w, "state", s.backend, s.name);
+	json_key(l->w, "versions");
+	json_arr(l->w);
+	return ERR_OK;
+}
+
+static enum err_code
+log_turn(void *arg, struct turn *t, struct err *reterr)
+{
+	struct log        *l = arg;
+	struct version_rec v;
+
+	if (l->state == 0 && log_begin(l, t->t, reterr) != ERR_OK)
+		return reterr->code;
+	for (; l->next > 0 && turn_room(t); l->next--)
+		if (store_version(t->t, l->state, l->next, &v))
+			log_version(l, &v);
+	if (!t->more)
+		json_arr_end(l->w);
+	return ERR_OK;
+}
+
+static void
+log_free(void *arg)
+{
+	struct log *l = arg;
+
+	address_free(&l->a);
+	free(l);
 }
 
 struct op *
 api_log(struct call *c, struct err *reterr)
 {
-	struct address a;
+	struct log *l = xcalloc(1, sizeof(*l));
 
-	if (call_address(c, &a, reterr) != ERR_OK)
+	if (call_address(c, &l->a, reterr) != ERR_OK) {
+		free(l);
 		return NULL;
-	log_write(c, &a, reterr);
-	address_free(&a);
-	return NULL;
+	}
+	l->w = &c->w;
+	return turns_op(c, &(struct turns){ log_turn, log_free, l });
 }

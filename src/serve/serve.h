@@ -7,8 +7,8 @@
 #include "serve/api.h"
 
 #define API_REPLY_MAX    ((size_t)1 << 30) /* a document of ours: a million states fit */
-#define API_WALK_STATES  256               /* states looked at in one turn of the loop, */
-#define API_WALK_MS      2                 /* and no new one after so long */
+#define API_TURN_RECORDS 1000              /* looked at in one turn of the loop, */
+#define API_TURN_MS      2                 /* and no new one after so long */
 #define API_PROBLEMS_MAX 1000              /* printed; the rest is counted */
 
 /* One request while it runs: what a handler reads its arguments from and writes its document to. */
@@ -57,8 +57,25 @@ enum err_code call_duration(const char *text, const char *what, int64_t *ret_ms,
 /* RFC 3339, or an age before now. */
 enum err_code call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err *reterr);
 
-/* Calls fn for every state, some per turn; backend NULL: all. ended (may be NULL) completes the document. arg is freed with it.
- * ERR_BUSY: the plan was replaced meanwhile. */
+/* Work on the store in turns of the loop, each with a read of its own. fn is called again while it left more set; it asks
+ * turn_room() before each record, which sets that when it says no. arg is freed with the op. ERR_BUSY: the plan was replaced
+ * meanwhile. */
+struct turn {
+	struct call      *c;
+	struct store_txn *t;
+	bool              more;
+	unsigned          n;          /* records so far */
+	int64_t           begun;
+};
+bool turn_room(struct turn *t);
+struct turns {
+	enum err_code (*fn)(void *arg, struct turn *t, struct err *reterr);
+	void (*free)(void *arg);
+	void  *arg;
+};
+struct op *turns_op(struct call *c, const struct turns *t);
+
+/* Calls fn for every state, in turns; backend NULL: all. ended (may be NULL) completes the document. */
 struct walk {
 	bool (*fn)(void *arg, struct store_txn *t, const struct state_rec *s); /* false: no more */
 	enum err_code (*ended)(void *arg, struct err *reterr);

@@ -5,96 +5,131 @@
 
 /* Going over many states without holding up the loop, and the parts that several documents share. */
 
-enum walk_state { WALK_TURN, WALK_PAUSED };
+enum turns_state { TURNS_START, TURNS_PAUSED };
 
-static const char *const walk_states[] = { "looking", "looking" };
+static const char *const turns_states[] = { "looking", "looking" };
 
-struct walking {
-	struct op         op;
-	struct call      *c;
-	char             *backend;
-	struct walk       walk;
-	struct store_txn *t;       /* during a turn */
-	uint64_t          after;
-	unsigned          in_turn;
-	int64_t           begun;      /* the turn, by the uncached clock */
-	uint64_t          generation; /* of the plan */
-	bool              more, stopped;
+struct turns_run {
+	struct op    op;
+	struct turns turns;
+	struct turn  turn;
+	uint64_t     generation; /* of the plan */
 };
 
 static int64_t
-walk_clock(const struct walking *w)
+turn_clock(const struct turn *t)
 {
-	const struct clock *c = loop_clock(w->op.loop);
+	const struct clock *c = loop_clock(engine_loop(t->c->e));
 
 	return c->mono_ms(c);
 }
 
-/* Names and numbers of edges are those of the plan that it began with. */
-static bool
-walk_may_go_on(const struct walking *w, struct err *reterr)
+bool
+turn_room(struct turn *t)
 {
-	if (w->generation == engine_generation(w->c->e))
-		return true;
-	err_set(reterr, ERR_BUSY, 0, "the configuration was replaced meanwhile; ask again");
-	return false;
+	t->more = t->n >= API_TURN_RECORDS || (t->n > 0 && turn_clock(t) - t->begun >= API_TURN_MS);
+	t->n++;
+	return !t->more;
 }
+
+static enum err_code
+turns_one(struct turns_run *r, struct err *reterr)
+{
+	struct engine *e = r->turn.c->e;
+	enum err_code  rc;
+
+	if (r->generation != engine_generation(e))
+		return err_set(reterr, ERR_BUSY, 0, "the configuration was replaced meanwhile; ask again");
+	if (store_read(engine_store(e), &r->turn.t, reterr) != ERR_OK)
+		return reterr->code;
+	r->turn.more = false;
+	r->turn.n = 0;
+	r->turn.begun = turn_clock(&r->turn);
+	rc = r->turns.fn(r->turns.arg, &r->turn, reterr);
+	if (rc == ERR_OK)
+		rc = store_txn_error(r->turn.t, reterr);
+	store_end(r->turn.t);
+	return rc;
+}
+
+static enum op_turn
+turns_step(struct op *op)
+{
+	struct turns_run *r = container_of(op, struct turns_run, op);
+
+	switch ((enum turns_state)op->state) {
+	case TURNS_PAUSED:
+	case TURNS_START:
+		if (op_failed(op) || turns_one(r, &op->res) != ERR_OK)
+			return op_fail(op);
+		err_clear(&op->res);
+		return r->turn.more ? op_await(op, TURNS_PAUSED, op_sleep(op->loop, 0)) : op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static void
+turns_free(struct op *op)
+{
+	struct turns_run *r = container_of(op, struct turns_run, op);
+
+	if (r->turns.free != NULL)
+		r->turns.free(r->turns.arg);
+	free(r);
+}
+
+static const struct op_class turns_class = { "turns", turns_step, NULL, turns_free, turns_states, ARRAY_LEN(turns_states) };
+
+struct op *
+turns_op(struct call *c, const struct turns *t)
+{
+	struct turns_run *r = xcalloc(1, sizeof(*r));
+
+	op_init(&r->op, &turns_class, engine_loop(c->e));
+	r->turns = *t;
+	r->turn.c = c;
+	r->generation = engine_generation(c->e);
+	return &r->op;
+}
+
+/* ---------------------------------------------------------------- all states */
+
+struct walking {
+	char        *backend;
+	struct walk  walk;
+	struct turn *turn;
+	uint64_t     after;
+};
 
 static bool
 walk_one(void *arg, const struct state_rec *s)
 {
 	struct walking *w = arg;
 
-	if (w->in_turn == API_WALK_STATES || (w->in_turn > 0 && walk_clock(w) - w->begun >= API_WALK_MS)) {
-		w->more = true;
+	if (!turn_room(w->turn))
 		return false;
-	}
-	w->in_turn++;
 	w->after = s->id;
-	w->stopped = !w->walk.fn(w->walk.arg, w->t, s);
-	return !w->stopped;
+	return w->walk.fn(w->walk.arg, w->turn->t, s);
 }
 
 static enum err_code
-walk_some(struct walking *w, struct err *reterr)
+walk_turn(void *arg, struct turn *t, struct err *reterr)
 {
-	enum err_code rc;
+	struct walking *w = arg;
 
-	if (store_read(engine_store(w->c->e), &w->t, reterr) != ERR_OK)
+	w->turn = t;
+	store_states(t->t, w->backend, w->after, walk_one, w);
+	if (t->more)
+		return ERR_OK;
+	if (store_txn_error(t->t, reterr) != ERR_OK)
 		return reterr->code;
-	w->more = false;
-	w->in_turn = 0;
-	w->begun = walk_clock(w);
-	store_states(w->t, w->backend, w->after, walk_one, w);
-	rc = store_txn_error(w->t, reterr);
-	store_end(w->t);
-	return rc;
-}
-
-static enum op_turn
-walk_step(struct op *op)
-{
-	struct walking *w = container_of(op, struct walking, op);
-
-	switch ((enum walk_state)op->state) {
-	case WALK_PAUSED:
-	case WALK_TURN:
-		if (op_failed(op) || !walk_may_go_on(w, &op->res) || walk_some(w, &op->res) != ERR_OK)
-			return op_fail(op);
-		err_clear(&op->res);
-		if (w->more && !w->stopped)
-			return op_await(op, WALK_PAUSED, op_sleep(op->loop, 0));
-		if (w->walk.ended != NULL && w->walk.ended(w->walk.arg, &op->res) != ERR_OK)
-			return op_fail(op);
-		return op_ok(op);
-	}
-	return OP_DONE;
+	return w->walk.ended != NULL ? w->walk.ended(w->walk.arg, reterr) : ERR_OK;
 }
 
 static void
-walk_free(struct op *op)
+walk_free(void *arg)
 {
-	struct walking *w = container_of(op, struct walking, op);
+	struct walking *w = arg;
 
 	if (w->walk.free != NULL)
 		w->walk.free(w->walk.arg);
@@ -102,19 +137,14 @@ walk_free(struct op *op)
 	free(w);
 }
 
-static const struct op_class walk_class = { "walk", walk_step, NULL, walk_free, walk_states, ARRAY_LEN(walk_states) };
-
 struct op *
 walk_op(struct call *c, const char *backend, const struct walk *walk)
 {
 	struct walking *w = xcalloc(1, sizeof(*w));
 
-	op_init(&w->op, &walk_class, engine_loop(c->e));
-	w->c = c;
-	w->generation = engine_generation(c->e);
 	w->backend = xstrdup(backend);
 	w->walk = *walk;
-	return &w->op;
+	return turns_op(c, &(struct turns){ walk_turn, walk_free, w });
 }
 
 /* ---------------------------------------------------------------- an op, then a document */

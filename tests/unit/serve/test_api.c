@@ -369,6 +369,46 @@ many_events(void)
 }
 
 static void
+add_version(struct batch *b, uint64_t serial)
+{
+	struct span          text = rig_state(serial, "L", 1, "one");
+	struct body         *body = body_copy(text);
+	struct snapshot      sn;
+	struct version_rec   v = { .serial = serial, .size = text.n, .lineage = "L", .writer = "1", .verdict = VERDICT_OLDER,
+		.reason = "", .run = "", .who = "", .operation = "", .origin = "" };
+
+	snapshot_of(&sn, body);
+	v.digest = sn.digest;
+	v.kind = sn.info.kind;
+	batch_body(b, body, &sn.digest, NULL);
+	batch_version(b, "a", "x.tfstate", &v);
+	snapshot_free(&sn);
+	body_unref(body);
+}
+
+static void
+many_versions(void)
+{
+	struct batch *b;
+	json_t       *versions;
+
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(5000, "L", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	b = batch_new(r.store);
+	for (uint64_t i = 1; i <= 2500; i++)
+		add_version(b, i);
+	CHECK(agent_rig_run(&r, store_apply(r.store, b), 1000) == ERR_OK);
+	API_GET(&r, &a, "log", "state=a:x.tfstate", NULL);
+	versions = api_at(&a, "versions");
+	CHECK_U64(json_array_size(versions), 2501);
+	for (size_t i = 0; i < json_array_size(versions); i++)
+		CHECK(json_number_value(json_object_get(json_array_get(versions, i), "version")) == (double)(2501 - i));
+	CHECK_STR(api_text(&a, "versions.2500.head"), "true");
+	end();
+}
+
+static void
 metrics_and_ready(void)
 {
 	begin();
@@ -405,6 +445,7 @@ main(int argc, char **argv)
 	    { "quarantine_holds_the_replica", quarantine_holds_the_replica },
 	    { "ops_say_what_is_waited_for", ops_say_what_is_waited_for },
 	    { "many_events", many_events },
+	    { "many_versions", many_versions },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }
