@@ -240,10 +240,13 @@ cli_print_checks(const struct cli *c, const json_t *checks, const char *indent)
 	}
 }
 
+/* A probe that could not come to its end shows its checks, too: cli_reply_exit() has said why. */
 static void
 cli_probe_text(const struct cli *c, const json_t *doc)
 {
 	cli_print_checks(c, json_object_get(doc, "checks"), "");
+	if (json_object_get(doc, "error") != NULL)
+		return;
 	if (cli_bool(doc, "enforces"))
 		printf("a write without a lock is safe here: preconditions are enforced\n");
 	else
@@ -254,9 +257,23 @@ int
 cli_probe(struct cli *c)
 {
 	struct cli_request r = { .method = "POST", .route = "probe", .flags = CLI_MAKES_STORE };
+	struct api_reply   reply;
+	json_t            *doc;
+	int                rc;
 
 	cli_arg(&r, "backend", c->words[0]);
-	return cli_call(c, &r, cli_probe_text);
+	if ((rc = cli_reach(c, &r, &reply)) != -1)
+		return rc;
+	rc = cli_reply_exit(c, &reply, &doc);
+	if (!c->json)
+		cli_probe_text(c, doc);
+	else if (doc != NULL && json_object_get(doc, "error") == NULL) {
+		cli_print_body(c, reply.body, stdout, "stdout");
+		putchar('\n');
+	}
+	json_decref(doc);
+	api_reply_free(&reply);
+	return rc;
 }
 
 /* Values come from a state: nothing of them may steer a terminal. */

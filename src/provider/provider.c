@@ -561,9 +561,13 @@ struct op *
 provider_probe(struct backend *b, probe_fn *seen, void *arg)
 {
 	struct call *c;
+	struct err   e;
 
-	if (b->common.read_only)
-		return call_read_only(b);
+	if (b->common.read_only) {
+		err_set(&e, ERR_UNSUPPORTED, 0, "%s is read_only, and a probe writes", b->label);
+		err_hint(&e, "\"stateferry config check --probe\" reaches it without writing");
+		return op_result(b->env->loop, &e);
+	}
 	if (b->provider->probe == NULL)
 		return reach_probe(b, seen, arg);
 	c = call_new(b, REQUEST_PROBE, NULL);

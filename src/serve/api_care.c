@@ -71,12 +71,16 @@ api_check(struct call *c, struct err *reterr)
 struct probe {
 	struct call *c;
 	struct proof found;
+	bool         said;              /* a check was told */
 };
 
 static void
 probe_seen(void *arg, const struct probe_check *p)
 {
-	struct json_writer *w = &((struct probe *)arg)->c->w;
+	struct probe       *x = arg;
+	struct json_writer *w = &x->c->w;
+
+	x->said = true;
 
 	json_obj(w);
 	json_kv_str(w, "name", p->name);
@@ -90,12 +94,18 @@ probe_done(struct call *c, void *arg, struct err *res)
 {
 	const struct probe *x = arg;
 
-	if (res->code != ERR_OK)
-		return;
 	json_arr_end(&c->w);
 	json_kv_bool(&c->w, "enforces", x->found.holds);
 	json_kv_time(&c->w, "time", x->found.when);
 	put_text(&c->w, "reason", x->found.why);
+	if (res->code == ERR_OK || res->code == ERR_CANCELLED || !x->said)
+		return;
+	json_key(&c->w, "error"); /* beside the checks, which show how far it came */
+	json_obj(&c->w);
+	put_error(&c->w, res, "probe");
+	json_obj_end(&c->w);
+	c->exit = err_exit(res->code);
+	err_clear(res);
 }
 
 struct op *

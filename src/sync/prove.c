@@ -187,7 +187,7 @@ prove_begin(struct prove *p)
 	return provider_probe(p->place->backend, prove_seen, p);
 }
 
-/* Is there an answer, although the probe may have ended badly: what it has seen is enough to say no, or it can never be tried. */
+/* Is there an answer, although the probe may have ended badly? Who may write but not delete cannot be helped by another try. */
 static bool
 prove_is_answer(struct prove *p)
 {
@@ -197,9 +197,9 @@ prove_is_answer(struct prove *p)
 	p->found.when = loop_wall(p->op.loop);
 	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
 		p->found.holds &= p->good[i];
-	if (e->code == ERR_UNSUPPORTED && p->found.why[0] == '\0')
-		snprintf(p->found.why, sizeof(p->found.why), "%.*s", (int)sizeof(p->found.why) - 1, e->msg);
-	return e->code == ERR_OK || e->code == ERR_UNSUPPORTED || (e->code == ERR_AUTH && p->good[0]);
+	if (!p->found.holds && p->found.why[0] == '\0')
+		snprintf(p->found.why, sizeof(p->found.why), "it was not tried");
+	return e->code == ERR_OK || (e->code == ERR_AUTH && p->good[0]);
 }
 
 static enum op_turn
@@ -246,6 +246,8 @@ prove_step(struct op *op)
 			return op_fail(op);
 		if (p->ret != NULL)
 			*p->ret = p->place->proof;
+		if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
+			timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
 		if (!p->asked && !p->place->proof.holds) {
 			prove_refuse(p->place, &op->res);
 			return op_fail(op);

@@ -76,7 +76,7 @@ def test_target_is_probed_once_and_remembered(agent, places, make_bucket):
     """Without a lock the first write waits for a probe; the next ones know."""
     live, bucket = places("local"), make_bucket()
     live.add(agent, "live")
-    agent.backend("s3", "dr", bucket.backend())
+    agent.backend("s3", "dr", bucket.backend() | {"use_lockfile": False})
     agent.replicate("out", "live", "dr")
     line = lineage()
     live.put(NAME, state(1, line))
@@ -86,3 +86,16 @@ def test_target_is_probed_once_and_remembered(agent, places, make_bucket):
     live.put(NAME, state(2, line))
     second = agent.edge(agent.sync(), "out")
     assert second["written"] == 1 and second["requests"] <= 12 < 30 < first["requests"]
+
+
+def test_probe_shows_how_far_it_came(agent, make_bucket):
+    bucket = make_bucket()
+    agent.backend("s3", "dr", bucket.backend() | {"secret_key": "another-secret"})
+    doc = agent.json("probe", "dr", code=12)
+    checks = {c["name"]: c for c in doc["checks"]}
+    assert doc["error"]["code"] == 12 and doc["enforces"] is False
+    assert checks["reach"]["ok"] and not checks["auth"]["ok"] and checks["lock"]["detail"] == "not tried"
+    assert "reach" in agent.call("probe", "dr", code=12).out
+    agent.forget("backend", "dr")
+    agent.backend("s3", "dr", bucket.backend(), read_only=True)
+    assert "config check --probe" in agent.json("probe", "dr", code=1)["error"]["hint"]

@@ -409,6 +409,27 @@ many_versions(void)
 }
 
 static void
+probe_is_a_document(void)
+{
+	begin();
+	API_POST(&r, &a, "probe", "backend=b", NULL);
+	CHECK(a.status == 200 && a.exit == 0);
+	CHECK_STR(api_text(&a, "backend"), "b");
+	CHECK_STR(api_text(&a, "checks.0.name"), "create_only");
+	CHECK_STR(api_text(&a, "checks.0.ok"), "true");
+	CHECK_STR(api_text(&a, "enforces"), "true");
+	CHECK_STR(api_text(&a, "reason"), "null");
+	CHECK(strncmp(api_text(&a, "time"), "20", 2) == 0);
+	API_POST(&r, &a, "probe", "backend=nobody", NULL);
+	CHECK(a.exit == 2);
+	mem_world_down(wa, ERR_NETWORK);
+	API_POST(&r, &a, "probe", "backend=a", NULL);
+	CHECK(a.exit == 1);
+	CHECK_STR(api_text(&a, "checks"), "(absent)");
+	end();
+}
+
+static void
 metrics_and_ready(void)
 {
 	begin();
@@ -446,6 +467,7 @@ main(int argc, char **argv)
 	    { "ops_say_what_is_waited_for", ops_say_what_is_waited_for },
 	    { "many_events", many_events },
 	    { "many_versions", many_versions },
+	    { "probe_is_a_document", probe_is_a_document },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }

@@ -8,9 +8,10 @@
 #include "../../lib/test.h"
 
 /* Before the first write to a target without a lock: one probe, remembered; no write where it does not prove enough. */
-#define TARGET "backend \"mem\" \"a\" {}\n" \
+#define DR \
     "backend \"s3\" \"dr\" {\n  bucket = \"%s\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n" \
-    "  use_path_style = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n%s}\n" \
+    "  use_path_style = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n%s}\n"
+#define TARGET "backend \"mem\" \"a\" {}\n" DR \
     "replicate \"e\" {\n  from = \"a\"\n  to = [\"dr\"]\n}\n"
 
 static struct agent_rig   r;
@@ -22,7 +23,8 @@ static struct pass_result result;
 static void
 start(const char *dir, const char *bucket, const char *more)
 {
-	char *text = xasprintf(TARGET, bucket, more);
+	bool  alone = strstr(more, "read_only") != NULL; /* a target must not be that */
+	char *text = alone ? xasprintf("backend \"mem\" \"a\" {}\n" DR, bucket, more) : xasprintf(TARGET, bucket, more);
 
 	r.http = scripted_http_client(s3->http);
 	agent_rig_join(&r, loop, dir, text);
@@ -198,6 +200,67 @@ no_answer_is_no_verdict(void)
 		}
 }
 
+/* A running agent takes up what was held as soon as a person's probe says that it may, long before the next poll. */
+static void
+a_running_agent_goes_on_after_a_probe(void)
+{
+	struct proof found;
+	unsigned     n = 0;
+
+	begin("  poll = \"1h\"\n");
+	s3->ignores_conditions = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	engine_start(r.engine);
+	agent_rig_wait(&r, 600000);
+	CHECK(fake_s3_text(s3, "x.tfstate") == NULL);
+	CHECK_U64(probes(), 1);
+	s3->ignores_conditions = false;
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+	agent_rig_wait(&r, 2000);
+	CHECK(fake_s3_text(s3, "x.tfstate") != NULL);
+	end();
+}
+
+/* Refused for what the configuration says now: nothing to remember. */
+static void
+read_only_is_no_verdict(void)
+{
+	struct proof found;
+	unsigned     n = 0;
+
+	begin("  read_only = true\n");
+	CHECK_U64(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.hint, "config check --probe") != NULL && n == 0);
+	CHECK_U64(agent_rig_run(&r, engine_probe(r.engine, "nobody", nobody, &n, &found), 60000), ERR_USAGE);
+	restart("acme", "");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	end();
+}
+
+/* A record that cannot be read, or is cut short anywhere, is as good as none. */
+static void
+a_damaged_record_is_none(void)
+{
+	static const char whole[] = "1 YES 1790000000000\ns3://acme at http://" FAKE_S3_HOST "/\n+create_only x\n";
+
+	for (size_t n = 0; n + 1 < sizeof(whole); n++) {
+		struct batch *b;
+		bool          complete;
+
+		begin("");
+		b = batch_new(r.store);
+		batch_meta(b, "probe/dr", span_of(whole, n));
+		CHECK_OK(agent_rig_run(&r, store_apply(r.store, b), 1000), r.err);
+		restart("acme", "");
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+		CHECK_STR(sync_counts(), "1 0 0 0");
+		complete = n > (size_t)(strchr(strchr(whole, '\n') + 1, '\n') - whole);
+		CHECK_U64(probes(), complete ? 0 : 1);
+		end();
+	}
+}
+
 /* Rights to write but not to delete: that cannot be probed, and the user hears what would do. */
 static void
 without_the_right_to_delete(void)
@@ -278,6 +341,9 @@ main(int argc, char **argv)
 	    { "a_persons_probe_is_remembered_too", a_persons_probe_is_remembered_too },
 	    { "what_was_found_is_of_that_place", what_was_found_is_of_that_place },
 	    { "no_answer_is_no_verdict", no_answer_is_no_verdict },
+	    { "a_running_agent_goes_on_after_a_probe", a_running_agent_goes_on_after_a_probe },
+	    { "read_only_is_no_verdict", read_only_is_no_verdict },
+	    { "a_damaged_record_is_none", a_damaged_record_is_none },
 	    { "without_the_right_to_delete", without_the_right_to_delete },
 	    { "only_where_it_is_needed", only_where_it_is_needed },
 	    { "stopped_in_the_middle", stopped_in_the_middle },
