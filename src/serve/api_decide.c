@@ -10,9 +10,9 @@
 /* ---------------------------------------------------------------- quarantine */
 
 struct quarantine {
-	struct call            *c;
-	struct store_txn       *t;
-	const struct state_rec *s;
+	struct json_writer *w;
+	struct state_rec    s;         /* the one being looked at; its strings are those of the turn. id 0: none yet */
+	uint64_t            next;      /* number of the version to go on with */
 };
 
 static void
@@ -30,18 +30,17 @@ quarantine_hint(struct buf *ret, const struct state_rec *s, const struct version
 }
 
 /* What a target held, or an older state put there, is a kept copy and waits for nobody. */
-static bool
-quarantine_version(void *arg, const struct version_rec *v)
+static void
+quarantine_version(struct quarantine *x, const struct version_rec *v)
 {
-	struct quarantine      *x = arg;
-	const struct state_rec *s = x->s;
-	struct json_writer     *w = &x->c->w;
+	const struct state_rec *s = &x->s;
+	struct json_writer     *w = x->w;
 	struct buf              hint;
 	bool                    now = s->seen_version == v->number;
 
 	if (verdict_is_head(v->verdict) || v->dropped || v->number == s->head || v->origin[0] != '\0' ||
 	    digest_eq(&s->released, &v->digest) || digest_eq(&s->head_digest, &v->digest))
-		return true;
+		return;
 	buf_init(&hint, 0);
 	quarantine_hint(&hint, s, v, now);
 	json_obj(w);
@@ -58,24 +57,41 @@ quarantine_version(void *arg, const struct version_rec *v)
 	json_kv_str(w, "hint", buf_str(&hint));
 	json_obj_end(w);
 	buf_free(&hint);
-	return true;
 }
 
 static bool
-quarantine_state(void *arg, struct store_txn *t, const struct state_rec *s)
+quarantine_state(void *arg, const struct state_rec *s)
 {
 	struct quarantine *x = arg;
 
-	x->s = s;
-	store_versions(t, s->id, quarantine_version, x);
-	return true;
+	x->s = *s;
+	x->next = s->versions;
+	return false;
 }
 
+/* All versions of all states, newest first within each: a state may have many. */
 static enum err_code
-quarantine_ended(void *arg, struct err *reterr)
+quarantine_turn(void *arg, struct turn *t, struct err *reterr)
 {
-	(void)reterr;
-	json_arr_end(&((struct quarantine *)arg)->c->w);
+	struct quarantine *x = arg;
+	struct version_rec v;
+	uint64_t           id = x->s.id;
+
+	if (id != 0 && !store_state_by_id(t->t, id, &x->s))
+		return store_txn_error(t->t, reterr) != ERR_OK ? reterr->code : err_set(reterr, ERR_CORRUPT, 0, "a state that was just read is gone");
+	while (turn_room(t)) {
+		if (x->next > 0) {
+			if (store_version(t->t, x->s.id, x->next--, &v))
+				quarantine_version(x, &v);
+			continue;
+		}
+		id = x->s.id;
+		store_states(t->t, NULL, id, quarantine_state, x);
+		if (x->s.id == id)
+			break;
+	}
+	if (!t->more)
+		json_arr_end(x->w);
 	return ERR_OK;
 }
 
@@ -85,10 +101,10 @@ api_quarantine(struct call *c, struct err *reterr)
 	struct quarantine *x = xcalloc(1, sizeof(*x));
 
 	(void)reterr;
-	x->c = c;
+	x->w = &c->w;
 	json_key(&c->w, "quarantine");
 	json_arr(&c->w);
-	return walk_op(c, NULL, &(struct walk){ quarantine_state, quarantine_ended, free, x });
+	return turns_op(c, &(struct turns){ quarantine_turn, free, x });
 }
 
 /* ---------------------------------------------------------------- release, drop */
