@@ -310,6 +310,7 @@ def agents(workdir):
     for agent in made:
         agent.end()
     for agent in made:
+        agent.check_sanitizers()
         agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, CANARY])
 
 
