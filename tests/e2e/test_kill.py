@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """kill -9 at the worst moments: afterwards no lock of ours remains, the replica is right, nothing went backwards."""
+import os
 import random
+import re
 import time
 
 import pytest
@@ -9,6 +11,8 @@ from agent import eventually
 from states import lineage, serial_of, state
 
 NAME = "net/prod.tfstate"
+KILLS = int(os.environ.get("KILLS", "12"))      # of each kind of target
+SAID = re.compile(r"(?P<what>first|advance|written) .*?serial=(?P<serial>\d+)(?:.* sha256=(?P<sha256>\w+))?")
 
 
 @pytest.fixture
@@ -116,32 +120,58 @@ def test_a_strangers_lock_is_left_alone_after_a_crash(agent, setup):
     assert dr.get(NAME + ".tflock") == stranger
 
 
-@pytest.mark.deadline(120)
+def acknowledged(agent):
+    """What the agent said in its log before it died: (serials it kept, serial -> digest of what it wrote)."""
+    kept, written = set(), {}
+    for line in agent.said().splitlines():
+        m = SAID.search(line)
+        if m and m["what"] == "written":
+            written[int(m["serial"])] = m["sha256"]
+        elif m:
+            kept.add(int(m["serial"]))
+    return kept, written
+
+
+def killed_once(agent, live, rng, serial, line):
+    """Starts the agent, lets the source move on under it, kills it; the last serial."""
+    agent.start()
+    end = time.monotonic() + rng.uniform(0.0, 0.3)
+    while time.monotonic() < end:
+        serial += 1
+        live.put(NAME, state(serial, line, text=f"s{serial}"))
+        time.sleep(rng.uniform(0.0, 0.06))
+    agent.kill()
+    return serial
+
+
+@pytest.mark.deadline(120 + 2 * KILLS)
 @pytest.mark.parametrize("kind", ["s3", "http", "local"])
 def test_random_kills(agent, places, kind):
     """The agent is killed at random while a source moves on; what it acknowledged stays, the replica follows."""
-    seed = random.randrange(2**32)
+    seed = int(os.environ.get("KILLS_SEED") or random.randrange(2**32))
     print(f"seed {seed}")
     rng = random.Random(seed)
     live, dr = places("local"), places(kind)
     live.add(agent, "live")
     dr.add(agent, "dr", lock_timeout="5s")
     agent.replicate("out", "live", "dr")
-    line, serial, seen = lineage(), 0, {}
-    for _ in range(12):
-        agent.start()
-        end = time.monotonic() + rng.uniform(0.02, 0.5)
-        while time.monotonic() < end:
-            serial += 1
-            live.put(NAME, state(serial, line, text=f"s{serial}"))
-            time.sleep(rng.uniform(0.0, 0.06))
-        agent.kill()
-        if dr.get(NAME) is not None:
-            seen[serial_of(dr.get(NAME))] = dr.get(NAME)
+    line, serial, seen, kept, written = lineage(), 0, {}, set(), {}
+    for _ in range(KILLS):
+        serial = killed_once(agent, live, rng, serial, line)
+        more, wrote = acknowledged(agent)
+        kept, written = kept | more, written | wrote
+        if (body := dr.get(NAME)) is not None:
+            assert serial_of(body) >= max(written, default=0), "the replica is behind what was acknowledged"
+            seen[serial_of(body)] = body
+    assert kept and written, "nothing was acknowledged in all this time"
     right_afterwards(agent, live, dr)
-    versions = {v["serial"]: v["version"] for v in agent.versions(f"live:{NAME}")}
-    for at, body in seen.items():
-        assert agent.cat(f"live:{NAME}@{versions[at]}") == body, "a version that was replicated is gone"
+    versions = {v["serial"]: v for v in agent.versions(f"live:{NAME}")}
+    assert kept <= versions.keys(), f"acknowledged and lost: {sorted(kept - versions.keys())}"
+    for at, digest in written.items():
+        assert versions[at]["sha256"].startswith(digest), f"serial {at} is another one now"
+    for at, body in list(seen.items())[-20:]:
+        assert agent.cat(f"live:{NAME}@{versions[at]['version']}") == body, "a version that was replicated is gone"
+    print(f"{KILLS} kills, {serial} changes, {len(kept)} kept, {len(written)} written")
 
 
 def test_one_owner_at_a_time(agent, setup):
