@@ -104,6 +104,7 @@ struct provider_env {
 	struct http_client *http;
 	const struct conf_source *source;  /* the environment and files, as the configuration saw them */
 	const char         *agent_name;    /* for "Who" of locks */
+	const char         *agent_id;      /* of the store; names what is only ours at a remote. NULL: no store */
 	int               (*spool)(void *arg, struct err *reterr); /* an unlinked file for a large body; NULL: keep in memory */
 	void               *spool_arg;
 };

@@ -228,6 +228,7 @@ agent_build(struct agent *a, struct err *reterr)
 		return reterr->code;
 	a->env.http = a->http;
 	a->env.agent_name = s->name;
+	a->env.agent_id = a->store != NULL ? store_agent_id(a->store) : NULL;
 	if (plan_open(p, &a->env, reterr) != ERR_OK)
 		return reterr->code;
 	if (a->o.no_store)

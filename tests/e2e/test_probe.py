@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 """probe, and config check --probe: what they reach, what they leave alone, how they end."""
+import subprocess
+import time
+
 import pytest
 
 from conftest import HTTP_PASSWORD
@@ -99,3 +102,20 @@ def test_probe_shows_how_far_it_came(agent, make_bucket):
     agent.forget("backend", "dr")
     agent.backend("s3", "dr", bucket.backend(), read_only=True)
     assert "config check --probe" in agent.json("probe", "dr", code=1)["error"]["hint"]
+
+
+def test_killed_in_the_middle_of_a_probe(agent, places, make_bucket):
+    """Nothing was written without the answer, and the next pass leaves nothing of the killed one."""
+    live, bucket = places("local"), make_bucket()
+    live.add(agent, "live")
+    agent.backend("s3", "dr", bucket.backend() | {"use_lockfile": False})
+    agent.replicate("out", "live", "dr")
+    live.put(NAME, state(1, lineage()))
+    for ms in range(10, 120, 10):
+        one = subprocess.Popen(agent.command("sync"), cwd=agent.folder, env=agent.env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+        time.sleep(ms / 1000)
+        one.kill()
+        one.wait()
+    agent.sync()
+    assert bucket.keys() == [NAME] and bucket.get(NAME) == live.get(NAME)

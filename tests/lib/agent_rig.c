@@ -46,7 +46,8 @@ rig_open(struct agent_rig *r, const char *dir, const char *text)
 	r->work = work_new(r->loop);
 	sc.dir = r->dir;
 	CHECK_OK(store_open(r->loop, r->work, &sc, &r->store, &r->err), r->err);
-	r->env = (struct provider_env){ .loop = r->loop, .work = r->work, .http = r->http, .agent_name = "rig" };
+	r->env = (struct provider_env){ .loop = r->loop, .work = r->work, .http = r->http, .agent_name = "rig",
+		.agent_id = store_agent_id(r->store) };
 	CHECK_OK(rig_plan(&r->env, r->dir, text, &plan, &r->err), r->err);
 	r->engine = engine_new(&(struct engine_conf){ r->loop, r->work, r->store, plan });
 }

@@ -9,7 +9,7 @@
 /*
  * What the store really does, shown by requests on objects of our own below .stateferry/probe/, where no state is looked
  * for. s3_steps is the plan: read it from top to bottom. The objects are deleted at the end, whatever happens; what a probe left that
- * was killed in the middle is deleted by the next one.
+ * was killed in the middle is deleted by the next one: of this agent at once, as it makes one at a time, of another when it is old.
  */
 #define S3_PROBE_FOLDER   ".stateferry/probe/"
 #define S3_PROBE_RACERS   8
@@ -31,7 +31,7 @@ struct s3_probing {
 	void             *arg;
 	size_t            step;        /* in s3_steps */
 	unsigned          said;        /* bits of checks, as in s3_checks */
-	char             *folder;      /* of all probes, as a name */
+	char             *folder, *own; /* of all probes, and of those of this agent, as names */
 	char             *names[SCRATCHES];
 	struct s3_pages  *pages;
 	struct s3_request req;
@@ -79,14 +79,18 @@ s3_scratch_ref(const struct s3_probing *p, enum s3_scratch i)
 static void
 s3_probe_prepare(struct s3_probing *p)
 {
-	const char  *key = p->s->conf->key, *slash = key != NULL ? strrchr(key, '/') : NULL;
-	char         id[37], text[64];
-	struct body *body;
+	const char   *key = p->s->conf->key, *slash = key != NULL ? strrchr(key, '/') : NULL, *agent = p->s->env->agent_id;
+	char          id[37], text[64], hex[DIGEST_HEX];
+	struct digest label;
+	struct body  *body;
 
 	rand_uuid(loop_rand(p->op.loop), id);
+	sha256_of(p->s->b.label, strlen(p->s->b.label), &label);
+	digest_hex(&label, hex)[8] = '\0';
 	p->folder = xasprintf("%.*s" S3_PROBE_FOLDER, slash != NULL ? (int)(slash - key) + 1 : 0, key != NULL ? key : "");
+	p->own = xasprintf("%s%s.%s/", p->folder, agent != NULL ? agent : id, hex);
 	for (size_t i = 0; i < SCRATCHES; i++)
-		p->names[i] = xasprintf("%s%s/%s", p->folder, id, s3_scratch[i]);
+		p->names[i] = xasprintf("%s%s/%s", p->own, id, s3_scratch[i]);
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
 		snprintf(text, sizeof(text), "{\"probe\":\"%s\",\"writer\":%zu}", id, i);
 		body = body_copy(span_str(text));
@@ -194,7 +198,15 @@ s3_do_leftovers(struct s3_probing *p)
 	return s3_probe_list_name(p, p->folder, 1000);
 }
 
-/* Old by the server's own clock: a probe of another agent may be at work. */
+/* A probe of another agent may be at work; old is by the server's own clock. */
+static bool
+s3_is_leftover(const struct s3_probing *p, const struct s3_entry *e, const char *name)
+{
+	if (strncmp(name, p->own, strlen(p->own)) == 0)
+		return true;
+	return e->modified != 0 && s3_now(p->s) - e->modified >= S3_PROBE_STALE_MS;
+}
+
 static struct op *
 s3_next_leftover(void *arg)
 {
@@ -202,11 +214,9 @@ s3_next_leftover(void *arg)
 	struct s3_entry    e;
 	size_t             prefix = strlen(p->s->b.common.prefix);
 
-	while (s3_pages_next(p->pages, &e)) {
-		if (e.broken || e.modified == 0 || strlen(e.key) <= prefix || s3_now(p->s) - e.modified < S3_PROBE_STALE_MS)
-			continue;
-		return s3_del(&p->s->b, &(struct state_ref){ e.key + prefix }, NULL);
-	}
+	while (s3_pages_next(p->pages, &e))
+		if (!e.broken && strlen(e.key) > prefix && s3_is_leftover(p, &e, e.key + prefix))
+			return s3_del(&p->s->b, &(struct state_ref){ e.key + prefix }, NULL);
 	return NULL;
 }
 
@@ -663,7 +673,7 @@ s3_probe_cleaned(struct s3_probing *p)
 		if (p->outcomes[i].code == ERR_OK || p->outcomes[i].code == ERR_NOT_FOUND)
 			continue;
 		*e = p->outcomes[i];
-		err_prefix(e, "the probe left %.60s behind", p->names[i]);
+		err_prefix(e, "the probe left objects below %.80s", p->own);
 	}
 	err_clear(&p->op.res);
 }
@@ -712,6 +722,7 @@ s3_probe_free(struct op *op)
 	struct s3_probing *p = container_of(op, struct s3_probing, op);
 
 	free(p->folder);
+	free(p->own);
 	for (size_t i = 0; i < SCRATCHES; i++)
 		free(p->names[i]);
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++)

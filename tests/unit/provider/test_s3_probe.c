@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "../../lib/s3_rig.h"
 #include "../../lib/test.h"
 
@@ -202,6 +204,37 @@ sweeps_what_a_killed_probe_left(void)
 	s3_rig_close(&r);
 }
 
+/* Of the same agent they go at once, and no two agents share them. */
+static void
+sweeps_its_own_at_once(void)
+{
+	char  *line, *key, *end;
+	size_t at = SIZE_MAX;
+
+	begin("prefix = \"states/\"");
+	r.env.agent_id = "agent-1";
+	CHECK_OK(probe(), r.err);
+	for (size_t i = 0; i < r.fake->nlog && at == SIZE_MAX; i++)
+		if (strncmp(r.fake->log[i], "PUT", 3) == 0)
+			at = i;
+	CHECK(at != SIZE_MAX);
+	line = xstrdup(r.fake->log[at]);
+	key = strstr(line, "states/.stateferry/probe/agent-1.");
+	CHECK(key != NULL && (end = strchr(key, '\n')) != NULL);
+	*end = '\0';
+	fake_s3_put(r.fake, key, "{}");
+	ndetails = 0;
+	r.env.agent_id = "agent-2";
+	CHECK_OK(probe(), r.err);
+	CHECK_U64(fake_s3_count(r.fake), 1);
+	ndetails = 0;
+	r.env.agent_id = "agent-1";
+	CHECK_OK(probe(), r.err);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	free(line);
+	s3_rig_close(&r);
+}
+
 /* No answer is no verdict: neither a failed check that would be remembered, nor one that went well. */
 static void
 ends_with_the_error_when_an_answer_is_missing(void)
@@ -238,6 +271,7 @@ main(int argc, char **argv)
 	    { "says_what_it_could_not_delete", says_what_it_could_not_delete },
 	    { "cleans_up_when_cancelled", cleans_up_when_cancelled },
 	    { "sweeps_what_a_killed_probe_left", sweeps_what_a_killed_probe_left },
+	    { "sweeps_its_own_at_once", sweeps_its_own_at_once },
 	    { "ends_with_the_error_when_an_answer_is_missing", ends_with_the_error_when_an_answer_is_missing },
 	    { NULL, NULL } });
 }
