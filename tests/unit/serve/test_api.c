@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../../lib/api_rig.h"
@@ -429,6 +430,50 @@ probe_is_a_document(void)
 	end();
 }
 
+static uint64_t
+turns_of(const char *route, size_t states)
+{
+	struct loop_delay before, after;
+
+	loop_delay(r.loop, &before);
+	API_GET(&r, &a, route, NULL);
+	CHECK_U64(a.status, 200);
+	if (strcmp(route, "list") == 0)
+		CHECK_U64(json_array_size(api_at(&a, "states")), states);
+	loop_delay(r.loop, &after);
+	return after.turns - before.turns;
+}
+
+static void
+add_states(int from, int to)
+{
+	struct batch *b = batch_new(r.store);
+	char          name[40];
+
+	for (int i = from; i < to; i++) {
+		snprintf(name, sizeof(name), "s%05d.tfstate", i);
+		batch_state(b, "a", name);
+	}
+	CHECK(agent_rig_run(&r, store_apply(r.store, b), 1000) == ERR_OK);
+}
+
+/* Nothing goes over all states in one turn of the loop: with more of them it takes more turns. */
+static void
+many_states_are_many_turns(void)
+{
+	static const char *const asked[] = { "list", "status", "metrics", "quarantine" };
+	uint64_t                 few[ARRAY_LEN(asked)];
+
+	begin();
+	add_states(0, 100);
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+		few[i] = turns_of(asked[i], 100);
+	add_states(100, 5500);
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+		CHECK(turns_of(asked[i], 5500) >= few[i] + 5);
+	end();
+}
+
 static void
 metrics_and_ready(void)
 {
@@ -468,6 +513,7 @@ main(int argc, char **argv)
 	    { "many_events", many_events },
 	    { "many_versions", many_versions },
 	    { "probe_is_a_document", probe_is_a_document },
+	    { "many_states_are_many_turns", many_states_are_many_turns },
 	    { "metrics_and_ready", metrics_and_ready },
 	    { NULL, NULL } });
 }
