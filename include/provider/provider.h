@@ -149,7 +149,9 @@ struct provider {
 	struct op *(*lock)(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
 	struct op *(*unlock)(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 	struct op *(*seal)(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* sidecars; NULL: none */
-	struct op *(*lock_peek)(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+	struct op *(*lock_peek)(struct backend *b, const struct state_ref *ref, struct lock_info *ret); /* NULL: locks cannot be read */
+	struct op *(*lock_break)(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
+	    struct lock_info *ret_holder); /* where lock_peek is NULL */
 	struct op *(*history)(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 	struct op *(*get_version)(struct backend *b, const struct state_ref *ref, const char *remote_version, struct snapshot *ret);
 	struct op *(*probe)(struct backend *b, probe_fn *seen, void *arg);     /* leaves nothing behind */
@@ -195,6 +197,8 @@ void          provider_go_on(struct backend *b, const struct backend *before);
  *	          A lock that turns out to be ours (same id) is OK.
  *	unlock    OK when the lock is gone or carries another id
  *	lock_peek ERR_NOT_FOUND: not locked
+ *	lock_break for a person, where locks cannot be read: removes the lock with the id of l. ERR_NOT_FOUND: not locked;
+ *	          ERR_CONFLICT: it carries another id, and *ret_holder says whose it is, as far as the remote tells
  *	create    OK when it exists already
  * name and condition are checked and copied; outputs must outlive the op.
  */
@@ -212,6 +216,10 @@ struct op *provider_lock(struct backend *b, const struct state_ref *ref, struct 
 struct op *provider_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 struct op *provider_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body); /* NULL sidecars: OK */
 struct op *provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+/* false: lock_peek ends with ERR_UNSUPPORTED, and a lock is known only from a refusal. */
+bool       provider_shows_locks(const struct backend *b);
+struct op *provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
+    struct lock_info *ret_holder);
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
 /* Of the probe's checks only those that write nothing: reach, auth, list, read. Ends with what went wrong. */
 struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);

@@ -124,11 +124,15 @@ struct lock_seen {
 	const char       *backend, *name;
 	struct lock_info  lock;
 	bool              ours;       /* this agent's own, by its intent */
+	int64_t           as_of;      /* wall ms when it was last known to be there; 0: just read */
 };
 typedef void lock_seen_fn(void *arg, const struct lock_seen *l);
 struct op *engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg);
-/* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. */
-struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id);
+/* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. *ret (but backend and name): the
+ * lock that was broken. */
+struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret);
+/* The lock that it would break, nothing more. OK and an empty lock where locks cannot be read and none is known. */
+struct op *engine_unlock_look(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret);
 
 /* What is known of the preconditions of a backend. */
 struct proof {

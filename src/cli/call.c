@@ -208,6 +208,12 @@ cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const st
 	return rc;
 }
 
+bool
+cli_may_ask(const struct cli *c)
+{
+	return cli_value(c, "yes") != NULL || (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1);
+}
+
 int
 cli_confirm(const struct cli *c, const char *word)
 {
@@ -215,7 +221,7 @@ cli_confirm(const struct cli *c, const char *word)
 
 	if (cli_value(c, "yes") != NULL)
 		return -1;
-	if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1)
+	if (!cli_may_ask(c))
 		return cli_usage(c, "%s asks first, and this is no terminal; nothing was done, give --yes", c->command->name);
 	fprintf(stderr, "Type \"%s\" to go on: ", word);
 	if (fgets(line, sizeof(line), stdin) != NULL) {

@@ -105,10 +105,60 @@ cli_restore(struct cli *c)
 
 /* ---------------------------------------------------------------- the others */
 
+/* The lock of an answer, in one line. */
+static void
+unlock_print(const json_t *doc, FILE *out)
+{
+	const json_t    *l = json_object_get(doc, "lock");
+	struct lock_info lock;
+	struct buf       text;
+
+	memset(&lock, 0, sizeof(lock));
+	snprintf(lock.id, sizeof(lock.id), "%s", cli_str(l, "id"));
+	snprintf(lock.who, sizeof(lock.who), "%s", cli_str(l, "who"));
+	snprintf(lock.operation, sizeof(lock.operation), "%s", cli_str(l, "operation"));
+	snprintf(lock.created, sizeof(lock.created), "%s", cli_str(l, "created"));
+	buf_init(&text, 0);
+	lock_info_print(&lock, &text);
+	fprintf(out, "locked by %s", buf_str(&text));
+	if (cli_str(l, "as_of")[0] != '\0')
+		fprintf(out, "; last seen %s", cli_str(l, "as_of"));
+	buf_free(&text);
+}
+
+static void
+unlock_text(const struct cli *c, const json_t *doc)
+{
+	(void)c;
+	cli_text(cli_str(doc, "unlocked"));
+	printf(" is unlocked; it was ");
+	unlock_print(doc, stdout);
+	putchar('\n');
+}
+
+/* What is about to be broken, before anybody is asked. */
+static int
+unlock_show(const struct cli *c, const struct cli_request *r)
+{
+	int     rc;
+	json_t *doc = cli_document(c, r, &rc);
+
+	if (doc == NULL)
+		return rc;
+	fprintf(stderr, "%s is ", cli_str(doc, "state"));
+	if (json_is_object(json_object_get(doc, "lock")))
+		unlock_print(doc, stderr);
+	else
+		fprintf(stderr, "locked by nobody that is known: this protocol cannot show a lock");
+	fputc('\n', stderr);
+	json_decref(doc);
+	return -1;
+}
+
 int
 cli_unlock(struct cli *c)
 {
-	struct cli_request r = { .method = "POST", .route = "unlock", .flags = CLI_MAKES_STORE };
+	struct cli_request r = { .method = "GET", .route = "unlock", .flags = CLI_MAKES_STORE };
 	const char        *raw = cli_value(c, "state"), *id;
 	int                rc, first = raw == NULL;
 
@@ -117,9 +167,12 @@ cli_unlock(struct cli *c)
 	id = c->nwords > first ? c->words[first] : NULL;
 	cli_arg(&r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->words[0]);
 	cli_arg(&r, "id", id);
+	if (id != NULL && cli_may_ask(c) && (rc = unlock_show(c, &r)) != -1)
+		return rc;
 	if (id != NULL && (rc = cli_confirm(c, id)) != -1)
 		return rc;
-	return cli_call(c, &r, change_text);
+	r.method = "POST";
+	return cli_call(c, &r, unlock_text);
 }
 
 static void

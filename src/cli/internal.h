@@ -68,6 +68,8 @@ json_t *cli_document(const struct cli *c, const struct cli_request *r, int *ret_
 int  cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc));
 int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);
 int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name);
+/* Somebody is there to answer, or has said --yes. */
+bool cli_may_ask(const struct cli *c);
 /* -1: go on. Else the exit code: nobody could be asked, or the answer was no. word: what has to be typed. */
 int  cli_confirm(const struct cli *c, const char *word);
 

@@ -187,8 +187,11 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		cli_text(cli_str(l, "operation"));
 		printf("  by ");
 		cli_text(cli_str(l, "who"));
-		printf("  %s old%s\n", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age),
+		printf("  %s old%s", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age),
 		    cli_bool(l, "ours") ? ", this agent's" : "");
+		if (cli_str(l, "as_of")[0] != '\0')
+			printf(", last seen %s", cli_str(l, "as_of"));
+		putchar('\n');
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)
 		printf("no locks\n");

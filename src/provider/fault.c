@@ -172,6 +172,12 @@ fault_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret
 }
 
 static struct op *
+fault_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
+{
+	return fault_pass(b, INNER(b)->provider->lock_break(INNER(b), ref, l, ret_holder), NULL);
+}
+
+static struct op *
 fault_probe(struct backend *b, probe_fn *seen, void *arg)
 {
 	return fault_pass(b, INNER(b)->provider->probe(INNER(b), seen, arg), NULL);
@@ -204,8 +210,8 @@ fault_table(const struct provider *p)
 		.workspace = fault_workspace, .fixed = fault_fixed, .create = IF_THERE(create, fault_create), .list = fault_list,
 		.head = fault_head, .get = fault_get, .put = fault_put, .del = IF_THERE(del, fault_del), .lock = fault_lock,
 		.unlock = fault_unlock, .seal = IF_THERE(seal, fault_seal), .lock_peek = IF_THERE(lock_peek, fault_peek),
-		.probe = IF_THERE(probe, fault_probe), .watch = fault_watch, .lock_path = IF_THERE(lock_path, fault_lock_path),
-		.unlock_hint = fault_unlock_hint };
+		.lock_break = IF_THERE(lock_break, fault_break), .probe = IF_THERE(probe, fault_probe), .watch = fault_watch,
+		.lock_path = IF_THERE(lock_path, fault_lock_path), .unlock_hint = fault_unlock_hint };
 }
 
 struct backend *

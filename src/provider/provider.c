@@ -330,7 +330,7 @@ call_driver(struct call *c)
 	case REQUEST_LOCK:
 		return p->lock(c->b, &c->ref, c->ret, c->ret2);
 	case REQUEST_UNLOCK:
-		return p->unlock(c->b, &c->ref, &c->lock);
+		return c->ret != NULL ? p->lock_break(c->b, &c->ref, &c->lock, c->ret) : p->unlock(c->b, &c->ref, &c->lock);
 	case REQUEST_SEAL:
 		return p->seal(c->b, &c->ref, &c->body);
 	case REQUEST_LOCK_PEEK:
@@ -544,12 +544,34 @@ provider_seal(struct backend *b, const struct state_ref *ref, const struct snaps
 	return &c->op;
 }
 
+bool
+provider_shows_locks(const struct backend *b)
+{
+	return (b->caps & PROVIDER_LOCK) != 0 && b->provider->lock_peek != NULL;
+}
+
+struct op *
+provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
+{
+	struct call *c;
+
+	if ((b->caps & PROVIDER_LOCK) == 0 || b->provider->lock_break == NULL)
+		return call_refused(b, "break a lock that it cannot show");
+	if (b->common.read_only)
+		return call_read_only(b);
+	c = call_new(b, REQUEST_UNLOCK, ref);
+	c->lock = *l;
+	memset(ret_holder, 0, sizeof(*ret_holder));
+	c->ret = ret_holder;
+	return &c->op;
+}
+
 struct op *
 provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret)
 {
 	struct call *c;
 
-	if ((b->caps & PROVIDER_LOCK) == 0 || b->provider->lock_peek == NULL)
+	if (!provider_shows_locks(b))
 		return call_refused(b, "show locks");
 	c = call_new(b, REQUEST_LOCK_PEEK, ref);
 	memset(ret, 0, sizeof(*ret));

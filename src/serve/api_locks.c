@@ -3,19 +3,15 @@
 
 #include "serve.h"
 
-/* locks and unlock. */
+/* locks and unlock. as_of: what is told was known then; null: it was just read. */
 
 static void
-locks_one(void *arg, const struct lock_seen *l)
+locks_members(struct call *c, const struct lock_seen *l)
 {
-	struct call        *c = arg;
 	struct json_writer *w = &c->w;
 	int64_t             created = 0;
 	int64_t             now = loop_wall(engine_loop(c->e));
 
-	json_obj(w);
-	json_kv_str(w, "backend", l->backend);
-	json_kv_str(w, "name", l->name);
 	put_text(w, "id", l->lock.id);
 	put_text(w, "who", l->lock.who);
 	put_text(w, "operation", l->lock.operation);
@@ -24,7 +20,19 @@ locks_one(void *arg, const struct lock_seen *l)
 	json_kv_bool(w, "ours", l->ours);
 	put_text(w, "info", l->lock.info);
 	put_text(w, "terraform_version", l->lock.version);
-	json_obj_end(w);
+	json_kv_time(w, "as_of", l->as_of);
+}
+
+static void
+locks_one(void *arg, const struct lock_seen *l)
+{
+	struct call *c = arg;
+
+	json_obj(&c->w);
+	json_kv_str(&c->w, "backend", l->backend);
+	json_kv_str(&c->w, "name", l->name);
+	locks_members(c, l);
+	json_obj_end(&c->w);
 }
 
 /* A backend that does not answer must not read as "no locks"; what the others said is shown all the same. */
@@ -56,13 +64,28 @@ api_locks(struct call *c, struct err *reterr)
 	return then_op(c, engine_locks(c->e, call_arg(c, "backend"), locks_one, c), locks_done, NULL, NULL);
 }
 
+struct unlocking {
+	struct address   a;
+	bool             look;
+	struct lock_seen lock;
+};
+
 static void
 unlock_done(struct call *c, void *arg, struct err *res)
 {
-	struct address *a = arg;
+	struct unlocking *u = arg;
 
-	if (res->code == ERR_OK)
-		put_state(&c->w, "unlocked", a->backend, a->name);
+	if (res->code != ERR_OK)
+		return;
+	put_state(&c->w, u->look ? "state" : "unlocked", u->a.backend, u->a.name);
+	json_key(&c->w, "lock");
+	if (u->lock.lock.id[0] == '\0' && u->lock.lock.who[0] == '\0') {
+		json_nil(&c->w);
+		return;
+	}
+	json_obj(&c->w);
+	locks_members(c, &u->lock);
+	json_obj_end(&c->w);
 }
 
 void
@@ -72,20 +95,48 @@ address_release(void *arg)
 	free(arg);
 }
 
+static void
+unlock_release(void *arg)
+{
+	struct unlocking *u = arg;
+
+	address_free(&u->a);
+	free(u);
+}
+
+static struct op *
+unlock_call(struct call *c, bool look, struct err *reterr)
+{
+	struct unlocking *u = xcalloc(1, sizeof(*u));
+	const char       *id = call_arg(c, "id");
+	struct op        *op;
+
+	if (call_address(c, &u->a, reterr) != ERR_OK) {
+		free(u);
+		return NULL;
+	}
+	if (u->a.has_version) {
+		err_set(reterr, ERR_USAGE, 0, "a version has no lock");
+		unlock_release(u);
+		return NULL;
+	}
+	if (id != NULL && id[0] == '\0')
+		id = NULL;
+	u->look = look;
+	op = look ? engine_unlock_look(c->e, u->a.backend, u->a.name, id, &u->lock) :
+	    engine_unlock(c->e, u->a.backend, u->a.name, id, &u->lock);
+	return then_op(c, op, unlock_done, unlock_release, u);
+}
+
+/* What unlock would break. */
+struct op *
+api_unlock_look(struct call *c, struct err *reterr)
+{
+	return unlock_call(c, true, reterr);
+}
+
 struct op *
 api_unlock(struct call *c, struct err *reterr)
 {
-	struct address a, *kept;
-	const char    *id = call_arg(c, "id");
-
-	if (call_address(c, &a, reterr) != ERR_OK)
-		return NULL;
-	if (a.has_version) {
-		err_set(reterr, ERR_USAGE, 0, "a version has no lock");
-		address_free(&a);
-		return NULL;
-	}
-	kept = xmemdup(&a, sizeof(a));
-	return then_op(c, engine_unlock(c->e, a.backend, a.name, id != NULL && id[0] != '\0' ? id : NULL), unlock_done, address_release,
-	    kept);
+	return unlock_call(c, false, reterr);
 }

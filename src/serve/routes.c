@@ -17,6 +17,7 @@ const struct route routes[] = {
 	{ "POST", "restore", api_restore,
 	    { "state", "backend", "name", "at", "all", "to", "keep_serial", "dry_run", NULL } },
 	{ "GET", "locks", api_locks, { "backend", NULL } },
+	{ "GET", "unlock", api_unlock_look, { "state", "backend", "name", "id", NULL } },
 	{ "POST", "unlock", api_unlock, { "state", "backend", "name", "id", NULL } },
 	{ "GET", "quarantine", api_quarantine, { NULL } },
 	{ "POST", "release", api_release, { "state", "backend", "name", NULL } },

@@ -141,6 +141,10 @@ bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 
+/* --- locks.c --- */
+/* Of a backend that cannot show locks: who holds that one, as a refusal said; NULL: nobody does any more. Goes into b. */
+void lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder);
+
 /* --- meaning.c: comparing two bodies, on the work pool when they are large --- */
 struct meaning {
 	struct body *a, *b;             /* borrowed; a before, b after */

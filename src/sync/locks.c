@@ -6,10 +6,17 @@
 
 /*
  * Looking at locks, and breaking one by its id. A lock is this agent's own only when an open intent carries its id.
+ *
+ * Where a protocol cannot show a lock nobody locks just to look. What is known then is our own, from the intents, and whom a
+ * refused lock named; that is kept in the store until a lock there is ours or broken.
  */
+#define LOCK_RECALL_MS ((int64_t)24 * 3600 * 1000) /* older news of somebody's lock is not told */
+
 struct own_lock {
-	const char *id;
-	bool        found;
+	const char       *target, *name; /* target NULL: by id */
+	struct lock_info  lock;
+	bool              found;
+	int64_t           since;
 };
 
 static bool
@@ -17,21 +24,125 @@ locks_match(void *arg, const struct intent_rec *i)
 {
 	struct own_lock *o = arg;
 
-	o->found = strcmp(i->lock_id, o->id) == 0;
+	if (i->lock_id[0] == '\0')
+		return true;
+	o->found = o->target == NULL ? strcmp(i->lock_id, o->lock.id) == 0 :
+	    strcmp(i->target, o->target) == 0 && strcmp(i->name, o->name) == 0;
+	if (o->found && o->target != NULL) {
+		lock_info_parse(span_str(i->lock_body), &o->lock, NULL);
+		snprintf(o->lock.id, sizeof(o->lock.id), "%s", i->lock_id);
+		o->since = i->created;
+	}
 	return !o->found;
 }
 
+/* The intents of a copied store are another agent's. */
 static bool
-locks_is_own(struct engine *e, const char *id)
+locks_find_own(struct engine *e, struct own_lock *o)
 {
-	struct own_lock   o = { .id = id };
 	struct store_txn *t;
 
-	if (id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)
+	if (!engine_acts(e) || store_read(e->store, &t, NULL) != ERR_OK)
 		return false;
-	store_intents(t, locks_match, &o);
+	store_intents(t, locks_match, o);
 	store_end(t);
-	return o.found;
+	return o->found;
+}
+
+static bool
+locks_is_own(struct engine *e, const struct lock_info *l)
+{
+	struct own_lock o = { .lock = *l };
+
+	return l->id[0] != '\0' && locks_find_own(e, &o);
+}
+
+/* ---------------------------------------------------------------- what a refusal told */
+
+static char *
+lock_key(const struct backend *b, const char *name)
+{
+	return xasprintf("lock/%s/%s", b->label, name);
+}
+
+static bool
+lock_recall(struct engine *e, const struct backend *b, const char *name, struct lock_seen *ret)
+{
+	struct lock_seen  known = { .ours = false };
+	struct store_txn *t;
+	struct span       value;
+	char             *key, *text = NULL, *body;
+
+	if (store_read(e->store, &t, NULL) != ERR_OK)
+		return false;
+	key = lock_key(b, name);
+	if (store_meta(t, key, &value))
+		text = span_dup(value);
+	store_end(t);
+	free(key);
+	if (text == NULL)
+		return false;
+	known.as_of = strtoll(text, &body, 10);
+	lock_info_parse(span_str(body), &known.lock, NULL);
+	free(text);
+	if (known.lock.id[0] == '\0' || loop_wall(e->loop) - known.as_of >= LOCK_RECALL_MS)
+		return false;
+	*ret = known;
+	return true;
+}
+
+static void
+lock_remember(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *l)
+{
+	char      *key = lock_key(at, name);
+	struct buf value;
+
+	buf_init(&value, 0);
+	buf_printf(&value, "%lld ", (long long)loop_wall(e->loop));
+	lock_info_body(l, &value);
+	batch_meta(b, key, buf_span(&value));
+	buf_free(&value);
+	free(key);
+}
+
+static void
+lock_forget(struct batch *b, struct engine *e, const struct backend *at, const char *name)
+{
+	struct store_txn *t;
+	struct span       value;
+	char             *key = lock_key(at, name);
+	bool              known;
+
+	if (store_read(e->store, &t, NULL) == ERR_OK) {
+		known = store_meta(t, key, &value);
+		store_end(t);
+		if (known)
+			batch_meta(b, key, (struct span){ NULL, 0 });
+	}
+	free(key);
+}
+
+void
+lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder)
+{
+	if (provider_shows_locks(at))
+		return;
+	if (holder == NULL)
+		lock_forget(b, e, at, name);
+	else if (holder->id[0] != '\0')
+		lock_remember(b, e, at, name, holder);
+}
+
+/* All that is known of a lock that cannot be read. */
+static bool
+lock_known(struct engine *e, const struct backend *b, const char *name, struct lock_seen *ret)
+{
+	struct own_lock o = { .target = b->label, .name = name };
+
+	if (!locks_find_own(e, &o))
+		return lock_recall(e, b, name, ret);
+	*ret = (struct lock_seen){ .lock = o.lock, .ours = true, .as_of = o.since };
+	return true;
 }
 
 /* ---------------------------------------------------------------- what is locked */
@@ -72,6 +183,13 @@ locks_free(struct op *op)
 	free(l);
 }
 
+static void
+locks_add(struct locks *l, const char *name)
+{
+	l->names = xreallocarray(l->names, l->nnames + 1, sizeof(*l->names));
+	l->names[l->nnames++] = xstrdup(name);
+}
+
 /* Where the listing shows locks only those are asked for; elsewhere every state is. */
 static void
 locks_listed(void *arg, const struct state_seen *s)
@@ -79,10 +197,57 @@ locks_listed(void *arg, const struct state_seen *s)
 	struct locks         *l = arg;
 	const struct backend *b = l->e->plan->backends[l->place];
 
-	if (s->problem != NULL || ((provider_caps(b) & PROVIDER_LIST) != 0 && !s->locked))
+	if (s->problem == NULL && ((provider_caps(b) & PROVIDER_LIST) == 0 || s->locked))
+		locks_add(l, s->name);
+}
+
+static bool
+locks_replica(void *arg, const struct replica_rec *r)
+{
+	struct locks *l = arg;
+
+	if (strcmp(r->target, l->e->plan->backends[l->place]->label) == 0 && r->name[0] != '\0')
+		locks_add(l, r->name);
+	return true;
+}
+
+static bool
+locks_intent(void *arg, const struct intent_rec *i)
+{
+	struct locks *l = arg;
+
+	if (strcmp(i->target, l->e->plan->backends[l->place]->label) == 0)
+		locks_add(l, i->name);
+	return true;
+}
+
+static int
+locks_order(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A target that neither lists nor shows locks: the names are those that we write there. */
+static void
+locks_add_ours(struct locks *l)
+{
+	struct store_txn *t;
+	size_t            n = 0;
+
+	if (provider_shows_locks(l->e->plan->backends[l->place]) || store_read(l->e->store, &t, NULL) != ERR_OK)
 		return;
-	l->names = xreallocarray(l->names, l->nnames + 1, sizeof(*l->names));
-	l->names[l->nnames++] = xstrdup(s->name);
+	store_replicas(t, NULL, locks_replica, l);
+	store_intents(t, locks_intent, l);
+	store_end(t);
+	if (l->nnames > 0)
+		qsort(l->names, l->nnames, sizeof(*l->names), locks_order);
+	for (size_t i = 0; i < l->nnames; i++) {
+		if (n > 0 && strcmp(l->names[i], l->names[n - 1]) == 0)
+			free(l->names[i]);
+		else
+			l->names[n++] = l->names[i];
+	}
+	l->nnames = n;
 }
 
 struct locks_child {
@@ -99,17 +264,25 @@ locks_child_step(struct op *op)
 {
 	struct locks_child *c = container_of(op, struct locks_child, op);
 	struct backend     *b = c->l->e->plan->backends[c->l->place];
+	const char         *name = c->l->names[c->index];
 	struct lock_seen    seen;
 
 	switch ((enum locks_child_state)op->state) {
 	case CHILD_START:
-		return op_await(op, CHILD_DONE, provider_lock_peek(b, &(struct state_ref){ c->l->names[c->index] }, &c->lock));
+		if (provider_shows_locks(b))
+			return op_await(op, CHILD_DONE, provider_lock_peek(b, &(struct state_ref){ name }, &c->lock));
+		if (lock_known(c->l->e, b, name, &seen)) {
+			seen.backend = b->label;
+			seen.name = name;
+			c->l->fn(c->l->arg, &seen);
+		}
+		return op_ok(op);
 	case CHILD_DONE:
 		if (op->res.code == ERR_NOT_FOUND)
 			return op_ok(op);
 		if (op_failed(op))
 			return op_fail(op);
-		seen = (struct lock_seen){ b->label, c->l->names[c->index], c->lock, locks_is_own(c->l->e, c->lock.id) };
+		seen = (struct lock_seen){ b->label, name, c->lock, locks_is_own(c->l->e, &c->lock), 0 };
 		c->l->fn(c->l->arg, &seen);
 		return op_finish(op);
 	}
@@ -181,6 +354,7 @@ locks_step(struct op *op)
 			return op_fail(op);
 		if (op_failed(op) && l->trouble.code == ERR_OK)
 			l->trouble = op->res;
+		locks_add_ours(l);
 		return op_await(op, LOCKS_ASKED, op_each_of(op->loop, locks_next, locks_ended, l, LOOK_PULLS));
 	case LOCKS_ASKED:
 		if (op->res.code == ERR_CANCELLED)
@@ -209,11 +383,13 @@ engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg)
 /* ---------------------------------------------------------------- breaking one */
 
 struct unlock {
-	struct op        op;
-	struct engine   *e;
-	struct backend  *b;
-	char            *name, *id;
-	struct lock_info lock;
+	struct op         op;
+	struct engine    *e;
+	struct backend   *b;
+	char             *name, *id;    /* id NULL: only one of ours */
+	bool              look;         /* nothing is broken, only shown */
+	struct lock_info  holder;       /* another one, that stood in the way */
+	struct lock_seen *ret;
 };
 
 enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_GONE, UNLOCK_NOTED };
@@ -235,16 +411,70 @@ unlock_may(struct unlock *u, struct err *reterr)
 {
 	struct buf text;
 
-	if (u->id == NULL && locks_is_own(u->e, u->lock.id))
-		return ERR_OK;
-	if (u->id != NULL && strcmp(u->id, u->lock.id) == 0)
+	if (u->id == NULL ? u->ret->ours : strcmp(u->id, u->ret->lock.id) == 0)
 		return ERR_OK;
 	buf_init(&text, 0);
-	lock_info_print(&u->lock, &text);
+	lock_info_print(&u->ret->lock, &text);
 	err_set(reterr, ERR_CONFLICT, 0, "%s:%s is locked by %s", u->b->label, u->name, buf_str(&text));
-	err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->lock.id);
+	err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
 	buf_free(&text);
 	return reterr->code;
+}
+
+/* A body that every server takes: all members are there, and say who unlocks. */
+static void
+unlock_make(struct unlock *u)
+{
+	struct state_ref ref = { u->name };
+
+	memset(u->ret, 0, sizeof(*u->ret));
+	provider_lock_new(u->b, &ref, "unlocked by a person", &u->ret->lock);
+	snprintf(u->ret->lock.id, sizeof(u->ret->lock.id), "%s", u->id);
+}
+
+/* The remote cannot show its lock: it compares the id itself, and says whose another one is. */
+static enum op_turn
+unlock_unseen(struct unlock *u)
+{
+	struct op       *op = &u->op;
+	struct state_ref ref = { u->name };
+	bool             known = lock_known(u->e, u->b, u->name, u->ret);
+
+	if (u->look)
+		return op_ok(op);
+	if (u->id == NULL && !(known && u->ret->ours)) {
+		err_set(&op->res, ERR_NOT_FOUND, 0, "no lock on %s:%s is known", u->b->label, u->name);
+		err_hint(&op->res, "this protocol cannot show a lock; one of somebody else is broken by its id");
+		return op_fail(op);
+	}
+	op_shield(op);
+	if (u->id == NULL)
+		return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &ref, &u->ret->lock));
+	if (!known || strcmp(u->ret->lock.id, u->id) != 0)
+		unlock_make(u);
+	return op_await(op, UNLOCK_GONE, provider_lock_break(u->b, &ref, &u->ret->lock, &u->holder));
+}
+
+static enum op_turn
+unlock_peeked(struct unlock *u)
+{
+	struct op *op = &u->op;
+
+	if (op->res.code == ERR_NOT_FOUND)
+		err_set(&op->res, ERR_NOT_FOUND, 0, "%s:%s is not locked", u->b->label, u->name);
+	if (op_failed(op))
+		return op_fail(op);
+	u->ret->ours = locks_is_own(u->e, &u->ret->lock);
+	if (unlock_may(u, &op->res) != ERR_OK)
+		return op_fail(op);
+	if (u->look)
+		return op_ok(op);
+	if (u->b->common.read_only && !u->ret->ours) {
+		err_set(&op->res, ERR_UNSUPPORTED, 0, "%s is read_only", u->b->label);
+		return op_fail(op);
+	}
+	op_shield(op);
+	return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
 }
 
 static struct batch *
@@ -253,8 +483,13 @@ unlock_batch(struct unlock *u)
 	struct batch *b = batch_new(u->e->store);
 	struct buf    text;
 
+	if (u->op.err.code != ERR_OK) {
+		lock_note(b, u->e, u->b, u->name, &u->holder);
+		return b;
+	}
+	lock_note(b, u->e, u->b, u->name, NULL);
 	buf_init(&text, 0);
-	lock_info_print(&u->lock, &text);
+	lock_info_print(&u->ret->lock, &text);
 	engine_event(b, u->e, "unlocked", u->b->label, u->name, "", "by a person: %s", buf_str(&text));
 	buf_free(&text);
 	return b;
@@ -263,21 +498,17 @@ unlock_batch(struct unlock *u)
 static enum op_turn
 unlock_step(struct op *op)
 {
-	struct unlock   *u = container_of(op, struct unlock, op);
-	struct state_ref ref = { u->name };
+	struct unlock *u = container_of(op, struct unlock, op);
 
 	switch ((enum unlock_state)op->state) {
 	case UNLOCK_START:
-		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &ref, &u->lock));
+		if (!provider_shows_locks(u->b) && (provider_caps(u->b) & PROVIDER_LOCK) != 0)
+			return unlock_unseen(u);
+		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
 	case UNLOCK_PEEKED:
-		if (op->res.code == ERR_NOT_FOUND)
-			err_set(&op->res, ERR_NOT_FOUND, 0, "%s:%s is not locked", u->b->label, u->name);
-		if (op_failed(op) || unlock_may(u, &op->res) != ERR_OK)
-			return op_fail(op);
-		return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &ref, &u->lock));
-	case UNLOCK_GONE:
-		if (op_failed(op))
-			return op_fail(op);
+		return unlock_peeked(u);
+	case UNLOCK_GONE: /* a refusal may have named the holder: that is worth keeping */
+		op->err = op->res;
 		return op_await(op, UNLOCK_NOTED, store_apply(u->e->store, unlock_batch(u)));
 	case UNLOCK_NOTED:
 		return op_finish(op);
@@ -288,8 +519,8 @@ unlock_step(struct op *op)
 static const struct op_class unlock_class = { "unlock", unlock_step, NULL, unlock_free, unlock_states,
 	ARRAY_LEN(unlock_states) };
 
-struct op *
-engine_unlock(struct engine *e, const char *backend, const char *name, const char *id)
+static struct op *
+unlock_new(struct engine *e, const char *backend, const char *name, const char *id, bool look, struct lock_seen *ret)
 {
 	struct backend *b = plan_backend(e->plan, backend);
 	struct unlock  *u;
@@ -302,5 +533,20 @@ engine_unlock(struct engine *e, const char *backend, const char *name, const cha
 	u->b = b;
 	u->name = xstrdup(name);
 	u->id = xstrdup(id);
+	u->look = look;
+	u->ret = ret;
+	memset(ret, 0, sizeof(*ret));
 	return &u->op;
+}
+
+struct op *
+engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
+{
+	return unlock_new(e, backend, name, id, false, ret);
+}
+
+struct op *
+engine_unlock_look(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
+{
+	return unlock_new(e, backend, name, id, true, ret);
 }

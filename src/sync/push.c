@@ -269,10 +269,13 @@ push_result_batch(struct push *p)
 	struct batch *b = batch_new(p->e->store);
 
 	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain)) {
+		if (!p->lock_left && !p->lock_doubt)
+			p->lock.id[0] = '\0'; /* released: of this write only the bytes are in doubt */
 		push_intent_rec(p, b);
 		engine_recover_soon(p->e);
 	} else if (p->intent != 0)
 		batch_settle(b, p->intent);
+	lock_note(b, p->e, p->dst, p->name, p->lock_held ? NULL : &p->holder);
 	p->kind->settle(p, b);
 	return b;
 }

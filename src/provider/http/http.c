@@ -331,4 +331,5 @@ const struct provider provider_http = {
 	.del = hb_del,
 	.lock = hb_lock,
 	.unlock = hb_unlock,
+	.lock_break = hb_lock_break,
 };

@@ -77,5 +77,6 @@ struct op *hb_put(struct backend *b, const struct state_ref *ref, const struct s
 struct op *hb_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
 struct op *hb_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
 struct op *hb_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *hb_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder);
 
 #endif

@@ -15,7 +15,7 @@ struct hb_lock_call {
 	struct hb        *h;
 	char             *name;
 	struct lock_info  lock;
-	struct lock_info *ret_holder;
+	struct lock_info *ret_holder;  /* unlock: NULL when it is ours that goes, else a person breaks another's */
 	struct body      *body;        /* the same bytes for lock and unlock */
 	struct hb_answer  answer;
 	int               odd;         /* the 2xx that was not 200 */
@@ -163,6 +163,37 @@ enum hb_unlock_state { UNLOCK_START, UNLOCK_ANSWERED, UNLOCK_READ };
 
 static const char *const hb_unlock_states[] = { "start", "answered", "read" };
 
+/* A person named an id that this lock does not carry; unless an earlier request of ours had removed it. */
+static enum op_turn
+hb_not_that(struct hb_lock_call *c, int status, const struct lock_info *holder)
+{
+	struct err *e = &c->op.res;
+	struct buf  text;
+
+	if (c->answer.doubt)
+		return op_ok(&c->op);
+	if (holder->id[0] == '\0') {
+		err_set(e, ERR_CONFLICT, status, "the server has no lock with that ID on %s (%d)", c->name, status);
+		return op_finish(&c->op);
+	}
+	*c->ret_holder = *holder;
+	buf_init(&text, 0);
+	lock_info_print(holder, &text);
+	err_set(e, ERR_CONFLICT, status, "%s is locked by %s", c->name, buf_str(&text));
+	err_hint(e, "if that run is really gone, break it by this ID");
+	buf_free(&text);
+	return op_finish(&c->op);
+}
+
+/* 404 and 410. */
+static enum op_turn
+hb_no_lock(struct hb_lock_call *c, int status)
+{
+	if (c->ret_holder != NULL && !c->answer.doubt)
+		err_set(&c->op.res, ERR_NOT_FOUND, status, "%s is not locked (%d)", c->name, status);
+	return op_finish(&c->op);
+}
+
 /* "Not ours" is what provider_unlock() wants to hear: the lock that we mean is gone. */
 static enum op_turn
 hb_not_ours(struct hb_lock_call *c)
@@ -171,9 +202,11 @@ hb_not_ours(struct hb_lock_call *c)
 	int              status = c->answer.res.status;
 
 	if (hb_holder(c, &holder) && strcmp(holder.id, c->lock.id) == 0) {
-		err_set(&c->op.res, ERR_LOCKED, status, "unlocking %s: the server keeps our lock (%d)", c->name, status);
+		err_set(&c->op.res, ERR_LOCKED, status, "unlocking %s: the server keeps that lock (%d)", c->name, status);
 		return op_finish(&c->op);
 	}
+	if (c->ret_holder != NULL)
+		return hb_not_that(c, status, &holder);
 	log_at(LOG_INFO, "http unlock", "%s: nothing to release, the server says the lock is not ours (%d)", c->name, status);
 	return op_ok(&c->op);
 }
@@ -193,9 +226,10 @@ hb_unlock_answered(struct hb_lock_call *c)
 		log_at(LOG_WARN, "http unlock", "%s: status %d where terraform expects 200", c->name, status);
 		return op_ok(op);
 	case 200:
+		return op_ok(op);
 	case 404:
 	case 410:
-		return op_ok(op);
+		return hb_no_lock(c, status);
 	case 409:
 	case 423:
 		return hb_not_ours(c);
@@ -227,6 +261,8 @@ hb_unlock_step(struct op *op)
 	case UNLOCK_READ:
 		status = c->answer.res.status;
 		if (!op_failed(op) && (status == 200 || status == 204 || status == 404)) {
+			if (c->ret_holder != NULL)
+				return hb_not_that(c, 401, &(struct lock_info){ .id = "" });
 			log_at(LOG_INFO, "http unlock", "%s: nothing to release, the lock is not ours (401)", c->name);
 			return op_ok(op);
 		}
@@ -244,4 +280,13 @@ struct op *
 hb_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l)
 {
 	return &hb_lock_call(b, &hb_unlock_class, ref, l)->op;
+}
+
+struct op *
+hb_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
+{
+	struct hb_lock_call *c = hb_lock_call(b, &hb_unlock_class, ref, l);
+
+	c->ret_holder = ret_holder;
+	return &c->op;
 }

@@ -203,6 +203,51 @@ unlock_401(void)
 	end();
 }
 
+static enum err_code
+break_lock(const char *id)
+{
+	snprintf(mine.id, sizeof(mine.id), "%s", id);
+	return provider_rig_run(&r, provider_lock_break(r.b, &ref, &mine, &holder));
+}
+
+/* A person's: what the server says of another lock is told, never taken for success. */
+static void
+break_by_id(void)
+{
+	static const char theirs[] = "{\"ID\":\"t-1\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\",\"Who\":\"ann@host\","
+	    "\"Version\":\"1.11.4\",\"Created\":\"2026-09-21T14:00:00Z\",\"Path\":\"\"}";
+	static const struct { int status; const char *body; enum err_code want; } rows[] = { { 200, NULL, ERR_OK }, { 204, NULL, ERR_OK },
+		{ 404, NULL, ERR_NOT_FOUND }, { 410, NULL, ERR_NOT_FOUND }, { 409, NULL, ERR_CONFLICT }, { 423, "busy", ERR_CONFLICT },
+		{ 423, theirs, ERR_CONFLICT }, { 403, NULL, ERR_AUTH }, { 400, NULL, ERR_UNSUPPORTED } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin(BLOCK(""));
+		scripted_expect(r.http, "UNLOCK", LOCKED, rows[i].status, NULL, rows[i].body);
+		CHECK_U64(break_lock("wrong"), rows[i].want);
+		CHECK_STR(holder.id, rows[i].body == theirs ? "t-1" : "");
+		CHECK(rows[i].body != theirs || strstr(r.err.msg, "ann@host") != NULL);
+		end();
+	}
+	begin(BLOCK("")); /* 401 for a wrong id, with credentials that may read */
+	scripted_expect(r.http, "UNLOCK", LOCKED, 401, NULL, NULL);
+	scripted_expect(r.http, "GET", STATE, 200, NULL, body);
+	CHECK_U64(break_lock("wrong"), ERR_CONFLICT);
+	end();
+	begin(BLOCK("")); /* its own first request had removed it */
+	scripted_expect(r.http, "UNLOCK", LOCKED, 200, NULL, NULL)->fault = SCRIPTED_LOST_ANSWER;
+	scripted_expect(r.http, "UNLOCK", LOCKED, 409, NULL, NULL);
+	CHECK_U64(break_lock("t-1"), ERR_OK);
+	end();
+	begin(BLOCK("")); /* it stays although the id is right */
+	scripted_expect(r.http, "UNLOCK", LOCKED, 423, NULL, theirs);
+	CHECK_U64(break_lock("t-1"), ERR_LOCKED);
+	end();
+	begin(BLOCK("  read_only = true\n"));
+	CHECK_U64(break_lock("t-1"), ERR_UNSUPPORTED);
+	CHECK_U64(scripted_http_count(r.http), 0);
+	end();
+}
+
 static void
 writes_are_sent_once(void)
 {
@@ -485,7 +530,8 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "statuses", statuses }, { "odd locks are undone", odd_locks_are_undone },
-	    { "lock doubt", lock_doubt }, { "unlock 401", unlock_401 }, { "writes are sent once", writes_are_sent_once },
+	    { "lock doubt", lock_doubt }, { "unlock 401", unlock_401 }, { "break by id", break_by_id },
+	    { "writes are sent once", writes_are_sent_once },
 	    { "retry schedule", retry_schedule }, { "reading", reading }, { "redirects", redirects },
 	    { "as terraform", as_terraform }, { "lock file is byte exact", lock_file_is_byte_exact },
 	    { "named states", named_states }, { "configuration", configuration }, { "example", example }, { NULL, NULL } });

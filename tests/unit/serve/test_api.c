@@ -242,8 +242,16 @@ locks_and_care(void)
 	CHECK_STR(api_text(&a, "locks.0.ours"), "false");
 	API_POST(&r, &a, "unlock", "state=a:x.tfstate", NULL);
 	CHECK_U64(a.exit, 13);
+	API_GET(&r, &a, "unlock", "state=a:x.tfstate", "id=abd", NULL);
+	CHECK_U64(a.exit, 13);
+	API_GET(&r, &a, "unlock", "state=a:x.tfstate", "id=abc", NULL);
+	CHECK_STR(api_text(&a, "lock.who"), "ann@host");
+	CHECK_STR(api_text(&a, "lock.as_of"), "null");
+	CHECK(mem_world_locked(wa, "x.tfstate") != NULL);
 	API_POST(&r, &a, "unlock", "state=a:x.tfstate", "id=abc", NULL);
 	CHECK_U64(a.exit, 0);
+	CHECK_STR(api_text(&a, "unlocked"), "a:x.tfstate");
+	CHECK_STR(api_text(&a, "lock.id"), "abc");
 	CHECK(mem_world_locked(wa, "x.tfstate") == NULL);
 	API_POST(&r, &a, "check", NULL);
 	CHECK_STR(api_text(&a, "ok"), "true");

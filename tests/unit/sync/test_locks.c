@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "../../lib/agent_rig.h"
+#include "../../lib/state_server.h"
+#include "../../lib/test.h"
+
+/*
+ * Locks of a protocol that cannot show them: what is told comes from our own intents and from refusals, and no lock is ever
+ * taken just to look.
+ */
+static const char text[] = "backend \"mem\" \"a\" {}\n"
+    "backend \"http\" \"b\" {\n  address = \"http://h.example/{name}\"\n  lock_address = \"http://h.example/{name}\"\n"
+    "  unlock_address = \"http://h.example/{name}\"\n  lock_timeout = \"1s\"\n}\n"
+    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n";
+
+static struct loop          *loop;
+static struct scripted_http *net;
+static struct state_server  *server;
+static struct agent_rig      r;
+static struct lock_info      theirs;
+
+static void
+begin(void)
+{
+	loop = loop_new_virtual(1, RIG_WALL);
+	net = scripted_http_new(loop);
+	server = state_server_new(net);
+	r.http = scripted_http_client(net);
+	agent_rig_join(&r, loop, NULL, text);
+	mem_world_put(agent_rig_world(&r, "a", mem_world_new()), "x.tfstate", rig_state(1, "L", 3, "one"));
+}
+
+static void
+end(void)
+{
+	agent_rig_close(&r);
+	scripted_http_free(net);
+	state_server_free(server);
+	loop_free(loop);
+}
+
+/* A run of somebody else's. */
+static void
+lock_it(void)
+{
+	struct backend  *b = plan_backend(engine_plan(r.engine), "b");
+	struct state_ref ref = { "x.tfstate" };
+	struct lock_info holder;
+
+	provider_lock_new(b, &ref, "", &theirs);
+	snprintf(theirs.who, sizeof(theirs.who), "ann@host");
+	snprintf(theirs.operation, sizeof(theirs.operation), "OperationTypeApply");
+	CHECK_U64(agent_rig_run(&r, provider_lock(b, &ref, &theirs, &holder), 60000), ERR_OK);
+}
+
+static struct lock_seen last;
+static unsigned         nseen;
+
+static void
+seen(void *arg, const struct lock_seen *l)
+{
+	(void)arg;
+	CHECK_STR(l->backend, "b");
+	CHECK_STR(l->name, "x.tfstate");
+	last = *l;
+	nseen++;
+}
+
+static unsigned
+locks(void)
+{
+	nseen = 0;
+	CHECK_U64(agent_rig_run(&r, engine_locks(r.engine, "b", seen, NULL), 60000), ERR_OK);
+	return nseen;
+}
+
+static enum err_code
+unlock(const char *id)
+{
+	return agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", id, &last), 60000);
+}
+
+static void
+a_refusal_is_remembered(void)
+{
+	struct lock_seen look;
+
+	begin();
+	lock_it();
+	CHECK_U64(locks(), 0);
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
+	CHECK_U64(locks(), 1);
+	CHECK_STR(last.lock.id, theirs.id);
+	CHECK_STR(last.lock.who, "ann@host");
+	CHECK(!last.ours && last.as_of > RIG_WALL);
+	CHECK(strstr(scripted_http_trace(net), "UNLOCK") == NULL);
+	CHECK_U64(agent_rig_run(&r, engine_unlock_look(r.engine, "b", "x.tfstate", theirs.id, &look), 60000), ERR_OK);
+	CHECK_STR(look.lock.who, "ann@host");
+	CHECK(strstr(scripted_http_trace(net), "UNLOCK") == NULL);
+	CHECK_U64(unlock(NULL), ERR_NOT_FOUND); /* it is not ours */
+	CHECK_U64(unlock(theirs.id), ERR_OK);
+	CHECK_STR(last.lock.who, "ann@host");
+	CHECK_U64(locks(), 0);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	end();
+}
+
+static void
+a_lock_that_went_by_itself_is_forgotten(void)
+{
+	begin();
+	lock_it();
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
+	CHECK_U64(locks(), 1);
+	CHECK_U64(agent_rig_run(&r, provider_unlock(plan_backend(engine_plan(r.engine), "b"), &(struct state_ref){ "x.tfstate" },
+	    &theirs), 60000), ERR_OK);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK_U64(locks(), 0);
+	lock_it();
+	CHECK_U64(unlock("wrong"), ERR_CONFLICT); /* and old news is no news */
+	agent_rig_wait(&r, (int64_t)25 * 3600 * 1000);
+	CHECK_U64(locks(), 0);
+	end();
+}
+
+static void
+a_wrong_id_breaks_nothing_and_tells_the_holder(void)
+{
+	struct lock_seen look;
+
+	begin();
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK_U64(unlock("nobody"), ERR_NOT_FOUND);
+	lock_it();
+	CHECK_U64(agent_rig_run(&r, engine_unlock_look(r.engine, "b", "x.tfstate", theirs.id, &look), 60000), ERR_OK);
+	CHECK_STR(look.lock.id, "");
+	CHECK_U64(unlock("wrong"), ERR_CONFLICT);
+	CHECK(strstr(r.err.msg, "ann@host") != NULL);
+	CHECK_U64(locks(), 1);
+	CHECK_STR(last.lock.id, theirs.id);
+	CHECK_U64(unlock(theirs.id), ERR_OK);
+	CHECK_U64(unlock(theirs.id), ERR_NOT_FOUND);
+	end();
+}
+
+/* The journal knows our own: in flight, and left behind by a server that did not answer the unlock. */
+static enum scripted_fault
+no_unlock(void *arg, const struct scripted_request *rq)
+{
+	(void)arg;
+	return strcmp(rq->method, "UNLOCK") == 0 ? SCRIPTED_LOST_BEFORE : SCRIPTED_OK;
+}
+
+static void
+our_own_needs_no_id(void)
+{
+	struct pass_result p;
+
+	begin();
+	scripted_decide(net, no_unlock, NULL);
+	agent_rig_sync(&r, &p);
+	pass_result_free(&p);
+	CHECK_U64(locks(), 1);
+	CHECK(last.ours);
+	CHECK_STR(last.lock.who, "stateferry@rig");
+	scripted_decide(net, NULL, NULL);
+	CHECK_U64(unlock(NULL), ERR_OK);
+	CHECK(last.ours);
+	end();
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct test tests[] = {
+		{ "a_refusal_is_remembered", a_refusal_is_remembered },
+		{ "a_lock_that_went_by_itself_is_forgotten", a_lock_that_went_by_itself_is_forgotten },
+		{ "a_wrong_id_breaks_nothing_and_tells_the_holder", a_wrong_id_breaks_nothing_and_tells_the_holder },
+		{ "our_own_needs_no_id", our_own_needs_no_id },
+		{ NULL, NULL },
+	};
+
+	return test_main(argc, argv, tests);
+}
