@@ -221,6 +221,42 @@ locks_intent(void *arg, const struct intent_rec *i)
 	return true;
 }
 
+struct locks_queued {
+	struct locks      *l;
+	struct store_txn  *t;
+	const struct lane *lane;
+};
+
+static bool
+locks_queue(void *arg, const struct queue_rec *q)
+{
+	struct locks_queued *x = arg;
+	struct state_rec     s;
+	struct buf           name;
+
+	buf_init(&name, 0);
+	if (store_state_by_id(x->t, q->state, &s) && lane_map(x->l->e->plan, x->lane, s.name, &name, NULL) == MAP_YES)
+		locks_add(x->l, buf_str(&name));
+	buf_free(&name);
+	return true;
+}
+
+/* What was refused for a lock waits in the queue. */
+static void
+locks_add_queued(struct locks *l, struct store_txn *t)
+{
+	const struct plan *plan = l->e->plan;
+
+	for (size_t i = 0; i < plan->nedges; i++)
+		for (size_t j = 0; j < plan->edges[i].nlanes; j++) {
+			const struct lane  *lane = &plan->edges[i].lanes[j];
+			struct locks_queued x = { l, t, lane };
+
+			if (lane->to == plan->backends[l->place] && plan->edges[i].kind == EDGE_REPLICATE)
+				store_queue(t, plan->edges[i].name, lane->to->label, locks_queue, &x);
+		}
+}
+
 static int
 locks_order(const void *a, const void *b)
 {
@@ -238,6 +274,7 @@ locks_add_ours(struct locks *l)
 		return;
 	store_replicas(t, NULL, locks_replica, l);
 	store_intents(t, locks_intent, l);
+	locks_add_queued(l, t);
 	store_end(t);
 	if (l->nnames > 0)
 		qsort(l->names, l->nnames, sizeof(*l->names), locks_order);
