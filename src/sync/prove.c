@@ -30,7 +30,7 @@ struct prove {
 	void         *arg;
 	struct proof *ret;        /* may be NULL */
 	bool          running;    /* place->proving is ours */
-	bool          good[ARRAY_LEN(prove_needs)];
+	bool          good[ARRAY_LEN(prove_needs)], lock;
 	struct proof  found;
 	struct buf    lines;
 };
@@ -96,19 +96,31 @@ prove_is_needed(const char *check, size_t n)
 	return false;
 }
 
+/* A lock that is an object created only if absent falls with that precondition. */
+static bool
+prove_no_lock(bool create_only, bool lock)
+{
+	return !create_only && !lock;
+}
+
 /* The first check that fails of those that matter, as "NAME: DETAIL". */
 static void
 prove_recall_why(char *lines, struct proof *ret)
 {
+	bool create_only = true, lock = true;
+
 	for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
 		size_t n = strcspn(line + 1, " \n");
 
 		*end = '\0';
-		if (line[0] != '-' || !prove_is_needed(line + 1, n))
+		if (line[0] != '-')
 			continue;
-		snprintf(ret->why, sizeof(ret->why), "%.*s:%s", (int)n, line + 1, line + 1 + n);
-		return;
+		create_only &= strncmp(line + 1, "create_only ", n + 1) != 0;
+		lock &= strncmp(line + 1, "lock ", n + 1) != 0;
+		if (ret->why[0] == '\0' && prove_is_needed(line + 1, n))
+			snprintf(ret->why, sizeof(ret->why), "%.*s:%s", (int)n, line + 1, line + 1 + n);
 	}
+	ret->no_lock = prove_no_lock(create_only, lock);
 }
 
 void
@@ -137,19 +149,24 @@ prove_recall(struct place *p, struct store_txn *t)
 
 /* --- when it is asked --- */
 
-/* Has that target nothing but preconditions which are only promised? */
+/* Has that target nothing but preconditions which are only promised? A lock is trusted until a probe has shown that it is none. */
 static bool
-prove_is_due(const struct backend *b)
+prove_is_due(const struct place *p)
 {
-	return (provider_caps(b) & PROVIDER_UNPROVEN) != 0 && (provider_caps(b) & PROVIDER_LOCK) == 0 && !b->common.exclusive;
+	const struct backend *b = p->backend;
+
+	return (provider_caps(b) & PROVIDER_UNPROVEN) != 0 && !b->common.exclusive &&
+	    ((provider_caps(b) & PROVIDER_LOCK) == 0 || (p->proof.known && p->proof.no_lock));
 }
 
 static enum err_code
 prove_refuse(const struct place *p, struct err *reterr)
 {
 	const char *label = p->backend->label;
+	bool        locks = (provider_caps(p->backend) & PROVIDER_LOCK) != 0;
 
-	err_set(reterr, ERR_CONFLICT, 0, "%s has no lock and does not enforce preconditions (%s)", label, p->proof.why);
+	err_set(reterr, ERR_CONFLICT, 0, "%s has %s and does not enforce preconditions (%s)", label,
+	    locks ? "a lock that excludes nobody" : "no lock", p->proof.why);
 	return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, label);
 }
 
@@ -158,7 +175,7 @@ place_writable(const struct place *p, struct err *reterr)
 {
 	if (provider_writable(p->backend, reterr) != ERR_OK)
 		return reterr->code;
-	return prove_is_due(p->backend) && p->proof.known && !p->proof.holds ? prove_refuse(p, reterr) : ERR_OK;
+	return prove_is_due(p) && p->proof.known && !p->proof.holds ? prove_refuse(p, reterr) : ERR_OK;
 }
 
 /* --- the operation --- */
@@ -171,6 +188,8 @@ prove_seen(void *arg, const struct probe_check *c)
 	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
 		if (strcmp(prove_needs[i], c->name) == 0)
 			p->good[i] = c->ok;
+	if (strcmp(c->name, "lock") == 0)
+		p->lock = c->ok;
 	if (!c->ok && p->found.why[0] == '\0' && prove_is_needed(c->name, strlen(c->name)))
 		snprintf(p->found.why, sizeof(p->found.why), "%s: %s", c->name, c->detail);
 	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : '-', c->name);
@@ -197,6 +216,7 @@ prove_is_answer(struct prove *p)
 	p->found.when = loop_wall(p->op.loop);
 	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
 		p->found.holds &= p->good[i];
+	p->found.no_lock = prove_no_lock(p->good[0], p->lock);
 	if (!p->found.holds && p->found.why[0] == '\0')
 		snprintf(p->found.why, sizeof(p->found.why), "it was not tried");
 	return e->code == ERR_OK || (e->code == ERR_AUTH && p->good[0]);
@@ -272,7 +292,7 @@ prove_new(struct place *place)
 struct op *
 prove_op(struct place *place)
 {
-	return !prove_is_due(place->backend) || (place->proof.known && place->proof.holds) ? NULL : &prove_new(place)->op;
+	return !prove_is_due(place) || (place->proof.known && place->proof.holds) ? NULL : &prove_new(place)->op;
 }
 
 struct op *

@@ -261,6 +261,53 @@ a_damaged_record_is_none(void)
 	}
 }
 
+/* Two edges to one target: one of them probes, the other waits for it. */
+static void
+two_edges_make_one_probe(void)
+{
+	char *text = xasprintf(TARGET "replicate \"f\" {\n  from = \"a\"\n  to = [\"dr\"]\n  key = \"f/{name}\"\n}\n", "acme", "");
+	char *dir;
+
+	begin("");
+	dir = xstrdup(r.dir);
+	agent_rig_close(&r);
+	r.http = scripted_http_client(s3->http);
+	agent_rig_join(&r, loop, dir, text);
+	agent_rig_world(&r, "a", a);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	sync_counts();
+	CHECK_U64(result.edges[0].written + result.edges[1].written, 2);
+	CHECK_U64(probes(), 1);
+	end();
+	free(dir);
+	free(text);
+}
+
+/* A lock is trusted until a probe shows that creations are not refused: then it excludes nobody, now and after a restart. */
+static void
+a_lock_that_excludes_nobody(void)
+{
+	struct proof found;
+	unsigned     n = 0;
+
+	begin("  use_lockfile = true\n");
+	s3->ignores_conditions = true;
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+	CHECK(found.no_lock);
+	for (uint64_t serial = 2; serial < 4; serial++) {
+		mem_world_put(a, "x.tfstate", rig_state(serial, "L", 2, "x"));
+		CHECK_STR(sync_counts(), "0 0 1 0");
+		CHECK(strstr(result.problems[0].message, "a lock that excludes nobody") != NULL);
+		restart("acme", "  use_lockfile = true\n");
+	}
+	s3->ignores_conditions = false;
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	end();
+}
+
 /* Rights to write but not to delete: that cannot be probed, and the user hears what would do. */
 static void
 without_the_right_to_delete(void)
@@ -344,6 +391,8 @@ main(int argc, char **argv)
 	    { "a_running_agent_goes_on_after_a_probe", a_running_agent_goes_on_after_a_probe },
 	    { "read_only_is_no_verdict", read_only_is_no_verdict },
 	    { "a_damaged_record_is_none", a_damaged_record_is_none },
+	    { "two_edges_make_one_probe", two_edges_make_one_probe },
+	    { "a_lock_that_excludes_nobody", a_lock_that_excludes_nobody },
 	    { "without_the_right_to_delete", without_the_right_to_delete },
 	    { "only_where_it_is_needed", only_where_it_is_needed },
 	    { "stopped_in_the_middle", stopped_in_the_middle },
