@@ -54,6 +54,7 @@ struct place {
 	struct timer    poll;
 	struct op      *look;           /* running, top level */
 	bool            look_again;
+	unsigned        nlooks;         /* of the agent's own */
 	struct map     *hints;          /* names that the provider told of; NULL: none */
 	struct timer    hint;
 	struct look_result looked;      /* of the running or last look */

@@ -240,6 +240,7 @@ place_look_now(void *arg)
 		p->look_again = true;
 		return;
 	}
+	p->nlooks++;
 	p->look = look_op(p->engine, p, NULL, &p->looked);
 	op_start(p->look, place_looked, p);
 }

@@ -363,6 +363,15 @@ sweep_may_write(const struct sweep *s)
 	return place_writable(engine_place(s->l->e, s->lane->to), &e) == ERR_OK;
 }
 
+/* Whether what was held back is as it was. Without change tags only a read tells: by a pass, and by every tenth look. */
+static enum sweep_sight
+sweep_weigh_held(const struct sweep *s, const struct replica_rec *rep, bool tags)
+{
+	if (rep->error_code == ERR_CONFIG)
+		return sweep_may_write(s) ? SIGHT_DO : SIGHT_HELD;
+	return tags || (s->l->pass == NULL && s->l->place->nlooks % UNTAGGED_LOOKS != 0) ? SIGHT_HELD : SIGHT_DO;
+}
+
 /* How a replica stands against the head and against what the target lists under its name. */
 static enum sweep_sight
 sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct replica_rec *rep)
@@ -381,7 +390,7 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 	}
 	drift = tags && (there == NULL ? rep->etag[0] != '\0' : strcmp(there->etag, rep->etag) != 0);
 	if (rep->status == REPLICA_HELD && rep->version == r->head && !drift && digest_is_zero(&rep->resolved))
-		return rep->error_code != ERR_CONFIG || !sweep_may_write(s) ? SIGHT_HELD : SIGHT_DO;
+		return sweep_weigh_held(s, rep, tags);
 	if (rep->status != REPLICA_CURRENT || !digest_eq(&rep->digest, &r->head_digest) || drift)
 		return SIGHT_DO;
 	if (store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q)) /* it will be looked at, and counted then */

@@ -153,12 +153,18 @@ def test_terraform_on_the_replica_is_newer_and_held(agent, setup, terraform):
     assert dr.get(NAME) == live.get(NAME) and kept(agent, theirs)
 
 
-def test_running_agent_repairs_a_replica(agent, setup):
-    _, dr = setup("s3")
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_running_agent_repairs_a_replica(agent, setup, kind):
+    _, dr = setup(kind)
     agent.start()
     eventually(lambda: dr.get(NAME) == HEAD)
     dr.put(NAME, REPLACED["older"])
     eventually(lambda: dr.get(NAME) == HEAD)
     dr.delete(NAME)
     eventually(lambda: dr.get(NAME) == HEAD)
+    dr.put(NAME, HELD["unrelated"])
+    agent.replica_is("held", "live", NAME, "dr")
+    assert agent.status()["verdict"] == "behind" and dr.get(NAME) == HELD["unrelated"]
+    dr.put(NAME, HEAD)
+    agent.replica_is("current", "live", NAME, "dr")
     agent.stop()
