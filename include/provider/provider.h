@@ -139,6 +139,8 @@ struct provider {
 	 * {name}) the name of a workspace's state there; fixed returns false when names are free. */
 	void          (*workspace)(const struct backend *b, const char *name, struct buf *ret);
 	bool          (*fixed)(const struct backend *b, const char *workspace, struct buf *ret);
+	/* Can its states be found, as a source needs it? NULL: always. */
+	enum err_code (*findable)(const struct backend *b, struct err *reterr);
 	struct op *(*create)(struct backend *b);        /* bucket, container, folder, workspace; OK when it is there */
 	struct op *(*list)(struct backend *b, state_seen_fn *seen, void *arg);
 	struct op *(*head)(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
@@ -227,6 +229,8 @@ enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
+/* Can it be a source: ERR_CONFIG when nothing says which states it holds. */
+enum err_code provider_findable(const struct backend *b, struct err *reterr);
 /* May this be written at all: a lock, or preconditions, or exclusive = true, and not read_only. */
 #define PROVIDER_UNWRITABLE_HINT "\"stateferry probe %s\" shows what it enforces; configure a lock, or set exclusive = true " \
 	"if nothing else writes there"

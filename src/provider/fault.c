@@ -171,6 +171,12 @@ fault_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret
 	return fault_pass(b, INNER(b)->provider->lock_peek(INNER(b), ref, ret), NULL);
 }
 
+static enum err_code
+fault_findable(const struct backend *b, struct err *reterr)
+{
+	return provider_findable(INNER(b), reterr);
+}
+
 static struct op *
 fault_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
 {
@@ -207,7 +213,8 @@ static struct provider
 fault_table(const struct provider *p)
 {
 	return (struct provider){ .name = p->name, .summary = p->summary, .close = fault_close, .caps = fault_caps,
-		.workspace = fault_workspace, .fixed = fault_fixed, .create = IF_THERE(create, fault_create), .list = fault_list,
+		.workspace = fault_workspace, .fixed = fault_fixed, .findable = fault_findable,
+		.create = IF_THERE(create, fault_create), .list = fault_list,
 		.head = fault_head, .get = fault_get, .put = fault_put, .del = IF_THERE(del, fault_del), .lock = fault_lock,
 		.unlock = fault_unlock, .seal = IF_THERE(seal, fault_seal), .lock_peek = IF_THERE(lock_peek, fault_peek),
 		.lock_break = IF_THERE(lock_break, fault_break), .probe = IF_THERE(probe, fault_probe), .watch = fault_watch,

@@ -544,6 +544,12 @@ provider_seal(struct backend *b, const struct state_ref *ref, const struct snaps
 	return &c->op;
 }
 
+enum err_code
+provider_findable(const struct backend *b, struct err *reterr)
+{
+	return b->provider->findable != NULL ? b->provider->findable(b, reterr) : ERR_OK;
+}
+
 bool
 provider_shows_locks(const struct backend *b)
 {

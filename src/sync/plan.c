@@ -444,6 +444,7 @@ static enum err_code
 edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edge_conf *c, struct err *reterr)
 {
 	struct conf_attr *from = conf_attr(b, "from"), *to = conf_attr(b, "to");
+	struct err        why;
 
 	e->from = plan_backend(p, c->from);
 	e->include = c->include;
@@ -451,6 +452,8 @@ edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edg
 	e->key = c->key;
 	if (e->from == NULL)
 		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "no backend is called \"%s\"", c->from);
+	if (provider_findable(e->from, &why) != ERR_OK)
+		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "\"%s\" cannot be a source: %s", c->from, why.msg);
 	if (c->to.n == 0)
 		return conf_error(reterr, b->pos, "`to` names no target");
 	for (size_t i = 0; i < c->to.n; i++)

@@ -264,6 +264,16 @@ hb_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return true;
 }
 
+static enum err_code
+hb_findable(const struct backend *b, struct err *reterr)
+{
+	const struct hb *h = hb_of(b);
+
+	if (!h->free_names || h->conf->states.n > 0)
+		return ERR_OK;
+	return err_set(reterr, ERR_CONFIG, 0, "the protocol cannot list what is behind {name}: set states = [\"...\"] in the backend");
+}
+
 /* A state appears with its first write. */
 static struct op *
 hb_create(struct backend *b)
@@ -323,6 +333,7 @@ const struct provider provider_http = {
 	.close = hb_close,
 	.caps = hb_caps,
 	.fixed = hb_fixed,
+	.findable = hb_findable,
 	.create = hb_create,
 	.list = hb_list,
 	.head = hb_head,

@@ -265,6 +265,8 @@ contradictions(void)
 {
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"a\"]\n}\n"),
 	    "from itself") != NULL);
+	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"http\" \"h\" {\n  address = \"http://h.example/{name}\"\n}\n"
+	    "replicate \"e\" {\n  from = \"h\"\n  to = [\"a\"]\n}\n"), "set states = ") != NULL);
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"z\"]\n}\n"),
 	    "no backend is called \"z\"") != NULL);
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
