@@ -90,6 +90,8 @@ hb_got(struct hb_state_call *c, struct err *reterr)
 		return err_set(reterr, ERR_NOT_FOUND, r->status, "no state %s", c->name);
 	if (r->status == 304 && c->etag[0] != '\0')
 		return err_set(reterr, ERR_UNCHANGED, 304, "unchanged");
+	if (r->status == 410) /* an error to terraform, so it must not read as "no state" */
+		return err_set(reterr, ERR_UNSUPPORTED, 410, "reading %s: the address is no longer in use (410)", c->name);
 	if (r->status != 200)
 		return hb_refused(r, "reading", c->name, false, reterr);
 	if (c->etag[0] != '\0' && strcmp(c->etag, c->answer.now.etag) == 0)

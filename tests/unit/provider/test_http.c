@@ -416,6 +416,135 @@ as_terraform(void)
 	end();
 }
 
+/* --- every answer that terraform was given, given to us --- */
+
+#define GOLDEN "http://127.0.0.1:18405/state/net"
+#define GOLDEN_BLOCK \
+	"backend \"http\" \"b\" {\n  address = \"" GOLDEN "?accountIdentifier=acct1&z=2\"\n  lock_address = \"" GOLDEN "/lock\"\n" \
+	"  unlock_address = \"" GOLDEN "/lock\"\n}\n"
+
+/* Where we differ on purpose, and why: docs/protocol/http-state.md. */
+static const struct difference {
+	const char   *method;
+	int           status;
+	enum err_code want;
+	unsigned      attempts;
+} differences[] = {
+	{ "POST", 500, ERR_UNCERTAIN, 1 }, { "POST", 503, ERR_UNCERTAIN, 1 },   /* a write is never sent twice */
+	{ "POST", 307, ERR_UNSUPPORTED, 1 }, { "LOCK", 308, ERR_UNSUPPORTED, 1 }, /* only reads follow redirects */
+	{ "UNLOCK", 201, ERR_OK, 1 }, { "UNLOCK", 204, ERR_OK, 1 },             /* the lock is gone */
+	{ "UNLOCK", 404, ERR_OK, 1 }, { "UNLOCK", 409, ERR_OK, 1 }, { "UNLOCK", 423, ERR_OK, 1 },
+};
+
+struct matrix {
+	json_t     *fault;
+	const char *method;
+	json_int_t  left;    /* answers of the fault still to give */
+	unsigned    sent;    /* requests of its method */
+	bool        undone;  /* an UNLOCK after the LOCK */
+};
+
+static void
+matrix_answer(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
+{
+	struct matrix *m = arg;
+	json_t        *header;
+	size_t         i;
+	const char    *text = json_string_value(json_object_get(m->fault, "body"));
+
+	ret->status = 200;
+	m->undone |= strcmp(rq->method, "UNLOCK") == 0 && strcmp(m->method, "LOCK") == 0;
+	if (strcmp(rq->method, m->method) != 0 || (m->sent++, m->left-- <= 0)) {
+		if (strcmp(rq->method, "GET") == 0)
+			scripted_set_body(ret, span_str(body));
+		return;
+	}
+	ret->status = (int)json_integer_value(json_object_get(m->fault, "status"));
+	if (text != NULL)
+		scripted_set_body(ret, span_str(text));
+	json_array_foreach(json_object_get(m->fault, "headers"), i, header)
+		scripted_add_header(ret, json_string_value(json_array_get(header, 0)), "%s",
+		    json_string_value(json_array_get(header, 1)));
+}
+
+/* How often terraform sent that method; a redirected LOCK counts as its own first request. */
+static unsigned
+matrix_recorded(json_t *row, const char *method)
+{
+	json_t  *x;
+	size_t   i, n = strlen(method);
+	unsigned count = 0;
+
+	json_array_foreach(json_object_get(row, "sequence"), i, x)
+		count += strncmp(json_string_value(x), method, n) == 0 && json_string_value(x)[n] == ':';
+	return count;
+}
+
+static bool
+matrix_is_done(const char *method, enum err_code rc)
+{
+	return rc == ERR_OK || (strcmp(method, "GET") == 0 && rc == ERR_NOT_FOUND);
+}
+
+static void
+matrix_check(json_t *row, const struct matrix *m, enum err_code rc, int64_t took_ms, bool used[])
+{
+	int      status = (int)json_integer_value(json_object_get(m->fault, "status"));
+	bool     terraform_ok = json_integer_value(json_object_get(row, "exit")) == 0;
+	bool     waits = strstr(json_string_value(json_object_get(row, "command")), "-lock-timeout") != NULL;
+	unsigned want = waits ? 1 : matrix_recorded(row, m->method);
+	double   seconds = json_number_value(json_object_get(row, "seconds"));
+	bool     bad;
+
+	for (size_t i = 0; i < ARRAY_LEN(differences); i++) {
+		const struct difference *d = &differences[i];
+
+		if (strcmp(d->method, m->method) != 0 || d->status != status)
+			continue;
+		used[i] = true;
+		if (rc != d->want || m->sent != d->attempts)
+			test_fail(__FILE__, __LINE__, "%s %d: %s after %u", m->method, status, r.err.msg, m->sent);
+		return;
+	}
+	bad = matrix_is_done(m->method, rc) != terraform_ok || m->sent != want;
+	bad |= !waits && ((double)took_ms / 1000 - seconds > 0.5 || seconds - (double)took_ms / 1000 > 0.5);
+	bad |= (status == 401 || status == 403) && rc != ERR_AUTH;
+	bad |= strcmp(m->method, "LOCK") == 0 && (status == 409 || status == 423) && rc != ERR_LOCKED;
+	bad |= strcmp(m->method, "LOCK") == 0 && m->undone != (status == 201 || status == 204);
+	if (bad)
+		test_fail(__FILE__, __LINE__, "%s %d: %s (%s) after %u in %lld ms; terraform: exit %s after %u in %.1f s", m->method,
+		    status, err_kind(rc), r.err.msg, m->sent, (long long)took_ms, terraform_ok ? "0" : "1", want, seconds);
+}
+
+static void
+status_matrix(void)
+{
+	size_t      n, i;
+	const char *text = test_read("golden/http/status-matrix.json", &n);
+	json_t     *root = json_loadb(text, n, 0, NULL), *row;
+	bool        used[ARRAY_LEN(differences)] = { false };
+
+	CHECK(json_array_size(json_object_get(root, "rows")) > 50);
+	json_array_foreach(json_object_get(root, "rows"), i, row) {
+		struct matrix m = { .fault = json_object_get(row, "fault") };
+		enum err_code rc;
+		int64_t       begun;
+
+		m.method = json_string_value(json_object_get(m.fault, "method"));
+		m.left = json_integer_value(json_object_get(m.fault, "repeat"));
+		begin(GOLDEN_BLOCK);
+		scripted_handle(r.http, matrix_answer, &m);
+		begun = loop_now(r.loop);
+		rc = strcmp(m.method, "GET") == 0 ? get(NULL) : strcmp(m.method, "POST") == 0 ? put() :
+		    strcmp(m.method, "LOCK") == 0 ? lock() : unlock();
+		matrix_check(row, &m, rc, loop_now(r.loop) - begun, used);
+		end();
+	}
+	for (i = 0; i < ARRAY_LEN(used); i++)
+		CHECK(used[i]);
+	json_decref(root);
+}
+
 static void
 lock_file_is_byte_exact(void)
 {
@@ -533,6 +662,7 @@ main(int argc, char **argv)
 	    { "lock doubt", lock_doubt }, { "unlock 401", unlock_401 }, { "break by id", break_by_id },
 	    { "writes are sent once", writes_are_sent_once },
 	    { "retry schedule", retry_schedule }, { "reading", reading }, { "redirects", redirects },
-	    { "as terraform", as_terraform }, { "lock file is byte exact", lock_file_is_byte_exact },
+	    { "as terraform", as_terraform }, { "status matrix", status_matrix },
+	    { "lock file is byte exact", lock_file_is_byte_exact },
 	    { "named states", named_states }, { "configuration", configuration }, { "example", example }, { NULL, NULL } });
 }
