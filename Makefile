@@ -29,7 +29,7 @@ TESTS   := $(sort $(wildcard tests/unit/*/test_*.c))
 TESTLIB := $(sort $(wildcard tests/lib/*.c) $(filter-out $(TESTS),$(wildcard tests/unit/*/*.c)))
 # Programs of ours that tests in Python call.
 TOOLS   := $(sort $(wildcard tests/tools/*.c))
-BENCHES := $(sort $(wildcard tests/bench/bench_*.c))
+BENCHES := $(sort $(wildcard tests/bench/*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HEADERS := $(sort $(wildcard include/*/*.h))
 
@@ -83,7 +83,7 @@ help:
 	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"
 	@echo "make servers      fetch those servers into a cache folder"
-	@echo "make bench        what scanning and the store cost"
+	@echo "make bench        what it costs, beside rclone, mc and restic; BENCH=--quick: a fast look"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
 	@echo "make lint         layers, headers, clang-tidy, tables against the man page"
 
@@ -199,9 +199,9 @@ check-corpus: $(CORPUS_BINS)
 check-cli: all $(TOOL_BINS)
 	@O=$(abspath $(O)) $(PYTHON) tests/run.py $(sort $(wildcard tests/cli/test_*.py))
 
-# The programs of ours that measure; peers are not in it yet.
-bench: $(BENCH_BINS)
-	@set -e; for b in $(BENCH_BINS); do $$b; done
+# Beside rclone, mc and restic, in one run: tests/bench/RESULTS.md. BENCH=--quick: a fast look, writes nothing.
+bench: all $(BENCH_BINS)
+	@O=$(abspath $(O)) $(PYTHON) tests/bench/peers.py $(BENCH)
 
 # libFuzzer over the committed corpora, FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 30
