@@ -197,6 +197,17 @@ http_curl_other(CURLcode code, struct err *ret)
 	err_set(ret, ERR_NETWORK, (int)code, "%s", curl_easy_strerror(code));
 }
 
+static void
+http_curl_ca_file(const struct http_exchange *x, struct err *ret)
+{
+	if (x->req.tls == NULL || x->req.tls->ca_file == NULL) {
+		http_curl_other(CURLE_SSL_CACERT_BADFILE, ret);
+		return;
+	}
+	err_set(ret, ERR_CONFIG, CURLE_SSL_CACERT_BADFILE, "the trusted certificates in %.150s cannot be read", x->req.tls->ca_file);
+	err_hint(ret, "it must be a PEM file that this user can read");
+}
+
 void
 http_curl_error(CURL *easy, CURLcode code, const char *text, enum http_phase phase, const struct http_exchange *x,
     struct err *ret)
@@ -218,6 +229,9 @@ http_curl_error(CURL *easy, CURLcode code, const char *text, enum http_phase pha
 	case CURLE_RECV_ERROR:
 	case CURLE_PROXY:
 		http_curl_broken(easy, code, text, ret);
+		break;
+	case CURLE_SSL_CACERT_BADFILE:
+		http_curl_ca_file(x, ret);
 		break;
 	case CURLE_PARTIAL_FILE:
 		http_curl_cut(x, ret);
