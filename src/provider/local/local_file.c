@@ -158,13 +158,14 @@ static enum err_code
 local_write_in_place(struct local_call *c, int fd, struct err *reterr)
 {
 	struct stat st;
+	struct err  why;
 
-	if (local_write_all(fd, c->body, c->name, reterr) == ERR_OK && ftruncate(fd, (off_t)body_size(c->body)) == 0 &&
-	    fsync(fd) == 0 && fstat(fd, &st) == 0) {
-		local_etag(&st, c->tag.etag);
-		return ERR_OK;
-	}
-	return err_set(reterr, ERR_UNCERTAIN, errno, "%s: writing in place failed: %s", c->name, strerror(errno));
+	if (local_write_all(fd, c->body, c->name, &why) != ERR_OK)
+		return err_set(reterr, ERR_UNCERTAIN, why.detail, "writing in place failed: %s", why.msg);
+	if (ftruncate(fd, (off_t)body_size(c->body)) != 0 || fsync(fd) != 0 || fstat(fd, &st) != 0)
+		return err_set(reterr, ERR_UNCERTAIN, errno, "%s: writing in place failed: %s", c->name, strerror(errno));
+	local_etag(&st, c->tag.etag);
+	return ERR_OK;
 }
 
 static enum err_code

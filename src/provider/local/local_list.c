@@ -67,6 +67,52 @@ local_is_candidate(const char *name)
 	return span_ends(span_str(name), ".tfstate") && !name_is_never_state(span_str(name));
 }
 
+/* Some file systems do not say what kind of thing an entry is. */
+static bool
+local_is_folder(const struct dirent *de, const char *path)
+{
+	struct stat st;
+
+	if (de->d_type != DT_UNKNOWN)
+		return de->d_type == DT_DIR;
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* NULL: the end, or *reterr. A listing that broke off must not look like one of fewer states. */
+static struct dirent *
+local_next(DIR *d, const char *path, enum err_code *rc, struct err *reterr)
+{
+	struct dirent *de;
+
+	errno = 0;
+	do
+		de = readdir(d);
+	while (de != NULL && (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0));
+	if (de == NULL && errno != 0)
+		*rc = err_errno(reterr, errno, "%s", path);
+	return de;
+}
+
+static enum err_code local_walk(struct work_job *job, struct local_call *c, const char *path, const char *prefix, unsigned depth,
+    struct err *reterr);
+
+static enum err_code
+local_walk_folder(struct work_job *job, struct local_call *c, const char *path, const char *name, unsigned depth, struct err *reterr)
+{
+	char          *prefix = xasprintf("%s/", name), *inside = xasprintf("%sx.tfstate", prefix);
+	enum err_code  rc = ERR_OK;
+
+	if (name_is_never_state(span_str(inside)))
+		;
+	else if (depth == LOCAL_DEPTH_MAX)
+		local_entry_add(c, inside)->problem = xasprintf("more than %d folders deep: nothing there is looked at", LOCAL_DEPTH_MAX);
+	else
+		rc = local_walk(job, c, path, prefix, depth + 1, reterr);
+	free(prefix);
+	free(inside);
+	return rc;
+}
+
 static enum err_code
 local_walk(struct work_job *job, struct local_call *c, const char *path, const char *prefix, unsigned depth, struct err *reterr)
 {
@@ -81,27 +127,15 @@ local_walk(struct work_job *job, struct local_call *c, const char *path, const c
 	if (d == NULL)
 		return errno == EACCES ? err_set(reterr, ERR_AUTH, errno, "%s: %s", path, strerror(errno)) :
 		    err_errno(reterr, errno, "%s", path);
-	while (rc == ERR_OK && (de = readdir(d)) != NULL) {
-		char *sub, *name;
+	while (rc == ERR_OK && (de = local_next(d, path, &rc, reterr)) != NULL) {
+		char *sub = xasprintf("%s/%s", path, de->d_name), *name = xasprintf("%s%s", prefix, de->d_name);
 
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		if (work_cancelled(job)) {
+		if (work_cancelled(job))
 			rc = err_set(reterr, ERR_CANCELLED, 0, "cancelled");
-			break;
-		}
-		sub = xasprintf("%s/%s", path, de->d_name);
-		name = xasprintf("%s%s", prefix, de->d_name);
-		if (de->d_type == DT_DIR) {
-			char *deeper = xasprintf("%s/", name), *probe = xasprintf("%s/x.tfstate", name);
-
-			if (depth < LOCAL_DEPTH_MAX && !name_is_never_state(span_str(probe)))
-				rc = local_walk(job, c, sub, deeper, depth + 1, reterr);
-			free(deeper);
-			free(probe);
-		} else if (local_is_candidate(name)) {
+		else if (local_is_folder(de, sub))
+			rc = local_walk_folder(job, c, sub, name, depth, reterr);
+		else if (local_is_candidate(name))
 			local_entry_stat(c, name, sub);
-		}
 		free(sub);
 		free(name);
 	}
@@ -121,10 +155,11 @@ local_list_workspaces(struct local_call *c, struct err *reterr)
 {
 	DIR           *d = opendir(c->l->workspace_dir);
 	struct dirent *de;
+	enum err_code  rc = ERR_OK;
 
 	if (d == NULL)
 		return errno == ENOENT || errno == ENOTDIR ? ERR_OK : err_errno(reterr, errno, "%s", c->l->workspace_dir);
-	while ((de = readdir(d)) != NULL) {
+	while ((de = local_next(d, c->l->workspace_dir, &rc, reterr)) != NULL) {
 		struct buf name;
 		char      *path;
 
@@ -138,7 +173,7 @@ local_list_workspaces(struct local_call *c, struct err *reterr)
 		buf_free(&name);
 	}
 	closedir(d);
-	return ERR_OK;
+	return rc;
 }
 
 static enum err_code

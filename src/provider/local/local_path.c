@@ -88,25 +88,50 @@ local_etag(const struct stat *st, char ret[ETAG_MAX])
 	    (unsigned long long)st->st_ino);
 }
 
-/* Is the real path of what lies there still below the root (or the workspaces' folder)? */
+/* Which of our two folders a path is in, by its spelling. */
+static const char *
+local_base_of(const struct local *l, const char *path)
+{
+	size_t n = l->workspace_dir != NULL ? strlen(l->workspace_dir) : 0;
+
+	return n > 0 && strncmp(path, l->workspace_dir, n) == 0 && path[n] == '/' ? l->workspace_dir : l->root;
+}
+
+static bool
+local_is_below(const char *real, const char *folder)
+{
+	char  *root = folder != NULL ? realpath(folder, NULL) : NULL;
+	size_t n = root != NULL ? strlen(root) : 0;
+	bool   below = n > 0 && strncmp(real, root, n) == 0 && (real[n] == '/' || real[n] == '\0' || root[n - 1] == '/');
+
+	free(root);
+	return below;
+}
+
+/* Is the real path of what lies there, or of the folder where it would be made, still below the root or the workspaces'
+ * folder? */
 static bool
 local_is_inside(const struct local *l, const char *path)
 {
-	char *real = realpath(path, NULL), *roots[2];
-	bool  inside = false;
+	size_t base = strlen(local_base_of(l, path));
+	char  *at = xstrdup(path), *real, *slash;
+	bool   inside;
 
-	if (real == NULL)
-		return true; /* opening it says why */
-	roots[0] = realpath(l->root, NULL);
-	roots[1] = l->workspace_dir != NULL ? realpath(l->workspace_dir, NULL) : NULL;
-	for (size_t i = 0; i < 2; i++) {
-		size_t n = roots[i] != NULL ? strlen(roots[i]) : 0;
-
-		inside |= n > 0 && strncmp(real, roots[i], n) == 0 && (real[n] == '/' || roots[i][n - 1] == '/');
-		free(roots[i]);
-	}
+	while ((real = realpath(at, NULL)) == NULL && (slash = strrchr(at, '/')) != NULL && (size_t)(slash - at) > base)
+		*slash = '\0';
+	inside = real == NULL || local_is_below(real, l->root) || local_is_below(real, l->workspace_dir); /* NULL: opening says why */
 	free(real);
+	free(at);
 	return inside;
+}
+
+/* A link to nothing: to make the file would follow it. */
+static bool
+local_is_dangling(const char *path)
+{
+	struct stat link, file;
+
+	return lstat(path, &link) == 0 && S_ISLNK(link.st_mode) && stat(path, &file) != 0;
 }
 
 static const char *
@@ -117,14 +142,20 @@ local_relative(const struct local *l, const char *path)
 	return strncmp(path, l->root, n) == 0 && path[n] == '/' ? path + n + 1 : path;
 }
 
+static enum err_code
+local_leaves(const struct local *l, const char *path, struct err *reterr)
+{
+	return err_set(reterr, ERR_UNSUPPORTED, 0, "%s is a symbolic link that leaves the folder", local_relative(l, path));
+}
+
 enum err_code
 local_open_file(const struct local *l, const char *path, int flags, int *ret_fd, struct err *reterr)
 {
 	struct stat st;
 	int         fd;
 
-	if (!local_is_inside(l, path))
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "%s is a symbolic link that leaves the folder", local_relative(l, path));
+	if (!local_is_inside(l, path) || ((flags & O_CREAT) != 0 && local_is_dangling(path)))
+		return local_leaves(l, path, reterr);
 	fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return err_set(reterr, ERR_NOT_FOUND, errno, "there is no %s", local_relative(l, path));
@@ -159,11 +190,13 @@ local_sync_folder(const char *path, struct err *reterr)
 enum err_code
 local_make_parents(const struct local *l, const char *path, struct err *reterr)
 {
-	const char *base = l->workspace_dir != NULL && strncmp(path, l->workspace_dir, strlen(l->workspace_dir)) == 0 ?
-	    l->workspace_dir : l->root;
-	char       *copy = xstrdup(path);
+	const char *base = local_base_of(l, path);
+	char       *copy;
 	struct err  e = { .code = ERR_OK };
 
+	if (!local_is_inside(l, path))
+		return local_leaves(l, path, reterr);
+	copy = xstrdup(path);
 	if (access(base, F_OK) != 0 && base == l->root) {
 		err_set(&e, ERR_NOT_FOUND, errno, "the folder %s does not exist", base);
 		err_hint(&e, "make it, or set create = true");
