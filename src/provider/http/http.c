@@ -143,6 +143,8 @@ hb_check_headers(const struct hb_conf *hc, struct conf_block *block, struct err 
 {
 	struct conf_pos pos = hb_pos(block, "headers");
 
+	if (hc->headers.n > HB_HEADERS_MAX)
+		return conf_error(reterr, pos, "headers has %zu entries, at most %d are sent", hc->headers.n, HB_HEADERS_MAX);
 	for (size_t i = 0; i < hc->headers.n; i++) {
 		const char *name = hc->headers.keys[i];
 

@@ -20,6 +20,8 @@ struct hb_conf {
 	struct conf_strs states;
 };
 
+#define HB_HEADERS_MAX 48 /* of the argument headers */
+
 struct hb {
 	struct backend             b;
 	const struct provider_env *env;

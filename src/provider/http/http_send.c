@@ -7,14 +7,14 @@
 
 #include "base/encode.h"
 #include "net/url.h"
-#include "../reader.h"
+#include "provider/reader.h"
 
 /*
  * One request of the protocol: the address with name and ID in it, the headers, the schedule of repetitions
  * (docs/protocol/http-state.md), and for reads the redirects, which are followed by hand and only on the same host.
  */
 #define HB_REDIRECTS_MAX 5
-#define HB_HEADERS_MAX   64
+#define HB_HEADERS_OWN   5 /* see hb_headers() */
 
 struct hb_send {
 	struct op          op;
@@ -23,7 +23,7 @@ struct hb_send {
 	struct body       *body;
 	enum hb_again      again;
 	struct hb_answer  *ret;
-	struct http_header headers[HB_HEADERS_MAX];
+	struct http_header headers[HB_HEADERS_OWN + HB_HEADERS_MAX];
 	size_t             nheaders;
 	char               md5[HB_MD5_TEXT], told_md5[HB_MD5_TEXT];
 	struct reader     *reader;     /* of a read under way */
@@ -147,8 +147,8 @@ hb_url(const char *address, const char *name, const char *id)
 static void
 hb_header(struct hb_send *s, const char *name, const char *value)
 {
-	if (s->nheaders < HB_HEADERS_MAX)
-		s->headers[s->nheaders++] = (struct http_header){ name, xstrdup(value) };
+	assert(s->nheaders < ARRAY_LEN(s->headers));
+	s->headers[s->nheaders++] = (struct http_header){ name, xstrdup(value) };
 }
 
 static void

@@ -600,6 +600,42 @@ named_states(void)
 }
 
 static void
+answer_headers(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
+{
+	(void)arg;
+	CHECK(scripted_header(rq, "Authorization") != NULL && scripted_header(rq, "Content-MD5") != NULL);
+	CHECK_STR(scripted_header(rq, "X-0"), "0");
+	CHECK_STR(scripted_header(rq, "X-47"), "47");
+	ret->status = 200;
+}
+
+/* All that fit are sent; more are refused, never dropped. */
+static void
+check_many_headers(void)
+{
+	struct buf  block;
+	const char *why;
+
+	for (int more = 0; more < 2; more++) {
+		buf_init(&block, 0);
+		buf_puts(&block, "backend \"http\" \"b\" {\n  address = \"https://h.example/s\"\n  username = \"u\"\n  headers = {\n");
+		for (int i = 0; i < 48 + more; i++)
+			buf_printf(&block, "    X-%d = \"%d\"\n", i, i);
+		buf_puts(&block, "  }\n}\n");
+		if (more == 0) {
+			begin(buf_str(&block));
+			scripted_handle(r.http, answer_headers, NULL);
+			CHECK_U64(put(), ERR_OK);
+			end();
+		} else {
+			why = provider_rig_refuses(buf_str(&block));
+			CHECK(why != NULL && strstr(why, "at most 48") != NULL);
+		}
+		buf_free(&block);
+	}
+}
+
+static void
 configuration(void)
 {
 	static const char *const bad[][2] = {
@@ -624,6 +660,7 @@ configuration(void)
 			test_fail(__FILE__, __LINE__, "%s: %s", bad[i][0], why != NULL ? why : "accepted");
 		free(block);
 	}
+	check_many_headers();
 	begin("backend \"http\" \"b\" {\n  address = \"http://bob:pw@h.example/s?sig=hidden\"\n}\n");
 	CHECK(strstr(r.b->where, "bob") == NULL && strstr(r.b->where, "pw") == NULL && strstr(r.b->where, "hidden") == NULL);
 	end();
