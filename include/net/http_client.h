@@ -71,6 +71,7 @@ struct http_request {
 	int64_t     timeout_ms;
 	int64_t     connect_timeout_ms; /* name, connection, TLS handshake; 0: 10 s */
 	uint64_t    max_body;         /* of the answer; 0: HTTP_BODY_DEFAULT */
+	const char *max_body_name;    /* of the setting behind max_body, static, for the message; NULL: none */
 	const struct http_tls *tls;   /* NULL: system roots */
 	const char *unix_socket;      /* connect there, whatever the url's host */
 	const char *proxy;            /* NULL: the proxy environment variables as libcurl reads them */

@@ -25,7 +25,8 @@
 #define STORE_CHUNK        ((size_t)1 << 20)   /* larger frames are split */
 #define STORE_CHAIN_MAX    32                  /* frames between keyframes */
 #define STORE_STAGE_ABOVE  ((uint64_t)32 << 20) /* larger bodies: several commits, no prefix */
-#define STORE_FREE_MIN     ((uint64_t)256 << 20) /* below this much free disk nothing new is accepted */
+#define STORE_FREE_MIN     ((uint64_t)256 << 20) /* below this much free disk nothing new is accepted, */
+#define STORE_FREE_SHARE   10                   /* on a small disk: below a tenth of it */
 #define STORE_EVENTS_MAX   100000              /* the newest are kept */
 
 struct store;
@@ -37,7 +38,7 @@ struct store_conf {
 	const char *agent_name;          /* binds the store instead of the machine-id; NULL: machine-id */
 	const struct crypt_key *key;     /* NULL: not encrypted. A store is created with or without, and stays so */
 	uint64_t    map_size;            /* 0: STORE_MAP_DEFAULT, capped on 32 bits */
-	uint64_t    free_min;            /* 0: STORE_FREE_MIN; tests need less */
+	uint64_t    free_min;            /* 0: STORE_FREE_MIN or STORE_FREE_SHARE; tests need less */
 	uint64_t    events_max;          /* 0: STORE_EVENTS_MAX; tests need less */
 	bool        inline_commit;       /* no store thread: commits happen in a turn of the loop (virtual loops) */
 	bool        must_exist;          /* ERR_NOT_FOUND instead of a new store */

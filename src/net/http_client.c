@@ -214,6 +214,15 @@ http_exchange_break(struct http_exchange *x, const char *fmt, ...)
 	return false;
 }
 
+static bool
+http_exchange_too_large(struct http_exchange *x)
+{
+	const char *name = x->req.max_body_name;
+
+	return http_exchange_break(x, "the answer is larger than %s%s%" PRIu64 " bytes%s", name != NULL ? name : "",
+	    name != NULL ? " (" : "", x->limit, name != NULL ? ")" : "");
+}
+
 static void
 http_exchange_drop_headers(struct http_exchange *x)
 {
@@ -375,7 +384,7 @@ http_exchange_head_end(struct http_exchange *x)
 	if (!http_exchange_has_body(x))
 		x->length = 0;
 	if (x->length != HTTP_LENGTH_UNKNOWN && x->length > x->limit)
-		return http_exchange_break(x, "the answer is larger than %" PRIu64 " bytes", x->limit);
+		return http_exchange_too_large(x);
 	return true;
 }
 
@@ -393,7 +402,7 @@ http_exchange_pass(struct http_exchange *x, const void *p, size_t n)
 {
 	x->ret->body_size += n;
 	if (x->ret->body_size > x->limit)
-		return http_exchange_break(x, "the answer is larger than %" PRIu64 " bytes", x->limit);
+		return http_exchange_too_large(x);
 	return !x->tapped || http_exchange_show(x, p, n);
 }
 

@@ -345,7 +345,7 @@ batch_makes_state(const struct batch *b, const char *backend, const char *name)
 static bool
 batch_check_room(struct store_txn *t, const struct batch *b)
 {
-	uint64_t fresh = 0, need;
+	uint64_t fresh = 0;
 
 	for (const struct batch_body *body = b->bodies; body != NULL; body = body->next) {
 		struct key k = key_digest(t->s, &body->digest);
@@ -355,8 +355,7 @@ batch_check_room(struct store_txn *t, const struct batch *b)
 	}
 	if (fresh == 0)
 		return !txn_failed(t);
-	need = 2 * fresh > t->s->free_min ? 2 * fresh : t->s->free_min;
-	return host_check_room(t->s, need, &t->err) == ERR_OK;
+	return host_check_room(t->s, fresh, &t->err) == ERR_OK;
 }
 
 bool

@@ -282,24 +282,39 @@ host_bind(struct store *s, struct err *reterr)
 /* ---------------------------------------------------------------- room */
 
 static enum err_code
-host_free_bytes(const struct store *s, uint64_t *ret, struct err *reterr)
+host_free_bytes(const struct store *s, uint64_t *ret, uint64_t *ret_size, struct err *reterr)
 {
 	struct statvfs fs;
 
 	if (fstatvfs(s->dirfd, &fs) != 0)
 		return err_errno(reterr, errno, "%s: statvfs", s->dir);
 	*ret = (uint64_t)fs.f_bavail * fs.f_frsize;
+	*ret_size = (uint64_t)fs.f_blocks * fs.f_frsize;
 	return ERR_OK;
 }
 
-enum err_code
-host_check_room(const struct store *s, uint64_t need, struct err *reterr)
+/* What has to be free before that many bytes are accepted: twice as much, and never less than the floor. */
+static uint64_t
+host_room(const struct store *s, uint64_t bytes, uint64_t disk)
 {
-	uint64_t      free_bytes = 0;
-	enum err_code code = host_free_bytes(s, &free_bytes, reterr);
+	uint64_t floor = s->free_min;
 
-	if (code != ERR_OK || free_bytes >= need)
+	if (floor == 0)
+		floor = disk / STORE_FREE_SHARE < STORE_FREE_MIN ? disk / STORE_FREE_SHARE : STORE_FREE_MIN;
+	return 2 * bytes > floor ? 2 * bytes : floor;
+}
+
+enum err_code
+host_check_room(const struct store *s, uint64_t bytes, struct err *reterr)
+{
+	uint64_t      free_bytes = 0, disk = 0, need;
+	enum err_code code = host_free_bytes(s, &free_bytes, &disk, reterr);
+
+	if (code != ERR_OK)
 		return code;
+	need = host_room(s, bytes, disk);
+	if (free_bytes >= need)
+		return ERR_OK;
 	err_set(reterr, ERR_IO, ENOSPC, "store: the disk of %s is nearly full: %llu KiB free, %llu KiB wanted", s->dir,
 	    (unsigned long long)(free_bytes >> 10), (unsigned long long)(need >> 10));
 	return err_hint(reterr, "free space there, or move the store to a larger disk");
@@ -309,9 +324,9 @@ host_check_room(const struct store *s, uint64_t need, struct err *reterr)
 enum err_code
 host_explain_full(const struct store *s, struct err *reterr)
 {
-	uint64_t free_bytes = 0;
+	uint64_t free_bytes = 0, disk;
 
-	if (host_free_bytes(s, &free_bytes, NULL) != ERR_OK || free_bytes >= HOST_FULL_BELOW)
+	if (host_free_bytes(s, &free_bytes, &disk, NULL) != ERR_OK || free_bytes >= HOST_FULL_BELOW)
 		return reterr->code;
 	err_set(reterr, ERR_IO, ENOSPC, "store: a commit failed because the disk of %s is full: %llu KiB free", s->dir,
 	    (unsigned long long)(free_bytes >> 10));

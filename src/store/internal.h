@@ -226,8 +226,8 @@ enum err_code host_own(struct store *s, struct err *reterr);
 char         *host_binding(const struct store_conf *conf); /* the text of STORE/host for this host */
 bool          host_is_bound(struct store *s);              /* STORE/host says what binding says */
 enum err_code host_bind(struct store *s, struct err *reterr);
-/* ERR_IO with a hint when less than need bytes are free. */
-enum err_code host_check_room(const struct store *s, uint64_t need, struct err *reterr);
+/* ERR_IO with a hint when there is no room for that many bytes more. */
+enum err_code host_check_room(const struct store *s, uint64_t bytes, struct err *reterr);
 /* A commit failed with *reterr: says so if the disk is full. Returns reterr->code. */
 enum err_code host_explain_full(const struct store *s, struct err *reterr);
 /* The name of a file system on which LMDB is not safe, by f_type of statfs(); NULL: fine. */

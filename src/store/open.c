@@ -200,7 +200,7 @@ store_new(struct loop *l, struct work *w, const struct store_conf *conf)
 	s->binding = host_binding(conf);
 	s->dirfd = s->ownerfd = -1;
 	s->inline_commit = conf->inline_commit || loop_is_virtual(l);
-	s->free_min = conf->free_min != 0 ? conf->free_min : STORE_FREE_MIN;
+	s->free_min = conf->free_min;
 	s->events_max = conf->events_max != 0 ? conf->events_max : STORE_EVENTS_MAX;
 	s->map_size = conf->map_size;
 	rand_system(&s->writer.own);

@@ -102,11 +102,9 @@ stage_bodies(struct store *s, struct batch *b, struct err *reterr)
 	enum err_code code;
 
 	for (struct batch_body *body = b->bodies; body != NULL; body = body->next) {
-		uint64_t need = 2 * body_size(body->body);
-
 		if (body_size(body->body) <= STORE_STAGE_ABOVE || stage_is_known(s, &body->digest))
 			continue;
-		if ((code = host_check_room(s, need > s->free_min ? need : s->free_min, reterr)) != ERR_OK ||
+		if ((code = host_check_room(s, body_size(body->body), reterr)) != ERR_OK ||
 		    (code = stage_body(s, body, reterr)) != ERR_OK)
 			return code;
 	}

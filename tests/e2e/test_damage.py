@@ -134,7 +134,9 @@ def test_drop_removes_the_evidence(agent, setup):
     asked = agent.call("quarantine", "drop", f"live:{NAME}@{entry['version']}", code=2)
     assert "--yes" in asked.err
     agent.call("quarantine", "drop", f"live:{NAME}@{entry['version']}", "--yes")
-    assert entry["version"] not in [v["version"] for v in agent.versions(f"live:{NAME}")]
+    dropped = next(v for v in agent.versions(f"live:{NAME}") if v["version"] == entry["version"])
+    assert dropped["dropped"], "its line stays as a record, its bytes are gone"
+    assert "dropped" in agent.call("cat", f"live:{NAME}@{entry['version']}", code=1).err
     assert agent.json("check")["ok"]
 
 

@@ -206,6 +206,7 @@ hb_exchange(struct hb_send *s)
 		r.on_body_arg = s;
 		r.keep = r.spool = true;
 		r.max_body = s->h->b.common.max_state_size;
+		r.max_body_name = "max_state_size";
 	}
 	provider_sent(&s->h->b);
 	return http_request(s->h->env->http, &r, &s->ret->res);

@@ -79,6 +79,7 @@ struct s3_request {
 	struct digest      digest;
 	bool               changing;
 	uint64_t           max_body;  /* of the answer */
+	const char        *max_body_name; /* of the setting behind it, static; NULL: none */
 	bool               keep, spool;
 	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
 	void             (*restart)(void *arg); /* before each attempt: what on_body saw is void */

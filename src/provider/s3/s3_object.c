@@ -164,6 +164,7 @@ s3_get_send(struct s3_object *o)
 
 	s3_object_request(o, "GET");
 	o->req.max_body = o->s->b.common.max_state_size;
+	o->req.max_body_name = "max_state_size";
 	o->req.keep = o->req.spool = true;
 	o->req.on_body = s3_get_piece;
 	o->req.restart = s3_get_restart;

@@ -426,7 +426,7 @@ s3_attempt(struct s3_send *x, const struct s3_request *r, struct s3_answer *ret)
 	struct buf          host, url, path;
 	struct op          *op;
 	struct http_request h = { .method = r->method, .headers = headers, .body = r->body, .changing = r->changing,
-		.max_body = r->max_body, .tls = &s->tls, .proxy = s3_proxy(s), .keep = r->keep, .spool = r->spool };
+		.max_body = r->max_body, .max_body_name = r->max_body_name, .tls = &s->tls, .proxy = s3_proxy(s), .keep = r->keep, .spool = r->spool };
 
 	buf_init(&host, 0);
 	buf_init(&url, 0);
