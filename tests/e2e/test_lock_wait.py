@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Terraform's lock and ours are the same lock: each waits for the other, nobody breaks anything unasked."""
 import json
+import os
+import pty
+import subprocess
 import time
 
 import pytest
@@ -143,6 +146,42 @@ def test_unlock_breaks_a_foreign_lock_only_by_its_id(agent, places, kind):
     shown = agent.call("unlock", f"dr:{NAME}", stranger["ID"], "--yes")
     assert "someone@gone" in shown.out + shown.err
     assert dr.locks() == []
+
+
+def on_terminal(agent, answer, *args):
+    """A command with a terminal to ask on: what it printed before it was answered, the rest, and how it ended."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(agent.command(*args), cwd=agent.folder, env=agent.env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = [b"", b""]
+    for i in range(2):
+        try:
+            while b"Type \"" not in said[0] or i == 1:
+                said[i] += os.read(ours, 4096)
+        except OSError:         # the other side is closed: it has ended
+            break
+        if i == 0:
+            os.write(ours, answer.encode() + b"\n")
+    os.close(ours)
+    return said[0].decode(), said[1].decode(), process.wait(30)
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_unlock_shows_the_lock_before_it_asks(agent, places, kind):
+    _, dr, _ = replicating(agent, places, kind)
+    stranger = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
+                "Who": "someone@gone", "Version": "1.11.4", "Created": "2026-11-24T10:00:00Z", "Path": ""}
+    dr.lock(NAME, json.dumps(stranger, separators=(",", ":")).encode())
+    if kind == "http":          # nobody can ask that protocol; a refusal tells
+        before, after, code = on_terminal(agent, "wrong-id", "unlock", f"dr:{NAME}", "wrong-id")
+        assert "cannot show a lock" in before and "someone@gone" in after and code == 13
+        assert [l["who"] for l in agent.json("locks", "dr")["locks"]] == ["someone@gone"]
+    before, after, code = on_terminal(agent, "no", "unlock", f"dr:{NAME}", stranger["ID"])
+    assert "someone@gone" in before and "nothing was done" in after and code == 2
+    assert dr.locks() != []
+    before, after, code = on_terminal(agent, stranger["ID"], "unlock", f"dr:{NAME}", stranger["ID"])
+    assert "someone@gone" in before and "is unlocked" in after and code == 0
+    assert dr.locks() == [] and agent.json("locks", "dr")["locks"] == []
 
 
 def test_locked_and_unwritten_local_state_is_no_damage(agent, places, terraform, workdir):

@@ -18,6 +18,7 @@ static const char text[] = "backend \"mem\" \"a\" {}\n"
 static struct loop          *loop;
 static struct scripted_http *net;
 static struct state_server  *server;
+static struct mem_world     *source;
 static struct agent_rig      r;
 static struct lock_info      theirs;
 
@@ -29,13 +30,15 @@ begin(void)
 	server = state_server_new(net);
 	r.http = scripted_http_client(net);
 	agent_rig_join(&r, loop, NULL, text);
-	mem_world_put(agent_rig_world(&r, "a", mem_world_new()), "x.tfstate", rig_state(1, "L", 3, "one"));
+	source = agent_rig_world(&r, "a", mem_world_new());
+	mem_world_put(source, "x.tfstate", rig_state(1, "L", 3, "one"));
 }
 
 static void
 end(void)
 {
 	agent_rig_close(&r);
+	mem_world_free(source);
 	scripted_http_free(net);
 	state_server_free(server);
 	loop_free(loop);
