@@ -70,7 +70,7 @@ SF_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 SF_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-.PHONY: all help deps demo install check check-unit check-corpus check-cli bench fuzz lint headers clean tests
+.PHONY: all help deps demo install check check-unit check-corpus check-cli bench fuzz lint tidy headers clean tests
 .SECONDARY:
 
 all: $(O)/stateferry
@@ -85,7 +85,8 @@ help:
 	@echo "make servers      fetch those servers into a cache folder"
 	@echo "make bench        what it costs, beside rclone, mc and restic; BENCH=--quick: a fast look"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
-	@echo "make lint         layers, headers, clang-tidy, tables against the man page"
+	@echo "make lint         layers, headers, tables against the man page"
+	@echo "make tidy         clang-tidy over src/"
 
 # --- what the compiler can do, found once per build folder -----------------------------------------------------------
 
@@ -217,8 +218,12 @@ fuzz:
 check:
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" sh tests/check.sh
 
-lint: headers
-	@$(PYTHON) tests/run.py tests/lint/lint.py
+lint: headers all
+	@STATEFERRY=$(abspath $(O))/stateferry $(PYTHON) tests/run.py tests/lint/lint.py
+
+# .clang-tidy says what is asked; every finding is an error.
+tidy:
+	@$(PYTHON) tests/run.py --timeout 1800 tests/lint/tidy.py
 
 headers: $(O)/flags.mk
 	@set -e; for h in $(HEADERS); do \

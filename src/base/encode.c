@@ -36,7 +36,7 @@ hex_decode(struct span hex, uint8_t *ret, size_t n)
 		if (hex_value(hex.p[i]) < 0)
 			return false;
 	for (size_t i = 0; i < n; i++)
-		ret[i] = (uint8_t)(hex_value(hex.p[2 * i]) << 4 | hex_value(hex.p[2 * i + 1]));
+		ret[i] = (uint8_t)((unsigned)hex_value(hex.p[2 * i]) << 4 | (unsigned)hex_value(hex.p[2 * i + 1]));
 	return true;
 }
 

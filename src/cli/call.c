@@ -151,7 +151,8 @@ int
 cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc)
 {
 	struct err e;
-	json_t    *doc = strcmp(r->type, "application/json") == 0 ? cli_load(r) : NULL, *error = json_object_get(doc, "error");
+	json_t    *doc = r->type != NULL && strcmp(r->type, "application/json") == 0 ? cli_load(r) : NULL;
+	json_t    *error = json_object_get(doc, "error");
 
 	*ret_doc = doc;
 	if (error != NULL) {
@@ -162,7 +163,7 @@ cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc)
 			putchar('\n');
 		return (int)cli_num(error, "code");
 	}
-	if (doc == NULL && strcmp(r->type, "application/json") == 0) {
+	if (doc == NULL && r->type != NULL && strcmp(r->type, "application/json") == 0) {
 		err_set(&e, ERR_CORRUPT, 0, "the answer is no document");
 		return cli_error(c, &e, c->command->name);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -342,6 +343,7 @@ cli_main(int argc, char **argv)
 
 	cli_harden();
 	rc = cli_parse(&c, argc, argv);
+	assert(rc != -1 || c.command != NULL);
 	if (rc == -1)
 		rc = c.command->run(&c);
 	if (fflush(stdout) != 0 || ferror(stdout) != 0) {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -109,8 +110,8 @@ body_read_file(const struct body *b, uint64_t off, void *p, size_t n, struct err
 		if (more < 0)
 			return err_errno(reterr, errno, "cannot read a spooled body");
 		if (more == 0)
-			return err_set(reterr, ERR_IO, 0, "a spooled body ends at %llu of %llu bytes",
-			    (unsigned long long)(off + got), (unsigned long long)b->size);
+			return err_set(reterr, ERR_IO, 0, "a spooled body ends at %" PRIu64 " of %" PRIu64 " bytes",
+			    off + got, b->size);
 		got += (size_t)more;
 	}
 	return ERR_OK;

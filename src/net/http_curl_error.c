@@ -67,11 +67,10 @@ http_curl_connect(CURL *easy, const char *text, const struct http_exchange *x, s
 {
 	static const char prefix[] = "Failed to connect to ";
 	char              reason[HTTP_REASON_MAX], host[256] = "";
-	unsigned          port = 0;
 
 	http_curl_os_reason(easy, text, reason);
 	if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
-		sscanf(text + sizeof(prefix) - 1, "%255s port %u", host, &port);
+		sscanf(text + sizeof(prefix) - 1, "%255s port ", host);
 	if (host[0] != '\0' && x->req.unix_socket == NULL && strcasecmp(host, x->host) != 0) {
 		err_set(ret, ERR_NETWORK, CURLE_COULDNT_CONNECT, "the proxy %s: %s", host, reason);
 		err_hint(ret, "see the environment variables http_proxy, https_proxy and no_proxy");

@@ -515,7 +515,7 @@ http_server_daemon(struct http_server *s)
 static enum err_code
 http_server_open(struct http_server *s, struct err *reterr)
 {
-	union http_address own;
+	union http_address own = { .sa = { .sa_family = AF_UNSPEC } };
 	socklen_t          n = sizeof(own);
 	int                flags = fcntl(s->listen_fd, F_GETFL), fd;
 
@@ -631,8 +631,10 @@ http_server_free(struct http_server *s)
 			http_call_cut(c);
 	if (s->daemon != NULL)
 		MHD_stop_daemon(s->daemon); /* ends each of its connections, and so each of those calls */
-	while (s->first != NULL)
-		http_call_close(s->first);
+	for (struct http_call *c; (c = s->first) != NULL;) {
+		http_call_close(c);
+		assert(s->first != c);
+	}
 	fd_watch_free(s->epoll_watch);
 	timer_stop(&s->daemon_timer);
 	loop_undefer(s->loop, &s->daemon_call);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +189,7 @@ address_place(struct engine *e, struct store_txn *t, const char *name, const str
 {
 	if (b == NULL && address_find_source(e, t, name, &b, reterr) != ERR_OK)
 		return reterr->code;
+	assert(b != NULL);
 	name = plan_unalias(engine_plan(e), b->label, name);
 	if (name_check(span_str(name), reterr) != ERR_OK) {
 		reterr->code = ERR_USAGE;

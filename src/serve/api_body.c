@@ -9,7 +9,7 @@
 enum err_code
 call_version(struct call *c, struct wanted *ret, struct err *reterr)
 {
-	struct address     a;
+	struct address     a = { 0 };
 	struct store_txn  *t;
 	struct state_rec   s;
 	struct version_rec v;
@@ -52,7 +52,7 @@ wanted_free(struct wanted *w)
 struct op *
 api_cat(struct call *c, struct err *reterr)
 {
-	struct wanted w;
+	struct wanted w = { 0 };
 	struct digest d;
 
 	if (call_version(c, &w, reterr) != ERR_OK)

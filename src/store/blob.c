@@ -358,6 +358,7 @@ blob_write(struct store_txn *t, struct blob_coder *c, struct blob *b, struct blo
 		p = NULL;
 	buf_init(&frame, SIZE_MAX / 2);
 	ok = blob_frame_for(t, c, p, src, &frame, &delta);
+	assert(!delta || p != NULL);
 	if (ok && delta) {
 		p->users.v[p->users.n++] = b->id;
 		ok = blob_save(t, p);

@@ -115,6 +115,7 @@ place_recall_health(struct place *p, struct span value)
 	int       code = 0, detail = 0, used = 0;
 	long long since = 0, ok = 0;
 
+	/* NOLINTNEXTLINE(cert-err34-c): we wrote these numbers */
 	if (sscanf(text, "%d %d %lld %lld %n", &code, &detail, &since, &ok, &used) == 4 && code > 0 && code <= ERR_IO) {
 		msg = text + used;
 		hint = strchr(msg, '\n');

@@ -310,7 +310,7 @@ pull_load_head(struct pull *p)
 static enum op_turn
 pull_arrived(struct pull *p)
 {
-	bool load;
+	bool load = false;
 
 	if (pull_judge(p, &load, &p->op.res) != ERR_OK)
 		return op_fail(&p->op);
