@@ -216,6 +216,13 @@ agent_listen(struct agent *a, struct err *reterr)
 	return ERR_OK;
 }
 
+/* Providers keep large bodies beside the store. */
+static int
+agent_spool(void *arg, struct err *reterr)
+{
+	return store_spool_open(arg, reterr);
+}
+
 static enum err_code
 agent_build(struct agent *a, struct err *reterr)
 {
@@ -229,6 +236,8 @@ agent_build(struct agent *a, struct err *reterr)
 	a->env.http = a->http;
 	a->env.agent_name = s->name;
 	a->env.agent_id = a->store != NULL ? store_agent_id(a->store) : NULL;
+	a->env.spool = a->store != NULL ? agent_spool : NULL;
+	a->env.spool_arg = a->store;
 	if (plan_open(p, &a->env, reterr) != ERR_OK)
 		return reterr->code;
 	if (a->o.no_store)
