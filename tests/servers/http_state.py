@@ -343,7 +343,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def body(self):
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(min(int(self.headers.get("Content-Length") or 0), BODY_MAX + 1))
+            size = min(int(self.headers.get("Content-Length") or 0), BODY_MAX + 1)
+            body = self.rfile.read(size)
+            if len(body) < size:
+                raise ConnectionError("the client left in the middle of its request: nothing was asked")
+            return body
         out = b""
         while size := int(self.rfile.readline(64).split(b";")[0], 16):
             out += self.rfile.read(size)
