@@ -70,7 +70,7 @@ SF_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 SF_LDFLAGS += -fsanitize=$(SAN)
 endif
 
-.PHONY: all help deps demo install check check-unit check-corpus check-cli bench fuzz lint tidy headers clean tests
+.PHONY: all help deps demo install check check-long check-unit check-corpus check-cli bench fuzz lint tidy headers clean tests
 .SECONDARY:
 
 all: $(O)/stateferry
@@ -79,6 +79,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo "make deps         install the build libraries with apt, when some are missing"
 	@echo "make install      to DESTDIR and PREFIX"
+	@echo "make check-long   clang-tidy, valgrind, fuzzing and kills; PARTS=... names some; into tests/RESULTS.md"
 	@echo "make check-unit   the C unit tests alone"
 	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"
@@ -126,7 +127,7 @@ $(O)/stateferry: $(O)/src/main.o $(O)/libstateferry.a
 # Debian's names; installed only when something is missing. CHECK=1: what the tests want besides.
 DEPS_BUILD := build-essential pkg-config libevent-dev libcurl4-openssl-dev liblmdb-dev libmbedtls-dev libzstd-dev \
 	libexpat1-dev libjansson-dev libmicrohttpd-dev
-DEPS_CHECK := clang python3 python3-venv python3-pip curl jq openssl mandoc
+DEPS_CHECK := clang clang-tidy valgrind python3 python3-venv python3-pip curl jq openssl mandoc
 SUDO       ?= $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 deps:
@@ -217,6 +218,10 @@ fuzz:
 # Everything, under two compilers and the sanitizers; tests/check.sh is the list.
 check:
 	@MAKE="$(MAKE)" PYTHON="$(PYTHON)" sh tests/check.sh
+
+# What takes longer: PARTS of tests/long.py, all unless named. Writes tests/RESULTS.md.
+check-long:
+	@$(PYTHON) tests/long.py $(PARTS)
 
 lint: headers all
 	@STATEFERRY=$(abspath $(O))/stateferry $(PYTHON) tests/run.py tests/lint/lint.py

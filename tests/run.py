@@ -2,26 +2,28 @@
 # SPDX-License-Identifier: MIT
 """Runs TAP programs, shows what failed, and ends with 'N passed, N failed, N skipped'.
 
-    run.py [--timeout S] [--total FILE] PROGRAM...
+    run.py [--timeout S] [--total FILE] [--prefix COMMAND] [--jobs N] PROGRAM...
     run.py --sum FILE          print the closing line over everything recorded in FILE
 
 A program that ends without its plan line, by a signal, or not in time counts as one failure more.
 --total appends each run's counts to FILE, so that several kinds of tests share one closing line."""
 import argparse
+import concurrent.futures
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
 LINE = re.compile(r"^(not )?ok \d+ (.*?)(\s+# SKIP.*)?$")
 
 
-def run(program, timeout):
+def run(program, timeout, prefix=()):
     """(passed, failed, skipped) of one TAP program."""
     passed = failed = skipped = 0
     notes = []
     try:
-        done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+        done = subprocess.run([*prefix, program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
         out, code = done.stdout.decode(errors="replace"), done.returncode
     except subprocess.TimeoutExpired as e:
         out, code = (e.stdout or b"").decode(errors="replace"), f"no end after {timeout} s"
@@ -57,6 +59,8 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--timeout", type=int, default=300)
     ap.add_argument("--total")
+    ap.add_argument("--prefix", default="", help="the words before each program, such as valgrind and its options")
+    ap.add_argument("--jobs", type=int, default=1)
     ap.add_argument("--sum")
     ap.add_argument("programs", nargs="*")
     args = ap.parse_args()
@@ -65,9 +69,9 @@ def main():
         counts = tuple(map(sum, zip(*rows))) if rows else (0, 0, 0)
         print(closing(counts))
         return 1 if counts[1] or not counts[0] else 0
-    counts = (0, 0, 0)
-    for program in args.programs:
-        counts = tuple(map(sum, zip(counts, run(program, args.timeout))))
+    with concurrent.futures.ThreadPoolExecutor(max(1, args.jobs)) as pool:
+        each = list(pool.map(lambda p: run(p, args.timeout, shlex.split(args.prefix)), args.programs))
+    counts = tuple(map(sum, zip((0, 0, 0), *each)))
     if args.total:
         with open(args.total, "a") as f:
             f.write("%d %d %d\n" % counts)

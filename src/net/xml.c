@@ -55,6 +55,10 @@ xml_open(void *arg, const XML_Char *name, const XML_Char **attributes)
 		xml_stop(x, err_set(&x->err, ERR_CORRUPT, 0, "XML deeper than %d elements", XML_DEPTH_MAX));
 		return;
 	}
+	if (local[0] == '\0') { /* no name with a namespace, and a path that nobody could tell from its parent's */
+		xml_stop(x, err_set(&x->err, ERR_CORRUPT, 0, "XML with an element name that ends with a colon"));
+		return;
+	}
 	if (x->path.len + 1 + strlen(local) > XML_PATH_MAX) {
 		xml_stop(x, err_set(&x->err, ERR_CORRUPT, 0, "XML element names together longer than %d bytes",
 		    XML_PATH_MAX));

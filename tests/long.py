@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
+
+    long.py [PART...]       tidy valgrind fuzz store-kills kills; all of them unless named
+
+FUZZ_SECONDS (60) for each target, STORE_KILLS (1000), KILLS (300, for each of three kinds of target). A part that ran
+replaces its row; the others keep theirs, each with its own date and commit."""
+import concurrent.futures
+import datetime
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TABLE = ROOT / "tests" / "RESULTS.md"
+HEAD = """# Results of make check-long
+
+The last run of each part, written by the run itself; `make check` is continuous integration's business and not in here.
+
+| part | ended | commit | command | seconds | result | figures |
+|---|---|---|---|---|---|---|
+"""
+JOBS = os.cpu_count() or 1
+VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect "
+            "--num-callers=30 --child-silent-after-fork=yes")
+# Minutes each, or nothing to see: a process that is killed, and measures of time and of memory.
+NOT_UNDER_VALGRIND = {"store/test_kill", "base/test_secret"}
+LAYERS = ("base", "conf", "store", "net", "sync")
+
+
+def make(*args):
+    subprocess.run(["make", "-s", f"-j{JOBS}", *args], cwd=ROOT, check=True)
+
+
+def said(args, **env):
+    """Whether it ended well, and what it printed, which is shown as well."""
+    done = subprocess.run([str(a) for a in args], cwd=ROOT, env=os.environ | env, text=True, errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    sys.stdout.write(done.stdout)
+    sys.stdout.flush()
+    return done.returncode == 0, done.stdout
+
+
+def closing(out):
+    found = re.findall(r"^\d+ passed, \d+ failed, \d+ skipped$", out, re.M)
+    return found[-1] if found else "no closing line"
+
+
+def tidy():
+    ok, out = said([sys.executable, "tests/run.py", "--timeout", "1800", "tests/lint/tidy.py"])
+    return ok, closing(out)
+
+
+def valgrind():
+    """memcheck over unit tests; an error or a leak is a failure."""
+    make("O=build-valgrind", "CFLAGS=-O1 -g", "tests")
+    top = ROOT / "build-valgrind" / "unit"
+    programs = [p for layer in LAYERS for p in sorted((top / layer).glob("test_*"))
+                if os.access(p, os.X_OK) and p.is_file() and str(p.relative_to(top)) not in NOT_UNDER_VALGRIND]
+    ok, out = said([sys.executable, "tests/run.py", "--timeout", "1800", "--jobs", JOBS, f"--prefix={VALGRIND}", *programs])
+    return ok, f"{len(programs)} programs: {closing(out)}"
+
+
+def fuzz_one(name, seconds):
+    found = ROOT / "build-fuzz" / "found" / name
+    found.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run([f"build-fuzz/fuzz/fuzz_{name}", f"-max_total_time={seconds}", "-print_final_stats=1",
+                           f"-artifact_prefix=build-fuzz/found/{name}-", str(found), f"tests/fuzz/corpus/{name}"],
+                          cwd=ROOT, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    runs = re.search(r"number_of_executed_units:\s*(\d+)", done.stdout)
+    return name, done.returncode, int(runs[1]) if runs else 0, done.stdout
+
+
+def fuzz():
+    seconds = os.environ.get("FUZZ_SECONDS", "60")
+    names = sorted(p.stem[5:] for p in (ROOT / "tests" / "fuzz").glob("fuzz_*.c"))
+    make("O=build-fuzz", "CC=clang", "CFLAGS=-O1 -g", "SAN=fuzzer-no-link,address,undefined",
+         *(f"build-fuzz/fuzz/fuzz_{n}" for n in names))
+    ok, figures = True, []
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for name, code, runs, out in pool.map(lambda n: fuzz_one(n, seconds), names):
+            good = code == 0 and runs > 0
+            print(f"{'ok' if good else 'FAIL'} {name}: {runs} runs" + ("" if good else "\n" + out[-6000:]))
+            ok, figures = ok and good, [*figures, f"{name} {runs}" + ("" if good else f" (ended with {code})")]
+    return ok, f"{seconds} s each; inputs: " + ", ".join(figures)
+
+
+def store_kills():
+    make("O=build", "tests")
+    ok, out = said(["build/unit/store/test_kill"], STORE_KILLS=os.environ.get("STORE_KILLS", "1000"))
+    counted = re.search(r"^# (\d+ kills, \d+ versions acknowledged)", out, re.M)
+    return ok and bool(counted), counted[1] if counted else "nothing counted"
+
+
+def kills():
+    """The agent itself, with a source that moves on: S3, HTTP, folder."""
+    make("O=build", "all", "tests")
+    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "-k", "random_kills", "tests/e2e/test_kill.py"],
+                   KILLS=os.environ.get("KILLS", "300"), STATEFERRY=str(ROOT / "build" / "stateferry"))
+    rows = re.findall(r"^(\d+) kills, (\d+) changes, (\d+) acknowledged$", out, re.M)
+    sums = [sum(map(int, column)) for column in zip(*rows)] or [0, 0, 0]
+    return ok and len(rows) == 3, "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
+
+
+PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "store-kills": store_kills, "kills": kills}
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "store-kills": "STORE_KILLS", "kills": "KILLS"}
+
+
+def rows():
+    """part -> its row, of the results that stand there."""
+    lines = TABLE.read_text().splitlines() if TABLE.exists() else []
+    return {m[1]: line for line in lines if (m := re.match(r"\| (\S+) \| \d", line))}
+
+
+def record(part, ok, figures, seconds):
+    head = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    setting = SETTINGS.get(part)
+    given = f"{setting}={shlex.quote(os.environ[setting])} " if setting in os.environ else ""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
+    found = rows() | {part: f"| {part} | {now} | {head.stdout.strip() or '-'} | `{given}make check-long PARTS={part}` "
+                            f"| {seconds:.0f} | {'passed' if ok else 'FAILED'} | {figures} |"}
+    TABLE.write_text(HEAD + "".join(found[p] + "\n" for p in PARTS if p in found))
+
+
+def main():
+    wanted = sys.argv[1:] or list(PARTS)
+    if unknown := [p for p in wanted if p not in PARTS]:
+        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    failed = []
+    for part in wanted:
+        print(f"\n== {part}", flush=True)
+        begun = datetime.datetime.now()
+        try:
+            ok, figures = PARTS[part]()
+        except subprocess.CalledProcessError as e:
+            ok, figures = False, f"did not build: {e.cmd[-1]}"
+        record(part, ok, figures, (datetime.datetime.now() - begun).total_seconds())
+        print(f"{part}: {'passed' if ok else 'FAILED'}: {figures}")
+        failed += [] if ok else [part]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
