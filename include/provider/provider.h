@@ -235,6 +235,9 @@ enum err_code provider_findable(const struct backend *b, struct err *reterr);
 #define PROVIDER_UNWRITABLE_HINT "\"stateferry probe %s\" shows what it enforces; configure a lock, or set exclusive = true " \
 	"if nothing else writes there"
 enum err_code provider_writable(const struct backend *b, struct err *reterr);
+/* The checks of a probe that a write without a lock rests on. */
+#define PROBE_CONDITIONS 4
+extern const char *const probe_conditions[PROBE_CONDITIONS];
 /* Whether a name passes include and exclude and is one that can be a state. */
 bool       provider_selects(const struct backend *b, const char *name);
 

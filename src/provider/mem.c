@@ -374,8 +374,6 @@ mem_peek(struct mem_call *c, const struct mem_state *s)
 		lock_info_parse(span_str(s->lock), c->ret, NULL);
 }
 
-static const char *const mem_probed[] = { "create_only", "if_match", "racing_writes", "delete_create" };
-
 static void
 mem_apply(struct mem_call *c)
 {
@@ -413,8 +411,8 @@ mem_apply(struct mem_call *c)
 		mem_peek(c, s);
 		break;
 	case MEM_PROBE:
-		for (size_t i = 0; i < ARRAY_LEN(mem_probed); i++)
-			c->probe(c->arg, &(struct probe_check){ mem_probed[i], c->m->conf->if_match, "by configuration" });
+		for (size_t i = 0; i < PROBE_CONDITIONS; i++)
+			c->probe(c->arg, &(struct probe_check){ probe_conditions[i], c->m->conf->if_match, "by configuration" });
 		c->probe(c->arg, &(struct probe_check){ "lock", c->m->conf->lock, "by configuration" });
 		break;
 	}

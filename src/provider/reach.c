@@ -11,6 +11,8 @@
  */
 #define REACH_SCRATCH ".stateferry-probe" /* never listed as a state; always the same, so that a later probe meets a lock left behind */
 
+const char *const probe_conditions[PROBE_CONDITIONS] = { "create_only", "if_match", "racing_writes", "delete_create" };
+
 enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED };
 
 static const char *const reach_states[] = { "start", "listed", "read", "locked", "locked again", "unlocked" };
@@ -115,11 +117,10 @@ reach_scratch(void)
 static void
 reach_say_conditions(struct reach *r)
 {
-	static const char *const names[] = { "create_only", "if_match", "racing_writes", "delete_create" };
-	bool                     kept = (provider_caps(r->b) & PROVIDER_IF_MATCH) != 0;
+	bool kept = (provider_caps(r->b) & PROVIDER_IF_MATCH) != 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		reach_say(r, names[i], kept, "%s %s", r->b->provider->name,
+	for (size_t i = 0; i < PROBE_CONDITIONS; i++)
+		reach_say(r, probe_conditions[i], kept, "%s %s", r->b->provider->name,
 		    kept ? "compares under its lock, by itself: nothing remote to try" : "has no preconditions");
 }
 

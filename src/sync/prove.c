@@ -8,15 +8,12 @@
  * What a backend enforces: found out by a probe, kept in the store under its label together with what the label pointed to,
  * and asked before the first write to a target that has nothing but its preconditions. A mark "probe/LABEL":
  *
- *	1 YES|NO TIME          what the four checks below amount to, and when (wall ms)
+ *	1 YES|NO TIME          what probe_conditions among the checks amount to, and when (wall ms)
  *	WHERE                  what was probed: the answer is of no use once the label points elsewhere
  *	+NAME DETAIL           each check: + it is as it should be, - it is not
  */
 #define PROVE_LOOK_MS 20    /* between two looks whether another's probe of the same backend has ended */
 #define PROVE_KEY     "probe"
-
-/* A write without a lock rests on these. */
-static const char *const prove_needs[] = { "create_only", "if_match", "racing_writes", "delete_create" };
 
 enum prove_state { START, PROBED, NOTED };
 
@@ -30,9 +27,7 @@ struct prove {
 	void         *arg;
 	struct proof *ret;        /* may be NULL */
 	bool          running;    /* place->proving is ours */
-	bool          good[ARRAY_LEN(prove_needs)], lock;
-	struct proof  found;
-	struct buf    lines;
+	struct buf    lines;      /* of the record: what the checks said */
 };
 
 static void
@@ -67,60 +62,67 @@ prove_put_line(struct buf *b, const char *text)
 static struct op *
 prove_note(struct prove *p)
 {
-	struct engine *e = p->place->engine;
-	struct batch  *b;
-	struct buf     key, value;
+	struct engine      *e = p->place->engine;
+	const struct proof *found = &p->place->proof;
+	struct batch       *b;
+	struct buf          key, value;
 
 	if (!engine_acts(e))
 		return NULL;
 	buf_init(&value, 0);
-	buf_printf(&value, "1 %s %lld\n", p->found.holds ? "YES" : "NO", (long long)p->found.when);
+	buf_printf(&value, "1 %s %lld\n", found->holds ? "YES" : "NO", (long long)found->when);
 	prove_put_line(&value, p->place->backend->where);
 	buf_puts(&value, buf_str(&p->lines));
 	prove_key(p->place, &key);
 	b = batch_new(e->store);
 	batch_meta(b, buf_str(&key), buf_span(&value));
 	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s%s%s",
-	    p->found.holds ? "it enforces preconditions" : "it does not enforce preconditions", p->found.holds ? "" : ": ", p->found.why);
+	    found->holds ? "it enforces preconditions" : "it does not enforce preconditions", found->holds ? "" : ": ", found->why);
 	buf_free(&key);
 	buf_free(&value);
 	return store_apply(e->store, b);
 }
 
-static bool
-prove_is_needed(const char *check, size_t n)
+/* The line of a check; NULL: it was not told. */
+static const char *
+prove_find(const char *lines, const char *check)
 {
-	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
-		if (strlen(prove_needs[i]) == n && memcmp(prove_needs[i], check, n) == 0)
-			return true;
-	return false;
+	size_t n = strlen(check);
+
+	for (const char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+		if (strncmp(line + 1, check, n) == 0 && line[1 + n] == ' ')
+			return line;
+	return NULL;
 }
 
-/* A lock that is an object created only if absent falls with that precondition. */
 static bool
-prove_no_lock(bool create_only, bool lock)
+prove_is_good(const char *lines, const char *check)
 {
-	return !create_only && !lock;
+	const char *line = prove_find(lines, check);
+
+	return line != NULL && line[0] == '+';
 }
 
-/* The first check that fails of those that matter, as "NAME: DETAIL". */
+/* What the lines of checks amount to, just told or read from the store. why: the first that fails of those that matter, as
+ * "NAME: DETAIL". A lock that is an object created only if absent falls with that precondition. */
 static void
-prove_recall_why(char *lines, struct proof *ret)
+prove_weigh(const char *lines, struct proof *ret)
 {
-	bool create_only = true, lock = true;
+	const char *line;
 
-	for (char *line = lines, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-		size_t n = strcspn(line + 1, " \n");
+	ret->holds = true;
+	for (size_t i = 0; i < PROBE_CONDITIONS; i++) {
+		size_t n = strlen(probe_conditions[i]);
 
-		*end = '\0';
-		if (line[0] != '-')
+		if (prove_is_good(lines, probe_conditions[i]))
 			continue;
-		create_only &= strncmp(line + 1, "create_only ", n + 1) != 0;
-		lock &= strncmp(line + 1, "lock ", n + 1) != 0;
-		if (ret->why[0] == '\0' && prove_is_needed(line + 1, n))
-			snprintf(ret->why, sizeof(ret->why), "%.*s:%s", (int)n, line + 1, line + 1 + n);
+		ret->holds = false;
+		if (ret->why[0] == '\0' && (line = prove_find(lines, probe_conditions[i])) != NULL)
+			snprintf(ret->why, sizeof(ret->why), "%s:%.*s", probe_conditions[i], (int)strcspn(line + 1 + n, "\n"), line + 1 + n);
 	}
-	ret->no_lock = prove_no_lock(create_only, lock);
+	if (!ret->holds && ret->why[0] == '\0')
+		snprintf(ret->why, sizeof(ret->why), "it was not tried");
+	ret->no_lock = !prove_is_good(lines, "create_only") && !prove_is_good(lines, "lock");
 }
 
 void
@@ -140,8 +142,9 @@ prove_recall(struct place *p, struct store_txn *t)
 		where = sscanf(text, "1 %3s %lld%n", word, &when, &used) == 2 && text[used] == '\n' ? text + used + 1 : text;
 		used = (int)strcspn(where, "\n");
 		if (where != text && where[used] == '\n' && span_is(span_of(where, (size_t)used), p->backend->where)) {
-			p->proof = (struct proof){ .known = true, .holds = strcmp(word, "YES") == 0, .when = when };
-			prove_recall_why(where + used + 1, &p->proof);
+			p->proof = (struct proof){ .known = true, .when = when };
+			prove_weigh(where + used + 1, &p->proof);
+			p->proof.holds = strcmp(word, "YES") == 0;
 		}
 		free(text);
 	}
@@ -186,13 +189,6 @@ prove_seen(void *arg, const struct probe_check *c)
 {
 	struct prove *p = arg;
 
-	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
-		if (strcmp(prove_needs[i], c->name) == 0)
-			p->good[i] = c->ok;
-	if (strcmp(c->name, "lock") == 0)
-		p->lock = c->ok;
-	if (!c->ok && p->found.why[0] == '\0' && prove_is_needed(c->name, strlen(c->name)))
-		snprintf(p->found.why, sizeof(p->found.why), "%s: %s", c->name, c->detail);
 	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : '-', c->name);
 	prove_put_line(&p->lines, c->detail);
 	if (p->fn != NULL)
@@ -209,24 +205,18 @@ prove_begin(struct prove *p)
 
 /* Is there an answer, although the probe may have ended badly? Who may write but not delete cannot be helped by another try. */
 static bool
-prove_is_answer(struct prove *p)
+prove_is_answer(const struct prove *p)
 {
-	const struct err *e = &p->op.res;
+	enum err_code rc = p->op.res.code;
 
-	p->found.known = p->found.holds = true;
-	p->found.when = loop_wall(p->op.loop);
-	for (size_t i = 0; i < ARRAY_LEN(prove_needs); i++)
-		p->found.holds &= p->good[i];
-	p->found.no_lock = prove_no_lock(p->good[0], p->lock);
-	if (!p->found.holds && p->found.why[0] == '\0')
-		snprintf(p->found.why, sizeof(p->found.why), "it was not tried");
-	return e->code == ERR_OK || (e->code == ERR_AUTH && p->good[0]);
+	return rc == ERR_OK || (rc == ERR_AUTH && prove_is_good(buf_str(&p->lines), "create_only"));
 }
 
 static enum op_turn
 prove_probed(struct prove *p)
 {
-	struct op *op = &p->op;
+	struct op    *op = &p->op;
+	struct proof *found = &p->place->proof;
 
 	p->running = p->place->proving = false;
 	if (op->res.code == ERR_CANCELLED || !prove_is_answer(p)) {
@@ -236,9 +226,10 @@ prove_probed(struct prove *p)
 			err_hint(&op->res, "\"stateferry probe %s\" shows how far it comes", p->place->backend->label);
 		return op_fail(op);
 	}
-	p->place->proof = p->found;
-	log_at(p->found.holds ? LOG_INFO : LOG_WARN, p->place->backend->label, "%s%s",
-	    p->found.holds ? "probed: it enforces preconditions" : "probed: it does not enforce preconditions: ", p->found.why);
+	*found = (struct proof){ .known = true, .when = loop_wall(op->loop) };
+	prove_weigh(buf_str(&p->lines), found);
+	log_at(found->holds ? LOG_INFO : LOG_WARN, p->place->backend->label, "%s%s",
+	    found->holds ? "probed: it enforces preconditions" : "probed: it does not enforce preconditions: ", found->why);
 	if (op_failed(op)) /* it may have left something behind */
 		log_at(LOG_WARN, p->place->backend->label, "%s", op->res.msg);
 	if (p->asked) /* the person hears of that, too */

@@ -312,6 +312,8 @@ a_lock_that_excludes_nobody(void)
 static void
 without_the_right_to_delete(void)
 {
+	char *said;
+
 	begin("");
 	s3->denies_delete = true;
 	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
@@ -319,6 +321,11 @@ without_the_right_to_delete(void)
 	CHECK(pass_result_exit(&result) == 13);
 	CHECK(strstr(result.problems[0].hint, "exclusive = true") != NULL);
 	CHECK(fake_s3_text(s3, "x.tfstate") == NULL);
+	said = xstrdup(result.problems[0].message);
+	restart("acme", "");
+	CHECK_STR(sync_counts(), "0 0 1 0");
+	CHECK_STR(result.problems[0].message, said);   /* the reason is in the store, too */
+	free(said);
 	end();
 	begin("");
 	s3->denies_put = true;
