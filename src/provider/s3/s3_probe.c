@@ -230,14 +230,6 @@ s3_do_sweep(struct s3_probing *p)
 	return op_each_of(p->op.loop, s3_next_leftover, NULL, p, S3_PROBE_DELETES);
 }
 
-/* It is a kindness, not a check. */
-static enum s3_verdict
-s3_saw_any(struct s3_probing *p)
-{
-	(void)p;
-	return STEP_NEXT;
-}
-
 /* ---------------------------------------------------------------- create_only, read, list_after_write, checksum */
 
 static struct op *
@@ -564,13 +556,13 @@ s3_saw_peek(struct s3_probing *p)
 struct s3_step {
 	const char      *check;
 	struct op       *(*act)(struct s3_probing *p);   /* NULL: nothing to do */
-	enum s3_verdict (*judge)(struct s3_probing *p);  /* its outcome is op.res */
+	enum s3_verdict (*judge)(struct s3_probing *p);  /* its outcome is op.res; NULL: it goes on, whatever that is */
 };
 
 static const struct s3_step s3_steps[] = {
 	{ "reach", s3_do_reach, s3_saw_reach },
-	{ "reach", s3_do_leftovers, s3_saw_any },
-	{ "reach", s3_do_sweep, s3_saw_any },
+	{ "reach", s3_do_leftovers, NULL },
+	{ "reach", s3_do_sweep, NULL },
 	{ "create_only", s3_do_create, s3_saw_create },
 	{ "create_only", s3_do_create_again, s3_saw_create_again },
 	{ "read", s3_do_read, s3_saw_read },
@@ -586,7 +578,7 @@ static const struct s3_step s3_steps[] = {
 	{ "delete_create", s3_do_create_again, s3_saw_recreate },
 	{ "lock", s3_do_lock, s3_saw_lock },
 	{ "lock", s3_do_lock_again, s3_saw_lock_again },
-	{ "lock", s3_do_unlock, s3_saw_any },
+	{ "lock", s3_do_unlock, NULL },
 	{ "lock", s3_do_peek, s3_saw_peek },
 };
 
@@ -601,9 +593,7 @@ s3_is_no_answer(enum err_code code)
 static bool
 s3_step_unanswered(struct s3_probing *p)
 {
-	const struct s3_step *s = &s3_steps[p->step];
-
-	for (size_t i = 0; i < S3_PROBE_RACERS && (s->act == s3_do_race_create || s->act == s3_do_race_replace); i++)
+	for (size_t i = 0; i < S3_PROBE_RACERS; i++)
 		if (s3_is_no_answer(p->outcomes[i].code)) {
 			p->op.res = p->outcomes[i];
 			break;
@@ -616,10 +606,10 @@ s3_step_judge(struct s3_probing *p)
 {
 	const struct s3_step *s = &s3_steps[p->step];
 
+	if (s->judge == NULL)
+		return p->op.res.code == ERR_CANCELLED ? STEP_CLEAN : STEP_NEXT;
 	if (p->step == 0 || !s3_step_unanswered(p))
 		return s->judge(p);
-	if (s->judge == s3_saw_any && p->op.res.code != ERR_CANCELLED)
-		return STEP_NEXT;
 	if (p->op.res.code != ERR_CANCELLED)
 		s3_say_failed(p, s->check);
 	return STEP_CLEAN;
@@ -703,6 +693,7 @@ s3_probe_step(struct op *op)
 		s3_probe_prepare(p);
 		__attribute__((fallthrough));
 	case PROBE_STEP:
+		memset(p->outcomes, 0, sizeof(p->outcomes));
 		return op_await(op, PROBE_STEPPED, s3_steps[p->step].act(p));
 	case PROBE_STEPPED:
 		return s3_probe_stepped(p);
