@@ -91,46 +91,23 @@ lock_recall(struct engine *e, const struct backend *b, const char *name, struct 
 	return true;
 }
 
-static void
-lock_remember(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *l)
-{
-	char      *key = lock_key(at, name);
-	struct buf value;
-
-	buf_init(&value, 0);
-	buf_printf(&value, "%lld ", (long long)loop_wall(e->loop));
-	lock_info_body(l, &value);
-	batch_meta(b, key, buf_span(&value));
-	buf_free(&value);
-	free(key);
-}
-
-static void
-lock_forget(struct batch *b, struct engine *e, const struct backend *at, const char *name)
-{
-	struct store_txn *t;
-	struct span       value;
-	char             *key = lock_key(at, name);
-	bool              known;
-
-	if (store_read(e->store, &t, NULL) == ERR_OK) {
-		known = store_meta(t, key, &value);
-		store_end(t);
-		if (known)
-			batch_meta(b, key, (struct span){ NULL, 0 });
-	}
-	free(key);
-}
-
 void
 lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder)
 {
-	if (provider_shows_locks(at))
+	struct buf value;
+	char      *key;
+
+	if (provider_shows_locks(at) || (holder != NULL && holder->id[0] == '\0'))
 		return;
-	if (holder == NULL)
-		lock_forget(b, e, at, name);
-	else if (holder->id[0] != '\0')
-		lock_remember(b, e, at, name, holder);
+	key = lock_key(at, name);
+	buf_init(&value, 0);
+	if (holder != NULL) {
+		buf_printf(&value, "%lld ", (long long)loop_wall(e->loop));
+		lock_info_body(holder, &value);
+	}
+	batch_meta(b, key, holder != NULL ? buf_span(&value) : (struct span){ NULL, 0 });
+	buf_free(&value);
+	free(key);
 }
 
 /* All that is known of a lock that cannot be read. */
