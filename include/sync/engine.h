@@ -87,6 +87,14 @@ int        pass_result_exit(const struct pass_result *r);
 
 /* The exit code that the interface gives to an error. */
 int        err_exit(enum err_code code);
+/* The exit code of several items: 0 when nothing failed, 3 when some were done, the one reason for which all failed, else 1. */
+struct exit_tally {
+	uint64_t done, failed;
+	int      reason;              /* exit code of the last one that failed; 0: none was told */
+	bool     mixed;
+};
+void       exit_tally_add(struct exit_tally *t, int exit_code);   /* 0: done */
+int        exit_tally_code(const struct exit_tally *t);
 
 /* ---------------------------------------------------------------- commands on one state */
 

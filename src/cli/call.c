@@ -16,7 +16,7 @@
 
 /* ---------------------------------------------------------------- errors */
 
-static void
+void
 cli_say(const char *where, const char *message, const char *hint)
 {
 	fprintf(stderr, "stateferry: %s%s%s%s%s\n", where, where[0] != '\0' ? ": " : "", message, hint[0] != '\0' ? "; " : "", hint);
@@ -130,7 +130,7 @@ cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name)
 	return e.code == ERR_OK ? 0 : cli_error(c, &e, c->command->name);
 }
 
-static json_t *
+json_t *
 cli_load(const struct api_reply *r)
 {
 	size_t  size = (size_t)body_size(r->body), n = 0, at = 0;

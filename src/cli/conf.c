@@ -36,23 +36,6 @@ cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes)
 	return signal != 0 ? err_exit(ERR_CANCELLED) : 0;
 }
 
-/* Of several items: all failed for one reason, that code; none done for mixed ones, 1; some done, 3. */
-static int
-cli_exit_of(const struct err *outcomes, size_t n)
-{
-	size_t failed = 0;
-	int    code = 0;
-	bool   mixed = false;
-
-	for (size_t i = 0; i < n; i++) {
-		if (outcomes[i].code == ERR_OK)
-			continue;
-		mixed |= failed++ > 0 && code != err_exit(outcomes[i].code);
-		code = err_exit(outcomes[i].code);
-	}
-	return failed == 0 ? 0 : failed < n ? 3 : mixed ? 1 : code;
-}
-
 static json_t *
 cli_probed_doc(const struct backend *b, json_t *checks, const struct err *e)
 {
@@ -73,14 +56,19 @@ cli_config_probe(const struct cli *c, struct agent *a)
 	const struct plan *plan = agent_plan(a);
 	json_t           **checks = xcalloc(plan->nbackends + 1, sizeof(json_t *));
 	struct err        *outcomes = xcalloc(plan->nbackends + 1, sizeof(*outcomes));
-	int                stopped = cli_probe_all(a, checks, outcomes), code = cli_exit_of(outcomes, plan->nbackends);
-	json_t            *doc = json_pack("{s:s, s:b, s:s, s:[]}", "format_version", "1.0", "ok", code == 0, "path", plan->path, "backends");
+	struct exit_tally  tally = { .done = 0 };
+	int                stopped = cli_probe_all(a, checks, outcomes), code;
+	json_t            *doc;
 
+	for (size_t i = 0; i < plan->nbackends; i++)
+		exit_tally_add(&tally, err_exit(outcomes[i].code));
+	code = exit_tally_code(&tally);
+	doc = json_pack("{s:s, s:b, s:s, s:[]}", "format_version", "1.0", "ok", code == 0, "path", plan->path, "backends");
 	for (size_t i = 0; i < plan->nbackends; i++) {
 		const struct backend *b = plan->backends[i];
 
 		if (outcomes[i].code != ERR_OK)
-			fprintf(stderr, "stateferry: %s%s%s\n", outcomes[i].msg, outcomes[i].hint[0] != '\0' ? "; " : "", outcomes[i].hint);
+			cli_say("", outcomes[i].msg, outcomes[i].hint);
 		if (!c->json)
 			printf("%s (%s)\n", b->label, b->where);
 		if (!c->json)

@@ -48,6 +48,8 @@ void        cli_agent_options(const struct cli *c, int flags, struct agent_optio
 
 /* Says the error in the form of the interface, as document too with --json; returns its exit code. */
 int cli_error(const struct cli *c, const struct err *e, const char *where);
+/* The sentence alone, on stderr. where, hint: "" for none. */
+void cli_say(const char *where, const char *message, const char *hint);
 int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The word of known that is meant by typed, NULL: none is near. */
 const char *cli_nearest(const char *typed, const char *(*next)(void *arg, size_t i), void *arg);
@@ -66,6 +68,8 @@ int  cli_reach(const struct cli *c, const struct cli_request *r, struct api_repl
 json_t *cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit);
 /* The whole of most commands: --json prints the document, else text() does. */
 int  cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc));
+/* The document of an answer; NULL: it is none. */
+json_t *cli_load(const struct api_reply *r);
 int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);
 int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name);
 /* Somebody is there to answer, or has said --yes. */

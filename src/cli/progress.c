@@ -116,8 +116,7 @@ static void
 progress_seen(void *arg, const struct api_reply *r)
 {
 	struct progress *p = arg;
-	json_t          *doc = body_in_memory(r->body) ?
-	    json_loadb((const char *)body_span(r->body).p, body_span(r->body).n, JSON_DECODE_INT_AS_REAL, NULL) : NULL;
+	json_t          *doc = cli_load(r);
 	const json_t    *pass = json_object_get(doc, "pass");
 
 	if (json_is_object(pass)) {

@@ -33,16 +33,14 @@ sync_beside_run(const char *socket)
 {
 	struct api_reply r;
 	struct err       e;
-	bool             running = false;
+	bool             running;
 	json_t          *doc;
 
 	if (agent_ask(socket, &(struct api_request){ "GET", "status", NULL, 0 }, NULL, &r, &e) != ERR_OK)
 		return false;
-	if (body_in_memory(r.body)) {
-		doc = json_loadb((const char *)body_span(r.body).p, body_span(r.body).n, JSON_DECODE_INT_AS_REAL, NULL);
-		running = cli_bool(json_object_get(doc, "agent"), "running");
-		json_decref(doc);
-	}
+	doc = cli_load(&r);
+	running = cli_bool(json_object_get(doc, "agent"), "running");
+	json_decref(doc);
 	api_reply_free(&r);
 	return running;
 }

@@ -96,6 +96,7 @@ restores_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	return true;
 }
 
+/* The version that is named, the newest head of that time, or without both the head. */
 static enum err_code
 restores_one(struct restores *x, const struct address *a, struct err *reterr)
 {
@@ -110,33 +111,15 @@ restores_one(struct restores *x, const struct address *a, struct err *reterr)
 	if (!store_state(t, a->backend, a->name, &s)) {
 		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", a->backend, a->name);
 		err_hint(reterr, "stateferry list shows the names");
-	} else if (!a->has_version && (version = restore_version_at(t, &s, x->at)) == 0) {
-		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version from before %s", a->backend, a->name,
-		    time_format_s(x->at, when));
+	} else if (!a->has_version && (version = x->has_at ? restore_version_at(t, &s, x->at) : s.head) == 0) {
+		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version %s%s", a->backend, a->name, x->has_at ? "from before " : "yet",
+		    x->has_at ? time_format_s(x->at, when) : "");
 		err_hint(reterr, "stateferry log %s:%s", a->backend, a->name);
 	}
 	store_end(t);
 	if (reterr->code == ERR_OK)
 		restores_add(x, a->backend, a->name)->version = version;
 	return reterr->code;
-}
-
-/* Without a version the head is meant; only where it lies already that would be nothing to do. */
-static enum err_code
-restores_head(struct restores *x, const struct address *a, struct err *reterr)
-{
-	struct store_txn *t;
-	struct state_rec  s = { .head = 0 };
-
-	if (store_read(engine_store(x->c->e), &t, reterr) != ERR_OK)
-		return reterr->code;
-	if (store_state(t, a->backend, a->name, &s) && s.head != 0)
-		restores_add(x, a->backend, a->name)->version = s.head;
-	store_end(t);
-	if (s.head != 0)
-		return ERR_OK;
-	err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version yet", a->backend, a->name);
-	return err_hint(reterr, "stateferry log %s:%s", a->backend, a->name);
 }
 
 /* ---------------------------------------------------------------- running them */
@@ -225,23 +208,6 @@ restores_item(struct json_writer *w, const struct restore_item *i)
 	json_obj_end(w);
 }
 
-/* Of several: all failed for one reason: that code; nothing done, for mixed reasons: 1; some done: 3. */
-static int
-restores_exit(const struct restores *x)
-{
-	size_t failed = 0;
-	int    code = 0;
-
-	for (size_t i = 0; i < x->n; i++) {
-		int one = err_exit(x->items[i].why.code);
-
-		if (one == 0)
-			continue;
-		code = failed++ == 0 || code == one ? one : 1;
-	}
-	return failed != 0 && failed < x->n ? 3 : code;
-}
-
 /* ---------------------------------------------------------------- the operation */
 
 enum restores_state { RESTORES_START, RESTORES_CHOSEN, RESTORES_DONE };
@@ -256,7 +222,8 @@ struct restores_op {
 static enum op_turn
 restores_end(struct op *op, struct restores *x)
 {
-	struct call *c = x->c;
+	struct call      *c = x->c;
+	struct exit_tally tally = { .done = 0 };
 
 	/* One state alone fails as itself. */
 	if (!x->all && x->items[0].why.code != ERR_OK) {
@@ -265,10 +232,12 @@ restores_end(struct op *op, struct restores *x)
 	}
 	json_key(&c->w, call_flag(c, "dry_run") ? "plan" : "result");
 	json_arr(&c->w);
-	for (size_t i = 0; i < x->n; i++)
+	for (size_t i = 0; i < x->n; i++) {
 		restores_item(&c->w, &x->items[i]);
+		exit_tally_add(&tally, err_exit(x->items[i].why.code));
+	}
 	json_arr_end(&c->w);
-	c->exit = restores_exit(x);
+	c->exit = exit_tally_code(&tally);
 	return op_ok(op);
 }
 
@@ -342,9 +311,7 @@ restores_args(struct restores *x, struct err *reterr)
 		return ERR_OK;
 	if (call_address(c, &a, reterr) != ERR_OK)
 		return reterr->code;
-	if (!a.has_version && !x->has_at && x->to_backend != NULL)
-		rc = restores_head(x, &a, reterr);
-	else if (a.has_version == x->has_at) {
+	if (x->has_at ? a.has_version : !a.has_version && x->to_backend == NULL) { /* the head lies where it would be put */
 		err_set(reterr, ERR_USAGE, 0, "restore needs a version, or a time, and not both");
 		err_hint(reterr, "stateferry restore %s:%s@V; stateferry log shows the versions", a.backend, a.name);
 		rc = ERR_USAGE;

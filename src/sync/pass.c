@@ -540,24 +540,39 @@ pass_result_free(struct pass_result *r)
 	memset(r, 0, sizeof(*r));
 }
 
+void
+exit_tally_add(struct exit_tally *t, int exit_code)
+{
+	if (exit_code == 0) {
+		t->done++;
+		return;
+	}
+	t->mixed |= t->reason != 0 && t->reason != exit_code;
+	t->reason = exit_code;
+	t->failed++;
+}
+
+int
+exit_tally_code(const struct exit_tally *t)
+{
+	if (t->failed == 0)
+		return 0;
+	if (t->done > 0)
+		return 3;
+	return t->mixed || t->reason == 0 ? 1 : t->reason;
+}
+
+/* Counted are states, reasons are told once for many of them. */
 int
 pass_result_exit(const struct pass_result *r)
 {
-	uint64_t done = 0, bad = 0;
-	int      reason = 0;
-	bool     mixed = false;
+	struct exit_tally t = { .done = 0 };
 
 	for (size_t i = 0; i < r->nedges; i++) {
-		done += r->edges[i].written + r->edges[i].unchanged;
-		bad += r->edges[i].held + r->edges[i].failed;
+		t.done += r->edges[i].written + r->edges[i].unchanged;
+		t.failed += r->edges[i].held + r->edges[i].failed;
 	}
-	for (size_t i = 0; i < r->nproblems; i++) {
-		mixed |= reason != 0 && reason != r->problems[i].exit;
-		reason = r->problems[i].exit;
-	}
-	if (bad == 0 && r->nproblems == 0)
-		return 0;
-	if (done > 0)
-		return 3;
-	return mixed || reason == 0 ? 1 : reason;
+	for (size_t i = 0; i < r->nproblems; i++)
+		exit_tally_add(&t, r->problems[i].exit);
+	return exit_tally_code(&t);
 }
