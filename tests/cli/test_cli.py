@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 
+import tap
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("O", "build") / "stateferry").resolve()
 GOLDEN = ROOT / "tests/golden/state"
@@ -195,25 +197,5 @@ def owners(p):
 TESTS = [sync_and_look, damage_is_held, restore_asks, show_masks, wrong_input, secrets_stay, owners]
 
 
-def main():
-    failed = 0
-    for n, test in enumerate(TESTS, 1):
-        place = Place()
-        try:
-            test(place)
-            print(f"ok {n} {test.__name__}")
-        except Exception as e:  # the next test says something of its own
-            failed += 1
-            where = e.__traceback__
-            while where.tb_next and where.tb_next.tb_frame.f_code.co_filename == __file__:
-                where = where.tb_next
-            print(f"# line {where.tb_lineno}: {type(e).__name__}: {e}".replace("\n", " "))
-            print(f"not ok {n} {test.__name__}")
-        finally:
-            place.close()
-    print(f"1..{len(TESTS)}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(TESTS, Place))

@@ -15,6 +15,8 @@ import tempfile
 import termios
 import time
 
+import tap
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = (ROOT / os.environ.get("O", "build") / "stateferry").resolve()
 GOLDEN = ROOT / "tests/golden/state"
@@ -187,23 +189,5 @@ TESTS = [is_shown_and_erased, is_shown_beside_a_running_agent, trouble_is_painte
          is_not_for_json_quiet_or_dumb, an_interrupt_erases_it]
 
 
-def main():
-    failed = 0
-    for n, test in enumerate(TESTS, 1):
-        place = Place()
-        name = test.__name__.replace("_", " ")
-        try:
-            test(place)
-            print(f"ok {n} {name}", flush=True)
-        except Exception as e:  # the next test says something of its own
-            failed += 1
-            print(f"# {type(e).__name__}: {e}".replace("\n", " "))
-            print(f"not ok {n} {name}", flush=True)
-        finally:
-            place.close()
-    print(f"1..{len(TESTS)}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(TESTS, Place))

@@ -15,16 +15,14 @@ import sys
 import tempfile
 import time
 
+import tap
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / os.environ.get("O", "build") / "stateferry")
 PACKAGING = ROOT / "packaging"
 EXPOSURE_MAX = 1.5
 WATCHDOG_US = 400000
 SECONDS = 20
-
-
-class Skip(Exception):
-    pass
 
 
 class Manager:
@@ -209,20 +207,20 @@ def a_manager_that_is_gone_is_no_reason_to_stop():
 
 def units_are_hardened():
     if shutil.which("systemd-analyze") is None:
-        raise Skip("no systemd-analyze here")
+        raise tap.Skip("no systemd-analyze here")
     for unit in sorted((PACKAGING / "systemd").glob("*.service")):
         done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
                               capture_output=True, text=True, timeout=SECONDS)
         found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
         if found is None:
-            raise Skip(f"systemd-analyze is too old: {done.stderr.strip()[:80]}")
+            raise tap.Skip(f"systemd-analyze is too old: {done.stderr.strip()[:80]}")
         assert float(found[1]) <= EXPOSURE_MAX, f"{unit.name}: {found[1]}"
 
 
 def units_are_understood():
     """Nothing is reported but that the program and its man page are not installed."""
     if shutil.which("systemd-analyze") is None:
-        raise Skip("no systemd-analyze here")
+        raise tap.Skip("no systemd-analyze here")
     units = sorted(map(str, (PACKAGING / "systemd").iterdir()))
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=SECONDS)
     told = [line for line in done.stderr.splitlines()
@@ -235,22 +233,5 @@ TESTS = [ready_is_told_when_it_is_true, the_watchdog_is_fed, a_reload_is_told_fr
          a_manager_that_is_gone_is_no_reason_to_stop, units_are_hardened, units_are_understood]
 
 
-def main():
-    failed = False
-    for i, test in enumerate(TESTS, 1):
-        name = test.__name__.replace("_", " ")
-        try:
-            test()
-            print(f"ok {i} {name}", flush=True)
-        except Skip as e:
-            print(f"# {e}\nok {i} {name} # SKIP", flush=True)
-        except Exception as e:  # pylint: disable=broad-except
-            failed = True
-            print("\n".join("# " + line for line in f"{type(e).__name__}: {e}".splitlines()))
-            print(f"not ok {i} {name}", flush=True)
-    print(f"1..{len(TESTS)}")
-    return failed
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(TESTS))

@@ -10,7 +10,7 @@ NAME = "net/prod.tfstate"
 
 @pytest.fixture
 def forward():
-    proxy = ForwardProxy()
+    proxy = ForwardProxy().start()
     yield proxy
     proxy.stop()
 
@@ -18,7 +18,7 @@ def forward():
 @pytest.fixture
 def tls_front(certificates, bucket):
     """The S3 server of `bucket` behind TLS."""
-    front = TlsFront(certificates, bucket.server.port)
+    front = TlsFront(certificates, bucket.server.port).start()
     yield front
     front.stop()
 

@@ -6,20 +6,16 @@ It passes bytes on unchanged (signatures stay valid), one request at a time per 
 went through. Faults come from `rules` (faults.py); plain HTTP/1.1 only."""
 import re
 import socket
-import threading
 import time
 import urllib.parse
 
 from faults import Rules
+from relay import Gone, Relay, cut
 
 HEAD_MAX = 64 << 10
 CHUNK = 256 << 10
 SERIAL_MAX = 1 << 20
 SERIAL = re.compile(rb'"serial":\s*(\d+)')
-
-
-class Gone(Exception):
-    """One side closed its connection."""
 
 
 class Message:
@@ -108,78 +104,33 @@ class Reader:
         return Message(head, b"" if bare else self.body(head, "until close"))
 
 
-class FaultProxy:
-    """Listens on a free port of loopback for one upstream port."""
+class FaultProxy(Relay):
+    """In front of one upstream port."""
 
     def __init__(self, upstream_port):
+        super().__init__()
         self.upstream_port = upstream_port
-        self.rules, self.journal = Rules(), []
-        self._mutex, self._live = threading.Lock(), set()
-        self._listener = self._thread = None
-        self.port = 0
-
-    def start(self):
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-        return self
+        self.rules = Rules()
 
     def stop(self):
-        """Refuses connections from here on and cuts the open ones; start() takes the same port again."""
-        if self._listener is None:
-            return
         self.rules.clear()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._listener = None
-        self._thread.join()
-        with self._mutex:
-            live, self._live = self._live, set()
-        for sock in live:
-            _cut(sock)
-
-    def __enter__(self):
-        return self.start()
-
-    def __exit__(self, *_):
-        self.stop()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        super().stop()
 
     def requests(self, method="*", part=""):
         """What went through or was meant to: dictionaries, oldest first."""
         with self._mutex:
             return [e for e in self.journal if method in ("*", e["method"]) and part in e["target"]]
 
-    def _accept(self):
-        listener = self._listener
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._mutex:
-                self._live.add(sock)
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, client):
+    def serve(self, client):
         upstream = []
         try:
             reader = Reader(client)
             while self._one(client, reader, upstream):
                 pass
-        except (Gone, OSError):
-            pass
         finally:
-            for sock in [client, *(r.sock for r in upstream)]:
-                _cut(sock)
-                sock.close()
-            with self._mutex:
-                self._live.discard(client)
+            for r in upstream:
+                cut(r.sock)
+                r.sock.close()
 
     def _one(self, client, reader, upstream):
         """One request; false when the client's connection is to end."""
@@ -240,10 +191,3 @@ def _say(client, entry, rule):
     lines += [f"{k}: {v}" for k, v in rule.headers.items()]
     client.sendall("\r\n".join([*lines, "", ""]).encode() + (b"" if entry["method"] == "HEAD" else rule.body))
     return True
-
-
-def _cut(sock):
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

@@ -1,66 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What may stand between a client and a server: a forward proxy, as HTTP_PROXY and HTTPS_PROXY name one, and a front that speaks
-TLS for a server without it. Both on a free port of loopback, one thread for each connection."""
+TLS for a server without it."""
 import re
 import socket
 import ssl
 import threading
 
-from fault_proxy import Gone, Reader
+from fault_proxy import Reader
+from relay import Relay, cut
 
 PIECE = 64 << 10
 
 
-class Relay:
-    """Accepts connections and hands each to serve()."""
-
-    def __init__(self):
-        self.journal = []           # (method, target) of what came, oldest first
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port = self._listener.getsockname()[1]
-        self._mutex, self._live = threading.Lock(), set()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-        with self._mutex:
-            live = list(self._live)
-        for sock in live:
-            cut(sock)
-
-    def _accept(self):
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(sock,), daemon=True).start()
-
-    def _one(self, sock):
-        with self._mutex:
-            self._live.add(sock)
-        try:
-            self.serve(sock)
-        except (Gone, OSError):
-            pass
-        finally:
-            with self._mutex:
-                self._live.discard(sock)
-            sock.close()
-
-    def serve(self, client):
-        raise NotImplementedError
-
-
 class ForwardProxy(Relay):
     """Absolute request targets for http, CONNECT for everything else."""
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
 
     def serve(self, client):
         reader = Reader(client)
@@ -91,10 +44,10 @@ class TlsFront(Relay):
     """TLS with the certificate of servers.Certificates, in front of a plain server."""
 
     def __init__(self, certificates, upstream_port):
+        super().__init__()
         self.upstream_port = upstream_port
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificates.folder / "server.pem", certificates.folder / "server.key")
-        super().__init__()
 
     def serve(self, client):
         with self.context.wrap_socket(client, server_side=True) as secure:
@@ -121,10 +74,3 @@ def both_ways(a, b):
     back.start()
     copy(a, b)
     back.join()
-
-
-def cut(sock):
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
