@@ -23,7 +23,7 @@ $make -s deps CHECK=1
 say "build, gcc"
 $make -s -j"$jobs" O=build CC=gcc all tests
 say "build, clang"
-$make -s -j"$jobs" O=build-clang CC=clang all
+$make -s -j"$jobs" O=build-clang CC=clang all tests
 say "build, address and undefined behaviour sanitizers"
 $make -s -j"$jobs" O=build-asan CC=gcc CFLAGS='-O1 -g' SAN=address,undefined all tests
 say "build, thread sanitizer"

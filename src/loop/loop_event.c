@@ -195,7 +195,7 @@ loop_event_arm(struct loop *l)
 	l->timer_armed = due;
 }
 
-/* Those that were set before this batch; a timer that sets itself again for now waits for the next one. */
+/* Those that were set before this batch; one that sets itself again with no delay waits for the next. */
 static void
 loop_event_timers(struct loop *l)
 {

@@ -38,7 +38,7 @@ void              http_queue_init(struct http_queue *q, struct loop *l, void (*k
 void              http_queue_free(struct http_queue *q); /* nobody may be in it */
 /* named: it has a name that must be looked up. */
 void              http_queue_add(struct http_queue *q, struct http_slot *s, const char *host, bool named);
-/* The next that may begin, now active; NULL: none for now. */
+/* The next that may begin, now active; NULL: none at this time. */
 struct http_slot *http_queue_next(struct http_queue *q);
 /* One that need not begin, because its host's name was not found a moment ago; taken out. */
 struct http_slot *http_queue_refused(struct http_queue *q, struct err *ret);

@@ -148,7 +148,7 @@ knows_workspaces(void)
 	CHECK_STR(workspace(&r, "w/x/dev/a/b.tfstate"), "dev");
 	s3_rig_close(&r);
 	s3_rig_open(&r, "key = \"b.tfstate\"\nworkspace_key_prefix = \"\"");
-	CHECK_STR(fixed(&r, "dev"), "/dev/b.tfstate" + 1);
+	CHECK_STR(fixed(&r, "dev"), &"/dev/b.tfstate"[1]);
 	CHECK_STR(workspace(&r, "dev/b.tfstate"), "dev");
 	CHECK_STR(workspace(&r, "history/x/b.tfstate"), "default");
 	s3_rig_close(&r);
