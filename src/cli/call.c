@@ -186,6 +186,18 @@ cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit)
 	return NULL;
 }
 
+void
+cli_print_document(const struct cli *c, const struct api_reply *r, const json_t *doc,
+    void (*text)(const struct cli *c, const json_t *doc))
+{
+	if (!c->json) {
+		text(c, doc);
+		return;
+	}
+	cli_print_body(c, r->body, stdout, "stdout");
+	putchar('\n');
+}
+
 int
 cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc))
 {
@@ -196,14 +208,8 @@ cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const st
 	if ((rc = cli_reach(c, r, &reply)) != -1)
 		return rc;
 	rc = cli_reply_exit(c, &reply, &doc);
-	if (doc != NULL && json_object_get(doc, "error") == NULL) {
-		if (c->json) {
-			cli_print_body(c, reply.body, stdout, "stdout");
-			putchar('\n');
-		} else {
-			text(c, doc);
-		}
-	}
+	if (doc != NULL && json_object_get(doc, "error") == NULL)
+		cli_print_document(c, &reply, doc, text);
 	json_decref(doc);
 	api_reply_free(&reply);
 	return rc;

@@ -22,6 +22,10 @@ change_text(const struct cli *c, const json_t *doc)
 	json_array_foreach(list, i, v) {
 		printf("version %.0f -> ", cli_num(v, "from"));
 		cli_text(cli_str(v, "to"));
+		if (json_is_string(json_object_get(v, "path"))) {
+			printf(": serial %.0f, %.0f bytes\n", cli_num(v, "serial"), cli_num(v, "bytes"));
+			continue;
+		}
 		printf(": serial %.0f -> %.0f, %.0f resources change\n", cli_num(v, "serial_before"), cli_num(v, "serial_after"),
 		    cli_num(v, "changed_resources"));
 	}
@@ -42,37 +46,65 @@ restore_file_error(const struct cli *c, const char *path)
 	return cli_error(c, &e, "restore");
 }
 
-/* The exact bytes; a file that is there is never overwritten. */
+/* A file that is there is never overwritten. */
 static int
-restore_out(struct cli *c, struct cli_request *r, const char *path)
+restore_save(const struct cli *c, struct body *bytes, const char *path)
+{
+	int   rc, fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
+
+	if (f == NULL)
+		return restore_file_error(c, path);
+	rc = cli_print_body(c, bytes, f, path);
+	if (rc == 0 && fsync(fd) != 0)
+		rc = restore_file_error(c, path);
+	if (fclose(f) != 0 && rc == 0)
+		rc = restore_file_error(c, path);
+	if (rc != 0)
+		unlink(path);
+	return rc;
+}
+
+/* The exact bytes of the version that facts tell: by its number, whatever the head is by now. */
+static int
+restore_bytes(const struct cli *c, const json_t *facts, const char *path)
+{
+	struct cli_request r = { .method = "GET", .route = "cat" };
+	struct api_reply   reply;
+	json_t            *doc;
+	char              *state = xasprintf("%s@%.0f", cli_str(facts, "state"), cli_num(facts, "version"));
+	int                rc;
+
+	cli_arg(&r, "state", state);
+	if ((rc = cli_reach(c, &r, &reply)) == -1) {
+		if (reply.status == 200) {
+			rc = restore_save(c, reply.body, path);
+		} else {
+			rc = cli_reply_exit(c, &reply, &doc);
+			json_decref(doc);
+		}
+		api_reply_free(&reply);
+	}
+	free(state);
+	return rc;
+}
+
+static int
+restore_out(const struct cli *c, struct cli_request *r, const char *path)
 {
 	struct api_reply reply;
 	json_t          *doc;
-	FILE            *f;
-	int              fd, rc;
+	int              rc;
 
 	r->method = "GET";
-	r->route = "cat";
+	cli_arg(r, "path", path);
 	if ((rc = cli_reach(c, r, &reply)) != -1)
 		return rc;
-	if (reply.status != 200) {
-		rc = cli_reply_exit(c, &reply, &doc);
-		json_decref(doc);
-	} else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0 ||
-	    (f = fdopen(fd, "wb")) == NULL) {
-		rc = restore_file_error(c, path);
-	} else {
-		rc = cli_print_body(c, reply.body, f, path);
-		if (rc == 0 && fsync(fd) != 0)
-			rc = restore_file_error(c, path);
-		if (fclose(f) != 0 && rc == 0)
-			rc = restore_file_error(c, path);
-		if (rc != 0)
-			unlink(path);
-	}
+	if ((rc = cli_reply_exit(c, &reply, &doc)) == 0 &&
+	    (rc = restore_bytes(c, json_array_get(json_object_get(doc, "result"), 0), path)) == 0)
+		cli_print_document(c, &reply, doc, change_text);
+	json_decref(doc);
 	api_reply_free(&reply);
-	if (rc == 0 && c->json)
-		printf("{\"format_version\":\"1.0\",\"result\":[]}\n");
 	return rc;
 }
 

@@ -68,6 +68,9 @@ int  cli_reach(const struct cli *c, const struct cli_request *r, struct api_repl
 json_t *cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit);
 /* The whole of most commands: --json prints the document, else text() does. */
 int  cli_call(const struct cli *c, const struct cli_request *r, void (*text)(const struct cli *c, const json_t *doc));
+/* A document that is no error: as it came, or what text() makes of it. */
+void cli_print_document(const struct cli *c, const struct api_reply *r, const json_t *doc,
+    void (*text)(const struct cli *c, const json_t *doc));
 /* The document of an answer; NULL: it is none. */
 json_t *cli_load(const struct api_reply *r);
 int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);

@@ -32,7 +32,7 @@ call_version(struct call *c, struct wanted *ret, struct err *reterr)
 	} else if (v.dropped || (v.size > 0 && !store_has_body(t, &v.digest))) {
 		err_set(reterr, ERR_NOT_FOUND, 0, "the bytes of version %" PRIu64 " of %s:%s were dropped", v.number, a.backend, a.name);
 	} else {
-		*ret = (struct wanted){ xstrdup(a.backend), xstrdup(a.name), v.number, v.serial, v.size, v.digest, v.kind };
+		*ret = (struct wanted){ xstrdup(a.backend), xstrdup(a.name), xstrdup(v.lineage), v.number, v.serial, v.size, v.digest, v.kind };
 		store_end(t);
 		address_free(&a);
 		return ERR_OK;
@@ -47,6 +47,7 @@ wanted_free(struct wanted *w)
 {
 	free(w->backend);
 	free(w->name);
+	free(w->lineage);
 }
 
 struct op *

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "serve.h"
+#include "body.h"
 
 /* restore: one state, or all as they were at a time. */
 
@@ -336,4 +336,36 @@ api_restore(struct call *c, struct err *reterr)
 	op_init(&o->op, &restores_class, engine_loop(c->e));
 	o->x = x;
 	return &o->op;
+}
+
+/* Into a file of whoever asks, who writes it from "cat" of just this version: it lies in no place of ours, so nothing is compared. */
+struct op *
+api_restore_out(struct call *c, struct err *reterr)
+{
+	struct json_writer *w = &c->w;
+	struct wanted       v = { 0 };
+	const char         *path;
+
+	if (call_need(c, "path", &path, reterr) != ERR_OK || call_version(c, &v, reterr) != ERR_OK)
+		return NULL;
+	json_key(w, "result");
+	json_arr(w);
+	json_obj(w);
+	put_state(w, "state", v.backend, v.name);
+	json_kv_u64(w, "from", v.version);
+	json_kv_str(w, "to", path);
+	put_text(w, "serial_before", NULL);
+	json_kv_u64(w, "serial_after", v.serial);
+	put_digest(w, "sha256", &v.digest);
+	put_count(w, "changed_resources", -1);
+	put_text(w, "error", NULL);
+	json_kv_u64(w, "version", v.version);
+	json_kv_u64(w, "serial", v.serial);
+	put_text(w, "lineage", v.lineage);
+	json_kv_u64(w, "bytes", v.size);
+	json_kv_str(w, "path", path);
+	json_obj_end(w);
+	json_arr_end(w);
+	wanted_free(&v);
+	return NULL;
 }

@@ -6,7 +6,7 @@
 
 /* The version that a request names, its bytes still there. */
 struct wanted {
-	char           *backend, *name;
+	char           *backend, *name, *lineage;
 	uint64_t        version, serial, size;
 	struct digest   digest;
 	enum state_kind kind;

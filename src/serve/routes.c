@@ -16,6 +16,7 @@ const struct route routes[] = {
 	{ "GET", "show", api_show, { "state", "backend", "name", "address", "reveal", NULL } },
 	{ "POST", "restore", api_restore,
 	    { "state", "backend", "name", "at", "all", "to", "keep_serial", "dry_run", NULL } },
+	{ "GET", "restore", api_restore_out, { "state", "backend", "name", "path", NULL } },
 	{ "GET", "locks", api_locks, { "backend", NULL } },
 	{ "GET", "unlock", api_unlock_look, { "state", "backend", "name", "id", NULL } },
 	{ "POST", "unlock", api_unlock, { "state", "backend", "name", "id", NULL } },

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The command line between two folders, as TAP: exit codes, text, JSON, wrong input, owners beside owners, signals."""
+import hashlib
 import json
 import os
 import pathlib
@@ -130,10 +131,19 @@ def restore_asks(p):
     assert json.loads((p.dir / "live/x.tfstate").read_bytes())["serial"] == 5
     p.run("sync")
     assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
-    p.run("restore", "live:x.tfstate@2", "--out", "out.tfstate")
+    assert "version 2 -> out.tfstate: serial 4" in p.text("restore", "live:x.tfstate@2", "--out", "out.tfstate")
     assert (p.dir / "out.tfstate").read_bytes() == (GOLDEN / "seq/004.tfstate").read_bytes()
     assert (p.dir / "out.tfstate").stat().st_mode & 0o777 == 0o600
     p.error("restore", "live:x.tfstate@2", "--out", "out.tfstate", code=1)
+    body = (GOLDEN / "seq/001.tfstate").read_bytes()
+    [told] = p.json("restore", "live:x.tfstate@1", "--out", "old.tfstate")["result"]
+    assert told == {
+        "state": "live:x.tfstate", "from": 1, "to": "old.tfstate", "serial_before": None, "serial_after": 1,
+        "sha256": hashlib.sha256(body).hexdigest(), "changed_resources": None, "error": None, "version": 1, "serial": 1,
+        "lineage": json.loads(body)["lineage"], "bytes": len(body), "path": "old.tfstate"}
+    assert (p.dir / "old.tfstate").read_bytes() == body
+    assert p.json("restore", "live:x.tfstate@9", "--out", "none", code=1)["error"]["kind"] == "not_found"
+    assert not (p.dir / "none").exists()
 
 
 def show_masks(p):
