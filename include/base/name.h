@@ -19,7 +19,7 @@ bool          glob_match(const char *pattern, struct span name);
 /* Edit distance for "did you mean"; the closest of the NULL-terminated list within 2 (3 for words over 8), or NULL. */
 const char   *name_closest(const char *word, const char *const *list);
 /* Is this never a state, whatever lists it? Lock files, .stateferry/, .terraform/, .terragrunt-cache/,
- * errored.tfstate, backups. */
+ * errored.tfstate, backups, snapshots. */
 bool          name_is_never_state(struct span name);
 
 #endif

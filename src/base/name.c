@@ -70,6 +70,24 @@ name_check(struct span name, struct err *reterr)
 	return ERR_OK;
 }
 
+/* "00000000000000000012-20261123T120000Z-ab12cd34ef56.tfstate": a snapshot that is not compressed. */
+static bool
+name_is_snapshot(struct span file)
+{
+	static const char form[] = "dddddddddddddddddddd-ddddddddTddddddZ-xxxxxxxxxxxx.tfstate";
+
+	if (file.n != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; i < file.n; i++) {
+		char c = (char)file.p[i];
+		bool digit = c >= '0' && c <= '9';
+
+		if (form[i] == 'd' ? !digit : form[i] == 'x' ? !digit && (c < 'a' || c > 'f') : c != form[i])
+			return false;
+	}
+	return true;
+}
+
 bool
 name_is_never_state(struct span name)
 {
@@ -82,7 +100,8 @@ name_is_never_state(struct span name)
 			return true;
 	}
 	return span_ends(last, ".tflock") || (span_starts(last, ".") && span_ends(last, ".lock.info")) ||
-	    span_ends(last, ".backup") || span_is(last, "errored.tfstate") || span_is(last, "crash.log");
+	    span_ends(last, ".backup") || span_is(last, "errored.tfstate") || span_is(last, "crash.log") ||
+	    name_is_snapshot(last);
 }
 
 /* --- globs --- */

@@ -87,13 +87,15 @@ knows_what_is_never_a_state(void)
 		"a/.terraform/modules/x.tfstate",
 		".terragrunt-cache/x/terraform.tfstate", "a/.terragrunt-cache/b", ".stateferry/lease/edge",
 		"p/.stateferry/x.tfstate",
-		"terraform.tfstate.backup", "a/terraform.tfstate.1700000000.backup", "crash.log", "a/crash.log" };
+		"terraform.tfstate.backup", "a/terraform.tfstate.1700000000.backup", "crash.log", "a/crash.log",
+		"history/a.tfstate/00000000000000000012-20261123T120000Z-ab12cd34ef56.tfstate" };
 	static const char *const maybe[] = { "terraform.tfstate", "lock.info", "a.lock.info", "tflock",
 		"errored.tfstate/x", "my-errored.tfstate",
 		"errored.tfstate2", ".terraform", "a/.terraform", "a.terraform/b", ".terraform2/b", "a/.terraformx/b",
 		".terragrunt-cache",
 		".stateferry", "stateferry/x", "backup", "x.backup/terraform.tfstate", "crash.log/x", "a-crash.log",
-		".x.lock.info/y" };
+		".x.lock.info/y", "00000000000000000012-20261123T120000Z-AB12cd34ef56.tfstate",
+		"0000000000000000012-20261123T120000Z-ab12cd34ef56.tfstate" };
 
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		if (!name_is_never_state(span_str(never[i])))
