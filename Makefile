@@ -152,6 +152,8 @@ install: all
 	install -D -m 0644 conf/stateferry.hcl $(DESTDIR)$(PREFIX)/share/doc/stateferry/stateferry.hcl
 	for u in packaging/systemd/*; do \
 		install -D -m 0644 $$u $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u) || exit 1; \
+		sed -i 's,^ExecStart=/usr/bin/,ExecStart=$(PREFIX)/bin/,' \
+			$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u) || exit 1; \
 	done
 
 # --- tests -------------------------------------------------------------------------------------------------------------
