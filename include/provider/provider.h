@@ -161,6 +161,9 @@ struct provider {
 	enum err_code (*watch)(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 	/* "Path" of our lock bodies: "BUCKET/KEY" for S3; NULL: "". */
 	void          (*lock_path)(const struct backend *b, const char *name, struct buf *ret);
+	/* Where a name lies, written in one way only, so that places of two backends can be compared; "" is where names begin. NULL:
+	 * places cannot be compared. No I/O. */
+	void          (*locate)(const struct backend *b, const char *name, struct buf *ret);
 	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */
 	void          (*unlock_hint)(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 };
@@ -228,6 +231,8 @@ struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
+/* Would from list what is written to `to` as name? As which name: ret. */
+bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 /* Can it be a source: ERR_CONFIG when nothing says which states it holds. */
 enum err_code provider_findable(const struct backend *b, struct err *reterr);

@@ -361,6 +361,24 @@ conf_from_default(struct conf *c, struct conf_block *b, const struct conf_field 
 	return conf_store(&w, at, reterr);
 }
 
+/* The argument that was probably meant to be this field, which is missing; no other field has its name. */
+static const struct conf_attr *
+conf_misspelt(const struct conf_block *b, const struct conf_field *f)
+{
+	const char *const names[] = { f->name, NULL };
+
+	for (size_t i = 0; i < b->nattrs; i++) {
+		bool known = false;
+
+		for (size_t t = 0; t < CONF_TABLES_MAX && b->tables[t] != NULL; t++)
+			for (const struct conf_field *o = b->tables[t]; o->name != NULL; o++)
+				known |= strcmp(o->name, b->attrs[i].name) == 0;
+		if (!known && name_closest(b->attrs[i].name, names) != NULL)
+			return &b->attrs[i];
+	}
+	return NULL;
+}
+
 static enum err_code
 conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void *at, struct err *reterr)
 {
@@ -383,6 +401,9 @@ conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void
 		return conf_from_env(c, b, f, env, text, at, reterr);
 	if (f->def != NULL)
 		return conf_from_default(c, b, f, at, reterr);
+	if (f->required && conf_misspelt(b, f) != NULL)
+		return conf_error(reterr, conf_misspelt(b, f)->pos, "unknown argument \"%.40s\" in %s, did you mean \"%s\"?",
+		    conf_misspelt(b, f)->name, conf_title(c, b), f->name);
 	if (f->required)
 		return conf_error(reterr, b->pos, "expected the argument \"%s\" in %s%s%s", f->name, conf_title(c, b),
 		    f->env == NULL ? "" : ", or the environment variable ", f->env == NULL ? "" : f->env);

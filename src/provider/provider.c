@@ -100,13 +100,20 @@ provider_unknown(struct conf_block *block, struct err *reterr)
 {
 	const char *names[64], *close;
 	size_t      n = 0;
+	struct buf  known;
 
-	for (; provider_all[n] != NULL && n + 1 < ARRAY_LEN(names); n++)
+	buf_init(&known, 0);
+	for (; provider_all[n] != NULL && n + 1 < ARRAY_LEN(names); n++) {
 		names[n] = provider_all[n]->name;
+		buf_printf(&known, "%s%s", n > 0 ? ", " : "", names[n]);
+	}
 	names[n] = NULL;
 	close = name_closest(block->labels[0], names);
-	return conf_error(reterr, block->pos, "there is no kind of backend \"%s\"%s%s%s", block->labels[0],
-	    close != NULL ? "; did you mean \"" : " in this version", close != NULL ? close : "", close != NULL ? "\"?" : "");
+	conf_error(reterr, block->pos, "there is no kind of backend \"%s\"%s%s%s", block->labels[0],
+	    close != NULL ? "; did you mean \"" : " in this version; expected one of ", close != NULL ? close : buf_str(&known),
+	    close != NULL ? "\"?" : "");
+	buf_free(&known);
+	return ERR_CONFIG;
 }
 
 /* Nested blocks: what the provider knows, and those about single states. */
@@ -219,6 +226,36 @@ bool
 provider_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 {
 	return b->provider->fixed != NULL && b->provider->fixed(b, workspace, ret);
+}
+
+bool
+provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
+{
+	struct buf begin, place, workspace, fixed;
+	bool       listed;
+
+	if (from->provider->locate == NULL || from->provider != to->provider)
+		return false;
+	buf_init(&begin, 0);
+	buf_init(&place, 0);
+	buf_init(&workspace, 0);
+	buf_init(&fixed, 0);
+	from->provider->locate(from, "", &begin);
+	to->provider->locate(to, name, &place);
+	listed = place.len > begin.len && span_starts(buf_span(&place), buf_str(&begin));
+	if (listed) {
+		buf_puts(ret, buf_str(&place) + begin.len);
+		listed = provider_selects(from, buf_str(ret));
+	}
+	if (listed) {
+		provider_workspace(from, buf_str(ret), &workspace);
+		listed = !provider_fixed(from, buf_str(&workspace), &fixed) || strcmp(buf_str(&fixed), buf_str(ret)) == 0;
+	}
+	buf_free(&begin);
+	buf_free(&place);
+	buf_free(&workspace);
+	buf_free(&fixed);
+	return listed;
 }
 
 void

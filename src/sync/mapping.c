@@ -147,6 +147,26 @@ mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, 
 	return ERR_OK;
 }
 
+/* A copy that the source would list again is replicated again, without end. */
+static bool
+lane_leaves_source(const struct lane *l, const char *target_name, struct err *reterr)
+{
+	struct buf seen;
+	bool       listed;
+
+	if (l->edge->kind != EDGE_REPLICATE)
+		return true;
+	buf_init(&seen, 0);
+	listed = provider_lists_name_of(l->edge->from, l->to, target_name, &seen) && edge_selects(l->edge, buf_str(&seen));
+	if (listed) {
+		err_set(reterr, ERR_CONFIG, 0, "%s would write into itself: %s:%s is the state %s of %s", l->edge->name, l->to->label,
+		    target_name, buf_str(&seen), l->edge->from->label);
+		err_hint(reterr, "exclude the target's place from %s, or move the target out of it", l->edge->from->label);
+	}
+	buf_free(&seen);
+	return !listed;
+}
+
 enum mapping
 lane_map(const struct plan *p, const struct lane *l, const char *name, struct buf *ret, struct err *reterr)
 {
@@ -168,5 +188,7 @@ lane_map(const struct plan *p, const struct lane *l, const char *name, struct bu
 		err_set(reterr, ERR_UNSUPPORTED, 0, "%s is never the name of a state", buf_str(ret));
 		return MAP_ERROR;
 	}
+	if (!lane_leaves_source(l, buf_str(ret), reterr))
+		return MAP_ERROR;
 	return o != NULL && o->paused ? MAP_PAUSED : MAP_YES;
 }

@@ -5,6 +5,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/crypt.h"
+#include "base/mem.h"
 #include "base/name.h"
 
 /*
@@ -135,6 +137,20 @@ plan_host_name(struct arena *a)
 	return arena_strdup(a, name);
 }
 
+/* What the key is, only the store learns; that it is one, the configuration's check has to say. */
+static enum err_code
+plan_check_key(const struct secret *key, struct conf_pos pos, struct err *reterr)
+{
+	uint8_t       raw[CRYPT_KEY_LEN];
+	enum err_code rc;
+
+	if (key == NULL)
+		return ERR_OK;
+	rc = crypt_key_parse(span_of(secret_str(key), secret_len(key)), raw, reterr);
+	mem_wipe(raw, sizeof(raw));
+	return rc == ERR_OK ? ERR_OK : conf_error(reterr, pos, "encryption_key: %s", reterr->msg);
+}
+
 static enum err_code
 plan_settings(struct plan *p, const struct agent_conf *c, const struct conf_source *src, struct conf_pos pos, struct err *reterr)
 {
@@ -153,7 +169,7 @@ plan_settings(struct plan *p, const struct agent_conf *c, const struct conf_sour
 		    sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 		return ERR_CONFIG;
 	}
-	return ERR_OK;
+	return plan_check_key(c->encryption_key, pos, reterr);
 }
 
 static enum err_code
@@ -292,6 +308,16 @@ plan_state_block(struct plan *p, struct conf_block *b, const char *backend, stru
 		return reterr->code;
 	if (conf_attr(b, "max_shrink") == NULL)
 		c.max_shrink = -1;
+	for (size_t i = 0; i < p->nstates; i++) {
+		const struct state_setting *s = &p->states[i];
+
+		if (strcmp(s->backend, backend) != 0)
+			continue;
+		if (strcmp(s->name, b->labels[0]) == 0)
+			return conf_error(reterr, b->pos, "a second block for the state \"%s\"", s->name);
+		if (s->alias != NULL && c.alias != NULL && strcmp(s->alias, c.alias) == 0)
+			return conf_error(reterr, b->pos, "the alias \"%s\" is already that of \"%s\"", s->alias, s->name);
+	}
 	p->states = xreallocarray(p->states, p->nstates + 1, sizeof(*p->states));
 	p->states[p->nstates++] = (struct state_setting){ backend, b->labels[0], c.alias, c.max_shrink };
 	return ERR_OK;
@@ -306,7 +332,9 @@ plan_add_backend(struct plan *p, const struct provider_env *env, struct conf_blo
 		return conf_error(reterr, b->pos, "backend takes two labels, a type and a name: backend \"s3\" \"main\" { ... }");
 	if (plan_backend(p, b->labels[1]) != NULL)
 		return conf_error(reterr, b->pos, "a second backend called \"%s\"", b->labels[1]);
-	if (strchr(b->labels[1], ':') != NULL || strchr(b->labels[1], '@') != NULL || b->labels[1][0] == '\0')
+	if (b->labels[1][0] == '\0')
+		return conf_error(reterr, b->pos, "the name of a backend is empty; expected one that addresses can begin with");
+	if (strchr(b->labels[1], ':') != NULL || strchr(b->labels[1], '@') != NULL)
 		return conf_error(reterr, b->pos, "the name \"%s\" may hold neither \":\" nor \"@\", which addresses need", b->labels[1]);
 	if (provider_open(env, p->conf, b, &backend, reterr) != ERR_OK)
 		return reterr->code;
@@ -384,6 +412,37 @@ edge_add_lane(struct plan *p, struct edge *e, const char *label, struct conf_pos
 }
 
 static enum err_code
+edge_template(const char *key, struct conf_pos pos, struct err *reterr)
+{
+	static const char *const names[] = { "name", "path", "workspace", "backend", "uuid", "alias" };
+	struct buf               sample;
+	enum err_code            rc;
+
+	buf_init(&sample, 0);
+	for (const char *p = key; *p != '\0';) {
+		const char *end = *p == '{' ? strchr(p, '}') : NULL;
+		bool        known = false;
+
+		if (*p != '{' && *p != '}') {
+			buf_putc(&sample, *p++);
+			continue;
+		}
+		for (size_t i = 0; end != NULL && i < ARRAY_LEN(names); i++)
+			known |= strlen(names[i]) == (size_t)(end - p - 1) && strncmp(p + 1, names[i], strlen(names[i])) == 0;
+		if (!known) {
+			buf_free(&sample);
+			return conf_error(reterr, pos,
+			    "in key \"%s\": expected {name}, {path}, {workspace}, {backend}, {uuid} or {alias}", key);
+		}
+		buf_putc(&sample, 'x');
+		p = end + 1;
+	}
+	rc = name_check(buf_span(&sample), reterr);
+	buf_free(&sample);
+	return rc == ERR_OK ? ERR_OK : conf_error(reterr, pos, "key \"%s\" gives no name: %s", key, reterr->msg);
+}
+
+static enum err_code
 edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *reterr)
 {
 	static const struct conf_field *const tables[] = { override_fields, NULL };
@@ -395,30 +454,13 @@ edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *
 	if (conf_fields(p->conf, b, override_fields, &c, reterr) != ERR_OK ||
 	    conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
 		return reterr->code;
+	if (c.key != NULL && edge_template(c.key, b->pos, reterr) != ERR_OK)
+		return reterr->code;
 	for (size_t i = 0; i < c.to.n; i++)
 		if (edge_add_lane(p, e, c.to.items[i], b->pos, reterr) != ERR_OK)
 			return reterr->code;
 	e->overrides = xreallocarray(e->overrides, e->noverrides + 1, sizeof(*e->overrides));
 	e->overrides[e->noverrides++] = (struct edge_override){ plan_unalias(p, e->from->label, b->labels[0]), c.to, c.key, c.paused };
-	return ERR_OK;
-}
-
-static enum err_code
-edge_template(const char *key, struct conf_pos pos, struct err *reterr)
-{
-	static const char *const names[] = { "name", "path", "workspace", "backend", "uuid", "alias" };
-
-	for (const char *p = key; (p = strpbrk(p, "{}")) != NULL;) {
-		const char *end = strchr(p, '}');
-		bool        known = false;
-
-		for (size_t i = 0; *p == '{' && end != NULL && i < ARRAY_LEN(names); i++)
-			known |= strlen(names[i]) == (size_t)(end - p - 1) && strncmp(p + 1, names[i], strlen(names[i])) == 0;
-		if (!known)
-			return conf_error(reterr, pos,
-			    "in key \"%s\": expected {name}, {path}, {workspace}, {backend}, {uuid} or {alias}", key);
-		p = end + 1;
-	}
 	return ERR_OK;
 }
 
@@ -555,6 +597,30 @@ plan_same_place(const struct backend *a, const struct backend *b)
 	return a != b && strcmp(a->where, b->where) == 0;
 }
 
+/* Names that any source might list: if what they map to is listed by the source again, the edge feeds itself. */
+static enum err_code
+plan_check_into_itself(const struct plan *p, const struct edge *e, const struct lane *l, struct err *reterr)
+{
+	static const char *const samples[] = { "a.tfstate", "a/b.tfstate" };
+	struct buf               fixed, to;
+	struct err               why = { .code = ERR_OK };
+
+	buf_init(&fixed, 0);
+	buf_init(&to, 0);
+	provider_fixed(e->from, "default", &fixed);
+	for (size_t i = 0; why.code != ERR_CONFIG && i < ARRAY_LEN(samples); i++) {
+		buf_reset(&to);
+		lane_map(p, l, fixed.len > 0 ? buf_str(&fixed) : samples[i], &to, &why);
+	}
+	buf_free(&fixed);
+	buf_free(&to);
+	if (why.code != ERR_CONFIG)
+		return ERR_OK;
+	conf_error(reterr, e->pos, "%s", why.msg);
+	err_hint(reterr, "%s", why.hint);
+	return ERR_CONFIG;
+}
+
 static enum err_code
 plan_check_edge(const struct plan *p, const struct edge *e, struct err *reterr)
 {
@@ -562,6 +628,8 @@ plan_check_edge(const struct plan *p, const struct edge *e, struct err *reterr)
 		if (plan_same_place(e->from, e->lanes[i].to))
 			return conf_error(reterr, e->pos, "\"%s\" and \"%s\" are the same place (%s): it would write into itself",
 			    e->from->label, e->lanes[i].to->label, e->from->where);
+		if (plan_check_into_itself(p, e, &e->lanes[i], reterr) != ERR_OK)
+			return reterr->code;
 		if (e->kind == EDGE_REPLICATE && plan_reaches(p, e->lanes[i].to, e->from, p->nedges))
 			return conf_error(reterr, e->pos, "a cycle: what \"%s\" gets comes back to \"%s\"", e->lanes[i].to->label,
 			    e->from->label);

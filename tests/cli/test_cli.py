@@ -173,6 +173,75 @@ def wrong_input(p):
         assert word in message, message
 
 
+FED = """agent {{
+  store = "store"
+}}
+backend "{kind}" "live" {{
+{live}
+}}
+backend "{kind}" "dr" {{
+{dr}
+}}
+replicate "out" {{
+  from = "live"
+  to   = ["dr"]
+{edge}
+}}
+"""
+BUCKET = '  bucket = "acme-states"\n  region = "eu-west-1"\n  prefix = "%s"'
+
+
+def never_into_itself(p):
+    """A target whose names the source lists would be replicated again and again, ever deeper."""
+    refused = [("local", '  dir = "live"', '  dir = "./live/"', ""), ("local", '  dir = "live"', '  dir = "live/copy"', ""),
+               ("local", '  path = "a/t.tfstate"', '  path = "b/../a/t.tfstate"', ""),
+               ("local", '  path = "live/t.tfstate"', '  dir = "live"', ""),
+               ("local", '  dir = "live"', '  dir = "."', '  key = "live/copy/{name}"'),
+               ("local", '  dir = "live"\n  exclude = ["copy/**"]', '  dir = "live/copies"', ""),
+               ("s3", BUCKET % "", BUCKET % "copy/", ""), ("s3", BUCKET % "a/", BUCKET % "a/copy/", "")]
+    taken = [("local", '  dir = "live"\n  exclude = ["copy/**"]', '  dir = "live/copy"', ""),
+             ("local", '  dir = "live"', '  dir = "live/copy"', '  exclude = ["copy/**"]'),
+             ("local", '  dir = "live"', '  dir = "live-copy"', ""), ("local", '  path = "a/t.tfstate"', '  path = "a/u.tfstate"', ""),
+             ("s3", BUCKET % "a/", BUCKET % "b/", "")]
+    for kind, live, dr, edge in refused:
+        p.configure(text=FED.format(kind=kind, live=live, dr=dr, edge=edge))
+        assert "into itself" in p.error("config", "check", code=10), (live, dr, edge)
+    for kind, live, dr, edge in taken:
+        p.configure(text=FED.format(kind=kind, live=live, dr=dr, edge=edge))
+        p.run("config", "check")
+    # Only the names show it: what the source is told to see is not what a sample of names looks like.
+    p.configure(text=FED.format(kind="local", live='  dir = "live"\n  include = ["**/prod/**"]', dr='  dir = "live/copy"\n  create = true',
+                                edge=""))
+    (p.dir / "live/a/prod").mkdir(parents=True)
+    p.put("seq/001.tfstate", "a/prod/x.tfstate")
+    assert "into itself" in p.error("sync", code=10)
+    assert not list((p.dir / "live/copy").rglob("*.tfstate"))
+
+
+def wrong_configuration(p):
+    rows = [('agent {\n  encryption_key = "abc"\n}\n', "32 bytes"), ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
+            ('backend "foo" "a" {\n  dir = "a"\n}\n', "local"),
+            ('backend "local" "a" {\n  dir = "a"\n  state "x" {}\n  state "x" {}\n}\n', "second block"),
+            ('backend "local" "a" {\n  dir = "a"\n  state "x" {\n    alias = "z"\n  }\n  state "y" {\n    alias = "z"\n  }\n}\n',
+             "already"),
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge='  key = "../{name}"'), "gives no name"),
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge='  state "x" {\n    key = "{nope}"\n  }'), "expected {name}"),
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge="").replace("from =", "form ="), 'did you mean "from"')]
+    for text, word in rows:
+        p.configure(text=text)
+        message = p.error("config", "check", code=10)
+        assert word in message, message
+
+
+def installs_where_it_says(p):
+    subprocess.run(["make", "-s", "-C", ROOT, f"O={BINARY.parent}", "install", f"DESTDIR={p.dir}/root", "PREFIX=/opt/ferry"],
+                   check=True, capture_output=True)
+    units = list((p.dir / "root/opt/ferry/lib/systemd/system").glob("*.service"))
+    assert units
+    for unit in units:
+        assert "ExecStart=/opt/ferry/bin/stateferry " in unit.read_text(), unit
+
+
 def secrets_stay(p):
     p.configure('backend "http" "h" {\n  address  = "http://127.0.0.1:9/"\n  username = "u"\n  password = "c4n4ry"\n}\n')
     for args in (("config", "show"), ("config", "check"), ("-v", "locks", "h")):
@@ -204,7 +273,8 @@ def owners(p):
     assert p.json("status")["agent"]["running"] is False
 
 
-TESTS = [sync_and_look, damage_is_held, restore_asks, show_masks, wrong_input, secrets_stay, owners]
+TESTS = [sync_and_look, damage_is_held, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
+         installs_where_it_says, secrets_stay, owners]
 
 
 if __name__ == "__main__":

@@ -395,6 +395,7 @@ const struct provider provider_local = {
 	.caps = local_caps,
 	.workspace = local_workspace,
 	.fixed = local_fixed,
+	.locate = local_locate,
 	.create = local_create,
 	.list = local_list,
 	.head = local_head,

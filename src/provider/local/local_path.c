@@ -45,6 +45,38 @@ local_path_of(const struct local *l, const char *name)
 	return NULL;
 }
 
+/* A path without "//", "." and "..": by its spelling alone, because links are for the jobs to follow. */
+static void
+local_tidy(const char *path, struct buf *ret)
+{
+	for (const char *p = path, *end; *p != '\0'; p = end) {
+		p += strspn(p, "/");
+		end = p + strcspn(p, "/");
+		if (end == p || (end - p == 1 && *p == '.'))
+			continue;
+		if (end - p == 2 && p[0] == '.' && p[1] == '.') {
+			while (ret->len > 0 && buf_str(ret)[--ret->len] != '/')
+				;
+			continue;
+		}
+		buf_putc(ret, '/');
+		buf_put(ret, p, (size_t)(end - p));
+	}
+}
+
+void
+local_locate(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct local *l = container_of(b, const struct local, b);
+	char               *path = name[0] == '\0' ? xstrdup(l->root) : local_path_of(l, name);
+
+	if (path != NULL)
+		local_tidy(path, ret);
+	if (name[0] == '\0')
+		buf_putc(ret, '/');
+	free(path);
+}
+
 void
 local_workspace(const struct backend *b, const char *name, struct buf *ret)
 {

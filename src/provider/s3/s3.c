@@ -237,6 +237,16 @@ s3_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 }
 
 static void
+s3_locate(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct s3 *s = s3_of(b);
+
+	if (s->endpoint.scheme != NULL)
+		url_print(&s->endpoint, ret);
+	buf_printf(ret, " %s/%s%s", s->conf->bucket, b->common.prefix, name);
+}
+
+static void
 s3_lock_path(const struct backend *b, const char *name, struct buf *ret)
 {
 	buf_printf(ret, "%s/%s%s", s3_of(b)->conf->bucket, b->common.prefix, name);
@@ -547,6 +557,7 @@ const struct provider provider_s3 = {
 	.caps = s3_caps,
 	.workspace = s3_workspace,
 	.fixed = s3_fixed,
+	.locate = s3_locate,
 	.create = s3_create,
 	.list = s3_list,
 	.head = s3_head,
