@@ -142,7 +142,7 @@ struct intent_rec {
 	struct digest replaces;       /* what was there; zero: absent or not looked at yet */
 	const char   *etag;
 	int64_t       created, retry_at;
-	uint64_t      tries;
+	uint64_t      tries;          /* looks of recovery that found nothing, each after its wait */
 	bool          uncertain;      /* a lock or write may still arrive late */
 	const char   *agent;          /* agent id that made it */
 };

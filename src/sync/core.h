@@ -97,6 +97,7 @@ struct engine {
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
+	struct map   *live;             /* intents (be64 id) whose operation runs: nobody else's business */
 	struct engine_counters counters;
 };
 
@@ -136,6 +137,9 @@ void engine_kick(struct engine *e, const struct backend *from);
 void engine_enqueue(struct engine *e, struct batch *b, const struct backend *from, const char *name);
 /* An intent stayed open: look after it soon. */
 void engine_recover_soon(struct engine *e);
+/* The operation of that intent runs, or has ended: recovery is for those whose operation is no more. */
+void engine_live(struct engine *e, uint64_t intent, bool runs);
+bool engine_is_live(const struct engine *e, uint64_t intent);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);

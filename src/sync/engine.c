@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/encode.h"
 #include "core.h"
 
 /*
@@ -463,6 +464,27 @@ engine_recover_soon(struct engine *e)
 		timer_set(&e->recover_due, RETRY_MIN_MS);
 }
 
+void
+engine_live(struct engine *e, uint64_t intent, bool runs)
+{
+	uint8_t key[8];
+
+	be64_put(key, intent);
+	if (runs)
+		map_put(e->live, span_of(key, sizeof(key)), e);
+	else
+		map_del(e->live, span_of(key, sizeof(key)));
+}
+
+bool
+engine_is_live(const struct engine *e, uint64_t intent)
+{
+	uint8_t key[8];
+
+	be64_put(key, intent);
+	return map_get(e->live, span_of(key, sizeof(key))) != NULL;
+}
+
 /* --- life --- */
 
 static void
@@ -553,6 +575,7 @@ engine_new(const struct engine_conf *conf)
 	e->work = conf->work;
 	e->store = conf->store;
 	e->plan = conf->plan;
+	e->live = map_new();
 	timer_init(&e->recover_due, e->loop, engine_recover, e);
 	engine_build(e);
 	engine_note_places(e);
@@ -567,6 +590,7 @@ engine_free(struct engine *e)
 	assert(engine_idle(e));
 	timer_stop(&e->recover_due);
 	engine_unbuild(e);
+	map_free(e->live);
 	free(e);
 }
 

@@ -24,7 +24,7 @@ locks_match(void *arg, const struct intent_rec *i)
 {
 	struct own_lock *o = arg;
 
-	if (i->lock_id[0] == '\0')
+	if (i->lock_id[0] == '\0' || (o->target != NULL && i->uncertain && i->tries > 0)) /* not there when last looked */
 		return true;
 	o->found = o->target == NULL ? strcmp(i->lock_id, o->lock.id) == 0 :
 	    strcmp(i->target, o->target) == 0 && strcmp(i->name, o->name) == 0;

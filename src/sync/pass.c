@@ -8,9 +8,11 @@
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
  * then the queue of each lane once; what happened is counted by edge.
  */
-enum pass_state { START, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED, CLEANED };
+#define PASS_LOOK_MS 20  /* between two looks whether the agent's own writes have ended */
 
-static const char *const pass_states[] = { "start", "recovered", "sources seen", "targets seen", "compared", "drained", "cleaned" };
+enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED, CLEANED };
+
+static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "drained", "cleaned" };
 
 struct would_write {
 	struct lane        *lane;
@@ -414,7 +416,7 @@ pass_count_total(struct pass *p)
 bool
 engine_progress(const struct engine *e, struct pass_progress *ret)
 {
-	static const char *const steps[] = { "starting", "settling what was left open", "looking at sources", "looking at targets",
+	static const char *const steps[] = { "starting", "waiting for writes under way", "settling what was left open", "looking at sources", "looking at targets",
 		"comparing", "writing", "cleaning up" };
 	const struct pass *p = e->pass;
 
@@ -438,6 +440,16 @@ engine_progress(const struct engine *e, struct pass_progress *ret)
 		ret->bytes += r->bytes;
 	}
 	return true;
+}
+
+/* The agent's own writes in these lanes begin nothing new while a pass is there; those under way are let end. */
+static bool
+pass_must_wait(const struct pass *p)
+{
+	for (size_t i = 0; i < p->e->plan->nlanes; i++)
+		if (p->e->tracks[i].drain != NULL && pass_has_edge(p, p->e->tracks[i].lane->edge))
+			return true;
+	return p->e->recover != NULL;
 }
 
 static struct op *
@@ -473,6 +485,12 @@ pass_step(struct op *op)
 		}
 		if (pass_choose(p, &op->res) != ERR_OK)
 			return op_fail(op);
+		return op_go(op, QUIET);
+	case QUIET:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		if (pass_must_wait(p))
+			return op_await(op, QUIET, op_sleep(op->loop, PASS_LOOK_MS));
 		return op_await(op, RECOVERED, pass_recover(p));
 	case RECOVERED: /* what could not be settled is told by its intent, and blocks nothing else */
 		if (op->res.code == ERR_CANCELLED)

@@ -27,6 +27,8 @@ push_free(struct op *op)
 
 	if (p->kind->free != NULL)
 		p->kind->free(p);
+	if (p->intent != 0)
+		engine_live(p->e, p->intent, false);
 	snapshot_free(&p->next);
 	snapshot_free(&p->cur);
 	body_unref(p->next_body);
@@ -55,8 +57,15 @@ push_make_lock(struct push *p)
 	provider_lock_new(p->dst, &ref, info, &p->lock);
 }
 
+/* A request to a folder dies with us. */
+static bool
+push_is_remote(const struct push *p)
+{
+	return (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0;
+}
+
 static void
-push_intent_rec(struct push *p, struct batch *b)
+push_intent_rec(struct push *p, struct batch *b, bool uncertain)
 {
 	struct buf        body;
 	struct intent_rec i = { .id = p->intent, .kind = p->kind->intent, .edge = p->edge, .target = p->dst->label,
@@ -69,21 +78,23 @@ push_intent_rec(struct push *p, struct batch *b)
 	i.lock_body = buf_str(&body);
 	if (p->cur.body != NULL)
 		i.replaces = p->cur.digest;
-	i.uncertain = p->uncertain || p->lock_doubt;
+	i.uncertain = uncertain;
 	batch_intent(b, &i);
 	buf_free(&body);
 }
 
-/* The lock's id and body, the target and our digest are on the disk before they are on the wire. */
+/* The lock's id and body, the target and our digest are on the disk before they are on the wire. Until the end is known the record
+ * says so: a request outlives its process where a network lies between. */
 static struct batch *
 push_intend(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
 
 	p->intent = intent_new_id(p->e->store);
+	engine_live(p->e, p->intent, true);
 	if (push_locks(p))
 		push_make_lock(p);
-	push_intent_rec(p, b);
+	push_intent_rec(p, b, push_is_remote(p));
 	return b;
 }
 
@@ -178,7 +189,7 @@ push_keep(struct push *p)
 	snprintf(origin, sizeof(origin), "target %s %s", p->edge, p->dst->label);
 	if (keep)
 		push_keep_current(p, b, origin);
-	push_intent_rec(p, b);
+	push_intent_rec(p, b, push_is_remote(p));
 	return store_apply(p->e->store, b);
 }
 
@@ -271,7 +282,7 @@ push_result_batch(struct push *p)
 	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain)) {
 		if (!p->lock_left && !p->lock_doubt)
 			p->lock.id[0] = '\0'; /* released: of this write only the bytes are in doubt */
-		push_intent_rec(p, b);
+		push_intent_rec(p, b, p->uncertain || p->lock_doubt);
 		engine_recover_soon(p->e);
 	} else if (p->intent != 0)
 		batch_settle(b, p->intent);
@@ -330,6 +341,7 @@ push_step(struct op *op)
 		return op_await(op, INTENDED, store_apply(p->e->store, push_intend(p)));
 	case INTENDED:
 		if (op_failed(op)) {
+			engine_live(p->e, p->intent, false);
 			p->intent = 0;
 			return op_unwind(op, SETTLE);
 		}

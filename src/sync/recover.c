@@ -6,8 +6,8 @@
 
 /*
  * Intents that were never settled: a crash, a lost answer, a lock that could not be released. Nothing is repeated
- * blindly: first the lock by the id that was journalled, then what the target holds. One that was uncertain may still have an
- * effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
+ * blindly: first the lock by the id that was journalled, then what the target holds. One that is uncertain, as all are that a
+ * crash left behind on a remote, may still have an effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
  */
 enum recover_state { START, PEEKED, LOOKED, UNLOCKED, SETTLED };
 
@@ -23,8 +23,9 @@ struct recover_one {
 	char            *edge, *target, *name, *source, *source_backend;
 	struct digest    want, replaces;
 	struct lock_info lock, there;
-	bool             uncertain, locked_by_us, look_failed, unlock_failed, effect;
-	int64_t          created;
+	bool             uncertain, locked_by_us, unseen, look_failed, unlock_failed, effect;
+	bool             known;        /* the store has it that the target holds what this write wanted there */
+	int64_t          created, retry_at;
 	struct snapshot  now;
 	uint64_t         head;         /* version number of want, 0: not a version */
 	enum intent_kind kind;
@@ -59,6 +60,7 @@ recover_load(struct recover_one *r, struct err *reterr)
 	struct intent_rec  i;
 	struct state_rec   s;
 	struct version_rec v;
+	struct replica_rec rep;
 	bool               have;
 
 	if (store_read(r->e->store, &t, reterr) != ERR_OK)
@@ -75,6 +77,7 @@ recover_load(struct recover_one *r, struct err *reterr)
 		r->replaces = i.replaces;
 		r->uncertain = i.uncertain;
 		r->created = i.created;
+		r->retry_at = i.retry_at;
 		if (i.lock_body[0] != '\0')
 			lock_info_parse(span_str(i.lock_body), &r->lock, NULL);
 		snprintf(r->lock.id, sizeof(r->lock.id), "%s", i.lock_id);
@@ -85,6 +88,8 @@ recover_load(struct recover_one *r, struct err *reterr)
 				r->head = v.number;
 		}
 		r->dst = plan_backend(r->e->plan, i.target);
+		r->known = store_replica(t, i.edge, i.target, i.state, &rep) && rep.status == REPLICA_CURRENT &&
+		    digest_eq(&rep.digest, &i.digest);
 	}
 	store_end(t);
 	return have;
@@ -127,7 +132,7 @@ recover_replica(struct recover_one *r, struct batch *b)
 		rep.version = rep.serial = 0;
 		batch_replica(b, &rep);
 	}
-	if (!r->effect)
+	if (!r->effect || r->known)
 		return;
 	batch_replica(b, &rep);
 	engine_event(b, r->e, "written", r->source_backend, r->source, r->edge, "%s: serial %llu, found after an interruption",
@@ -144,12 +149,23 @@ recover_requeue(struct recover_one *r, struct batch *b)
 		batch_enqueue(b, &q);
 }
 
+/* Later on what is there may be the work of a push that came after, and says nothing of a lock that is still on its way. */
 static bool
 recover_is_over(const struct recover_one *r)
 {
 	if (r->look_failed || r->unlock_failed)
 		return false;
-	return r->effect || !r->uncertain || r->tries >= ARRAY_LEN(recover_waits_ms);
+	return !r->uncertain || (r->effect && (r->tries == 0 || r->lock.id[0] == '\0')) ||
+	    (r->tries >= ARRAY_LEN(recover_waits_ms) && r->retry_at <= loop_wall(r->e->loop));
+}
+
+/* A remote that does not answer, or keeps our lock, is asked less and less. */
+static int64_t
+recover_wait_ms(int64_t age)
+{
+	int64_t most = recover_waits_ms[ARRAY_LEN(recover_waits_ms) - 1];
+
+	return age < recover_waits_ms[0] ? recover_waits_ms[0] : age > most ? most : age;
 }
 
 static struct batch *
@@ -159,15 +175,16 @@ recover_batch(struct recover_one *r)
 	struct store_txn  *t;
 	struct intent_rec  i;
 	uint64_t           n = r->tries < ARRAY_LEN(recover_waits_ms) ? r->tries : ARRAY_LEN(recover_waits_ms) - 1;
+	int64_t            wall = loop_wall(r->e->loop);
 
 	recover_replica(r, b);
 	if (recover_is_over(r)) {
 		batch_settle(b, r->id);
 		recover_requeue(r, b);
 	} else if (store_read(r->e->store, &t, NULL) == ERR_OK) {
-		if (store_intent(t, r->id, &i)) {
-			i.tries++;
-			i.retry_at = loop_wall(r->e->loop) + recover_waits_ms[n];
+		if (store_intent(t, r->id, &i) && i.retry_at <= wall) { /* a look out of turn, by a pass, shortens nothing */
+			i.retry_at = wall + (r->look_failed || r->unlock_failed ? recover_wait_ms(wall - i.created) : recover_waits_ms[n]);
+			i.tries += !r->look_failed && !r->unlock_failed;
 			batch_intent(b, &i);
 		}
 		store_end(t);
@@ -181,12 +198,12 @@ recover_log(struct recover_one *r)
 	char op[ERR_MSG_MAX];
 
 	snprintf(op, sizeof(op), "recover %s %s", r->target, r->name);
-	if (r->locked_by_us && !r->unlock_failed)
+	if (r->locked_by_us && !r->unseen && !r->unlock_failed)
 		log_event(LOG_INFO, op, "released our lock", { "id", log_str(r->lock.id) });
 	if (r->unlock_failed)
 		log_event(LOG_WARN, op, "our lock could not be released", { "id", log_str(r->lock.id) },
 		    { "reason", log_str(r->op.res.msg) });
-	if (r->effect)
+	if (r->effect && !r->known)
 		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) });
 }
 
@@ -222,7 +239,7 @@ recover_one_step(struct op *op)
 		r->locked_by_us = r->lock.id[0] != '\0' && !op_failed(op) && strcmp(r->there.id, r->lock.id) == 0;
 		r->look_failed = op_failed(op) && op->res.code != ERR_NOT_FOUND;
 		if (recover_unseen(r)) { /* the remote compares ids: an unlock releases this very lock, or nothing */
-			r->locked_by_us = true;
+			r->locked_by_us = r->unseen = true;
 			r->look_failed = false;
 		} else if (r->locked_by_us)
 			snprintf(r->lock.generation, sizeof(r->lock.generation), "%s", r->there.generation);
@@ -257,6 +274,8 @@ recover_collect(void *arg, const struct intent_rec *i)
 {
 	struct recover_due *d = arg;
 
+	if (engine_is_live(d->r->e, i->id))
+		return true;
 	if (!d->now && i->retry_at > d->wall) {
 		if (d->next == 0 || i->retry_at < d->next)
 			d->next = i->retry_at;

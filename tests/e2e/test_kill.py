@@ -81,6 +81,42 @@ def test_killed_and_the_write_arrives_late(agent, setup, kind):
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
+def test_killed_and_the_lock_arrives_late(agent, setup, kind):
+    """The lock that was on its way reaches the server after the next run found none and went on."""
+    live, dr, _ = setup(kind)
+    rule = dr.on_lock(NAME, hold=True)
+    killed_at(agent, rule)
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
+    assert agent.json("locks", "dr")["locks"] == [], "what was looked for in vain is not told as held"
+    rule.release()
+    eventually(lambda: dr.locks() != [], 5, "the late lock is there")
+    agent.sync()
+    assert dr.locks() == []
+    right_afterwards(agent, live, dr)
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_sync_beside_run_leaves_its_write_alone(agent, setup, kind):
+    """An intent whose write is under way is none that a crash left behind: its lock stays, nobody writes beside it."""
+    live, dr, _ = setup(kind)
+    rule = dr.on_write(NAME, hold=True)
+    agent.start()
+    rule.wait()
+    held = dr.locks()
+    beside = agent.start_command("sync")
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        assert dr.locks() == held != []
+        time.sleep(0.02)
+    rule.release()
+    assert beside.wait(20) == 0
+    assert len(dr.writes(NAME)) == 2, "the first contact and this one"
+    agent.stop()
+    right_afterwards(agent, live, dr)
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
 def test_killed_agent_in_the_background(agent, setup, kind):
     live, dr, line = setup(kind)
     rule = dr.on_write(NAME, hold=True, drop="before")
