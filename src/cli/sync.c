@@ -36,7 +36,7 @@ sync_beside_run(const char *socket)
 	bool             running;
 	json_t          *doc;
 
-	if (agent_ask(socket, &(struct api_request){ "GET", "status", NULL, 0 }, NULL, &r, &e) != ERR_OK)
+	if (agent_ask(socket, &(struct api_request){ "GET", "agent", NULL, 0 }, NULL, &r, &e) != ERR_OK)
 		return false;
 	doc = cli_load(&r);
 	running = cli_bool(json_object_get(doc, "agent"), "running");

@@ -173,6 +173,7 @@ loop_event_close(struct loop *l)
 
 /* --- one turn --- */
 
+/* Only ever earlier: most timers are deadlines that are taken back, and one turn for nothing costs less than setting each. */
 static void
 loop_event_arm(struct loop *l)
 {
@@ -180,14 +181,12 @@ loop_event_arm(struct loop *l)
 	struct itimerspec when = { { 0, 0 }, { 0, 0 } };
 	int64_t           due = top != NULL ? top->due : -1;
 
-	if (due == l->timer_armed)
+	if (due < 0 || (l->timer_armed >= 0 && l->timer_armed <= due))
 		return;
-	if (due >= 0) {
-		when.it_value.tv_sec = (time_t)(due / 1000);
-		when.it_value.tv_nsec = (long)(due % 1000 * LOOP_NS_PER_MS);
-		if (due == 0)
-			when.it_value.tv_nsec = 1; /* all zero would disarm it */
-	}
+	when.it_value.tv_sec = (time_t)(due / 1000);
+	when.it_value.tv_nsec = (long)(due % 1000 * LOOP_NS_PER_MS);
+	if (due == 0)
+		when.it_value.tv_nsec = 1; /* all zero would disarm it */
 	if (timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) != 0) {
 		log_at(LOG_ERROR, "loop", "cannot set the timer: %s", strerror(errno));
 		abort();
@@ -247,7 +246,8 @@ loop_event_turn(struct loop *l, bool block)
 	bool          ready = l->ndeferred > 0 || (t != NULL && t->due <= loop_clock_ns(l) / LOOP_NS_PER_MS);
 
 	assert(!l->in_turn);
-	loop_event_arm(l);
+	if (!ready)
+		loop_event_arm(l);
 	if (event_base_loop(l->base, EVLOOP_ONCE | (block && !ready ? 0 : EVLOOP_NONBLOCK)) < 0) {
 		log_at(LOG_ERROR, "loop", "cannot wait for events: %s", strerror(errno));
 		abort();

@@ -293,3 +293,12 @@ api_status(struct call *c, struct err *reterr)
 	engine_health(c->e, status_place, x);
 	return walk_op(c, NULL, &(struct walk){ status_state, status_ended, status_free, x });
 }
+
+/* Who the owner is, without a look at any state. */
+struct op *
+api_agent(struct call *c, struct err *reterr)
+{
+	(void)reterr;
+	status_agent(c);
+	return NULL;
+}

@@ -7,6 +7,7 @@
 /* The whole interface, one line for each route. */
 const struct route routes[] = {
 	{ "GET", "status", api_status, { NULL } },
+	{ "GET", "agent", api_agent, { NULL } },
 	{ "GET", "list", api_list, { "backend", NULL } },
 	{ "GET", "states", api_list, { "backend", NULL } },
 	{ "GET", "log", api_log, { "state", "backend", "name", NULL } },

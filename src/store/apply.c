@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store thread. It takes what waits, at once and without lingering, into one transaction. A batch that is
+ * The store thread. It takes what waits into one transaction: at once for one that is alone; where several were at it at once
+ * it gathers for a moment, because a commit costs the same for one as for many. A batch that is
  * refused was refused before its first put; one that fails in the middle takes the transaction with it, and the
  * others run again without it. Answers go back to the loop after the commit. With inline commits the same runs in a
  * turn of the loop.
@@ -17,7 +18,8 @@
 
 #define WRITER_GROUP_MAX   256                  /* batches in one commit */
 #define WRITER_GROUP_BYTES ((uint64_t)32 << 20) /* of their bodies */
-#define WRITER_IDLE_S      2                    /* then the compressor is freed */
+#define WRITER_IDLE_MS     2000                 /* then the compressor is freed */
+#define WRITER_GATHER_MS   2                    /* the moment; far less than any replica waits for its server */
 #define WRITER_GROW_MAX    24                   /* doublings for one commit */
 
 /* Batches of one commit, on their way back to the loop. */
@@ -182,6 +184,7 @@ writer_run_group(struct store *s, struct batch *first)
 		n++;
 	pthread_mutex_lock(&s->writer.lock);
 	s->writer.batches += n;
+	s->writer.last_group = n;
 	s->writer.commits += g->trouble.code == ERR_OK;
 	pthread_mutex_unlock(&s->writer.lock);
 	if (s->inline_commit)
@@ -226,6 +229,15 @@ writer_overtake(struct store *s)
 		writer_run_group(s, first);
 }
 
+static void
+writer_until(long ms, struct timespec *ret)
+{
+	clock_gettime(CLOCK_MONOTONIC, ret);
+	ret->tv_nsec += ms % 1000 * 1000000;
+	ret->tv_sec += ms / 1000 + ret->tv_nsec / 1000000000;
+	ret->tv_nsec %= 1000000000;
+}
+
 /* Waits for work; when none comes for a while, the compressor's memory goes. */
 static void
 writer_wait(struct writer *w)
@@ -236,12 +248,26 @@ writer_wait(struct writer *w)
 		pthread_cond_wait(&w->work, &w->lock);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += WRITER_IDLE_S;
+	writer_until(WRITER_IDLE_MS, &until);
 	if (pthread_cond_timedwait(&w->work, &w->lock, &until) == 0)
 		return;
 	blob_coder_free(w->coder);
 	w->coder = NULL;
+}
+
+/* Only where the last group was more than one: then others are on their way. Nobody wakes the thread meanwhile but a stop. */
+static void
+writer_gather(struct writer *w)
+{
+	struct timespec until;
+
+	if (w->last_group < 2 || w->head == NULL)
+		return;
+	writer_until(WRITER_GATHER_MS, &until);
+	w->gathers = true;
+	while (!w->stop && pthread_cond_timedwait(&w->work, &w->lock, &until) == 0)
+		;
+	w->gathers = false;
 }
 
 static void *
@@ -253,9 +279,10 @@ writer_main(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		while ((first = writer_take(w, false)) == NULL && !w->stop)
+		while (w->head == NULL && !w->stop)
 			writer_wait(w);
-		if (first == NULL)
+		writer_gather(w);
+		if ((first = writer_take(w, false)) == NULL)
 			break;
 		pthread_mutex_unlock(&w->lock);
 		writer_run_group(s, first);
@@ -293,7 +320,8 @@ writer_submit(struct store *s, struct batch *b)
 	else
 		w->tail->next = b;
 	w->tail = b;
-	pthread_cond_signal(&w->work);
+	if (!w->gathers)
+		pthread_cond_signal(&w->work);
 	pthread_mutex_unlock(&w->lock);
 	if (s->inline_commit)
 		loop_defer(s->loop, &w->turn, writer_turn, s);

@@ -101,7 +101,7 @@ check_state(void *arg, struct store_txn *t, struct span key, struct span value)
 		check_noted(c, "state", r.id);
 		check_problem(c, "%s:%s: the index of names does not lead to it", r.backend, r.name);
 	}
-	k = key_backend(t->s, r.backend, r.id);
+	k = key_backend(t, r.backend, r.id);
 	if (!rec_has(t, DB_STATE_BACKENDS, &k))
 		check_problem(c, "%s:%s: not in the index of its backend", r.backend, r.name);
 	check_head(c, &r);

@@ -56,13 +56,21 @@ struct key key_piece(uint64_t blob, uint32_t n);
 struct key key_digest(const struct store *s, const struct digest *d);
 struct key key_version_digest(const struct store *s, uint64_t state, const struct digest *d);
 struct key key_name(const struct store *s, const char *backend, const char *name);
-struct key key_backend(const struct store *s, const char *backend, uint64_t state);
-struct key key_target(const struct store *s, const char *edge, const char *target, uint64_t state);
+struct key key_backend(struct store_txn *t, const char *backend, uint64_t state);
+struct key key_target(struct store_txn *t, const char *edge, const char *target, uint64_t state);
 struct key key_target_name(const struct store *s, const char *target, const char *name);
 struct key key_due(int64_t due, const struct key *target);
 struct key key_mark(const struct store *s, const char *name);
 #define KEY_DIGEST 20 /* bytes of a digest in a key: records have all of them, and are compared */
 #define KEY_HASH 16 /* length of a shortened name hash: the prefix of key_backend() and key_target() */
+#define KEY_WORDS 4 /* hashed words that a transaction remembers */
+#define KEY_WORD_MAX 64
+
+struct key_word {
+	const char *label;
+	char        word[KEY_WORD_MAX];
+	uint8_t     hash[KEY_HASH];
+};
 
 /* --- the environment and who uses it (env.c, gate.c) --- */
 
@@ -92,8 +100,8 @@ struct writer {
 	pthread_mutex_t lock;
 	pthread_cond_t  work;
 	struct batch   *head, *tail;  /* waiting */
-	bool            stop;
-	uint64_t        commits, batches;
+	bool            stop, gathers;
+	uint64_t        commits, batches, last_group;
 	struct deferred turn;         /* inline commits */
 	struct blob_coder *coder;
 	struct rand     own, *rand;   /* nonces: the kernel's, or the virtual loop's */
@@ -152,6 +160,8 @@ struct store_txn {
 	struct err      err;     /* first failure */
 	struct counters n;       /* TXN_WRITE */
 	bool            dirty;   /* TXN_WRITE: something was put */
+	struct key_word words[KEY_WORDS];
+	size_t          next_word;
 	bool            forget;  /* a walk drops copies of records after each call: for those that see everything */
 };
 

@@ -134,23 +134,48 @@ key_name(const struct store *s, const char *backend, const char *name)
 	return k;
 }
 
-struct key
-key_backend(const struct store *s, const char *backend, uint64_t state)
+/* One of the configuration's few words, which a walk over all states asks for again and again: hashed once for each of the
+ * last ones that t has seen. label is a literal, and told by its address. */
+static void
+key_add_word(struct key *k, struct store_txn *t, const char *label, const char *word)
 {
-	struct key k = { .n = 0 };
+	struct key_word *w;
 
-	key_add_words(&k, s, KEY_HASH, "backend", (const char *[]){ backend }, 1);
+	for (size_t i = 0; i < KEY_WORDS; i++) {
+		w = &t->words[i];
+		if (w->label == label && strcmp(w->word, word) == 0) {
+			key_add(k, w->hash, KEY_HASH);
+			return;
+		}
+	}
+	key_add_words(k, t->s, KEY_HASH, label, (const char *[]){ word }, 1);
+	if (strlen(word) >= KEY_WORD_MAX)
+		return;
+	w = &t->words[t->next_word++ % KEY_WORDS];
+	w->label = label;
+	memcpy(w->word, word, strlen(word) + 1);
+	memcpy(w->hash, k->b + k->n - KEY_HASH, KEY_HASH);
+}
+
+struct key
+key_backend(struct store_txn *t, const char *backend, uint64_t state)
+{
+	static const char label[] = "backend";
+	struct key        k = { .n = 0 };
+
+	key_add_word(&k, t, label, backend);
 	key_add_u64(&k, state);
 	return k;
 }
 
 struct key
-key_target(const struct store *s, const char *edge, const char *target, uint64_t state)
+key_target(struct store_txn *t, const char *edge, const char *target, uint64_t state)
 {
-	struct key k = { .n = 0 };
+	static const char edge_label[] = "edge", target_label[] = "target";
+	struct key        k = { .n = 0 };
 
-	key_add_words(&k, s, KEY_HASH, "edge", (const char *[]){ edge }, 1);
-	key_add_words(&k, s, KEY_HASH, "target", (const char *[]){ target }, 1);
+	key_add_word(&k, t, edge_label, edge);
+	key_add_word(&k, t, target_label, target);
 	key_add_u64(&k, state);
 	return k;
 }

@@ -5,7 +5,7 @@
 bool
 store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret)
 {
-	struct key        k = key_target(t->s, edge, target, state), due;
+	struct key        k = key_target(t, edge, target, state), due;
 	struct number_rec at;
 
 	if (!rec_get(t, DB_QUEUE_KEYS, &k, &rec_number, &at))
@@ -37,7 +37,7 @@ store_queue(struct store_txn *t, const char *edge, const char *target, bool (*fn
 	struct key        k = { .n = 0 };
 
 	if (edge != NULL)
-		k = key_target(t->s, edge, target, 0);
+		k = key_target(t, edge, target, 0);
 	rec_walk(t, &(struct walk){ .db = DB_QUEUE, .prefix = span_of(k.b, edge == NULL ? 0 : 2 * KEY_HASH),
 	    .fn = queue_walk_one, .arg = &w });
 }
@@ -51,7 +51,7 @@ store_queue_length(struct store_txn *t)
 static bool
 queue_remove(struct store_txn *t, const struct queue_rec *q)
 {
-	struct key k = key_target(t->s, q->edge, q->target, q->state), due = key_due(q->due, &k);
+	struct key k = key_target(t, q->edge, q->target, q->state), due = key_due(q->due, &k);
 
 	return rec_del(t, DB_QUEUE, &due) && rec_del(t, DB_QUEUE_KEYS, &k);
 }
@@ -60,7 +60,7 @@ queue_remove(struct store_txn *t, const struct queue_rec *q)
 static bool
 queue_save(struct store_txn *t, const struct queue_rec *old, const struct queue_rec *q)
 {
-	struct key        k = key_target(t->s, q->edge, q->target, q->state), due = key_due(q->due, &k);
+	struct key        k = key_target(t, q->edge, q->target, q->state), due = key_due(q->due, &k);
 	struct number_rec at = { (uint64_t)q->due };
 
 	if (old != NULL && !queue_remove(t, old))

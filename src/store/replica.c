@@ -23,7 +23,7 @@ replica_status_name(enum replica_status s)
 bool
 store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret)
 {
-	struct key k = key_target(t->s, edge, target, state);
+	struct key k = key_target(t, edge, target, state);
 
 	return rec_get(t, DB_REPLICAS, &k, &rec_replica, ret);
 }
@@ -49,7 +49,7 @@ store_replicas(struct store_txn *t, const char *edge, bool (*fn)(void *arg, cons
 	struct key          k = { .n = 0 };
 
 	if (edge != NULL)
-		k = key_target(t->s, edge, "", 0);
+		k = key_target(t, edge, "", 0);
 	rec_walk(t, &(struct walk){ .db = DB_REPLICAS, .prefix = span_of(k.b, edge == NULL ? 0 : KEY_HASH),
 	    .fn = replica_walk_one, .arg = &w });
 }
@@ -120,7 +120,7 @@ replica_put(struct store_txn *t, struct batch *b, struct batch_op *op)
 	same = had && strcmp(old.name, r.name) == 0;
 	if (had && !same && !replica_give_up_name(t, &old))
 		return false;
-	k = key_target(t->s, r.edge, r.target, r.state);
+	k = key_target(t, r.edge, r.target, r.state);
 	return replica_take_name(t, &r, same) && rec_put(t, DB_REPLICAS, &k, &rec_replica, &r);
 }
 
@@ -135,6 +135,6 @@ replica_put_del(struct store_txn *t, struct batch *b, struct batch_op *op)
 		return false;
 	if (!store_replica(t, r.edge, r.target, r.state, &old))
 		return !txn_failed(t);
-	k = key_target(t->s, r.edge, r.target, r.state);
+	k = key_target(t, r.edge, r.target, r.state);
 	return replica_give_up_name(t, &old) && rec_del(t, DB_REPLICAS, &k);
 }

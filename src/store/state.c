@@ -82,7 +82,7 @@ store_states(struct store_txn *t, const char *backend, uint64_t after, bool (*fn
 		rec_walk(t, &(struct walk){ .db = DB_STATES, .from = &from, .fn = state_walk_one, .arg = &w });
 		return;
 	}
-	from = key_backend(t->s, backend, after + 1);
+	from = key_backend(t, backend, after + 1);
 	rec_walk(t, &(struct walk){ .db = DB_STATE_BACKENDS, .prefix = span_of(from.b, KEY_HASH), .from = &from,
 	    .fn = state_walk_backend, .arg = &w });
 }
@@ -119,7 +119,7 @@ state_create(struct store_txn *t, int64_t now, const char *backend, const char *
 
 	*ret = (struct state_rec){ .id = ++t->n.state_id, .backend = backend, .name = name, .etag = "", .problem = "",
 		.first_seen = now };
-	by_backend = key_backend(t->s, backend, ret->id);
+	by_backend = key_backend(t, backend, ret->id);
 	id.v = ret->id;
 	return state_save(t, ret) && rec_put(t, DB_STATE_NAMES, &by_name, &rec_number, &id) &&
 	    rec_put_bytes(t, DB_STATE_BACKENDS, &by_backend, span_of(NULL, 0));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/name.h"
@@ -15,8 +16,8 @@
  * The engine's insides, shared by the files of this folder. Nothing here lives longer than the
  * plan; what must survive is in the store.
  */
-#define LOOK_PULLS      8      /* states read at once from one backend */
-#define LANE_PUSHES     8      /* writes at once in one lane */
+#define LOOK_PULLS      16     /* states read at once from one backend */
+#define LANE_PUSHES     16     /* writes at once in one lane */
 #define SWEEP_CHUNK     200    /* states looked at in one turn of the loop */
 #define LANE_STRIKES    3      /* failures of the target itself in a row that close the lane for a while */
 #define LANE_HOLD_MIN_MS 5000

@@ -9,13 +9,17 @@
  * those that vanished from a complete listing are marked gone. As a target: every replica is compared with the change tag that
  * the listing shows, so that drift, loss and first contact are seen without reading a byte.
  */
-enum look_state { START, LISTED, CREATED, LISTED_AGAIN, PULLED, SWEPT };
+enum look_state { START, LISTED, CREATED, LISTED_AGAIN, COMPARED, PULLED, SWEPT };
 
-static const char *const look_states[] = { "start", "listed", "created", "listed again", "pulled", "swept" };
+static const char *const look_states[] = { "start", "listed", "created", "listed again", "compared", "pulled", "swept" };
+
+/* The walks through what the store knows: what is new or gone at a source; after the reads, what is held back there; each lane. */
+enum sweep_kind { SWEEP_COMPARE, SWEEP_HELD, SWEEP_LANES };
 
 struct listed {
-	char etag[ETAG_MAX];
 	bool locked;
+	bool known; /* the tag is the one whose bytes were judged */
+	char etag[];
 };
 
 struct look {
@@ -25,27 +29,25 @@ struct look {
 	struct pass        *pass;
 	struct look_result *ret;
 	struct map         *names;     /* of struct listed: what the backend has now */
+	struct arena       *listed;    /* where these lie */
 	char              **pulls;     /* names to read, npulls */
 	bool               *locked;    /* the listing shows a lock on them */
 	size_t              npulls, cap, next;
-	/* the sweep: which lane, and the last state id done */
+	/* the sweep: which one, which lane, and the last state id done */
+	enum sweep_kind     sweep;
 	size_t              lane;
 	uint64_t            after;
-	bool                swept_source;
+	bool                headless;  /* some states here have no good version: what holds them back is to be told */
 	bool                hinted;    /* only pulls: no listing, no sweep */
 };
 
 static void
 look_forget_names(struct look *l)
 {
-	void *v;
-
-	if (l->names == NULL)
-		return;
-	for (size_t i = 0; map_next(l->names, &i, NULL, &v);)
-		free(v);
 	map_free(l->names);
+	arena_free(l->listed);
 	l->names = NULL;
+	l->listed = NULL;
 }
 
 static void
@@ -64,31 +66,15 @@ look_free(struct op *op)
 /* --- listing --- */
 
 static void
-look_want(struct look *l, const char *name, bool locked)
+look_want(struct look *l, struct span name, bool locked)
 {
 	if (l->npulls == l->cap) {
 		l->cap = l->cap == 0 ? 16 : 2 * l->cap;
 		l->pulls = xreallocarray(l->pulls, l->cap, sizeof(*l->pulls));
 		l->locked = xreallocarray(l->locked, l->cap, sizeof(*l->locked));
 	}
-	l->pulls[l->npulls] = xstrdup(name);
+	l->pulls[l->npulls] = span_dup(name);
 	l->locked[l->npulls++] = locked;
-}
-
-/* Nothing to read when the tag is the one whose bytes were judged. */
-static bool
-look_is_known(struct look *l, const struct state_seen *s)
-{
-	struct store_txn *t;
-	struct state_rec  rec;
-	bool              known;
-
-	if (s->etag == NULL || s->etag[0] == '\0' || store_read(l->e->store, &t, NULL) != ERR_OK)
-		return false;
-	known = store_state(t, l->place->backend->label, s->name, &rec) && strcmp(rec.etag, s->etag) == 0 &&
-	    (rec.flags & (STATE_GONE | STATE_UNCOVERED)) == 0 && rec.last_read != 0;
-	store_end(t);
-	return known;
 }
 
 static bool
@@ -116,21 +102,36 @@ look_seen(void *arg, const struct state_seen *s)
 {
 	struct look   *l = arg;
 	struct listed *x;
+	const char    *etag = s->etag != NULL ? s->etag : "";
+	size_t         n = strlen(etag) + 1;
 
 	if (s->problem != NULL) {
 		look_bad_name(l, s);
 		return;
 	}
-	if (map_get(l->names, span_str(s->name)) != NULL)
-		return;
-	x = xcalloc(1, sizeof(*x));
-	snprintf(x->etag, sizeof(x->etag), "%s", s->etag != NULL ? s->etag : "");
+	x = arena_alloc(l->listed, sizeof(*x) + n);
 	x->locked = s->locked;
+	x->known = false;
+	memcpy(x->etag, etag, n);
 	l->ret->locked |= s->locked;
-	map_put(l->names, span_str(s->name), x);
-	l->ret->seen++;
-	if (l->place->source && !look_is_known(l, s))
-		look_want(l, s->name, s->locked);
+	l->ret->seen += map_put(l->names, span_str(s->name), x) == NULL;
+}
+
+/* In the order of the listing. */
+static void
+look_want_unknown(struct look *l)
+{
+	struct span name;
+	void       *v;
+
+	if (!l->place->source || l->names == NULL)
+		return;
+	for (size_t i = 0; map_next(l->names, &i, &name, &v);) {
+		const struct listed *x = v;
+
+		if (!x->known)
+			look_want(l, name, x->locked);
+	}
 }
 
 static struct op *
@@ -138,6 +139,7 @@ look_list(struct look *l)
 {
 	look_forget_names(l);
 	l->names = map_new();
+	l->listed = arena_new();
 	l->ret->seen = 0;
 	return provider_list(l->place->backend, look_seen, l);
 }
@@ -251,6 +253,7 @@ struct sweep {
 	unsigned      n;
 	uint64_t      last;
 	struct lane  *lane;       /* NULL: as source */
+	bool          queued;     /* the queue is not empty */
 	struct store_txn *t;
 };
 
@@ -321,15 +324,36 @@ sweep_fine(struct sweep *s, const struct state_rec *r)
 		pass_replica(s->l->pass, s->lane, PUSH_CURRENT, r->name, 0, NULL);
 }
 
+/* Nothing to read when the tag is the one whose bytes were judged. */
 static bool
-sweep_source(void *arg, const struct state_rec *r)
+sweep_knows(const struct state_rec *r, const struct listed *x)
+{
+	return x->etag[0] != '\0' && strcmp(r->etag, x->etag) == 0 && (r->flags & (STATE_GONE | STATE_UNCOVERED)) == 0 &&
+	    r->last_read != 0;
+}
+
+static bool
+sweep_compare(void *arg, const struct state_rec *r)
+{
+	struct sweep  *s = arg;
+	struct listed *x = map_get(s->l->names, span_str(r->name));
+
+	s->last = r->id;
+	s->l->headless |= r->head == 0;
+	if (x != NULL)
+		x->known = sweep_knows(r, x);
+	else if (provider_selects(s->l->place->backend, r->name))
+		sweep_gone(s, r);
+	return ++s->n < SWEEP_CHUNK;
+}
+
+static bool
+sweep_held(void *arg, const struct state_rec *r)
 {
 	struct sweep *s = arg;
 
 	s->last = r->id;
-	if (map_get(s->l->names, span_str(r->name)) == NULL && provider_selects(s->l->place->backend, r->name))
-		sweep_gone(s, r);
-	else
+	if (map_get(s->l->names, span_str(r->name)) != NULL)
 		sweep_quarantine(s, r);
 	return ++s->n < SWEEP_CHUNK;
 }
@@ -393,7 +417,7 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 		return sweep_weigh_held(s, rep, tags);
 	if (rep->status != REPLICA_CURRENT || !digest_eq(&rep->digest, &r->head_digest) || drift)
 		return SIGHT_DO;
-	if (store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q)) /* it will be looked at, and counted then */
+	if (s->queued && store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q)) /* it will be looked at, and counted then */
 		return SIGHT_DO;
 	return tags || sweep_is_fresh(s, rep) ? SIGHT_FINE : SIGHT_DO;
 }
@@ -478,48 +502,49 @@ look_lane(struct look *l)
 	return NULL;
 }
 
-/* One chunk. true: there is more. */
-static bool
-look_sweep_chunk(struct look *l, struct batch **ret_batch)
+/* The lane to sweep; NULL: all are. */
+static struct lane *
+look_next_lane(struct look *l)
 {
-	struct sweep s = { .l = l };
+	struct lane *lane;
 
-	*ret_batch = NULL;
-	if (!l->swept_source) {
-		s.lane = NULL;
-	} else {
-		while ((s.lane = look_lane(l)) != NULL && !look_sweeps_lane(l, s.lane))
-			l->lane++;
-		if (s.lane == NULL)
-			return false;
-	}
-	if (store_read(l->e->store, &s.t, &l->op.res) != ERR_OK)
-		return false;
-	store_states(s.t, s.lane != NULL ? s.lane->edge->from->label : l->place->backend->label, l->after,
-	    s.lane != NULL ? sweep_target : sweep_source, &s);
+	while ((lane = look_lane(l)) != NULL && !look_sweeps_lane(l, lane))
+		l->lane++;
+	return lane;
+}
+
+/* One chunk of a sweep, at whose end the next one is due. What it awaits lets others have a turn. */
+static struct op *
+look_sweep(struct look *l)
+{
+	static bool (*const visit[])(void *arg, const struct state_rec *r) = { sweep_compare, sweep_held, sweep_target };
+	struct sweep        s = { .l = l, .lane = l->sweep == SWEEP_LANES ? look_lane(l) : NULL };
+	struct err          e;
+
+	if (store_read(l->e->store, &s.t, &e) != ERR_OK)
+		return op_result(l->op.loop, &e);
+	s.queued = store_queue_length(s.t) > 0;
+	store_states(s.t, s.lane != NULL ? s.lane->edge->from->label : l->place->backend->label, l->after, visit[l->sweep], &s);
 	store_end(s.t);
-	*ret_batch = s.b;
 	l->after = s.last;
 	if (s.n < SWEEP_CHUNK) { /* that was the end of it */
 		l->after = 0;
-		if (!l->swept_source)
-			l->swept_source = true;
-		else
+		if (l->sweep == SWEEP_LANES)
 			l->lane++;
+		else
+			l->sweep++;
 	}
-	return true;
+	return s.b != NULL ? store_apply(l->e->store, s.b) : op_sleep(l->op.loop, 0);
 }
 
 static enum op_turn
-look_sweep(struct look *l)
+look_sweep_on(struct look *l)
 {
-	struct batch *b;
-
-	if (!look_sweep_chunk(l, &b))
-		return op_failed(&l->op) ? op_fail(&l->op) : op_ok(&l->op);
-	if (b != NULL)
-		return op_await(&l->op, SWEPT, store_apply(l->e->store, b));
-	return op_await(&l->op, SWEPT, op_sleep(l->op.loop, 0)); /* let others have a turn */
+	if (l->sweep == SWEEP_HELD && (l->pass == NULL || !l->headless))
+		l->sweep = SWEEP_LANES;
+	if (l->sweep == SWEEP_LANES && look_next_lane(l) == NULL)
+		return op_ok(&l->op);
+	return op_await(&l->op, SWEPT, look_sweep(l));
 }
 
 static bool
@@ -534,7 +559,8 @@ look_listed(struct look *l)
 {
 	if (op_failed(&l->op))
 		return op_fail(&l->op);
-	return op_await(&l->op, PULLED, op_each_of(l->op.loop, look_next_pull, look_pulled, l, LOOK_PULLS));
+	l->sweep = l->place->source ? SWEEP_COMPARE : SWEEP_LANES;
+	return op_go(&l->op, COMPARED);
 }
 
 static enum op_turn
@@ -546,7 +572,7 @@ look_step(struct op *op)
 	case START:
 		if (!place_may_act(l->place, &op->res))
 			return op_fail(op);
-		return l->hinted ? look_listed(l) : op_await(op, LISTED, look_list(l));
+		return l->hinted ? op_go(op, COMPARED) : op_await(op, LISTED, look_list(l));
 	case LISTED: /* an error listing a source is not an empty source */
 		if (look_may_create(l))
 			return op_await(op, CREATED, provider_create(l->place->backend));
@@ -558,20 +584,27 @@ look_step(struct op *op)
 		return op_await(op, LISTED_AGAIN, look_list(l));
 	case LISTED_AGAIN:
 		return look_listed(l);
+	case COMPARED:
+		if (op_failed(op))
+			return op_fail(op);
+		if (!l->hinted && l->sweep == SWEEP_COMPARE)
+			return op_await(op, COMPARED, look_sweep(l));
+		look_want_unknown(l);
+		return op_await(op, PULLED, op_each_of(op->loop, look_next_pull, look_pulled, l, LOOK_PULLS));
 	case PULLED: /* single states may have failed: that was told where it happened */
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
 		err_clear(&op->res);
 		if (l->hinted)
 			return op_ok(op);
+		l->headless |= l->npulls > 0;
 		if (l->pass != NULL && l->place->source)
 			pass_seen(l->pass, l->place, l->ret->seen, l->ret->changed);
-		l->swept_source = !l->place->source;
-		return look_sweep(l);
+		return look_sweep_on(l);
 	case SWEPT:
 		if (op_failed(op))
 			return op_fail(op);
-		return look_sweep(l);
+		return look_sweep_on(l);
 	}
 	return OP_DONE;
 }
@@ -599,14 +632,10 @@ look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
 	struct op   *op = look_op(e, place, NULL, ret);
 	struct look *l = container_of(op, struct look, op);
 	struct span  name;
-	char        *text;
 
 	l->hinted = true;
-	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);) {
-		text = span_dup(name);
-		look_want(l, text, false);
-		free(text);
-	}
+	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);)
+		look_want(l, name, false);
 	map_free(place->hints);
 	place->hints = NULL;
 	return op;

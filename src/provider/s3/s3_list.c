@@ -250,28 +250,30 @@ s3_pages_answer(const struct s3_pages *p)
 /* "k.tfstate.tflock" follows "k.tfstate", but not at once: a state is handed out when the listing has passed its lock. */
 struct s3_pending {
 	struct s3_pending *next;
-	char              *key, *lock_key;
-	struct s3_entry    entry;  /* key: ours */
+	struct s3_entry    entry;
 	bool               locked;
+	char               key[]; /* entry's */
 };
 
 struct s3_list {
 	struct op          op;
 	struct s3         *s;
 	struct s3_pages   *pages;
-	struct s3_pending *pending; /* oldest first */
+	struct s3_pending *pending, **pending_end; /* oldest first */
 	bool               workspaces;   /* key: this is the listing of those other than default */
 	struct state_tag   tag, lock_tag;
 	state_seen_fn     *seen;
 	void              *arg;
 };
 
-static void
-s3_pending_free(struct s3_pending *e)
+/* The name of its lock beside key, as strcmp() has it. */
+static int
+s3_pending_compare(const struct s3_pending *e, const char *key)
 {
-	free(e->key);
-	free(e->lock_key);
-	free(e);
+	size_t n = strlen(e->key);
+	int    c = strncmp(e->key, key, n);
+
+	return c != 0 ? c : strcmp(S3_LOCK_SUFFIX, key + n);
 }
 
 static void
@@ -279,27 +281,28 @@ s3_list_flush(struct s3_list *l, const char *until)
 {
 	struct s3_pending *e;
 
-	while ((e = l->pending) != NULL && (until == NULL || strcmp(e->lock_key, until) < 0)) {
+	while ((e = l->pending) != NULL && (until == NULL || s3_pending_compare(e, until) < 0)) {
 		l->pending = e->next;
+		if (l->pending == NULL)
+			l->pending_end = &l->pending;
 		l->seen(l->arg, &(struct state_seen){ .name = e->key + strlen(l->s->b.common.prefix), .etag = e->entry.etag,
 		    .size = e->entry.size, .modified = e->entry.modified, .locked = e->locked,
 		    .problem = e->entry.broken ? "its name cannot be decoded" : NULL });
-		s3_pending_free(e);
+		free(e);
 	}
 }
 
 static void
 s3_list_hold(struct s3_list *l, const struct s3_entry *entry)
 {
-	struct s3_pending *e = xcalloc(1, sizeof(*e)), **at = &l->pending;
+	size_t             n = strlen(entry->key) + 1;
+	struct s3_pending *e = xcalloc(1, sizeof(*e) + n);
 
-	e->key = xstrdup(entry->key);
-	e->lock_key = xasprintf("%s%s", entry->key, S3_LOCK_SUFFIX);
+	memcpy(e->key, entry->key, n);
 	e->entry = *entry;
 	e->entry.key = e->key;
-	while (*at != NULL)
-		at = &(*at)->next;
-	*at = e;
+	*l->pending_end = e;
+	l->pending_end = &e->next;
 }
 
 static void
@@ -310,7 +313,7 @@ s3_list_entry(struct s3_list *l, const struct s3_entry *entry)
 
 	s3_list_flush(l, entry->key);
 	for (struct s3_pending *e = l->pending; e != NULL; e = e->next)
-		e->locked |= strcmp(e->lock_key, entry->key) == 0;
+		e->locked |= s3_pending_compare(e, entry->key) == 0;
 	if (strncmp(entry->key, prefix, strlen(prefix)) != 0 || entry->key[strlen(prefix)] == '\0' ||
 	    !s3_key_is_state(s, entry->key))
 		return;
@@ -452,7 +455,7 @@ s3_list_free(struct op *op)
 
 	while ((e = l->pending) != NULL) {
 		l->pending = e->next;
-		s3_pending_free(e);
+		free(e);
 	}
 	s3_pages_free(l->pages);
 	free(l);
@@ -467,6 +470,7 @@ s3_list(struct backend *b, state_seen_fn *seen, void *arg)
 	struct s3_list *l = xcalloc(1, sizeof(*l));
 
 	l->s = s3_of(b);
+	l->pending_end = &l->pending;
 	op_init(&l->op, &s3_list_class, l->s->env->loop);
 	l->seen = seen;
 	l->arg = arg;

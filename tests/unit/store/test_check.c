@@ -105,8 +105,8 @@ static void head_wrong(struct store_txn *t) { change_head(t, 1, 2); }
 static void head_nowhere(struct store_txn *t) { change_head(t, 1, 9); }
 static void state_missing(struct store_txn *t) { remove_rec(t, DB_STATES, key_u64(1)); }
 static void name_missing(struct store_txn *t) { remove_rec(t, DB_STATE_NAMES, key_name(r.store, "live", "x")); }
-static void backend_missing(struct store_txn *t) { remove_rec(t, DB_STATE_BACKENDS, key_backend(r.store, "live", 1)); }
-static void queue_key_missing(struct store_txn *t) { remove_rec(t, DB_QUEUE_KEYS, key_target(r.store, "e", "t", 1)); }
+static void backend_missing(struct store_txn *t) { remove_rec(t, DB_STATE_BACKENDS, key_backend(t, "live", 1)); }
+static void queue_key_missing(struct store_txn *t) { remove_rec(t, DB_QUEUE_KEYS, key_target(t, "e", "t", 1)); }
 static void intent_damaged(struct store_txn *t) { flip(t, DB_INTENTS, key_u64(5), 0); }
 static void event_damaged(struct store_txn *t) { flip(t, DB_EVENTS, key_u64(1), 0); }
 
