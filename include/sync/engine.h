@@ -63,11 +63,19 @@ struct edge_result {
 	double      seconds;
 };
 
+struct planned {
+	char    *edge, *state, *target;
+	uint64_t serial, bytes;
+	bool     probe;               /* the target would be probed first, and nothing written if that finds it unfit */
+};
+
 struct pass_result {
 	struct edge_result *edges;
 	size_t              nedges;
 	struct problem     *problems;
 	size_t              nproblems;
+	struct planned     *planned;  /* of a dry run: each write it would make */
+	size_t              nplanned;
 };
 
 /* Recovers what an earlier run left open, looks at the sources, then works off the queue of the edges once, whatever its
@@ -106,7 +114,7 @@ struct restore_options {
 };
 struct restore_result {
 	uint64_t      from, serial_before, serial_after; /* from: version number; before: what was there */
-	bool          had_before;
+	bool          had_before, probe; /* probe: of a dry run: the backend would be probed first */
 	struct digest digest;
 	uint64_t      changed_resources;
 	char          to[1200];       /* BACKEND:NAME */

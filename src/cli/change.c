@@ -26,8 +26,8 @@ change_text(const struct cli *c, const json_t *doc)
 			printf(": serial %.0f, %.0f bytes\n", cli_num(v, "serial"), cli_num(v, "bytes"));
 			continue;
 		}
-		printf(": serial %.0f -> %.0f, %.0f resources change\n", cli_num(v, "serial_before"), cli_num(v, "serial_after"),
-		    cli_num(v, "changed_resources"));
+		printf(": serial %.0f -> %.0f, %.0f resources change%s\n", cli_num(v, "serial_before"), cli_num(v, "serial_after"),
+		    cli_num(v, "changed_resources"), cli_bool(v, "probe") ? "; the backend would be probed first" : "");
 	}
 	if (list == NULL)
 		printf("done\n");

@@ -87,6 +87,22 @@ sync_text(const struct cli *c, const json_t *doc)
 	json_t *e;
 	size_t  i;
 
+	json_array_foreach(json_object_get(doc, "plan"), i, e) {
+		bool probe = cli_bool(e, "probe");
+
+		cli_text(cli_str(e, "edge"));
+		printf(": would ");
+		if (probe) {
+			printf("probe ");
+			cli_text(cli_str(e, "target"));
+			printf(", then, if it enforces preconditions, ");
+		}
+		printf("write ");
+		cli_text(cli_str(e, "state"));
+		printf(" to ");
+		cli_text(cli_str(e, "target"));
+		printf(", serial %.0f, %.0f bytes\n", cli_num(e, "serial"), cli_num(e, "bytes"));
+	}
 	json_array_foreach(json_object_get(doc, "edges"), i, e)
 		printf("%s: %.0f states, %.0f changed; %.0f written, %.0f unchanged, %.0f held, %.0f failed; %.0f bytes, %.0f requests, "
 		    "%.2f s\n", cli_str(e, "name"), cli_num(e, "seen"), cli_num(e, "changed"), cli_num(e, "written"),

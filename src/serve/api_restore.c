@@ -177,7 +177,7 @@ restores_next(void *arg)
 /* ---------------------------------------------------------------- the document */
 
 static void
-restores_item(struct json_writer *w, const struct restore_item *i)
+restores_item(struct json_writer *w, const struct restore_item *i, bool plan)
 {
 	const struct restore_result *r = &i->result;
 
@@ -197,6 +197,8 @@ restores_item(struct json_writer *w, const struct restore_item *i)
 		json_nil(w);
 	put_digest(w, "sha256", &r->digest);
 	put_count(w, "changed_resources", i->why.code == ERR_OK ? (int64_t)r->changed_resources : -1);
+	if (plan)
+		json_kv_bool(w, "probe", r->probe);
 	json_key(w, "error");
 	if (i->why.code == ERR_OK) {
 		json_nil(w);
@@ -224,16 +226,17 @@ restores_end(struct op *op, struct restores *x)
 {
 	struct call      *c = x->c;
 	struct exit_tally tally = { .done = 0 };
+	bool              plan = call_flag(c, "dry_run");
 
 	/* One state alone fails as itself. */
 	if (!x->all && x->items[0].why.code != ERR_OK) {
 		op->res = x->items[0].why;
 		return op_fail(op);
 	}
-	json_key(&c->w, call_flag(c, "dry_run") ? "plan" : "result");
+	json_key(&c->w, plan ? "plan" : "result");
 	json_arr(&c->w);
 	for (size_t i = 0; i < x->n; i++) {
-		restores_item(&c->w, &x->items[i]);
+		restores_item(&c->w, &x->items[i], plan);
 		exit_tally_add(&tally, err_exit(x->items[i].why.code));
 	}
 	json_arr_end(&c->w);

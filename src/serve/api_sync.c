@@ -60,6 +60,27 @@ sync_problem(struct json_writer *w, const char *edge, const char *state, int cod
 	json_obj_end(w);
 }
 
+/* What a dry run would write. */
+static void
+sync_plan(struct json_writer *w, const struct pass_result *r)
+{
+	json_key(w, "plan");
+	json_arr(w);
+	for (size_t i = 0; i < r->nplanned; i++) {
+		const struct planned *p = &r->planned[i];
+
+		json_obj(w);
+		json_kv_str(w, "edge", p->edge);
+		json_kv_str(w, "state", p->state);
+		json_kv_str(w, "target", p->target);
+		json_kv_u64(w, "serial", p->serial);
+		json_kv_u64(w, "bytes", p->bytes);
+		json_kv_bool(w, "probe", p->probe);
+		json_obj_end(w);
+	}
+	json_arr_end(w);
+}
+
 static void
 sync_write(struct call *c, void *arg, struct err *res)
 {
@@ -69,6 +90,8 @@ sync_write(struct call *c, void *arg, struct err *res)
 		return;
 	sync_edges(&c->w, &x->result);
 	c->exit = pass_result_exit(&x->result);
+	if (call_flag(c, "dry_run"))
+		sync_plan(&c->w, &x->result);
 	json_key(&c->w, "problems");
 	json_arr(&c->w);
 	for (size_t i = 0; i < x->result.nproblems; i++) {

@@ -128,6 +128,8 @@ engine_acts(const struct engine *e)
 void prove_recall(struct place *p, struct store_txn *t);
 /* provider_writable(), and what is known from a probe: ERR_CONFLICT for a target whose preconditions do not hold. No request. */
 enum err_code place_writable(const struct place *p, struct err *reterr);
+/* Will a probe come before the next write there? */
+bool place_asks_probe(const struct place *p);
 /* Before a write: probes a target that has nothing but preconditions, once; other writes to it wait. NULL: it may be written.
  * Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
 struct op *prove_op(struct place *p);
@@ -201,7 +203,8 @@ bool retry_target_down(enum err_code code);
 enum push_outcome { PUSH_WRITTEN, PUSH_CURRENT, PUSH_HELD, PUSH_WAITING, PUSH_FAILED, PUSH_SKIPPED };
 struct push_result {
 	enum push_outcome outcome;
-	uint64_t          bytes;
+	uint64_t          bytes, serial;/* WRITTEN */
+	bool              probe;        /* dry: a probe would come first */
 	bool              target_down;  /* the failure is the target's, not this state's */
 	char              name[NAME_MAX_LEN + 1]; /* the source state's */
 	struct err        err;          /* HELD, WAITING, FAILED */
@@ -215,6 +218,8 @@ struct op *push_op(struct engine *e, struct lane *l, uint64_t state, const struc
 
 /* --- history.c: one version to a snapshot target --- */
 struct op *history_op(struct engine *e, struct lane *l, uint64_t state, struct push_result *ret);
+/* Would a new head of the state of that name be written now: carried by the lane, and the interval has passed. */
+bool history_is_due(struct engine *e, const struct lane *l, const char *name);
 
 /* --- drain.c: the due entries of one lane --- */
 /* once: every entry of the lane, whatever its due; pass NULL otherwise. */
@@ -232,6 +237,9 @@ void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, con
     const struct err *err);
 /* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
 void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
-void pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next);
+/* Of a dry run: next would be the head of that state; NULL: the head of state waits for that lane. */
+void pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const char *name, struct snapshot *next);
+/* Was that already said of it? */
+bool pass_plans(const struct pass *p, const struct lane *l, const char *name);
 
 #endif

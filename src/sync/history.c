@@ -80,15 +80,38 @@ history_object(struct history *h, const char *folder)
 	    time_format_basic(h->v.seen, when), hex, h->lane->edge->compress == COMPRESS_ZSTD ? ".zst" : "");
 }
 
+/* *ret_due: when it will be. */
 static bool
-history_interval_due(struct history *h, int64_t last)
+history_interval_due(struct engine *e, const struct lane *l, int64_t last, int64_t *ret_due)
 {
-	int64_t due = last + h->lane->edge->every_ms;
+	int64_t due = last + l->edge->every_ms;
 
-	if (h->lane->edge->every_ms == 0 || last == 0 || due <= loop_wall(h->e->loop))
+	if (l->edge->every_ms == 0 || last == 0 || due <= loop_wall(e->loop))
 		return true;
-	h->due = due;
+	*ret_due = due;
 	return false;
+}
+
+bool
+history_is_due(struct engine *e, const struct lane *l, const char *name)
+{
+	struct replica_rec r = { .written = 0 };
+	struct state_rec   s;
+	struct store_txn  *t;
+	struct buf         folder;
+	struct err         err;
+	int64_t            due;
+	bool               yes;
+
+	buf_init(&folder, 0);
+	yes = lane_map(e->plan, l, name, &folder, &err) == MAP_YES;
+	buf_free(&folder);
+	if (!yes || store_read(e->store, &t, NULL) != ERR_OK)
+		return yes;
+	if (store_state(t, l->edge->from->label, name, &s))
+		store_replica(t, l->edge->name, l->to->label, s.id, &r);
+	store_end(t);
+	return history_interval_due(e, l, r.written, &due);
 }
 
 static void
@@ -106,7 +129,7 @@ history_choose(struct history *h, struct store_txn *t, const struct state_rec *s
 		p.cursor = r.version;
 	if (m == MAP_ERROR) {
 		h->refused.code = ERR_CONFLICT;
-	} else if (m != MAP_YES || !history_interval_due(h, r.written)) {
+	} else if (m != MAP_YES || !history_interval_due(h->e, h->lane, r.written, &h->due)) {
 		h->nothing = true;
 	} else if (h->lane->edge->every_ms != 0) { /* an interval wants the head, not every version */
 		h->nothing = s->head <= p.cursor || !store_version(t, s->id, s->head, &h->v);

@@ -220,7 +220,7 @@ look_would_write(struct look *l, const char *name, struct snapshot *now)
 		struct edge *edge = &l->e->plan->edges[i];
 
 		for (size_t j = 0; look_is_source_of(l, edge) && edge_selects(edge, name) && j < edge->nlanes; j++)
-			pass_would_write(l->pass, &edge->lanes[j], name, now);
+			pass_would_write(l->pass, &edge->lanes[j], 0, name, now);
 	}
 }
 
@@ -364,7 +364,9 @@ sweep_enqueue(struct sweep *s, const struct state_rec *r)
 	struct queue_rec q = { .due = loop_wall(s->l->e->loop), .edge = s->lane->edge->name, .target = s->lane->to->label,
 		.state = r->id };
 
-	if (!sweep_dry(s))
+	if (sweep_dry(s))
+		pass_would_write(s->l->pass, s->lane, r->id, r->name, NULL);
+	else
 		batch_enqueue(sweep_batch(s), &q);
 }
 
@@ -464,7 +466,8 @@ sweep_target(void *arg, const struct state_rec *r)
 	struct err    e;
 
 	s->last = r->id;
-	if (r->head == 0 || (r->flags & STATE_TARGET) != 0 || !edge_selects(s->lane->edge, r->name))
+	if (r->head == 0 || (r->flags & STATE_TARGET) != 0 || !edge_selects(s->lane->edge, r->name) ||
+	    (sweep_dry(s) && pass_plans(s->l->pass, s->lane, r->name))) /* there its next head is weighed, not this one */
 		return ++s->n < SWEEP_CHUNK;
 	buf_init(&name, 0);
 	switch (lane_map(s->l->e->plan, s->lane, r->name, &name, &e)) {

@@ -16,6 +16,7 @@ static const char *const pass_states[] = { "start", "quiet", "recovered", "sourc
 
 struct would_write {
 	struct lane        *lane;
+	uint64_t            state;     /* the head of which it is; 0: next */
 	char               *name;
 	struct snapshot     next;
 	struct push_result  result;
@@ -35,6 +36,7 @@ struct pass {
 	struct look_result *looks;     /* by place */
 	struct would_write *would;
 	size_t              nwould;
+	struct map         *plans;     /* lane and name of each */
 	int64_t             next_intent;
 	uint64_t            total;     /* known when writing begins: state × target to be settled; 0: not yet */
 };
@@ -53,6 +55,7 @@ pass_free(struct op *op)
 		free(p->would[i].name);
 		snapshot_free(&p->would[i].next);
 	}
+	map_free(p->plans);
 	free(p->edges);
 	free(p->would);
 	free(p->result_of);
@@ -201,16 +204,38 @@ pass_problem(struct pass *p, const struct edge *e, const char *state, bool held,
 	pass_add_problem(p, e->name, state, err);
 }
 
+static char *
+pass_plan_key(const struct lane *l, const char *name)
+{
+	return xasprintf("%zu %s", l->index, name);
+}
+
+bool
+pass_plans(const struct pass *p, const struct lane *l, const char *name)
+{
+	char *key = pass_plan_key(l, name);
+	bool  yes = map_get(p->plans, span_str(key)) != NULL;
+
+	free(key);
+	return yes;
+}
+
 void
-pass_would_write(struct pass *p, const struct lane *l, const char *name, struct snapshot *next)
+pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const char *name, struct snapshot *next)
 {
 	struct would_write *w;
+	char               *key = pass_plan_key(l, name);
 
+	map_put(p->plans, span_str(key), p);
+	free(key);
 	p->would = xreallocarray(p->would, p->nwould + 1, sizeof(*p->would));
 	w = &p->would[p->nwould++];
 	memset(w, 0, sizeof(*w));
 	w->lane = &l->edge->lanes[l - l->edge->lanes];
+	w->state = state;
 	w->name = xstrdup(name);
+	if (next == NULL)
+		return;
 	w->next = *next;
 	body_ref(w->next.body);
 }
@@ -307,6 +332,27 @@ pass_next_lane(void *arg)
 	return NULL;
 }
 
+/* A snapshot: nothing is there to be compared with. */
+static struct op *
+pass_would_keep(struct pass *p, struct would_write *w)
+{
+	struct version_rec v;
+	struct state_rec   s;
+	struct store_txn  *t;
+
+	w->result.outcome = history_is_due(p->e, w->lane, w->name) ? PUSH_WRITTEN : PUSH_CURRENT;
+	w->result.serial = w->next.info.serial;
+	w->result.bytes = w->next.info.size;
+	if (w->state != 0 && store_read(p->e->store, &t, NULL) == ERR_OK) {
+		if (store_state_by_id(t, w->state, &s) && store_version(t, s.id, s.head, &v)) {
+			w->result.serial = v.serial;
+			w->result.bytes = v.size;
+		}
+		store_end(t);
+	}
+	return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
+}
+
 static struct op *
 pass_next_would(void *arg)
 {
@@ -316,11 +362,10 @@ pass_next_would(void *arg)
 	if (p->next == p->nwould)
 		return NULL;
 	w = &p->would[p->next++];
-	if (w->lane->edge->kind == EDGE_SNAPSHOT) {
-		w->result.outcome = PUSH_WRITTEN;
-		return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
-	}
-	return push_op(p->e, w->lane, 0, &(struct push_options){ .dry = true, .next = &w->next, .name = w->name }, &w->result);
+	if (w->lane->edge->kind == EDGE_SNAPSHOT)
+		return pass_would_keep(p, w);
+	return push_op(p->e, w->lane, w->state, &(struct push_options){ .dry = true, .next = w->state == 0 ? &w->next : NULL,
+	    .name = w->name }, &w->result);
 }
 
 static void
@@ -332,13 +377,17 @@ pass_ignore(struct op *child, void *arg)
 static void
 pass_count_would(struct pass *p)
 {
+	struct pass_result *r = p->ret;
+
+	r->planned = xcalloc(p->nwould + 1, sizeof(*r->planned));
 	for (size_t i = 0; i < p->nwould; i++) {
 		struct would_write *w = &p->would[i];
 
-		pass_replica(p, w->lane, w->result.outcome, w->name, w->next.info.size, &w->result.err);
+		pass_replica(p, w->lane, w->result.outcome, w->name, w->result.bytes, &w->result.err);
 		if (w->result.outcome == PUSH_WRITTEN)
-			log_event(LOG_INFO, w->lane->edge->name, "would write", { "state", log_str(w->name) },
-			    { "target", log_str(w->lane->to->label) }, { "serial", log_u64(w->next.info.serial) });
+			r->planned[r->nplanned++] = (struct planned){ .edge = xstrdup(w->lane->edge->name), .state = xstrdup(w->name),
+				.target = xstrdup(w->lane->to->label), .serial = w->result.serial, .bytes = w->result.bytes,
+				.probe = w->result.probe };
 	}
 }
 
@@ -533,6 +582,7 @@ engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *
 	op_init(&p->op, &pass_class, e->loop);
 	p->e = e;
 	p->dry = o->dry_run;
+	p->plans = map_new();
 	p->nedges = o->nedges;
 	p->edges = xcalloc(o->nedges + 1, sizeof(*p->edges));
 	for (size_t i = 0; i < o->nedges; i++)
@@ -553,6 +603,12 @@ pass_result_free(struct pass_result *r)
 		free(r->problems[i].message);
 		free(r->problems[i].hint);
 	}
+	for (size_t i = 0; i < r->nplanned; i++) {
+		free(r->planned[i].edge);
+		free(r->planned[i].state);
+		free(r->planned[i].target);
+	}
+	free(r->planned);
 	free(r->problems);
 	free(r->edges);
 	memset(r, 0, sizeof(*r));

@@ -182,6 +182,12 @@ place_writable(const struct place *p, struct err *reterr)
 	return prove_is_due(p) && p->proof.known && !p->proof.holds ? prove_refuse(p, reterr) : ERR_OK;
 }
 
+bool
+place_asks_probe(const struct place *p)
+{
+	return prove_is_due(p) && !p->proof.known;
+}
+
 /* --- the operation --- */
 
 static void

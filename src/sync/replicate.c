@@ -171,9 +171,13 @@ static void
 replicate_report(struct push *p, enum push_outcome o)
 {
 	p->ret->outcome = o;
-	p->ret->bytes = p->wrote ? p->next.info.size : 0;
+	p->ret->bytes = o == PUSH_WRITTEN ? p->next.info.size : 0;
+	p->ret->serial = p->next.info.serial;
+	p->ret->probe = p->dry && o == PUSH_WRITTEN && place_asks_probe(engine_place(p->e, p->dst));
 	p->ret->err = p->op.err;
 	p->ret->target_down = o == PUSH_FAILED && retry_target_down(p->op.err.code);
+	if (p->dry)
+		return;
 	if (o == PUSH_WRITTEN)
 		p->e->counters.pushes_ok++;
 	else if (o == PUSH_FAILED)
@@ -306,6 +310,8 @@ push_op(struct engine *e, struct lane *l, uint64_t state, const struct push_opti
 		s = (struct state_rec){ .backend = l->edge->from->label, .name = o->name };
 	else if (o->next == NULL && !store_state_by_id(t, state, &s))
 		err_set(&p->refused, ERR_CANCELLED, 0, "no such state");
+	if (o->next != NULL) /* its replicas are its own, whatever its head is going to be */
+		p->state = s.id;
 	if (p->refused.code == ERR_OK)
 		replicate_load(p, t, &s, l, o);
 	store_end(t);

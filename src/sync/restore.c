@@ -158,6 +158,8 @@ restore_settle(struct push *p, struct batch *b)
 	char            op[ERR_MSG_MAX];
 
 	p->ret->err = p->op.err;
+	r->ret->probe = p->dry && p->op.err.code == ERR_OK && p->cmp.action == COMPARE_WRITE &&
+	    place_asks_probe(engine_place(p->e, p->dst));
 	if (b == NULL || !p->wrote)
 		return;
 	if (r->here && !digest_eq(&p->next.digest, &r->head))

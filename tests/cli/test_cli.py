@@ -123,7 +123,12 @@ def restore_asks(p):
     p.put("seq/001.tfstate")
     p.run("sync")
     p.put("seq/004.tfstate")
+    [would] = p.json("sync", "--dry-run")["plan"]
+    assert would == {"edge": "out", "state": "x.tfstate", "target": "dr", "serial": 4, "probe": False,
+                     "bytes": (GOLDEN / "seq/004.tfstate").stat().st_size}
+    assert p.text("sync", "--dry-run").startswith("out: would write x.tfstate to dr, serial 4, ")
     p.run("sync")
+    assert "plan" not in p.json("sync") and p.json("sync", "--dry-run")["plan"] == []
     assert "--yes" in p.error("restore", "live:x.tfstate@1", code=2)
     plan = p.json("restore", "live:x.tfstate@1", "--dry-run")["plan"][0]
     assert (plan["serial_before"], plan["serial_after"]) == (4, 5)

@@ -84,6 +84,8 @@ def test_target_is_probed_once_and_remembered(agent, places, make_bucket):
     line = lineage()
     live.put(NAME, state(1, line))
     live.put("y.tfstate", state(1, lineage()))
+    would = agent.call("sync", "--dry-run").out
+    assert would.count("would probe dr, then, if it enforces preconditions, write ") == 2 and bucket.keys() == []
     first = agent.edge(agent.sync(), "out")
     assert first["written"] == 2 and sorted(bucket.keys()) == [NAME, "y.tfstate"]
     live.put(NAME, state(2, line))

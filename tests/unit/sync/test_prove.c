@@ -77,6 +77,22 @@ sync_counts(void)
 	return text;
 }
 
+/* Of a dry run: what it would write, as "STATE SERIAL[ probe]" with commas, after the counts. */
+static const char *
+dry_plan(void)
+{
+	static char text[300];
+	size_t      n;
+
+	pass_result_free(&result);
+	CHECK_OK(agent_rig_run(&r, engine_pass(r.engine, &(struct pass_options){ .dry_run = true }, &result), 600000), r.err);
+	n = (size_t)snprintf(text, sizeof(text), "%d %d:", (int)result.edges[0].written, (int)result.edges[0].unchanged);
+	for (size_t i = 0; i < result.nplanned; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s %s %d%s", i > 0 ? "," : "", result.planned[i].state,
+		    (int)result.planned[i].serial, result.planned[i].probe ? " probe" : "");
+	return text;
+}
+
 /* How many were made: each writes this object once and deletes it once. */
 static size_t
 probes(void)
@@ -130,6 +146,55 @@ no_write_where_conditions_are_ignored(void)
 	restart("acme", "  exclusive = true\n");
 	CHECK_STR(sync_counts(), "2 0 0 0");
 	CHECK_U64(probes(), 0);
+	end();
+}
+
+/* A dry run asks nothing of a target but reads, and says that a probe would come before the write. */
+static void
+a_dry_run_says_that_it_would_probe(void)
+{
+	struct restore_options o = { .backend = "a", .name = "x.tfstate", .version = 1, .to_backend = "dr", .to_name = "y.tfstate",
+		.dry_run = true };
+	struct restore_result  ret;
+
+	begin("");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 1 probe");
+	CHECK_U64(fake_s3_seen(s3, "PUT") + fake_s3_seen(s3, "DELETE"), 0);
+	fake_s3_rule(s3, &(struct fake_s3_rule){ .what = ".stateferry/probe/", .how = FAKE_ANSWER, .status = 503,
+	    .body = "<Error><Code>SlowDown</Code></Error>", .times = 1000 });
+	CHECK_STR(sync_counts(), "0 0 0 1");
+	fake_s3_no_rules(s3);
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 1 probe");   /* its head is known by now, and still waits */
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &ret), 60000), r.err);
+	CHECK(ret.probe);
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	CHECK_STR(dry_plan(), "0 1:");
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &ret), 60000), r.err);
+	CHECK(!ret.probe);
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 2, "x"));
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 2");
+	restart("acme", "  exclusive = true\n");
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 2");
+	end();
+}
+
+/* Snapshots whose interval has not passed are not due. */
+static void
+a_dry_run_knows_the_interval(void)
+{
+	begin("");
+	agent_rig_close(&r);
+	agent_rig_join(&r, loop, NULL, "backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
+	    "snapshot \"s\" {\n  from = \"a\"\n  to = [\"b\"]\n  every = \"1h\"\n}\n");
+	agent_rig_world(&r, "a", a);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 1");
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 2, "x"));
+	CHECK_STR(dry_plan(), "0 1:");
+	agent_rig_wait(&r, 3600000);
+	CHECK_STR(dry_plan(), "1 0: x.tfstate 2");
 	end();
 }
 
@@ -392,6 +457,8 @@ main(int argc, char **argv)
 	return test_main(argc, argv, (struct test[]){
 	    { "one_probe_for_all_states", one_probe_for_all_states },
 	    { "no_write_where_conditions_are_ignored", no_write_where_conditions_are_ignored },
+	    { "a_dry_run_says_that_it_would_probe", a_dry_run_says_that_it_would_probe },
+	    { "a_dry_run_knows_the_interval", a_dry_run_knows_the_interval },
 	    { "a_persons_probe_is_remembered_too", a_persons_probe_is_remembered_too },
 	    { "what_was_found_is_of_that_place", what_was_found_is_of_that_place },
 	    { "no_answer_is_no_verdict", no_answer_is_no_verdict },
