@@ -96,6 +96,7 @@ struct engine {
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
+	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct map   *live;             /* intents (be64 id) whose operation runs: nobody else's business */
@@ -148,6 +149,9 @@ void place_result(struct place *p, const struct err *err);     /* of a look: hea
 bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+
+/* --- hold.c: what a person asked for; the plan stays as it is until that has ended --- */
+struct op *hold_op(struct engine *e, struct op *asked);
 
 /* --- locks.c --- */
 /* Of a backend that cannot show locks: who holds that one, as a refusal said; NULL: nobody does any more. Goes into b. */

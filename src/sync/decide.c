@@ -89,7 +89,7 @@ engine_release(struct engine *e, const char *backend, const char *name, uint64_t
 	r->backend = xstrdup(backend);
 	r->name = xstrdup(name);
 	r->version = version;
-	return &r->op;
+	return hold_op(e, &r->op);
 }
 
 /* ---------------------------------------------------------------- drop */
@@ -263,7 +263,7 @@ engine_resolve(struct engine *e, const char *edge_name, const char *name, const 
 	else if ((n = resolve_lanes(e, t, edge, &s, target, ones)) == 0)
 		err_set(&err, ERR_NOT_FOUND, 0, "%s: nothing of %s is held", edge_name, name);
 	store_end(t);
-	all = n == 0 ? op_result(e->loop, &err) : op_all(e->loop, ones, n, 0, NULL);
+	all = n == 0 ? op_result(e->loop, &err) : hold_op(e, op_all(e->loop, ones, n, 0, NULL));
 	free(ones);
 	return all;
 }

@@ -646,7 +646,7 @@ engine_idle(const struct engine *e)
 	for (size_t i = 0; i < e->plan->nlanes; i++)
 		if (e->tracks[i].drain != NULL)
 			return false;
-	return e->recover == NULL && e->passes == 0;
+	return e->recover == NULL && e->passes == 0 && e->held == 0;
 }
 
 struct plan *
@@ -729,6 +729,10 @@ reload_step(struct op *op)
 	case RELOAD_WAITED:
 		if (!engine_idle(r->e))
 			return op_await(op, RELOAD_WAITED, op_sleep(op->loop, RELOAD_LOOK_MS));
+		if (op->cancelled) { /* the process ends: nothing begins again */
+			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
+			return op_fail(op);
+		}
 		reload_counters(r);
 		engine_unbuild(r->e);
 		r->e->plan = r->plan;

@@ -273,6 +273,8 @@ struct locks_child {
 
 enum locks_child_state { CHILD_START, CHILD_DONE };
 
+static const char *const locks_child_states[] = { "start", "done" };
+
 static enum op_turn
 locks_child_step(struct op *op)
 {
@@ -309,7 +311,8 @@ locks_child_free(struct op *op)
 	free(container_of(op, struct locks_child, op));
 }
 
-static const struct op_class locks_child_class = { "lock", locks_child_step, NULL, locks_child_free, locks_states, 2 };
+static const struct op_class locks_child_class = { "lock", locks_child_step, NULL, locks_child_free, locks_child_states,
+	ARRAY_LEN(locks_child_states) };
 
 static struct op *
 locks_next(void *arg)
@@ -391,7 +394,7 @@ engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg)
 	l->backend = xstrdup(backend);
 	l->fn = fn;
 	l->arg = arg;
-	return &l->op;
+	return hold_op(e, &l->op);
 }
 
 /* ---------------------------------------------------------------- breaking one */
@@ -550,7 +553,7 @@ unlock_new(struct engine *e, const char *backend, const char *name, const char *
 	u->look = look;
 	u->ret = ret;
 	memset(ret, 0, sizeof(*ret));
-	return &u->op;
+	return hold_op(e, &u->op);
 }
 
 struct op *

@@ -306,5 +306,5 @@ engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, str
 	p->fn = fn;
 	p->arg = arg;
 	p->ret = ret;
-	return &p->op;
+	return hold_op(e, &p->op);
 }

@@ -286,5 +286,5 @@ engine_restore(struct engine *e, const struct restore_options *o, struct restore
 	memset(ret, 0, sizeof(*ret));
 	if (restore_prepare(r, o, &r->refused) == ERR_OK)
 		err_clear(&r->refused);
-	return &r->op;
+	return hold_op(e, &r->op);
 }

@@ -94,6 +94,15 @@ agent_rig_plan_error(const char *text)
 	return rc == ERR_OK ? NULL : e.msg;
 }
 
+struct plan *
+agent_rig_plan(struct agent_rig *r, const char *text)
+{
+	struct plan *plan = NULL;
+
+	CHECK_OK(rig_plan(&r->env, r->dir, text, &plan, &r->err), r->err);
+	return plan;
+}
+
 static bool
 rig_is_idle(void *arg)
 {

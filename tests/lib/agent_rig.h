@@ -29,6 +29,8 @@ void agent_rig_open(struct agent_rig *r, uint64_t seed, const char *dir, const c
 void agent_rig_join(struct agent_rig *r, struct loop *loop, const char *dir, const char *text);
 /* Only reads and opens the plan: what is wrong with it, as one message (static). NULL: nothing. */
 const char *agent_rig_plan_error(const char *text);
+/* The plan of another configuration, for engine_reload(). */
+struct plan *agent_rig_plan(struct agent_rig *r, const char *text);
 void agent_rig_close(struct agent_rig *r);
 
 /* Runs op (NULL: time only) to its end; its outcome in r->err. Fails the test when it does not end within virtual ms. */

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#include <stdlib.h>
+
+#include "core.h"
+
+/* What a person asked for while it runs. It may hold places, lanes and backends of the plan, so a reload waits for it. */
+struct hold {
+	struct op      op;
+	struct engine *e;
+	struct op     *asked; /* until it is awaited */
+};
+
+enum hold_state { START, ENDED };
+
+static const char *const hold_states[] = { "start", "ended" };
+
+static enum op_turn
+hold_step(struct op *op)
+{
+	struct hold *h = container_of(op, struct hold, op);
+	struct op   *asked = h->asked;
+
+	switch ((enum hold_state)op->state) {
+	case START:
+		h->asked = NULL;
+		return op_await(op, ENDED, asked);
+	case ENDED:
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+hold_free(struct op *op)
+{
+	struct hold *h = container_of(op, struct hold, op);
+
+	op_free(h->asked);
+	h->e->held--;
+	free(h);
+}
+
+static const struct op_class hold_class = { "asked", hold_step, NULL, hold_free, hold_states, ARRAY_LEN(hold_states) };
+
+struct op *
+hold_op(struct engine *e, struct op *asked)
+{
+	struct hold *h = xcalloc(1, sizeof(*h));
+
+	op_init(&h->op, &hold_class, e->loop);
+	h->e = e;
+	h->asked = asked;
+	e->held++;
+	return &h->op;
+}
