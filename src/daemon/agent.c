@@ -126,7 +126,6 @@ agent_read_plan(struct agent *a, struct plan **ret, struct err *reterr)
 
 	if (plan_read(a->config, NULL, &p, reterr) != ERR_OK)
 		return reterr->code;
-	a->env.agent_name = p->settings.name;
 	if (plan_open(p, &a->env, reterr) != ERR_OK) {
 		plan_free(p);
 		return reterr->code;
@@ -234,7 +233,6 @@ agent_build(struct agent *a, struct err *reterr)
 	if (http_client_curl(a->loop, a->work, a->store != NULL ? s->store : NULL, &a->http, reterr) != ERR_OK)
 		return reterr->code;
 	a->env.http = a->http;
-	a->env.agent_name = s->name;
 	a->env.agent_id = a->store != NULL ? store_agent_id(a->store) : NULL;
 	a->env.spool = a->store != NULL ? agent_spool : NULL;
 	a->env.spool_arg = a->store;
@@ -275,7 +273,8 @@ agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr
 		a->config = xstrdup(a->plan->path);
 	agent_find_manager(a);
 	a->work = work_new(a->loop);
-	a->env = (struct provider_env){ .loop = a->loop, .work = a->work, .agent_name = a->plan->settings.name };
+	a->name = xstrdup(a->plan->settings.name);
+	a->env = (struct provider_env){ .loop = a->loop, .work = a->work, .agent_name = a->name };
 	agent_log_setup(a, &a->plan->settings);
 	*ret = a;
 	return agent_build(a, reterr);
@@ -330,6 +329,7 @@ agent_close(struct agent *a)
 	loop_free(a->loop);
 	notify_close(a->notify);
 	free(a->socket);
+	free(a->name);
 	free(a->config);
 	free(a);
 }

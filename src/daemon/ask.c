@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/url.h"
 #include "internal.h"
 
 /* A call to the process that owns the store, over its Unix socket. */
@@ -39,28 +40,15 @@ ask_is_there(const char *path, struct err *reterr)
 }
 
 static void
-ask_escape(struct buf *out, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c) != NULL)
-			buf_putc(out, (char)c);
-		else
-			buf_printf(out, "%%%02X", c);
-	}
-}
-
-static void
 ask_url(const struct api_request *req, struct buf *out)
 {
-	buf_printf(out, "http://localhost/api/v1/%s", req->route);
-	for (size_t i = 0; i < req->nargs; i++) {
-		buf_putc(out, i == 0 ? '?' : '&');
-		ask_escape(out, req->args[i].name);
-		buf_putc(out, '=');
-		ask_escape(out, req->args[i].value);
-	}
+	struct buf query;
+
+	buf_init(&query, 0);
+	for (size_t i = 0; i < req->nargs; i++)
+		url_query_add(&query, req->args[i].name, req->args[i].value);
+	buf_printf(out, "http://localhost/api/v1/%s%s%s", req->route, query.len > 0 ? "?" : "", buf_str(&query));
+	buf_free(&query);
 }
 
 /* The exit code as the document says it. */

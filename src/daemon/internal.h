@@ -20,6 +20,7 @@ struct agent {
 	struct notify       *notify;
 	char                *socket;   /* where we listen; NULL: not */
 	char                *config;   /* absolute: a reload reads the same file */
+	char                *name;     /* outlives every plan: no reload changes it */
 };
 
 /* The configuration, read and opened for this agent. */

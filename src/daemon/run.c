@@ -127,12 +127,10 @@ run_reload(struct run *r)
 	run_told(notify_reloading(r->a->notify, &e), &e);
 	if (agent_read_plan(r->a, &p, &e) == ERR_OK && run_may_swap(r->a, p, &e) == ERR_OK) {
 		r->reload = engine_reload(r->a->engine, p);
-		r->a->env.agent_name = p->settings.name;
 		op_start(r->reload, run_reloaded, r);
 		return;
 	}
 	plan_free(p);
-	r->a->env.agent_name = agent_settings(r->a)->name;
 	run_refused(&e);
 	run_ready(r);
 }
