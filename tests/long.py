@@ -119,7 +119,7 @@ def rows():
 def record(part, ok, figures, seconds):
     head = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     setting = SETTINGS.get(part)
-    given = f"{setting}={shlex.quote(os.environ[setting])} " if setting in os.environ else ""
+    given = f"{setting}={shlex.quote(os.environ[setting])} " if setting and setting in os.environ else ""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
     found = rows() | {part: f"| {part} | {now} | {head.stdout.strip() or '-'} | `{given}make check-long PARTS={part}` "
                             f"| {seconds:.0f} | {'passed' if ok else 'FAILED'} | {figures} |"}

@@ -3,6 +3,7 @@
 #define NET_SIGV4_H
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/secret.h"
 #include "net/http_client.h"
 
@@ -10,10 +11,18 @@
  * AWS Signature Version 4 (AWS General Reference, "Signing AWS API requests"; docs/protocol/s3.md,
  * "Signatures"). Every header given is signed, so give only those that no proxy rewrites; host is added.
  */
+/* The signing key that date, region and service lead to: deriving it is half the work of a signature. Whoever signs often keeps
+ * one for each secret key, zeroed at first and wiped when that key goes. */
+struct sigv4_day {
+	char    scope[96];
+	uint8_t key[DIGEST_LEN];
+};
+
 struct sigv4_key {
 	const char          *access_key;
 	const struct secret *secret_key;
 	const struct secret *session_token; /* NULL: none; sent and signed as x-amz-security-token */
+	struct sigv4_day    *day;           /* borrowed, filled by sigv4_sign(); NULL: nothing is kept */
 };
 
 struct sigv4_request {

@@ -72,6 +72,12 @@ sha256_peek(const struct sha256 *h, struct digest *ret)
 	EVP_MD_CTX_free(copy);
 }
 
+void
+sha256_of(const void *p, size_t n, struct digest *ret)
+{
+	digest_must(EVP_Digest(p, n, ret->b, NULL, EVP_sha256(), NULL) == 1);
+}
+
 #else
 
 struct sha256 {
@@ -113,17 +119,15 @@ sha256_peek(const struct sha256 *h, struct digest *ret)
 	    psa_hash_finish(&copy, ret->b, DIGEST_LEN, &n) == PSA_SUCCESS && n == DIGEST_LEN);
 }
 
-#endif
-
 void
 sha256_of(const void *p, size_t n, struct digest *ret)
 {
-	struct sha256 *h = sha256_new();
+	size_t got;
 
-	sha256_add(h, p, n);
-	sha256_peek(h, ret);
-	sha256_free(h);
+	digest_must(psa_hash_compute(PSA_ALG_SHA_256, p, n, ret->b, DIGEST_LEN, &got) == PSA_SUCCESS && got == DIGEST_LEN);
 }
+
+#endif
 
 /* --- HMAC (RFC 2104) over the hash above: no key has to be imported anywhere --- */
 

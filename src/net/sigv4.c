@@ -81,7 +81,10 @@ sigv4_add_query(const char *query, struct buf *ret)
 	}
 	qsort(pairs, n, sizeof(*pairs), sigv4_pair_cmp);
 	for (size_t i = 0; i < n; i++) {
-		buf_printf(ret, "%s%s=%s", i > 0 ? "&" : "", buf_str(&pairs[i].name), buf_str(&pairs[i].value));
+		buf_puts(ret, i > 0 ? "&" : "");
+		buf_puts(ret, buf_str(&pairs[i].name));
+		buf_putc(ret, '=');
+		buf_puts(ret, buf_str(&pairs[i].value));
 		buf_wipe_free(&pairs[i].name);
 		buf_wipe_free(&pairs[i].value);
 	}
@@ -150,9 +153,14 @@ sigv4_add_headers(struct sigv4_header *list, size_t n, struct buf *ret, struct b
 	for (size_t i = 0; i < n; i++) {
 		bool again = i > 0 && strcmp(list[i - 1].name, list[i].name) == 0;
 
-		buf_printf(ret, again ? "," : "%s:", list[i].name);
-		if (!again)
-			buf_printf(ret_names, "%s%s", i > 0 ? ";" : "", list[i].name);
+		if (again) {
+			buf_putc(ret, ',');
+		} else {
+			buf_puts(ret, list[i].name);
+			buf_putc(ret, ':');
+			buf_puts(ret_names, i > 0 ? ";" : "");
+			buf_puts(ret_names, list[i].name);
+		}
 		sigv4_add_value(list[i].value, ret);
 		if (i + 1 == n || strcmp(list[i].name, list[i + 1].name) != 0)
 			buf_putc(ret, '\n');
@@ -196,7 +204,7 @@ sigv4_canonical(const struct sigv4_request *r, const struct sigv4_key *key, stru
 
 /* HMAC chain over date, region, service: a key that is good for one day there. */
 static void
-sigv4_day_key(const struct sigv4_key *key, const struct sigv4_request *r, struct span day, uint8_t ret[DIGEST_LEN])
+sigv4_derive(const struct sigv4_key *key, const struct sigv4_request *r, struct span day, uint8_t ret[DIGEST_LEN])
 {
 	struct buf  first;
 	const char *secret = secret_str(key->secret_key);
@@ -211,6 +219,22 @@ sigv4_day_key(const struct sigv4_key *key, const struct sigv4_request *r, struct
 }
 
 static void
+sigv4_day_key(const struct sigv4_key *key, const struct sigv4_request *r, const char *scope, uint8_t ret[DIGEST_LEN])
+{
+	struct sigv4_day *kept = key->day;
+
+	if (kept != NULL && strcmp(kept->scope, scope) == 0) {
+		memcpy(ret, kept->key, DIGEST_LEN);
+		return;
+	}
+	sigv4_derive(key, r, span_of(scope, SIGV4_DATE_LEN), ret);
+	if (kept == NULL || strlen(scope) >= sizeof(kept->scope))
+		return;
+	memcpy(kept->scope, scope, strlen(scope) + 1);
+	memcpy(kept->key, ret, DIGEST_LEN);
+}
+
+static void
 sigv4_signature(const struct sigv4_key *key, const struct sigv4_request *r, const char *date, const char *scope,
     const struct buf *canonical, char ret[DIGEST_HEX])
 {
@@ -222,7 +246,7 @@ sigv4_signature(const struct sigv4_key *key, const struct sigv4_request *r, cons
 	sha256_of(canonical->data, canonical->len, &d);
 	buf_init(&text, SIGV4_MAX);
 	buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s\n%s", date, scope, digest_hex(&d, hex));
-	sigv4_day_key(key, r, span_of(date, SIGV4_DATE_LEN), day_key);
+	sigv4_day_key(key, r, scope, day_key);
 	hmac_sha256(span_of(day_key, sizeof(day_key)), buf_span(&text), mac);
 	hex_encode(mac, sizeof(mac), ret);
 	mem_wipe(day_key, sizeof(day_key));

@@ -64,12 +64,18 @@ void
 snapshot_of(struct snapshot *ret, struct body *body)
 {
 	struct reader *r = reader_new();
-	uint8_t       *piece = xmalloc(SNAPSHOT_PIECE);
+	uint8_t       *piece;
 	uint64_t       off = 0;
 	size_t         n = 0;
 
 	memset(ret, 0, sizeof(*ret));
 	ret->body = body_ref(body);
+	if (body_in_memory(body)) {
+		reader_feed(r, body_span(body).p, body_span(body).n);
+		reader_end(r, ret);
+		return;
+	}
+	piece = xmalloc(SNAPSHOT_PIECE);
 	while (body_read(body, off, piece, SNAPSHOT_PIECE, &n, NULL) == ERR_OK && n > 0) {
 		reader_feed(r, piece, n);
 		off += n;
@@ -286,7 +292,8 @@ struct call {
 	struct op             op;
 	struct backend       *b;
 	enum request_kind     kind;
-	char                 *name, *about;
+	char                 *about;       /* "read BACKEND:NAME" */
+	const char           *name;        /* in about; NULL: of the whole backend */
 	struct state_ref      ref;
 	char                  etag[ETAG_MAX];
 	struct put_condition  when;
@@ -309,7 +316,6 @@ call_free(struct op *op)
 	struct call *c = container_of(op, struct call, op);
 
 	body_unref(c->body.body);
-	free(c->name);
 	free(c->about);
 	free(c);
 }
@@ -424,6 +430,28 @@ call_step(struct op *op)
 
 static const struct op_class call_class = { "request", call_step, NULL, call_free, call_states, ARRAY_LEN(call_states) };
 
+/* By hand: it is put together for each request, and shown for few. */
+static void
+call_about(struct call *c, const char *name)
+{
+	const char *kind = request_kind_name(c->kind), *label = c->b->label;
+	size_t      nkind = strlen(kind), nlabel = strlen(label), nname = name != NULL ? strlen(name) : 0;
+	char       *p = c->about = xmalloc(nkind + nlabel + nname + 3);
+
+	memcpy(p, kind, nkind);
+	p += nkind;
+	*p++ = ' ';
+	memcpy(p, label, nlabel + 1);
+	c->op.about = c->about;
+	if (name == NULL)
+		return;
+	assert(name_check(span_str(name), NULL) == ERR_OK);
+	p += nlabel;
+	*p++ = ':';
+	memcpy(p, name, nname + 1);
+	c->ref.name = c->name = p;
+}
+
 static struct call *
 call_new(struct backend *b, enum request_kind kind, const struct state_ref *ref)
 {
@@ -432,13 +460,7 @@ call_new(struct backend *b, enum request_kind kind, const struct state_ref *ref)
 	op_init(&c->op, &call_class, b->env->loop);
 	c->b = b;
 	c->kind = kind;
-	if (ref != NULL) {
-		assert(name_check(span_str(ref->name), NULL) == ERR_OK);
-		c->name = xstrdup(ref->name);
-		c->ref.name = c->name;
-	}
-	c->op.about = c->about = xasprintf("%s %s%s%s", request_kind_name(kind), b->label, c->name != NULL ? ":" : "",
-	    c->name != NULL ? c->name : "");
+	call_about(c, ref != NULL ? ref->name : NULL);
 	return c;
 }
 

@@ -54,6 +54,7 @@ struct lane {
 static struct {
 	const char      *host, *region, *from, *to;
 	struct sigv4_key key;
+	struct sigv4_day day;
 	struct item     *items;
 	size_t           nitems, nstages, done;
 	struct stage     stages[STAGES_MAX];
@@ -327,7 +328,7 @@ main(int argc, char **argv)
 	if (crypto_init(NULL) != ERR_OK || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		die("libraries", "refuse");
 	all.host = argv[1], all.region = argv[2], all.from = argv[3], all.to = argv[4];
-	all.key = (struct sigv4_key){ .access_key = access, .secret_key = secret_new(span_str(secret)) };
+	all.key = (struct sigv4_key){ .access_key = access, .secret_key = secret_new(span_str(secret)), .day = &all.day };
 	read_names(argv[5]);
 	for (int i = 6; i < argc; i += 2)
 		read_stage(argv[i], argv[i + 1]);

@@ -28,7 +28,7 @@ line(const char *text, unsigned number)
 static char *
 canonical(const struct sigv4_request *r, struct secret *secret)
 {
-	struct sigv4_key key = { "AK", secret, NULL };
+	struct sigv4_key key = { "AK", secret, NULL, NULL };
 	struct buf       text, names;
 
 	buf_init(&text, 0);
@@ -118,7 +118,7 @@ check(const char *text, struct secret *secret)
 	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .query = query, .headers = h,
 	    .nheaders = headers_of(text, h),
 		.payload_hash = "00", .region = "r", .service = "s3" };
-	struct sigv4_key     key = { "AK", secret, NULL };
+	struct sigv4_key     key = { "AK", secret, NULL, NULL };
 	size_t               n = 0;
 
 	first = canonical(&r, secret);

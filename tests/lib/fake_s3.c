@@ -167,7 +167,7 @@ fake_signature_fits(struct fake_call *x, const char *auth, const char *region)
 	struct http_header       list[HTTP_HEADERS_MAX], ret[SIGV4_HEADERS_MAX];
 	struct buf               host;
 	struct secret           *secret = secret_new(span_str(x->f->secret)), *session = token ? secret_new(span_str(token)) : NULL;
-	struct sigv4_key         key = { x->f->access, secret, session };
+	struct sigv4_key         key = { x->f->access, secret, session, NULL };
 	bool                     fits;
 
 	assert(signed_at != NULL);

@@ -29,6 +29,7 @@ struct s3_cred {
 	struct s3_metadata         meta;
 	char                       source[96];
 	struct s3_keys             keys;      /* access_key NULL: none yet */
+	struct sigv4_day           day;       /* of these keys */
 	int64_t                    renew_at;  /* wall; 0: never */
 	bool                       rejected;
 	unsigned                   generation;
@@ -44,6 +45,7 @@ s3_cred_unref(struct s3_cred *c)
 	if (--c->refs > 0)
 		return;
 	s3_keys_free(&c->keys);
+	mem_wipe(&c->day, sizeof(c->day));
 	s3_files_free(&c->files);
 	s3_metadata_free(&c->meta);
 	free(c);
@@ -193,6 +195,7 @@ s3_cred_set(struct s3_cred *c, struct s3_keys *owned, int64_t wall_ms)
 	int64_t left = owned->expires - wall_ms, margin;
 
 	s3_keys_free(&c->keys);
+	mem_wipe(&c->day, sizeof(c->day));
 	c->keys = *owned;
 	*owned = (struct s3_keys){ 0 };
 	c->rejected = false;
@@ -253,9 +256,9 @@ s3_cred_free(struct s3_cred *c)
 }
 
 void
-s3_cred_key(const struct s3_cred *c, struct sigv4_key *ret)
+s3_cred_key(struct s3_cred *c, struct sigv4_key *ret)
 {
-	*ret = (struct sigv4_key){ c->keys.access_key, c->keys.secret_key, c->keys.token };
+	*ret = (struct sigv4_key){ c->keys.access_key, c->keys.secret_key, c->keys.token, &c->day };
 }
 
 unsigned

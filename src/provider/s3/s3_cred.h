@@ -69,7 +69,7 @@ void           s3_cred_free(struct s3_cred *c);
 /* Ends OK when there are credentials to sign with; renews them 5 minutes before they end, once for all that wait. */
 struct op     *s3_cred_ready(struct s3_cred *c, int64_t wall_ms);
 /* After that, until the next turn of the loop. */
-void           s3_cred_key(const struct s3_cred *c, struct sigv4_key *ret);
+void           s3_cred_key(struct s3_cred *c, struct sigv4_key *ret);
 unsigned       s3_cred_generation(const struct s3_cred *c);
 /* The server refused those of that generation as expired or unknown: the next s3_cred_ready() gets new ones. false: there
  * is nowhere to get others from. */

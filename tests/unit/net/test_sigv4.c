@@ -148,7 +148,7 @@ vectors(void)
 
 	CHECK(root != NULL);
 	secret = secret_new(span_str(text(root, "secret_access_key")));
-	key = (struct sigv4_key){ text(root, "access_key_id"), secret, NULL };
+	key = (struct sigv4_key){ text(root, "access_key_id"), secret, NULL, NULL };
 	CHECK_U64(json_array_size(json_object_get(root, "vectors")), 20);
 	json_array_foreach(json_object_get(root, "vectors"), i, v)
 		check_vector(v, &key, text(root, "region"));
@@ -175,7 +175,7 @@ static void
 spellings(void)
 {
 	struct secret       *secret = secret_new(SPAN_LIT("s")), *token = secret_new(SPAN_LIT("tok/en=="));
-	struct sigv4_key     key = { "AK", secret, token };
+	struct sigv4_key     key = { "AK", secret, token, NULL };
 	char                 v1[] = "  a   b\t c ", v2[] = "two", v3[] = "one", v4[] = "";
 	struct http_header   h[] = { { "X-B", v2 }, { "if-match", v1 }, { "x-b", v3 }, { "X-A", v4 } };
 	struct sigv4_request r = { .method = "GET", .host = "h:9000", .path = "/b/a%2Fb",
@@ -205,7 +205,7 @@ published_example(void)
 {
 	static const char    empty[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 	struct secret       *secret = secret_new(SPAN_LIT("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"));
-	struct sigv4_key     key = { "AKIAIOSFODNN7EXAMPLE", secret, NULL };
+	struct sigv4_key     key = { "AKIAIOSFODNN7EXAMPLE", secret, NULL, NULL };
 	char                 range[] = "bytes=0-9";
 	struct http_header   h[] = { { "Range", range } }, out[SIGV4_HEADERS_MAX];
 	struct sigv4_request r = { .method = "GET", .host = "examplebucket.s3.amazonaws.com", .path = "/test.txt",
@@ -230,7 +230,7 @@ static void
 with_token(void)
 {
 	struct secret       *secret = secret_new(SPAN_LIT("s")), *token = secret_new(SPAN_LIT("tok"));
-	struct sigv4_key     key = { "AK", secret, token };
+	struct sigv4_key     key = { "AK", secret, token, NULL };
 	struct http_header   out[SIGV4_HEADERS_MAX];
 	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .payload_hash = "00", .region = "eu",
 	    .service = "s3",
@@ -248,13 +248,55 @@ with_token(void)
 	secret_free(token);
 }
 
+static void
+sign_with(struct sigv4_day *day, const struct secret *secret, const char *region, const char *when, char ret[512])
+{
+	struct sigv4_key     key = { "AK", secret, NULL, day };
+	struct http_header   out[SIGV4_HEADERS_MAX];
+	struct sigv4_request r = { .method = "GET", .host = "h", .path = "/", .payload_hash = "00", .region = region,
+		.service = "s3", .wall_ms = date_of(when) };
+	size_t               n = 0;
+
+	sigv4_sign(&key, &r, out, &n);
+	snprintf(ret, 512, "%s", out[0].value);
+	for (size_t i = 0; i < n; i++)
+		free(out[i].value);
+}
+
+/* What was kept is used for the day, region and service it was made for, and for nothing else. */
+static void
+kept_day_key(void)
+{
+	static const struct {
+		const char *region, *when;
+	} cases[] = { { "eu", "20261124T000000Z" }, { "eu", "20261124T235959Z" }, { "eu", "20261125T000000Z" },
+		{ "us", "20261125T000001Z" }, { "eu", "20261125T000001Z" },
+		{ "a-region-whose-name-is-so-long-that-its-scope-does-not-fit-into-what-is-kept-for-a-day-and-is-not-kept",
+		    "20261125T000001Z" } };
+	struct secret   *secret = secret_new(SPAN_LIT("s"));
+	struct sigv4_day day = { "", { 0 } };
+	char             kept[512], fresh[512];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		sign_with(&day, secret, cases[i].region, cases[i].when, kept);
+		sign_with(NULL, secret, cases[i].region, cases[i].when, fresh);
+		CHECK_STR(kept, fresh);
+	}
+	CHECK_STR(day.scope, "20261125/eu/s3/aws4_request");
+	day.key[0] ^= 1; /* so it is what signs */
+	sign_with(&day, secret, "eu", "20261125T000001Z", kept);
+	sign_with(NULL, secret, "eu", "20261125T000001Z", fresh);
+	CHECK(strcmp(kept, fresh) != 0);
+	secret_free(secret);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "recorded vectors", vectors }, { "a published example", published_example },
 		{ "one spelling", spellings },
-		{ "session token", with_token }, { NULL, NULL },
+		{ "session token", with_token }, { "the key of a day is kept", kept_day_key }, { NULL, NULL },
 	};
 	struct err e;
 
