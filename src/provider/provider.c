@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/name.h"
+#include "base/time.h"
 #include "reach.h"
 #include "reader.h"
 
@@ -320,6 +321,21 @@ call_free(struct op *op)
 	free(c);
 }
 
+/* The remote wants to be left alone for longer than one request may take: so it is, but for a lock of ours that others wait for. */
+static bool
+call_is_off(struct call *c)
+{
+	struct backend *b = c->b;
+	int64_t         wait = b->busy_until - loop_now(c->op.loop);
+	char            text[TIME_TEXT_MAX];
+
+	if (wait <= b->common.timeout_ms || c->kind == REQUEST_UNLOCK)
+		return false;
+	err_set(&c->op.res, ERR_BUSY, 0, "%s: the server asked not to be asked for %s", b->label, duration_format(wait, text));
+	c->op.res.retry_after_ms = wait > UINT32_MAX ? UINT32_MAX : (uint32_t)wait;
+	return true;
+}
+
 /* How long this call has to wait, and its place in the queue behind others. */
 static int64_t
 call_wait(struct call *c)
@@ -328,7 +344,7 @@ call_wait(struct call *c)
 	int64_t         now = loop_now(c->op.loop), at = now;
 
 	if (b->busy_until > at)
-		at = b->busy_until;
+		at = b->busy_until - now < b->common.timeout_ms ? b->busy_until : now + b->common.timeout_ms;
 	if (b->common.requests_per_second > 0) {
 		if (b->next_slot > at)
 			at = b->next_slot;
@@ -407,6 +423,8 @@ call_step(struct op *op)
 
 	switch ((enum call_state)op->state) {
 	case START:
+		if (call_is_off(c))
+			return op_fail(op);
 		wait = call_wait(c);
 		if (wait > 0)
 			return op_await(op, WAITED, op_sleep(op->loop, wait));

@@ -208,6 +208,27 @@ push_put(struct push *p)
 
 /* --- after the write --- */
 
+/* What was read back is what was there before. */
+static bool
+push_is_unchanged(const struct push *p)
+{
+	return p->absent ? digest_is_zero(&p->before) : digest_eq(&p->cur.digest, &p->before);
+}
+
+static void
+push_say_unchanged(struct push *p)
+{
+	struct err *e = &p->op.err;
+
+	if (p->put_ok)
+		err_set(e, ERR_CONFLICT, 0, "%s: the write was answered as done, but what is there did not change", p->name);
+	else if (p->uncertain)
+		err_set(e, ERR_UNCERTAIN, e->detail, "%s: no certain answer to the write (%s), and nothing has changed there yet", p->name,
+		    p->put_err.msg);
+	else
+		*e = p->put_err;
+}
+
 /* Is what was read back ours? true: done, or (ask) equal bytes have to be told from equal meaning. Otherwise op->err says what. */
 static bool
 push_is_ours(struct push *p, bool *ask)
@@ -229,7 +250,9 @@ push_is_ours(struct push *p, bool *ask)
 		return true;
 	}
 	p->uncertain = !p->put_ok && p->op.err.code == ERR_UNCERTAIN;
-	if (!p->uncertain)
+	if (push_is_unchanged(p))
+		push_say_unchanged(p);
+	else if (!p->uncertain)
 		err_set(&p->op.err, ERR_CONFLICT, 0, "%s was changed by somebody else meanwhile", p->name);
 	return false;
 }
@@ -369,12 +392,15 @@ push_step(struct op *op)
 	case KEPT:
 		if (op_failed(op) || op->cancelled)
 			return op_unwind(op, RELEASE);
+		if (!p->absent)
+			p->before = p->cur.digest;
 		op_shield(op); /* from here on, see it through */
 		return op_await(op, WRITTEN, push_put(p));
 	case WRITTEN: /* a conflict may be our own first try; only a plain refusal is certain */
 		p->put_ok = op->res.code == ERR_OK;
 		if (!p->put_ok && op->res.code != ERR_UNCERTAIN && op->res.code != ERR_CONFLICT)
 			return op_unwind(op, RELEASE);
+		p->put_err = op->res;
 		err_set(&op->err, op->res.code == ERR_CONFLICT ? ERR_CONFLICT : ERR_UNCERTAIN, op->res.detail,
 		    "%s: written, not yet read back", p->name);
 		return op_await(op, READ_BACK, push_look(p));

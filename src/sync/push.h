@@ -33,7 +33,7 @@ struct push {
 	char                   *name;              /* at dst */
 	struct snapshot         next, cur;
 	struct body            *next_body;         /* where the store loads the head into */
-	struct digest           want;
+	struct digest           want, before;      /* before: what was there under our lock; zero: nothing, or not looked at yet */
 	uint64_t                want_version;
 	bool                    absent;            /* the target has nothing there */
 	bool                    released, resolved;/* a person decided: see compare() */
@@ -45,6 +45,7 @@ struct push {
 	bool                    lock_held, lock_doubt, lock_left;
 	uint64_t                intent;            /* 0: none open */
 	bool                    put_ok, reencoded, wrote, uncertain;
+	struct err              put_err;           /* how the write ended */
 	char                    etag[ETAG_MAX];
 	struct push_result     *ret;
 	void                   *arg;               /* the kind's own */

@@ -234,6 +234,21 @@ def test_throttling_is_waited_for(agent, setup, kind, status):
     assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
 
 
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_server_that_wants_an_hour_of_rest_gets_its_lock_back(agent, setup, kind):
+    """What Retry-After asks for is waited for within `timeout`; a lock of ours is not held meanwhile."""
+    live, dr, line = setup(kind, timeout="1s")
+    agent.sync()
+    live.put(NAME, state(2, line))
+    busy = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+    dr.on_write(NAME, status=503 if kind == "s3" else 429, headers={"Retry-After": "3600"}, body=busy)
+    result = agent.call("--json", "sync", code=1)
+    assert result.seconds < 10 and len(result.json["problems"]) == 1
+    assert dr.locks() == []
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
+
+
 FAULTS = {
     "lost request": {"drop": "before"},
     "lost answer": {"drop": "after"},
