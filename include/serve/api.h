@@ -19,7 +19,7 @@
  *	GET  locks       [backend]
  *	GET  quarantine
  *	GET  events      [limit]
- *	GET  ops                                      running operations, what each waits for and since when; the pass, if one runs
+ *	GET  ops                                      running operations, what each waits for and since when; the pass and the restore, if one runs
  *	GET  metrics                                  Prometheus text format, version 0.0.4; also at /metrics
  *	GET  adopt                                    what adopt would change: "changes":[...]
  *	GET  resolve     edge state                   what would be overwritten: "held":[{backend, name, serial, reason}]

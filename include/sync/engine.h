@@ -121,6 +121,8 @@ struct restore_result {
 };
 /* Under the backend's lock and precondition; what is there becomes a version first. */
 struct op *engine_restore(struct engine *e, const struct restore_options *o, struct restore_result *ret);
+/* What it does while it runs, for people; static. */
+const char *engine_restore_doing(const struct op *op);
 
 /* Takes what the source holds now as head, by a person's decision. ERR_CONFLICT (exit 13) for what is no state. version 0: whatever
  * it holds; else it must hold that version now. */

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "internal.h"
+#include "progress.h"
 
 /* How a command reaches the engine, and how it says what came of it. */
 
@@ -64,7 +65,8 @@ cli_arg(struct cli_request *r, const char *name, const char *value)
 
 /* One try: as owner, else by asking. ERR_LOCKED: neither could be. */
 static enum err_code
-cli_try(const struct cli *c, const struct cli_request *r, struct api_reply *ret, struct err *reterr)
+cli_try(const struct cli *c, const struct cli_request *r, const struct agent_watch *watch, struct api_reply *ret,
+    struct err *reterr)
 {
 	struct api_request   req = { r->method, r->route, r->args, r->n };
 	struct agent_options o;
@@ -74,13 +76,13 @@ cli_try(const struct cli *c, const struct cli_request *r, struct api_reply *ret,
 
 	cli_agent_options(c, r->flags, &o);
 	if (agent_open(&o, &a, reterr) == ERR_OK) {
-		agent_call(a, &req, NULL, ret, reterr);
+		agent_call(a, &req, watch, ret, reterr);
 		agent_close(a);
 		return reterr->code;
 	}
 	path = a != NULL ? xstrdup(agent_settings(a)->socket) : NULL;
 	agent_close(a);
-	if (reterr->code == ERR_LOCKED && path != NULL && agent_ask(path, &req, NULL, ret, &asked) != ERR_NOT_FOUND)
+	if (reterr->code == ERR_LOCKED && path != NULL && agent_ask(path, &req, watch, ret, &asked) != ERR_NOT_FOUND)
 		*reterr = asked;
 	free(path);
 	return reterr->code;
@@ -89,17 +91,20 @@ cli_try(const struct cli *c, const struct cli_request *r, struct api_reply *ret,
 int
 cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret)
 {
-	struct err e;
+	struct err                e;
+	struct progress           p;
+	const struct agent_watch *watch = progress_begin(&p, c, r->progress);
 
 	memset(ret, 0, sizeof(*ret));
 	for (int64_t waited = 0;; waited += CLI_OWNER_POLL_MS) {
 		err_clear(&e);
-		if (cli_try(c, r, ret, &e) == ERR_OK)
-			return -1;
-		if (e.code != ERR_LOCKED || waited >= CLI_OWNER_WAIT_MS)
+		if (cli_try(c, r, watch, ret, &e) == ERR_OK || e.code != ERR_LOCKED || waited >= CLI_OWNER_WAIT_MS)
 			break;
 		usleep(CLI_OWNER_POLL_MS * 1000);
 	}
+	progress_end(&p);
+	if (e.code == ERR_OK)
+		return -1;
 	if (e.code == ERR_NOT_FOUND && e.hint[0] == '\0')
 		err_hint(&e, "is this the right configuration (-c)? \"stateferry sync\" or \"run\" makes the store");
 	return cli_error(c, &e, c->command->name);

@@ -111,7 +111,7 @@ restore_out(const struct cli *c, struct cli_request *r, const char *path)
 int
 cli_restore(struct cli *c)
 {
-	struct cli_request r = { .method = "POST", .route = "restore" };
+	struct cli_request r = { .method = "POST", .route = "restore", .progress = PROGRESS_RESTORE };
 	const char        *raw = cli_value(c, "state"), *out = cli_value(c, "out"), *at = cli_value(c, "at");
 	bool               all = cli_value(c, "all") != NULL;
 	int                rc;

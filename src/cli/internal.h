@@ -55,11 +55,13 @@ int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(p
 const char *cli_nearest(const char *typed, const char *(*next)(void *arg, size_t i), void *arg);
 
 /* --- calls --- */
+enum progress_of { PROGRESS_NONE, PROGRESS_PASS, PROGRESS_RESTORE };
 struct cli_request {
 	const char    *method, *route;
 	struct api_arg args[CLI_ARGS_MAX + CLI_VALUES_MAX];
 	size_t         n;
 	int            flags;
+	enum progress_of progress; /* what is shown on a terminal meanwhile */
 };
 void cli_arg(struct cli_request *r, const char *name, const char *value);   /* value NULL: left out */
 /* The owner of the store is asked, or this process is it. -1: there is a reply; else the exit code, the error was said. */

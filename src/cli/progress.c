@@ -10,7 +10,7 @@
 #include "base/log.h"
 
 /*
- * The line at the bottom of a terminal that says how far a pass is. It is fed with the documents of "ops", by the owner of the
+ * The line at the bottom of a terminal that says how far a pass or a restore is. It is fed with the documents of "ops", by the owner of the
  * store whoever that is. Lines of the log go above it, from any thread; at the end nothing of it is left.
  */
 #define PROGRESS_EVERY_MS 200
@@ -44,10 +44,10 @@ progress_bar(double done, double total, struct buf *ret)
 {
 	int full = done >= total ? PROGRESS_CELLS : (int)(done * PROGRESS_CELLS / total);
 
-	buf_putc(ret, '[');
+	buf_puts(ret, " [");
 	for (int i = 0; i < PROGRESS_CELLS; i++)
 		buf_putc(ret, i < full ? '#' : '-');
-	buf_printf(ret, "] %.0f of %.0f, ", done, total);
+	buf_printf(ret, "] %.0f of %.0f", done, total);
 }
 
 /* " 3 held", painted where the terminal may be; nothing of none. */
@@ -74,20 +74,29 @@ progress_width(const char *s)
 }
 
 static void
-progress_line(struct progress *p, const json_t *pass)
+progress_pass(struct progress *p, const json_t *pass)
 {
-	double total = cli_num(pass, "total");
-
-	buf_reset(&p->line);
-	buf_printf(&p->line, "sync: %s ", cli_str(pass, "step"));
-	if (total > 0)
-		progress_bar(cli_num(pass, "done"), total, &p->line);
-	buf_printf(&p->line, "%.0f states seen, %.0f changed, %.0f written (", cli_num(pass, "seen"), cli_num(pass, "changed"),
+	buf_printf(&p->line, "%s %.0f states seen, %.0f changed, %.0f written (", cli_num(pass, "total") > 0 ? "," : "", cli_num(pass, "seen"), cli_num(pass, "changed"),
 	    cli_num(pass, "written"));
 	progress_bytes(cli_num(pass, "bytes"), &p->line);
 	buf_putc(&p->line, ')');
 	progress_trouble(p, cli_num(pass, "held"), "held", "\033[33m", &p->line);
-	progress_trouble(p, cli_num(pass, "failed"), "failed", "\033[31m", &p->line);
+}
+
+/* of: the member of "ops" that tells it. */
+static void
+progress_line(struct progress *p, const json_t *of)
+{
+	bool   pass = p->of == PROGRESS_PASS;
+	double total = cli_num(of, "total"), failed = cli_num(of, "failed");
+
+	buf_reset(&p->line);
+	buf_printf(&p->line, "%s: %s", p->c->command->name, cli_str(of, "step"));
+	if (total > (pass ? 0 : 1)) /* one state alone is at its step, and that is all */
+		progress_bar(cli_num(of, "done") + (pass ? 0 : failed), total, &p->line);
+	if (pass)
+		progress_pass(p, of);
+	progress_trouble(p, failed, "failed", "\033[31m", &p->line);
 }
 
 /* One that is too wide would wrap and could not be erased: it is cut, and not painted then. */
@@ -117,11 +126,11 @@ progress_seen(void *arg, const struct api_reply *r)
 {
 	struct progress *p = arg;
 	json_t          *doc = cli_load(r);
-	const json_t    *pass = json_object_get(doc, "pass");
+	const json_t    *of = json_object_get(doc, p->of == PROGRESS_PASS ? "pass" : "restore");
 
-	if (json_is_object(pass)) {
+	if (json_is_object(of)) {
 		pthread_mutex_lock(&progress_lock);
-		progress_line(p, pass);
+		progress_line(p, of);
 		progress_draw(p);
 		pthread_mutex_unlock(&progress_lock);
 	}
@@ -141,13 +150,14 @@ progress_log(void *arg, const char *line)
 }
 
 const struct agent_watch *
-progress_begin(struct progress *p, const struct cli *c)
+progress_begin(struct progress *p, const struct cli *c, enum progress_of of)
 {
 	const char *term = getenv("TERM");
 
 	memset(p, 0, sizeof(*p));
 	p->c = c;
-	if (c->json || c->quiet || isatty(STDERR_FILENO) != 1 || term == NULL || strcmp(term, "dumb") == 0)
+	p->of = of;
+	if (of == PROGRESS_NONE || c->json || c->quiet || isatty(STDERR_FILENO) != 1 || term == NULL || strcmp(term, "dumb") == 0)
 		return NULL;
 	buf_init(&p->line, 0);
 	p->on = true;

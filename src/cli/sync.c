@@ -138,7 +138,7 @@ static enum err_code
 sync_reach(const struct cli *c, const struct api_request *req, struct api_reply *ret, struct err *reterr)
 {
 	struct progress           p;
-	const struct agent_watch *watch = progress_begin(&p, c);
+	const struct agent_watch *watch = progress_begin(&p, c, PROGRESS_PASS);
 
 	for (int64_t waited = 0;; waited += SYNC_POLL_MS) {
 		err_clear(reterr);

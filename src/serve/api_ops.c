@@ -3,7 +3,7 @@
 
 #include "serve.h"
 
-/* ops: what runs in the agent, what it waits for and since when; and how far a pass is. */
+/* ops: what runs in the agent, what it waits for and since when; and how far a pass and a restore are. */
 
 #define OPS_WAITS_MAX 200   /* of one operation; the rest is counted */
 #define OPS_PATH_MAX  400
@@ -117,6 +117,46 @@ ops_pass(struct call *c)
 	json_obj_end(w);
 }
 
+struct ops_restore {
+	bool                    found;
+	struct restore_progress n;
+};
+
+static void
+ops_restore_child(const struct op *op, void *arg)
+{
+	struct ops_restore *x = arg;
+
+	x->found = x->found || api_restore_progress(op, &x->n);
+}
+
+static void
+ops_restore_top(const struct op *op, void *arg)
+{
+	op_children(op, ops_restore_child, arg); /* it runs within the call that asked for it */
+}
+
+/* The oldest that runs. */
+static void
+ops_restore(struct call *c)
+{
+	struct json_writer *w = &c->w;
+	struct ops_restore  x = { .found = false };
+
+	json_key(w, "restore");
+	op_list(engine_loop(c->e), ops_restore_top, &x);
+	if (!x.found) {
+		json_nil(w);
+		return;
+	}
+	json_obj(w);
+	json_kv_str(w, "step", x.n.step);
+	json_kv_u64(w, "total", x.n.total);
+	json_kv_u64(w, "done", x.n.done);
+	json_kv_u64(w, "failed", x.n.failed);
+	json_obj_end(w);
+}
+
 struct op *
 api_ops(struct call *c, struct err *reterr)
 {
@@ -126,5 +166,6 @@ api_ops(struct call *c, struct err *reterr)
 	op_list(engine_loop(c->e), ops_one, c);
 	json_arr_end(&c->w);
 	ops_pass(c);
+	ops_restore(c);
 	return NULL;
 }

@@ -12,6 +12,7 @@ struct restore_item {
 	char                 *backend, *name;
 	uint64_t              version;
 	struct err            why;          /* how it ended */
+	const struct op      *running;      /* NULL: it did not begin, or has ended */
 	struct restore_result result;
 };
 
@@ -19,6 +20,7 @@ struct restores {
 	struct call          *c;
 	struct restore_item  *items;
 	size_t                n, next, cap; /* next: the first that was not begun */
+	size_t                done, failed;
 	bool                  has_at, all;
 	int64_t               at;           /* wall ms */
 	char                 *to_backend, *to_name;
@@ -143,9 +145,13 @@ restore_run_step(struct op *op)
 
 	switch ((enum restore_run_state)op->state) {
 	case RUN_START:
+		r->item->running = op;
 		return op_await(op, RUN_DONE, engine_restore(x->c->e, &o, &r->item->result));
 	case RUN_DONE:
+		r->item->running = NULL;
 		r->item->why = op->res;
+		x->done += op->res.code == ERR_OK;
+		x->failed += op->res.code != ERR_OK;
 		return op_finish(op);
 	}
 	return OP_DONE;
@@ -273,6 +279,25 @@ restores_op_free(struct op *op)
 
 static const struct op_class restores_class = { "restore", restores_step, NULL, restores_op_free, restores_states,
 	ARRAY_LEN(restores_states) };
+
+bool
+api_restore_progress(const struct op *op, struct restore_progress *ret)
+{
+	const struct restores *x;
+	size_t                 i = 0;
+
+	if (op->class != &restores_class)
+		return false;
+	x = container_of(op, struct restores_op, op)->x;
+	*ret = (struct restore_progress){ op->state == RESTORES_CHOSEN ? "choosing versions" : "starting", x->n, x->done, x->failed };
+	if (op->state == RESTORES_CHOSEN)
+		ret->total = 0;
+	while (i < x->n && (x->items[i].running == NULL || x->items[i].running->child == NULL))
+		i++;
+	if (i < x->n)
+		ret->step = engine_restore_doing(x->items[i].running->child);
+	return true;
+}
 
 /* BACKEND:NAME, the backend spelled out: it need not exist there. */
 static enum err_code

@@ -96,6 +96,12 @@ void put_text(struct json_writer *w, const char *key, const char *s);           
 void put_count(struct json_writer *w, const char *key, int64_t n);                       /* negative: null */
 void put_state(struct json_writer *w, const char *key, const char *backend, const char *name); /* BACKEND:NAME */
 void put_error(struct json_writer *w, const struct err *e, const char *where);           /* members of "error" */
+/* How far a restore is, if op is one. */
+struct restore_progress {
+	const char *step;           /* of the first that runs; static */
+	uint64_t    total, done, failed; /* states; total 0: not known yet */
+};
+bool api_restore_progress(const struct op *op, struct restore_progress *ret);
 /* For then_op(): a copied struct address. */
 void address_release(void *arg);
 struct place_health api_health_of(struct engine *e, const char *label);

@@ -14,6 +14,18 @@ enum push_state { START, LOADED, PEEKED, PEEK_MEANT, INTENT, PROVEN, INTENDED, L
 static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "intent", "proven", "intended", "locked",
 	"looked", "compared", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
 
+const char *
+push_doing(const struct op *op)
+{
+	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "probing the backend",
+		"probing the backend", "noting what is to come", "locking", "looking at what is there", "comparing", "keeping what is there",
+		"writing", "reading back", "comparing", "completing the write", "unlocking", "unlocking", "noting what came of it",
+		"noting what came of it" };
+
+	_Static_assert(ARRAY_LEN(doing) == SETTLED + 1, "a word for each wait");
+	return doing[op->state];
+}
+
 static struct state_ref
 push_ref(const struct push *p)
 {

@@ -52,6 +52,8 @@ struct push {
 };
 
 struct push *push_new(struct engine *e, const struct push_kind *kind, struct backend *dst, const char *name);
+/* What it waits for, for people; static. */
+const char  *push_doing(const struct op *op);
 /* The bytes at the target are kept as a version of the source state before they are replaced. */
 void         push_keep_current(struct push *p, struct batch *b, const char *origin);
 

@@ -288,3 +288,9 @@ engine_restore(struct engine *e, const struct restore_options *o, struct restore
 		err_clear(&r->refused);
 	return hold_op(e, &r->op);
 }
+
+const char *
+engine_restore_doing(const struct op *op)
+{
+	return op->state == WRITTEN && op->child != NULL ? push_doing(op->child) : "starting";
+}

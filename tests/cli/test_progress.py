@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The progress line of sync on a terminal, as TAP: there while it works, above it the log, gone at the end."""
+"""The progress line of sync and restore on a terminal, as TAP: there while it works, above it the log, gone at the end."""
 import fcntl
+import http.server
 import os
 import pathlib
 import pty
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 
 import tap
@@ -63,6 +65,37 @@ class Place:
     def close(self):
         self.held.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Slow(http.server.ThreadingHTTPServer):
+    """A place for states that answers no read before it is let go."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.free.wait(SECONDS)
+            body = self.server.states.get(self.path)
+            self.answer(404 if body is None else 200, body or b"")
+
+        def do_POST(self):
+            self.server.states[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(200, b"")
+
+        def answer(self, status, body):
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    def __init__(self, place, names):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.free, self.states = threading.Event(), {}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        with open(place.dir / "stateferry.hcl", "a") as conf:
+            conf.write('backend "http" "slow" {\n  exclusive = true\n'
+                       f'  address = "http://127.0.0.1:{self.server_address[1]}/{{name}}"\n  states = {names}\n}}\n')
 
 
 class Terminal:
@@ -185,8 +218,37 @@ def an_interrupt_erases_it(p):
     assert not any(line.startswith("sync:") for line in screen), screen
 
 
+def a_restore_shows_it(p):
+    slow = Slow(p, '["y"]')
+    t = Terminal(p, "restore", "live:x.tfstate@1", "--to", "slow:y", "--yes")
+    t.shows("restore: looking at what is there")
+    slow.free.set()
+    screen = t.ends()
+    assert not any("restore:" in line for line in screen) and screen[-1] == "", screen
+    assert t.out.startswith("version 1 -> slow:y: serial 0 -> 1"), t.out
+    assert slow.states["/y"] == (GOLDEN / "seq/001.tfstate").read_bytes()
+    slow.shutdown()
+
+
+def a_restore_of_all_shows_how_many(p):
+    p.let_go()
+    slow = Slow(p, '["a", "b"]')
+    for name in ("a", "b"):
+        slow.states["/" + name] = (GOLDEN / "seq/001.tfstate").read_bytes()
+    with open(p.dir / "stateferry.hcl", "a") as conf:
+        conf.write('replicate "back" {\n  from = "slow"\n  to = ["dr"]\n}\n')
+    slow.free.set()
+    subprocess.run([BINARY, "sync"], cwd=p.dir, capture_output=True, timeout=SECONDS, check=True)
+    slow.free.clear()
+    t = Terminal(p, "restore", "--at", "0s", "--all", "--yes")
+    t.shows(r"restore: looking at what is there \[#{6}-{14}\] 1 of 3")
+    slow.free.set()
+    assert t.ends()[-1] == "" and t.out.count("version ") == 3, t.out
+    slow.shutdown()
+
+
 TESTS = [is_shown_and_erased, is_shown_beside_a_running_agent, trouble_is_painted, no_color_is_honoured, is_cut_to_the_terminal,
-         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it]
+         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it, a_restore_shows_it, a_restore_of_all_shows_how_many]
 
 
 if __name__ == "__main__":
