@@ -145,6 +145,8 @@ void engine_recover_soon(struct engine *e);
 void engine_live(struct engine *e, uint64_t intent, bool runs);
 bool engine_is_live(const struct engine *e, uint64_t intent);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
+/* Of what the store keeps on a place; ret is initialised here. */
+void place_key(const struct place *p, const char *what, struct buf *ret);
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,

@@ -58,7 +58,7 @@ release_step(struct op *op)
 			err_set(&op->res, ERR_USAGE, 0, "no backend is called \"%s\"", r->backend);
 			return op_fail(op);
 		}
-		if (decide_active(r->e, &op->res) != ERR_OK)
+		if (decide_active(r->e, &op->res) != ERR_OK || !place_may_act(r->place, &op->res))
 			return op_fail(op);
 		return op_await(op, RELEASE_PULLED, pull_op(r->e, r->place, r->name, &o, &r->result));
 	case RELEASE_PULLED:
@@ -184,6 +184,8 @@ resolve_one_step(struct op *op)
 
 	switch ((enum resolve_state)op->state) {
 	case RESOLVE_START:
+		if (!place_may_act(engine_place(r->e, r->lane->to), &op->res))
+			return op_fail(op);
 		return op_await(op, RESOLVE_LOOKED, provider_get(r->lane->to, &(struct state_ref){ r->name }, NULL, &r->now));
 	case RESOLVE_LOOKED:
 		if (op_failed(op) && op->res.code != ERR_NOT_FOUND)
@@ -270,12 +272,6 @@ engine_resolve(struct engine *e, const char *edge_name, const char *name, const 
 
 /* ---------------------------------------------------------------- adopt */
 
-static void
-adopt_key(const struct place *p, struct buf *ret)
-{
-	buf_printf(ret, "where/%s", p->backend->label);
-}
-
 void
 engine_adopt_plan(struct engine *e, void (*fn)(void *arg, const char *sentence), void *arg)
 {
@@ -308,8 +304,7 @@ adopt_batch(struct engine *e)
 	struct buf    key;
 
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
-		buf_init(&key, 0);
-		adopt_key(&e->places[i], &key);
+		place_key(&e->places[i], "where", &key);
 		batch_meta(b, buf_str(&key), span_str(e->places[i].backend->where));
 		buf_free(&key);
 	}

@@ -82,7 +82,7 @@ engine_note(struct engine *e, struct batch *b)
 
 /* --- health of backends, kept in the store so that cron jobs can tell of the last one's trouble --- */
 
-static void
+void
 place_key(const struct place *p, const char *what, struct buf *ret)
 {
 	buf_init(ret, 0);
@@ -195,7 +195,7 @@ place_interval(struct place *p)
 	int64_t poll = p->backend->common.poll_ms, wait;
 
 	if (p->failing) {
-		wait = poll << (p->failures > 3 ? 3 : p->failures - 1);
+		wait = poll << (p->failures > 3 ? 3 : p->failures > 0 ? p->failures - 1 : 0); /* 0: known from an earlier run */
 		if (wait > poll * POLL_FAIL_MUL)
 			wait = poll * POLL_FAIL_MUL;
 		return wait > (int64_t)p->why.retry_after_ms ? wait : (int64_t)p->why.retry_after_ms;

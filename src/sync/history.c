@@ -139,7 +139,7 @@ history_choose(struct history *h, struct store_txn *t, const struct state_rec *s
 		h->nothing = p.found == 0;
 		h->more = p.found > 1;
 	}
-	if (!h->nothing && h->refused.code == ERR_OK)
+	if (!h->nothing && h->refused.code == ERR_OK && place_may_act(engine_place(h->e, h->lane->to), &h->refused))
 		history_object(h, buf_str(&folder));
 	buf_free(&folder);
 }

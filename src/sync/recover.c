@@ -111,7 +111,7 @@ recover_unlock(struct recover_one *r)
 static bool
 recover_is_torn(const struct recover_one *r)
 {
-	return (provider_caps(r->dst) & PROVIDER_IN_PLACE) != 0 && r->locked_by_us && !r->effect && r->now.body != NULL &&
+	return r->locked_by_us && (provider_caps(r->dst) & PROVIDER_IN_PLACE) != 0 && !r->effect && r->now.body != NULL &&
 	    !digest_is_zero(&r->replaces) && !digest_eq(&r->now.digest, &r->replaces);
 }
 
@@ -207,13 +207,18 @@ recover_log(struct recover_one *r)
 		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) });
 }
 
-/* No backend of that label any more: nobody can be asked, and a lock would stay: the intent is kept for a person to see. */
-static enum op_turn
-recover_unreachable(struct recover_one *r)
+/* Without the place that the write went to nobody can be asked, and a lock would stay: the intent is kept for a person to see. */
+static bool
+recover_has_place(struct recover_one *r, struct err *reterr)
 {
-	err_set(&r->op.err, ERR_CONFIG, 0, "an interrupted write to %s:%s cannot be settled: no such backend is configured",
-	    r->target, r->name);
-	return op_finish(&r->op);
+	struct err moved;
+
+	if (r->dst != NULL && place_may_act(engine_place(r->e, r->dst), &moved))
+		return true;
+	err_set(reterr, ERR_CONFIG, 0, "an interrupted write to %s:%s cannot be settled: %s", r->target, r->name,
+	    r->dst == NULL ? "no such backend is configured" : moved.msg);
+	r->look_failed = true;
+	return false;
 }
 
 /* A protocol that cannot show a lock, as terraform's http. */
@@ -232,8 +237,8 @@ recover_one_step(struct op *op)
 	case START:
 		if (!recover_load(r, &op->res))
 			return op_finish(op);
-		if (r->dst == NULL)
-			return recover_unreachable(r);
+		if (!recover_has_place(r, &op->res))
+			return op_unwind(op, UNLOCKED);
 		return op_await(op, PEEKED, recover_peek(r));
 	case PEEKED: /* ours only by the id that was on the disk before it was on the wire */
 		r->locked_by_us = r->lock.id[0] != '\0' && !op_failed(op) && strcmp(r->there.id, r->lock.id) == 0;

@@ -266,7 +266,7 @@ restore_prepare(struct restore *r, const struct restore_options *o, struct err *
 		err_set(reterr, ERR_CONFIG, 0, "this store is not active on this host");
 		return err_hint(reterr, "stateferry adopt");
 	}
-	if (store_read(r->e->store, &t, reterr) != ERR_OK)
+	if (!place_may_act(engine_place(r->e, dst), reterr) || store_read(r->e->store, &t, reterr) != ERR_OK)
 		return reterr->code;
 	rc = restore_find(r, t, o, reterr);
 	store_end(t);
