@@ -76,8 +76,11 @@ void          local_locate(const struct backend *b, const char *name, struct buf
 bool          local_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 char         *local_lock_path(const char *path);                             /* ".NAME.lock.info" beside it */
 void          local_etag(const struct stat *st, char ret[ETAG_MAX]);
-/* Opens below the root without leaving it by a symbolic link; ERR_NOT_FOUND, ERR_UNSUPPORTED (leaves the folder), ERR_IO. */
+/* Opens below the root without leaving it by a symbolic link; with O_CREAT the folders are made too. ERR_NOT_FOUND,
+ * ERR_UNSUPPORTED (leaves the folder), ERR_IO. */
 enum err_code local_open_file(const struct local *l, const char *path, int flags, int *ret_fd, struct err *reterr);
+/* For a path that local_open_file() found to be inside: folders between the root and the file; the root itself only by
+ * provider_create(). */
 enum err_code local_make_parents(const struct local *l, const char *path, struct err *reterr);
 enum err_code local_sync_folder(const char *path, struct err *reterr);       /* of the file at path */
 

@@ -17,12 +17,6 @@
 
 /* ---------------------------------------------------------------- reading */
 
-static int
-local_dup(int fd)
-{
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
-}
-
 static enum err_code
 local_keep(struct local_call *c, struct buf *mem, uint64_t off, const void *p, size_t n, struct err *reterr)
 {
@@ -38,7 +32,17 @@ local_keep(struct local_call *c, struct buf *mem, uint64_t off, const void *p, s
 	return ERR_OK;
 }
 
-/* One attempt. *ret_torn: the file changed meanwhile. */
+/* What was read; the spool belongs to it then. */
+static struct body *
+local_body(struct local_call *c, struct buf *mem)
+{
+	struct body *body = c->spool_fd < 0 ? body_new(mem) : body_from_fd(c->spool_fd, c->now.info.size);
+
+	c->spool_fd = -1;
+	return body;
+}
+
+/* One attempt. *ret_torn: the file changed meanwhile, and nothing is kept. */
 static enum err_code
 local_read_once(struct local_call *c, int fd, bool *ret_torn, struct err *reterr)
 {
@@ -69,10 +73,10 @@ local_read_once(struct local_call *c, int fd, bool *ret_torn, struct err *reterr
 	*ret_torn = before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec ||
 	    reader_size(r) != (uint64_t)after.st_size;
 	reader_end(r, &c->now);
-	if (rc != ERR_OK)
-		buf_wipe_free(&mem);
+	if (rc == ERR_OK && !*ret_torn)
+		c->now.body = local_body(c, &mem);
 	else
-		c->now.body = c->spool_fd < 0 ? body_new(&mem) : body_from_fd(local_dup(c->spool_fd), c->now.info.size);
+		buf_wipe_free(&mem);
 	return rc;
 }
 
@@ -93,12 +97,13 @@ local_read_job(struct work_job *job, void *arg, struct err *reterr)
 	local_etag(&st, etag);
 	if (c->etag[0] != '\0' && strcmp(etag, c->etag) == 0)
 		rc = err_set(reterr, ERR_UNCHANGED, 0, "unchanged");
-	else if ((uint64_t)st.st_size > BODY_SPOOL_ABOVE && c->l->env->spool != NULL)
-		c->spool_fd = c->l->env->spool(c->l->env->spool_arg, reterr);
-	for (int i = 0; rc == ERR_OK && torn && i < LOCAL_TRIES; i++) {
-		snapshot_free(&c->now);
+	else if ((uint64_t)st.st_size > BODY_SPOOL_ABOVE && c->l->env->spool != NULL &&
+	    (c->spool_fd = c->l->env->spool(c->l->env->spool_arg, reterr)) < 0)
+		rc = reterr->code;
+	for (int i = 0; rc == ERR_OK && torn && i < LOCAL_TRIES; i++)
 		rc = local_read_once(c, fd, &torn, reterr);
-	}
+	if (rc == ERR_OK && torn)
+		rc = err_set(reterr, ERR_BUSY, 0, "%s changes while it is read", c->name);
 	close(fd);
 	if (c->spool_fd >= 0)
 		close(c->spool_fd);

@@ -96,8 +96,7 @@ local_lock_job(struct work_job *job, void *arg, struct err *reterr)
 	enum err_code      rc;
 
 	while (!work_cancelled(job)) {
-		if ((rc = local_make_parents(c->l, c->path, reterr)) != ERR_OK ||
-		    (rc = local_open_file(c->l, c->path, O_RDWR | O_CREAT, &fd, reterr)) != ERR_OK)
+		if ((rc = local_open_file(c->l, c->path, O_RDWR | O_CREAT, &fd, reterr)) != ERR_OK)
 			return rc;
 		if (!local_try_lock(fd)) {
 			close(fd);

@@ -188,6 +188,8 @@ local_open_file(const struct local *l, const char *path, int flags, int *ret_fd,
 
 	if (!local_is_inside(l, path) || ((flags & O_CREAT) != 0 && local_is_dangling(path)))
 		return local_leaves(l, path, reterr);
+	if ((flags & O_CREAT) != 0 && local_make_parents(l, path, reterr) != ERR_OK)
+		return reterr->code;
 	fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return err_set(reterr, ERR_NOT_FOUND, errno, "there is no %s", local_relative(l, path));
@@ -218,31 +220,26 @@ local_sync_folder(const char *path, struct err *reterr)
 	return rc == 0 ? ERR_OK : ERR_IO;
 }
 
-/* Folders between the root and the file; the root itself only by provider_create(). */
 enum err_code
 local_make_parents(const struct local *l, const char *path, struct err *reterr)
 {
-	const char *base = local_base_of(l, path);
-	char       *copy;
-	struct err  e = { .code = ERR_OK };
+	const char   *base = local_base_of(l, path);
+	char         *copy;
+	enum err_code rc = ERR_OK;
 
-	if (!local_is_inside(l, path))
-		return local_leaves(l, path, reterr);
-	copy = xstrdup(path);
 	if (access(base, F_OK) != 0 && base == l->root) {
-		err_set(&e, ERR_NOT_FOUND, errno, "the folder %s does not exist", base);
-		err_hint(&e, "make it, or set create = true");
+		err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", base);
+		return err_hint(reterr, "make it, or set create = true");
 	}
-	for (char *p = copy + strlen(base); e.code == ERR_OK && (p = strchr(p, '/')) != NULL; p++) {
+	copy = xstrdup(path);
+	for (char *p = copy + strlen(base); rc == ERR_OK && (p = strchr(p, '/')) != NULL; p++) {
 		*p = '\0';
 		if (mkdir(copy, 0700) == 0)
-			local_sync_folder(copy, &e);
+			rc = local_sync_folder(copy, reterr);
 		else if (errno != EEXIST)
-			err_errno(&e, errno, "%s", local_relative(l, copy));
+			rc = err_errno(reterr, errno, "%s", local_relative(l, copy));
 		*p = '/';
 	}
 	free(copy);
-	if (e.code != ERR_OK && reterr != NULL)
-		*reterr = e;
-	return e.code;
+	return rc;
 }

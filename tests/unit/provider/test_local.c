@@ -213,10 +213,45 @@ a_part_that_cannot_be_read(void)
 	end();
 }
 
+/* A file whose size and bytes never agree, as one that is written meanwhile: no half of it is taken for a state. */
+static void
+a_file_that_changes_while_it_is_read(void)
+{
+	provider_rig_open(&r, true, "backend \"local\" \"b\" {\n  dir = \"/proc/self\"\n}\n");
+	CHECK_U64(get("limits"), ERR_BUSY);
+	CHECK_STR(r.err.msg, "b: limits changes while it is read");
+	provider_rig_close(&r);
+}
+
+static int
+no_spool(void *arg, struct err *reterr)
+{
+	(void)arg;
+	err_set(reterr, ERR_IO, 0, "no room for a temporary file");
+	return -1;
+}
+
+static void
+a_large_file_without_room_for_it(void)
+{
+	char *path;
+
+	begin();
+	path = path_of(inside, "x.tfstate");
+	CHECK_U64(put("x.tfstate"), ERR_OK);
+	CHECK(truncate(path, (off_t)BODY_SPOOL_ABOVE + 1) == 0);
+	r.env.spool = no_spool;
+	CHECK_U64(get("x.tfstate"), ERR_IO);
+	CHECK_STR(r.err.msg, "b: no room for a temporary file");
+	free(path);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "links that lead out", links_that_lead_out }, { "links to nothing", links_to_nothing },
 	    { "links inside", links_inside }, { "depth", depth }, { "a part that cannot be read", a_part_that_cannot_be_read },
-	    { NULL, NULL } });
+	    { "a file that changes while it is read", a_file_that_changes_while_it_is_read },
+	    { "a large file without room for it", a_large_file_without_room_for_it }, { NULL, NULL } });
 }
