@@ -22,6 +22,7 @@ struct lock_info {
 	char created[48];     /* RFC 3339 UTC, trailing zeros of the fraction removed */
 	char path[1280];
 	char generation[128]; /* the lock object's ETag or generation where the remote has one; not part of the body */
+	bool late;            /* of ours, from provider_lock(): a request for it got no answer, and may still be carried out */
 };
 
 /* A fresh lock of ours: id drawn from r, who "stateferry@NAME", operation "stateferry". All text is reduced to printable ASCII

@@ -314,10 +314,10 @@ push_result_batch(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
 
-	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->uncertain)) {
-		if (!p->lock_left && !p->lock_doubt)
+	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->lock.late || p->uncertain)) {
+		if (!p->lock_left && !p->lock_doubt && !p->lock.late)
 			p->lock.id[0] = '\0'; /* released: of this write only the bytes are in doubt */
-		push_intent_rec(p, b, p->uncertain || p->lock_doubt);
+		push_intent_rec(p, b, p->uncertain || p->lock_doubt || p->lock.late);
 		engine_recover_soon(p->e);
 	} else if (p->intent != 0)
 		batch_settle(b, p->intent);

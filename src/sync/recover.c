@@ -149,13 +149,13 @@ recover_requeue(struct recover_one *r, struct batch *b)
 		batch_enqueue(b, &q);
 }
 
-/* Later on what is there may be the work of a push that came after, and says nothing of a lock that is still on its way. */
+/* What is there says nothing of a lock that is still on its way. */
 static bool
 recover_is_over(const struct recover_one *r)
 {
 	if (r->look_failed || r->unlock_failed)
 		return false;
-	return !r->uncertain || (r->effect && (r->tries == 0 || r->lock.id[0] == '\0')) ||
+	return !r->uncertain || (r->effect && r->lock.id[0] == '\0') ||
 	    (r->tries >= ARRAY_LEN(recover_waits_ms) && r->retry_at <= loop_wall(r->e->loop));
 }
 

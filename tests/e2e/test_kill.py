@@ -18,10 +18,10 @@ SAID = re.compile(r": written .*?serial=(?P<serial>\d+) .*?sha256=(?P<sha256>\w+
 @pytest.fixture
 def setup(agent, places):
     """A folder as source, one replica of serial 1 at a target, serial 2 waiting to be written."""
-    def make(kind):
+    def make(kind, **more):
         live, dr = places("local"), places(kind)
         live.add(agent, "live")
-        dr.add(agent, "dr")
+        dr.add(agent, "dr", **more)
         agent.replicate("out", "live", "dr")
         line = lineage()
         live.put(NAME, state(1, line))
@@ -89,6 +89,19 @@ def test_killed_and_the_lock_arrives_late(agent, setup, kind):
     agent.sync()
     assert dr.get(NAME) == live.get(NAME) and dr.locks() == []
     assert agent.json("locks", "dr")["locks"] == [], "what was looked for in vain is not told as held"
+    rule.release()
+    eventually(lambda: dr.locks() != [], 5, "the late lock is there")
+    agent.sync()
+    assert dr.locks() == []
+    right_afterwards(agent, live, dr)
+
+
+def test_a_lock_that_was_repeated_arrives_twice(agent, setup):
+    """The first request for the lock stays on its way until the repetition has been answered, used and released."""
+    live, dr, _ = setup("s3", timeout="1s")
+    rule = dr.on_lock(NAME, hold=True)
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and dr.locks() == [] and rule.fired == 1
     rule.release()
     eventually(lambda: dr.locks() != [], 5, "the late lock is there")
     agent.sync()

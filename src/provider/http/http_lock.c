@@ -15,6 +15,7 @@ struct hb_lock_call {
 	struct hb        *h;
 	char             *name;
 	struct lock_info  lock;
+	struct lock_info *ret;         /* lock: ours, as the caller has it */
 	struct lock_info *ret_holder;  /* unlock: NULL when it is ours that goes, else a person breaks another's */
 	struct body      *body;        /* the same bytes for lock and unlock */
 	struct hb_answer  answer;
@@ -78,6 +79,7 @@ hb_lock_answered(struct hb_lock_call *c)
 	struct op                  *op = &c->op;
 	const struct http_response *r = &c->answer.res;
 
+	c->ret->late = c->answer.doubt;
 	if (op_failed(op) || r->status == 200)
 		return op_finish(op);
 	if (r->status > 200 && r->status < 300) {
@@ -153,6 +155,7 @@ hb_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, str
 {
 	struct hb_lock_call *c = hb_lock_call(b, &hb_lock_class, ref, l);
 
+	c->ret = l;
 	c->ret_holder = ret_holder;
 	return &c->op;
 }

@@ -165,6 +165,7 @@ static enum op_turn
 s3_lock_held(struct s3_locking *k, const char *etag)
 {
 	snprintf(k->ret->generation, sizeof(k->ret->generation), "%s", etag);
+	k->ret->late = k->doubt;
 	return op_ok(&k->op);
 }
 
@@ -175,6 +176,7 @@ s3_lock_taken(struct s3_locking *k)
 
 	buf_init(&text, 0);
 	*k->ret_holder = k->there;
+	k->ret->late = k->doubt;
 	lock_info_print(&k->there, &text);
 	err_set(&k->op.res, ERR_LOCKED, k->ans.http.status, "%.80s is locked by %s", k->name, buf_str(&text));
 	buf_free(&text);

@@ -156,6 +156,7 @@ lock_doubt(void)
 	scripted_expect(r.http, "LOCK", LOCKED, 200, NULL, NULL)->fault = SCRIPTED_LOST_ANSWER;
 	scripted_expect(r.http, "LOCK", LOCKED, 423, NULL, ours);
 	CHECK_U64(lock(), ERR_OK);
+	CHECK(mine.late);
 	end();
 
 	begin(BLOCK("")); /* or somebody else's */
@@ -165,6 +166,7 @@ lock_doubt(void)
 	scripted_expect(r.http, "LOCK", LOCKED, 409, NULL, theirs);
 	CHECK_U64(lock(), ERR_LOCKED);
 	CHECK_STR(holder.id, other.id);
+	CHECK(mine.late); /* once that one is gone */
 	end();
 
 	begin(BLOCK("")); /* or nobody says whose */
@@ -177,6 +179,7 @@ lock_doubt(void)
 	for (int i = 0; i < 3; i++)
 		scripted_expect(r.http, "LOCK", LOCKED, 200, NULL, NULL)->fault = SCRIPTED_LOST_BEFORE;
 	CHECK_U64(lock(), ERR_NETWORK);
+	CHECK(!mine.late);
 	end();
 	free(ours);
 	free(theirs);

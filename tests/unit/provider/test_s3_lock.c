@@ -58,6 +58,7 @@ locks_and_unlocks(void)
 	begin();
 	CHECK_STR(lock.path, "acme/" KEY);
 	CHECK_OK(take(), r.err);
+	CHECK(!lock.late);
 	CHECK_U64(r.fake->nlog, 1);
 	CHECK_STR(lock.generation, fake_s3_get(r.fake, LOCK_KEY)->etag);
 	CHECK_STR(fake_s3_header(r.fake, 0, "if-none-match"), "*");
@@ -121,7 +122,7 @@ repeats_what_may_not_have_arrived(void)
 	begin();
 	rule("PUT", FAKE_LOST_BEFORE, 0, NULL, 2);
 	CHECK_OK(take(), r.err);
-	CHECK(is_locked_by_us());
+	CHECK(is_locked_by_us() && lock.late);
 	CHECK_U64(fake_s3_seen(r.fake, "PUT"), 3);
 	s3_rig_close(&r);
 }
