@@ -35,6 +35,9 @@ void judge(const struct judge_facts *f, struct judgement *ret);
 /* Is the semantic digest worth computing before judging: the serials and lineages are equal, the bytes are not. */
 bool judge_needs_meaning(const struct judge_facts *f);
 
+/* What a person can do about version v of s, which is held back; now: the source holds it still. */
+void judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, struct buf *ret);
+
 /* An empty or unparsable read may be a write in progress: it is read again before any verdict. */
 static inline bool
 judge_is_torn(const struct state_info *i)

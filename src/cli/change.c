@@ -10,16 +10,46 @@
 
 /* Commands that change something a person decided: restore, unlock, quarantine, resolve, adopt. */
 
+/* What was decided, in one line: a decision that had nothing to do says so, too. */
+static void
+change_decision(const json_t *doc)
+{
+	json_t *change, *changes = json_object_get(doc, "changes");
+	size_t  i;
+
+	cli_text(cli_str(doc, "released"));
+	cli_text(cli_str(doc, "dropped"));
+	cli_text(cli_str(doc, "resolved"));
+	if (json_object_get(doc, "released") != NULL && json_is_number(json_object_get(doc, "head")))
+		printf(": version %.0f is the head\n", cli_num(doc, "head"));
+	else if (json_object_get(doc, "released") != NULL)
+		printf(" is released\n");
+	else if (json_object_get(doc, "dropped") != NULL)
+		printf("@%.0f is removed\n", cli_num(doc, "version"));
+	else if (json_object_get(doc, "resolved") != NULL)
+		printf(" is written by %s\n", cli_str(doc, "edge"));
+	else if (json_array_size(changes) == 0)
+		printf("nothing was to do\n");
+	json_array_foreach(changes, i, change) {
+		cli_text(json_string_value(change));
+		putchar('\n');
+	}
+}
+
 static void
 change_text(const struct cli *c, const json_t *doc)
 {
-	json_t *v, *list = json_object_get(doc, "result");
+	json_t *v, *error, *list = json_object_get(doc, "result");
 	size_t  i;
 
 	(void)c;
 	if (list == NULL)
 		list = json_object_get(doc, "plan");
 	json_array_foreach(list, i, v) {
+		if (json_is_object(error = json_object_get(v, "error"))) {
+			cli_say(cli_str(v, "state"), cli_str(error, "message"), cli_str(error, "hint"));
+			continue;
+		}
 		printf("version %.0f -> ", cli_num(v, "from"));
 		cli_text(cli_str(v, "to"));
 		if (json_is_string(json_object_get(v, "path"))) {
@@ -30,7 +60,7 @@ change_text(const struct cli *c, const json_t *doc)
 		    cli_num(v, "changed_resources"), cli_bool(v, "probe") ? "; the backend would be probed first" : "");
 	}
 	if (list == NULL)
-		printf("done\n");
+		change_decision(doc);
 }
 
 /* ---------------------------------------------------------------- restore */
@@ -232,16 +262,18 @@ int
 cli_quarantine(struct cli *c)
 {
 	struct cli_request r = { .method = "GET", .route = "quarantine" };
-	const char        *verb = c->words[0];
+	const char        *verb = c->words[0], *raw = cli_value(c, "state");
 	int                rc;
 
-	if (strcmp(verb, "ls") == 0 && c->nwords == 1)
+	if (strcmp(verb, "ls") == 0 && c->nwords == 1 && raw == NULL)
 		return cli_call(c, &r, quarantine_text);
-	if ((strcmp(verb, "release") != 0 && strcmp(verb, "drop") != 0) || c->nwords != 2)
+	if (strcmp(verb, "drop") == 0 && raw != NULL)
+		return cli_usage(c, "--state goes with release: drop needs a version, STATE@V");
+	if ((strcmp(verb, "release") != 0 && strcmp(verb, "drop") != 0) || c->nwords != (raw != NULL ? 1 : 2))
 		return cli_usage(c, "quarantine takes %s", c->command->args);
 	r.method = "POST";
 	r.route = verb;
-	cli_arg(&r, "state", c->words[1]);
+	cli_arg(&r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->words[1]);
 	if (strcmp(verb, "drop") == 0 && (rc = cli_confirm(c, c->words[1])) != -1)
 		return rc;
 	return cli_call(c, &r, change_text);

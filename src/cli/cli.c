@@ -283,7 +283,7 @@ cli_parse(struct cli *c, int argc, char **argv)
 	if (help)
 		return cli_help(c);
 	if (c->command == NULL)
-		return cli_usage(c, "a command is missing; see \"stateferry help\"");
+		return cli_usage(c, "a command is missing");
 	if (c->nwords < c->command->min || (c->command->max >= 0 && c->nwords > c->command->max))
 		return cli_usage(c, "%s takes %s", c->command->name, c->command->args[0] != '\0' ? c->command->args : "no arguments");
 	if (c->quiet && c->verbose)

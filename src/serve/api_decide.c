@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "serve.h"
+#include "sync/judge.h"
 
 /* What only a person decides: quarantine, release, drop, resolve, adopt. */
 
@@ -14,20 +15,6 @@ struct quarantine {
 	struct state_rec    s;         /* the one being looked at; its strings are those of the turn. id 0: none yet */
 	uint64_t            next;      /* number of the version to go on with */
 };
-
-static void
-quarantine_hint(struct buf *ret, const struct state_rec *s, const struct version_rec *v, bool now)
-{
-	char *at = xasprintf("%s:%s@%" PRIu64, s->backend, s->name, v->number);
-
-	if (v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED || v->verdict == VERDICT_DAMAGED)
-		buf_printf(ret, "stateferry cat %s shows it, stateferry quarantine drop %s removes it", at, at);
-	else if (now)
-		buf_printf(ret, "stateferry quarantine release %s if this is meant, else stateferry restore %s:%s@head", at, s->backend, s->name);
-	else
-		buf_printf(ret, "the source holds something else by now: stateferry quarantine drop %s, or stateferry restore %s", at, at);
-	free(at);
-}
 
 /* What a target held, or an older state put there, is a kept copy and waits for nobody. */
 static void
@@ -42,7 +29,7 @@ quarantine_version(struct quarantine *x, const struct version_rec *v)
 	    digest_eq(&s->released, &v->digest) || digest_eq(&s->head_digest, &v->digest))
 		return;
 	buf_init(&hint, 0);
-	quarantine_hint(&hint, s, v, now);
+	judge_advice(s, v, now, &hint);
 	json_obj(w);
 	json_kv_str(w, "backend", s->backend);
 	json_kv_str(w, "name", s->name);

@@ -239,6 +239,11 @@ restores_end(struct op *op, struct restores *x)
 		op->res = x->items[0].why;
 		return op_fail(op);
 	}
+	if (x->n == 0) {
+		err_set(&op->res, ERR_NOT_FOUND, 0, "no state had a version then");
+		err_hint(&op->res, "stateferry log STATE shows since when there are any");
+		return op_fail(op);
+	}
 	json_key(&c->w, plan ? "plan" : "result");
 	json_arr(&c->w);
 	for (size_t i = 0; i < x->n; i++) {

@@ -194,6 +194,17 @@ show_wants(const struct show *s, const char *address)
 	return strncmp(s->address, address, n) == 0 && (address[n] == '[' || address[n] == '.');
 }
 
+/* Is there anything to show of what was asked for? */
+static bool
+show_has(const struct show *s)
+{
+	bool has = s->address == NULL;
+
+	for (size_t i = 0; !has && i < s->naddresses; i++)
+		has = show_wants(s, s->addresses[i]);
+	return has;
+}
+
 static void
 show_instance(struct show *s, json_t *resource, json_t *instance)
 {
@@ -294,6 +305,12 @@ show_job(struct work_job *job, void *arg, struct err *reterr)
 		err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " of %s:%s cannot be shown: %s", s->w.version, s->w.backend,
 		    s->w.name, info.kind != STATE_V4 ? "it is no plain state of format 4" : "it holds JSON that this view cannot read");
 		return err_hint(reterr, "stateferry cat %s:%s@%" PRIu64, s->w.backend, s->w.name, s->w.version);
+	}
+	if (!show_has(s)) {
+		json_decref(doc);
+		err_set(reterr, ERR_NOT_FOUND, 0, "version %" PRIu64 " of %s:%s has no resource %s", s->w.version, s->w.backend,
+		    s->w.name, s->address);
+		return err_hint(reterr, "stateferry show %s:%s@%" PRIu64 " shows all", s->w.backend, s->w.name, s->w.version);
 	}
 	if (!s->reveal)
 		show_mask(doc);

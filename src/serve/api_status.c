@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "serve.h"
+#include "sync/judge.h"
 
 /* status: one verdict, and what is wrong: since when, why, what to do. */
 
@@ -135,19 +136,19 @@ status_replica(void *arg, const struct replica_view *v)
 }
 
 static void
-status_version(struct status *x, const struct version_rec *v, const char *state)
+status_version(struct status *x, const struct version_rec *v)
 {
+	struct buf next;
 	char *cause = xasprintf("version %" PRIu64 " is %s%s%s", v->number, verdict_name(v->verdict), v->reason[0] != '\0' ? ": " : "",
 	    v->reason);
-	char *next = v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED ?
-	    xasprintf("stateferry cat %s@%" PRIu64 ", then stateferry quarantine drop %s@%" PRIu64, state, v->number, state, v->number) :
-	    xasprintf("stateferry quarantine release %s@%" PRIu64, state, v->number);
 
+	buf_init(&next, 0);
+	judge_advice(x->s, v, true, &next);
 	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = x->s->name, .code = 13,
-	    .since = v->seen, .cause = cause, .next = next });
+	    .since = v->seen, .cause = cause, .next = buf_str(&next) });
 	x->waiting = true;
 	free(cause);
-	free(next);
+	buf_free(&next);
 }
 
 static bool
@@ -168,7 +169,7 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	q.state = x->s->name;
 	held = state_quarantined(t, s, &v);
 	if (held)
-		status_version(x, &v, text);
+		status_version(x, &v);
 	if (s->problem[0] != '\0' || (s->flags & STATE_UNCOVERED) != 0) {
 		x->waiting = true;
 		q.kind = "unusable";

@@ -2,8 +2,10 @@
 #include "sync/judge.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/time.h"
 
@@ -180,4 +182,24 @@ compare_needs_meaning(const struct compare_facts *f)
 		return false;
 	return f->now->kind == STATE_V4 && f->next->kind == STATE_V4 && f->now->serial == f->next->serial &&
 	    strcmp(f->now->lineage, f->next->lineage) == 0;
+}
+
+/* Dropping what the source still holds mends nothing: the next look finds it again. */
+void
+judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, struct buf *ret)
+{
+	bool  good = state_is_good(&(struct state_info){ .kind = v->kind }) && v->verdict != VERDICT_DAMAGED;
+	char *at = xasprintf("%s:%s@%" PRIu64, s->backend, s->name, v->number);
+
+	if (now && good)
+		buf_printf(ret, "stateferry quarantine release %s if this is meant", at);
+	else if (now)
+		buf_puts(ret, "repair the source");
+	else if (good)
+		buf_printf(ret, "the source holds something else by now: stateferry quarantine drop %s, or stateferry restore %s", at, at);
+	else
+		buf_printf(ret, "stateferry cat %s shows it, stateferry quarantine drop %s removes it", at, at);
+	if (now && s->head != 0)
+		buf_printf(ret, ", %s stateferry restore %s:%s@head", good ? "else" : "or", s->backend, s->name);
+	free(at);
 }

@@ -289,14 +289,15 @@ bool
 look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct err *ret)
 {
 	struct version_rec v;
+	struct buf         next;
 
 	if (!state_quarantined(t, r, &v))
 		return false;
 	err_set(ret, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
-	if (state_is_good(&(struct state_info){ .kind = v.kind }))
-		err_hint(ret, "stateferry quarantine release %s:%s", r->backend, r->name);
-	else
-		err_hint(ret, "repair the source, or stateferry restore %s:%s@head", r->backend, r->name);
+	buf_init(&next, 0);
+	judge_advice(r, &v, true, &next);
+	err_hint(ret, "%s", buf_str(&next));
+	buf_free(&next);
 	return true;
 }
 

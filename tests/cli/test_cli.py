@@ -119,6 +119,36 @@ def damage_is_held(p):
     assert (p.dir / "dr/x.tfstate").read_bytes() == (GOLDEN / "seq/001.tfstate").read_bytes()
 
 
+def advice_fits(p):
+    """What the source still holds is not mended by dropping it from the store; decisions say what they did."""
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    assert "nothing was to do" in p.text("adopt", "--yes")
+    (p.dir / "live/x.tfstate").write_text("<html>502</html>")
+    p.run("sync", code=13)
+    for code in (0, 1):
+        hint = p.json("status", code=3)["problems"][0]["hint"]
+        assert "repair the source" in hint and "restore live:x.tfstate@head" in hint and "drop" not in hint, hint
+        assert "repair the source" in p.text("status", code=3)
+        p.run("quarantine", "drop", "live:x.tfstate@2", "--yes", code=code)
+    p.put("seq/004.tfstate")
+    p.run("sync")
+    assert "live:x.tfstate: version 3 is the head" in p.text("quarantine", "release", "live:x.tfstate")
+    assert p.json("quarantine", "release", "--state", "x.tfstate")["head"] == 3
+    p.error("quarantine", "drop", "--state", "x.tfstate", "--yes", code=2)
+
+
+def nothing_found(p):
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    assert "no resource null_resource.nope" in p.error("show", "x.tfstate", "null_resource.nope", code=1)
+    assert "no state had a version then" in p.error("restore", "--at", "365d", "--all", "--yes", code=1)
+    assert p.json("restore", "--at", "365d", "--all", "--dry-run", code=1)["error"]["kind"] == "not_found"
+    assert p.error(code=2).count("see ") == 1
+    shutil.rmtree(p.dir / "live")
+    assert "create = true" in p.text("sync", code=1)
+
+
 def restore_asks(p):
     p.put("seq/001.tfstate")
     p.run("sync")
@@ -278,7 +308,7 @@ def owners(p):
     assert p.json("status")["agent"]["running"] is False
 
 
-TESTS = [sync_and_look, damage_is_held, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
+TESTS = [sync_and_look, damage_is_held, advice_fits, nothing_found, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
          installs_where_it_says, secrets_stay, owners]
 
 

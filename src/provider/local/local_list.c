@@ -122,11 +122,8 @@ local_walk(struct work_job *job, struct local_call *c, const char *path, const c
 
 	if (d == NULL && depth > 0 && errno == ENOENT)
 		return ERR_OK;
-	if (d == NULL && errno == ENOENT)
-		return err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", path);
 	if (d == NULL)
-		return errno == EACCES ? err_set(reterr, ERR_AUTH, errno, "%s: %s", path, strerror(errno)) :
-		    err_errno(reterr, errno, "%s", path);
+		return local_no_folder(path, reterr);
 	while (rc == ERR_OK && (de = local_next(d, path, &rc, reterr)) != NULL) {
 		char *sub = xasprintf("%s/%s", path, de->d_name), *name = xasprintf("%s%s", prefix, de->d_name);
 
@@ -183,7 +180,7 @@ local_list_path(struct local_call *c, struct err *reterr)
 
 	if (access(c->l->root, F_OK) != 0) {
 		free(path);
-		return err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", c->l->root);
+		return local_no_folder(c->l->root, reterr);
 	}
 	local_entry_stat(c, c->l->file, path);
 	free(path);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "local.h"
@@ -220,6 +221,18 @@ local_sync_folder(const char *path, struct err *reterr)
 	return rc == 0 ? ERR_OK : ERR_IO;
 }
 
+/* Why a folder of the configuration cannot be used, by errno. */
+enum err_code
+local_no_folder(const char *path, struct err *reterr)
+{
+	if (errno == EACCES)
+		return err_set(reterr, ERR_AUTH, errno, "%s: %s", path, strerror(errno));
+	if (errno != ENOENT)
+		return err_errno(reterr, errno, "%s", path);
+	err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", path);
+	return err_hint(reterr, "make it, or set create = true");
+}
+
 enum err_code
 local_make_parents(const struct local *l, const char *path, struct err *reterr)
 {
@@ -227,10 +240,8 @@ local_make_parents(const struct local *l, const char *path, struct err *reterr)
 	char         *copy;
 	enum err_code rc = ERR_OK;
 
-	if (access(base, F_OK) != 0 && base == l->root) {
-		err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", base);
-		return err_hint(reterr, "make it, or set create = true");
-	}
+	if (access(base, F_OK) != 0 && base == l->root)
+		return local_no_folder(base, reterr);
 	copy = xstrdup(path);
 	for (char *p = copy + strlen(base); rc == ERR_OK && (p = strchr(p, '/')) != NULL; p++) {
 		*p = '\0';
