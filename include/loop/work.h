@@ -26,7 +26,9 @@ typedef enum err_code work_fn(struct work_job *job, void *arg, struct err *reter
 /* Ends with what fn returned. Cancelled before it began: ERR_CANCELLED, fn never ran; cancelled while it runs: the op ends
  * when fn returns, which may ask work_cancelled(). */
 struct op *work_run(struct work *w, work_fn *fn, void *arg);
+/* As work_run() when there are more than WORK_SMALL bytes to go through. Up to that fn runs at once, with job NULL; the result is
+ * then NULL (done: as op_await() takes it), or an op with its error. */
+struct op *work_by_size(struct work *w, uint64_t size, work_fn *fn, void *arg);
 bool       work_cancelled(const struct work_job *job);
-struct loop *work_loop(const struct work *w);
 
 #endif

@@ -61,8 +61,11 @@ struct snapshot {
 	int64_t           modified;  /* wall ms; 0: unknown */
 };
 void snapshot_free(struct snapshot *s);    /* contents; zeroes them */
-/* A snapshot of bytes we made ourselves: hashed and scanned here (on the caller's thread). */
-void snapshot_of(struct snapshot *ret, struct body *body_ref);
+/* Of bytes from elsewhere, hashed and scanned on the caller's thread: they may be few, or the thread one of the pool. Takes a
+ * reference; ret is to be freed whatever the outcome. In memory it cannot fail. */
+enum err_code snapshot_of(struct snapshot *ret, struct body *body, struct err *reterr);
+/* The same, on the pool when they are many: an op, or NULL: done. ret belongs to it until it ends. */
+struct op *snapshot_read(struct work *w, struct snapshot *ret, struct body *body);
 
 struct state_seen {
 	const char *name;            /* relative to the prefix */

@@ -40,15 +40,16 @@ struct work_job {
 enum work_state { WORK_START, WORK_QUEUED, WORK_ENDED };
 static const char *const work_states[] = { "start", "queued", "ended" };
 
-static void
-work_call(struct work_job *job)
+static enum err_code
+work_call(work_fn *fn, struct work_job *job, void *arg, struct err *ret)
 {
-	enum err_code code = job->fn(job, job->arg, &job->outcome);
+	enum err_code code = fn(job, arg, ret);
 
 	if (code == ERR_OK)
-		err_clear(&job->outcome);
-	else if (job->outcome.code != code)
-		err_set(&job->outcome, code, 0, "a job failed (%s)", err_kind(code));
+		err_clear(ret);
+	else if (ret->code != code)
+		err_set(ret, code, 0, "a job failed (%s)", err_kind(code));
+	return code;
 }
 
 /* --- threads --- */
@@ -90,7 +91,7 @@ work_thread(void *arg)
 	struct work_job *job;
 
 	while ((job = work_take(w)) != NULL) {
-		work_call(job);
+		work_call(job->fn, job, job->arg, &job->outcome);
 		loop_post(w->loop, &job->post, work_done, job);
 	}
 	return NULL;
@@ -193,7 +194,7 @@ work_step(struct op *op)
 		if (op_stopped(op)) {
 			err_set(&op->res, ERR_CANCELLED, 0, "work: cancelled before it began");
 		} else {
-			work_call(job);
+			work_call(job->fn, job, job->arg, &job->outcome);
 			op->res = job->outcome;
 		}
 		__attribute__((fallthrough));
@@ -241,6 +242,16 @@ work_run(struct work *w, work_fn *fn, void *arg)
 	return &job->op;
 }
 
+struct op *
+work_by_size(struct work *w, uint64_t size, work_fn *fn, void *arg)
+{
+	struct err e = { .code = ERR_OK };
+
+	if (size > WORK_SMALL)
+		return work_run(w, fn, arg);
+	return work_call(fn, NULL, arg, &e) == ERR_OK ? NULL : op_result(w->loop, &e);
+}
+
 bool
 work_cancelled(const struct work_job *job)
 {
@@ -275,10 +286,4 @@ work_free(struct work *w)
 	pthread_cond_destroy(&w->wanted);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
-}
-
-struct loop *
-work_loop(const struct work *w)
-{
-	return w->loop;
 }

@@ -295,8 +295,8 @@ mem_get(struct mem_call *c, const struct mem_state *s)
 		err_set(&c->outcome, ERR_UNCHANGED, 0, "unchanged");
 		return;
 	}
-	snapshot_of(ret, s->body);
-	memcpy(ret->etag, tag, sizeof(tag));
+	if (snapshot_of(ret, s->body, &c->outcome) == ERR_OK)
+		memcpy(ret->etag, tag, sizeof(tag));
 }
 
 static void

@@ -61,29 +61,48 @@ snapshot_free(struct snapshot *s)
 
 #define SNAPSHOT_PIECE ((size_t)64 << 10)
 
-void
-snapshot_of(struct snapshot *ret, struct body *body)
+static enum err_code
+snapshot_job(struct work_job *job, void *arg, struct err *reterr)
 {
-	struct reader *r = reader_new();
-	uint8_t       *piece;
-	uint64_t       off = 0;
-	size_t         n = 0;
+	struct snapshot *s = arg;
+	struct reader   *r = reader_new();
+	uint8_t         *piece = NULL;
+	size_t           n = 0;
+	enum err_code    rc = ERR_OK;
 
+	(void)job;
+	if (body_in_memory(s->body)) {
+		reader_feed(r, body_span(s->body).p, body_span(s->body).n);
+	} else {
+		piece = xmalloc(SNAPSHOT_PIECE);
+		while ((rc = body_read(s->body, reader_size(r), piece, SNAPSHOT_PIECE, &n, reterr)) == ERR_OK && n > 0)
+			reader_feed(r, piece, n);
+		mem_wipe(piece, SNAPSHOT_PIECE);
+	}
+	reader_end(r, s);
+	free(piece);
+	return rc;
+}
+
+static void
+snapshot_begin(struct snapshot *ret, struct body *body)
+{
 	memset(ret, 0, sizeof(*ret));
 	ret->body = body_ref(body);
-	if (body_in_memory(body)) {
-		reader_feed(r, body_span(body).p, body_span(body).n);
-		reader_end(r, ret);
-		return;
-	}
-	piece = xmalloc(SNAPSHOT_PIECE);
-	while (body_read(body, off, piece, SNAPSHOT_PIECE, &n, NULL) == ERR_OK && n > 0) {
-		reader_feed(r, piece, n);
-		off += n;
-	}
-	reader_end(r, ret);
-	mem_wipe(piece, SNAPSHOT_PIECE);
-	free(piece);
+}
+
+enum err_code
+snapshot_of(struct snapshot *ret, struct body *body, struct err *reterr)
+{
+	snapshot_begin(ret, body);
+	return snapshot_job(NULL, ret, reterr);
+}
+
+struct op *
+snapshot_read(struct work *w, struct snapshot *ret, struct body *body)
+{
+	snapshot_begin(ret, body);
+	return work_by_size(w, body_size(body), snapshot_job, ret);
 }
 
 /* ---------------------------------------------------------------- opening */

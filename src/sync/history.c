@@ -172,7 +172,7 @@ history_pack(struct work_job *job, void *arg, struct err *reterr)
 	}
 	if (rc == ERR_OK) {
 		h->packed = body_new(&out);
-		snapshot_of(&h->put, h->packed);
+		rc = snapshot_of(&h->put, h->packed, reterr);
 	}
 	buf_wipe_free(&in);
 	buf_free(&out);
@@ -182,17 +182,9 @@ history_pack(struct work_job *job, void *arg, struct err *reterr)
 static struct op *
 history_packing(struct history *h)
 {
-	struct err e = { .code = ERR_OK };
-
-	if (h->lane->edge->compress == COMPRESS_NONE) {
-		snapshot_of(&h->put, h->raw);
-		return NULL;
-	}
-	if (body_size(h->raw) > WORK_SMALL)
-		return work_run(h->e->work, history_pack, h);
-	if (history_pack(NULL, h, &e) == ERR_OK)
-		err_clear(&e);
-	return op_result(h->e->loop, &e);
+	if (h->lane->edge->compress == COMPRESS_NONE)
+		return snapshot_read(h->e->work, &h->put, h->raw);
+	return work_by_size(h->e->work, body_size(h->raw), history_pack, h);
 }
 
 /* --- the end --- */

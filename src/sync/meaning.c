@@ -138,14 +138,6 @@ meaning_job(struct work_job *job, void *arg, struct err *reterr)
 struct op *
 meaning_run(struct work *w, struct meaning *m)
 {
-	struct err    e = { .code = ERR_OK };
-	enum err_code rc;
-
 	m->added = m->changed = m->removed = -1;
-	if (body_size(m->a) + body_size(m->b) > WORK_SMALL)
-		return work_run(w, meaning_job, m);
-	rc = meaning_job(NULL, m, &e);
-	if (rc == ERR_OK)
-		err_clear(&e);
-	return op_result(work_loop(w), &e);
+	return work_by_size(w, body_size(m->a) + body_size(m->b), meaning_job, m);
 }

@@ -352,7 +352,7 @@ push_step(struct op *op)
 		if (op_failed(op))
 			return op_unwind(op, SETTLE);
 		if (p->next.body == NULL)
-			snapshot_of(&p->next, p->next_body);
+			return op_await(op, LOADED, snapshot_read(p->e->work, &p->next, p->next_body));
 		if (!p->prelook)
 			return op_go(op, INTENT);
 		return op_await(op, PEEKED, push_look(p));

@@ -57,7 +57,7 @@ restore_patch(struct push *p, uint64_t serial, struct err *reterr)
 	buf_put(&out, digits, (size_t)n);
 	buf_put(&out, old.p + end, old.n - end);
 	struct body *body = body_new(&out);
-	snapshot_of(&patched, body);
+	snapshot_of(&patched, body, NULL);
 	body_unref(body);
 	snapshot_free(&p->next);
 	p->next = patched;

@@ -154,7 +154,7 @@ s3_rig_put(struct s3_rig *r, const char *name, const char *text, enum put_if whe
 	struct snapshot s;
 	enum err_code   rc;
 
-	snapshot_of(&s, body);
+	snapshot_of(&s, body, NULL);
 	body_unref(body);
 	rc = s3_rig_run(r, provider_put(r->b, &(struct state_ref){ name }, &s, &(struct put_condition){ .when = when, .etag = etag }, ret));
 	snapshot_free(&s);

@@ -170,7 +170,7 @@ load(const char *path, struct snapshot *ret)
 		body = body_new(&text);
 		close(fd);
 	}
-	snapshot_of(ret, body);
+	snapshot_of(ret, body, NULL);
 	body_unref(body);
 	return true;
 }

@@ -84,10 +84,8 @@ hb_md5_step(struct op *op)
 {
 	struct hb_md5 *m = container_of(op, struct hb_md5, op);
 
-	if (op->state == 0 && body_size(m->body) > WORK_SMALL)
-		return op_await(op, 1, work_run(m->h->env->work, hb_md5_job, m));
 	if (op->state == 0)
-		hb_md5_job(NULL, m, &op->res);
+		return op_await(op, 1, work_by_size(m->h->env->work, body_size(m->body), hb_md5_job, m));
 	if (!op_failed(op))
 		memcpy(m->ret, m->text, sizeof(m->text));
 	return op_finish(op);

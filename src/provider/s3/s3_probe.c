@@ -94,7 +94,7 @@ s3_probe_prepare(struct s3_probing *p)
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
 		snprintf(text, sizeof(text), "{\"probe\":\"%s\",\"writer\":%zu}", id, i);
 		body = body_copy(span_str(text));
-		snapshot_of(&p->bodies[i], body);
+		snapshot_of(&p->bodies[i], body, NULL);
 		body_unref(body);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(p->locks); i++)

@@ -19,7 +19,6 @@ work_begin(bool virtual)
 	loop = virtual ? loop_new_virtual(5, 1790000000000) : loop_new(&e);
 	CHECK(loop != NULL);
 	work = work_new(loop);
-	CHECK(work_loop(work) == loop);
 }
 
 static void
@@ -81,7 +80,7 @@ sum_run(struct work_job *job, void *arg, struct err *reterr)
 		s->ret += i;
 	if (s->code == ERR_OK || s->silent)
 		return s->code;
-	s->cancelled = work_cancelled(job);
+	s->cancelled = job != NULL && work_cancelled(job);
 	return err_set(reterr, s->code, 28, "no space for %d", s->ret);
 }
 
@@ -108,6 +107,25 @@ jobs_end_with_what_they_return(void)
 			CHECK(!ok.unmasked); /* signals are for the loop's thread */
 		work_end();
 	}
+}
+
+static void
+few_bytes_are_not_worth_a_thread(void)
+{
+	struct sum ok = { .from = 1, .to = 100 }, bad = { .code = ERR_IO }, many = { .from = 1, .to = 100 };
+	struct end end = { 0 }, later = { 0 };
+
+	work_begin(false);
+	CHECK(work_by_size(work, WORK_SMALL, sum_run, &ok) == NULL && ok.ret == 5050);
+	op_start(work_by_size(work, 1, sum_run, &bad), ended, &end);
+	wait_for(&end);
+	CHECK_U64(end.err.code, ERR_IO);
+	CHECK_STR(end.err.msg, "no space for 0");
+	op_start(work_by_size(work, WORK_SMALL + 1, sum_run, &many), ended, &later);
+	CHECK_U64(many.ret, 0);
+	wait_for(&later);
+	CHECK(many.ret == 5050 && !pthread_equal(many.thread, pthread_self()));
+	work_end();
 }
 
 static void
@@ -281,6 +299,7 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
 	    { "jobs_end_with_what_they_return", jobs_end_with_what_they_return },
+	    { "few_bytes_are_not_worth_a_thread", few_bytes_are_not_worth_a_thread },
 	    { "a_job_that_never_ran_is_freed", a_job_that_never_ran_is_freed },
 	    { "no_more_than_its_threads_run_at_a_time", no_more_than_its_threads_run_at_a_time },
 	    { "cancel_before_and_during_a_job", cancel_before_and_during_a_job },

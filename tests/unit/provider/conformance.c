@@ -43,7 +43,7 @@ cf_put_op(const char *name, const char *text, struct put_condition when, char et
 	struct snapshot s;
 	struct op      *op;
 
-	snapshot_of(&s, bytes);
+	snapshot_of(&s, bytes, NULL);
 	op = provider_put(rig.b, &(struct state_ref){ name }, &s, &when, etag);
 	snapshot_free(&s);
 	body_unref(bytes);

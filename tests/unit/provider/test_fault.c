@@ -34,7 +34,7 @@ put(const char *text)
 	char            etag[ETAG_MAX];
 	enum err_code   rc;
 
-	snapshot_of(&s, bytes);
+	snapshot_of(&s, bytes, NULL);
 	rc = provider_rig_run(&r, provider_put(r.b, &ref, &s, &(struct put_condition){ PUT_UNDER_LOCK, NULL, NULL }, etag));
 	snapshot_free(&s);
 	body_unref(bytes);

@@ -49,7 +49,7 @@ put(void)
 	char            etag[ETAG_MAX];
 	enum err_code   rc;
 
-	snapshot_of(&s, bytes);
+	snapshot_of(&s, bytes, NULL);
 	rc = provider_rig_run(&r, provider_put(r.b, &ref, &s, &(struct put_condition){ PUT_UNDER_LOCK, NULL, &mine }, etag));
 	snapshot_free(&s);
 	body_unref(bytes);
@@ -409,7 +409,7 @@ as_terraform(void)
 	CHECK_OK(lock_info_parse(span_str(json_string_value(json_object_get(first, "body"))), &mine, &r.err), r.err);
 	CHECK_U64(lock(), ERR_OK);
 	CHECK_U64(get(NULL), ERR_NOT_FOUND);
-	snapshot_of(&snap, bytes);
+	snapshot_of(&snap, bytes, NULL);
 	CHECK_U64(provider_rig_run(&r, provider_put(r.b, &ref, &snap, &(struct put_condition){ PUT_UNDER_LOCK, NULL, &mine }, etag)),
 	    ERR_OK);
 	CHECK_U64(unlock(), ERR_OK);

@@ -71,7 +71,7 @@ put(const char *name)
 	char            etag[ETAG_MAX];
 	enum err_code   rc;
 
-	snapshot_of(&s, bytes);
+	snapshot_of(&s, bytes, NULL);
 	rc = provider_rig_run(&r, provider_put(r.b, &(struct state_ref){ name }, &s, &(struct put_condition){ PUT_ABSENT, NULL, NULL },
 	    etag));
 	snapshot_free(&s);

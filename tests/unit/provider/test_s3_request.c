@@ -393,7 +393,7 @@ cancels(void)
 	struct snapshot out;
 
 	s3_rig_open(&r, "");
-	snapshot_of(&out, body);
+	snapshot_of(&out, body, NULL);
 	CHECK_U64(s3_rig_run_for(&r, provider_get(r.b, &(struct state_ref){ "a" }, NULL, &s), 5), ERR_CANCELLED);
 	CHECK_U64(s3_rig_run_for(&r, provider_put(r.b, &(struct state_ref){ "a" }, &out, &(struct put_condition){ .when = PUT_ABSENT }, etag),
 	    7), ERR_UNCERTAIN);

@@ -386,7 +386,7 @@ add_version(struct batch *b, uint64_t serial)
 	struct version_rec   v = { .serial = serial, .size = text.n, .lineage = "L", .writer = "1", .verdict = VERDICT_OLDER,
 		.reason = "", .run = "", .who = "", .operation = "", .origin = "" };
 
-	snapshot_of(&sn, body);
+	snapshot_of(&sn, body, NULL);
 	v.digest = sn.digest;
 	v.kind = sn.info.kind;
 	batch_body(b, body, &sn.digest, NULL);
