@@ -144,6 +144,25 @@ state_server_put(struct state_server *v, const char *path, struct span body)
 	s->body = body_copy(body);
 }
 
+struct span
+state_server_get(struct state_server *v, const char *path)
+{
+	const struct served *s = served_at(v, path);
+
+	return s->body != NULL ? body_span(s->body) : span_of(NULL, 0);
+}
+
+size_t
+state_server_locks(struct state_server *v)
+{
+	size_t n = 0;
+	void  *s;
+
+	for (size_t i = 0; map_next(v->states, &i, NULL, &s);)
+		n += ((struct served *)s)->lock != NULL;
+	return n;
+}
+
 void
 state_server_free(struct state_server *v)
 {
