@@ -472,20 +472,16 @@ static void
 call_about(struct call *c, const char *name)
 {
 	const char *kind = request_kind_name(c->kind), *label = c->b->label;
-	size_t      nkind = strlen(kind), nlabel = strlen(label), nname = name != NULL ? strlen(name) : 0;
-	char       *p = c->about = xmalloc(nkind + nlabel + nname + 3);
+	size_t      n = strlen(kind) + strlen(label) + (name != NULL ? strlen(name) : 0) + sizeof(" :");
+	char       *p = c->about = xmalloc(n);
 
-	memcpy(p, kind, nkind);
-	p += nkind;
-	*p++ = ' ';
-	memcpy(p, label, nlabel + 1);
+	p = stpcpy(stpcpy(stpcpy(p, kind), " "), label);
 	c->op.about = c->about;
 	if (name == NULL)
 		return;
 	assert(name_check(span_str(name), NULL) == ERR_OK);
-	p += nlabel;
-	*p++ = ':';
-	memcpy(p, name, nname + 1);
+	p = stpcpy(p, ":");
+	memcpy(p, name, strlen(name) + 1);
 	c->ref.name = c->name = p;
 }
 
