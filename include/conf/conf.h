@@ -108,6 +108,7 @@ enum conf_type {
 	CONF_PERCENT,   /* int64_t 0..100, "50%"  */
 	CONF_STRS,      /* struct conf_strs       */
 	CONF_MAP,       /* struct conf_map: string values */
+	CONF_SECRETS,   /* the same, and each value may be a credential; no default */
 	CONF_ENUM,      /* int: index into choices */
 };
 
@@ -147,7 +148,7 @@ enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct con
 enum err_code conf_error(struct err *reterr, struct conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 struct conf_attr *conf_attr(struct conf_block *b, const char *name);            /* NULL: absent */
 /* The block with all inside it as HCL in the layout of "terraform fmt". Values by reference are printed as references, other
- * fields of CONF_SECRET, arguments of no table, and the user and query parts of URLs as "(sensitive)"; defaults and values from
+ * fields of CONF_SECRET and CONF_SECRETS, arguments of no table, and the user and query parts of URLs as "(sensitive)"; defaults and values from
  * the environment are marked by a comment. tables NULL, and nested blocks: the tables that conf_fields() filled from them. */
 void          conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret);
 bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */

@@ -55,7 +55,8 @@ conf_wants(const struct conf_want *w)
 	case CONF_SIZE:    return "a size such as \"64MiB\"";
 	case CONF_PERCENT: return "a percentage from \"0%\" to \"100%\"";
 	case CONF_STRS:    return "a list of strings such as [\"a\", \"b\"]";
-	case CONF_MAP:     return "an object of strings such as { a = \"b\" }";
+	case CONF_MAP:
+	case CONF_SECRETS: return "an object of strings such as { a = \"b\" }";
 	case CONF_ENUM:    return arena_printf(w->c->arena, "one of %s", conf_one_of(w->c, w->f->choices));
 	}
 	return "";
@@ -65,7 +66,8 @@ conf_wants(const struct conf_want *w)
 static const char *
 conf_found_value(const struct conf_want *w)
 {
-	bool        hidden = w->v->from_ref || w->f->type == CONF_SECRET || w->f->type == CONF_STR || w->f->type == CONF_MAP;
+	bool        hidden = w->v->from_ref || w->f->type == CONF_SECRET || w->f->type == CONF_STR || w->f->type == CONF_MAP ||
+	    w->f->type == CONF_SECRETS;
 	const char *text = w->v->text;
 
 	switch (w->v->kind) {
@@ -278,7 +280,8 @@ conf_store(const struct conf_want *w, void *at, struct err *reterr)
 	case CONF_SECRET:
 	case CONF_PATH:    return conf_store_text(w, at, reterr);
 	case CONF_STRS:    return conf_store_list(w, at, reterr);
-	case CONF_MAP:     return conf_store_map(w, at, reterr);
+	case CONF_MAP:
+	case CONF_SECRETS: return conf_store_map(w, at, reterr);
 	case CONF_BOOL:    ok = conf_as_bool(v, at); break;
 	case CONF_INT:     ok = conf_as_int(w->c, v, at); break;
 	case CONF_MS:      ok = v->kind == CONF_TEXT && duration_parse(v->text, at); break;
@@ -338,7 +341,7 @@ conf_from_env(struct conf *c, struct conf_block *b, const struct conf_field *f, 
 	struct conf_value v = { .kind = CONF_TEXT, .pos = b->pos, .from_ref = true };
 	struct conf_want  w = { c, f, &v, arena_printf(c->arena, "environment variable %s", env) };
 
-	assert(f->type != CONF_MAP); /* no text form */
+	assert(f->type != CONF_MAP && f->type != CONF_SECRETS); /* no text form */
 	if (!utf8_valid(span_str(text)))
 		return conf_error(reterr, b->pos, "%s: expected text in UTF-8", w.origin);
 	v.text = conf_keep(c, span_str(text));

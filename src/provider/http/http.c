@@ -38,7 +38,7 @@ static const struct conf_field hb_fields[] = {
 	    .env = "TF_HTTP_RETRY_WAIT_MIN", .help = "seconds before the first repetition; doubled each time" },
 	{ .name = "retry_wait_max", .type = CONF_SECONDS, .offset = offsetof(struct hb_conf, retry_wait_max_ms), .def = "30",
 	    .env = "TF_HTTP_RETRY_WAIT_MAX", .help = "seconds, at most" },
-	{ .name = "headers", .type = CONF_MAP, .offset = offsetof(struct hb_conf, headers),
+	{ .name = "headers", .type = CONF_SECRETS, .offset = offsetof(struct hb_conf, headers),
 	    .help = "added to every request" },
 	{ .name = "states", .type = CONF_STRS, .offset = offsetof(struct hb_conf, states),
 	    .help = "names of the states to read, when address has {name}" },

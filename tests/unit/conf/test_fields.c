@@ -15,7 +15,7 @@ struct all {
 	int64_t         i, ms, seconds, percent;
 	uint64_t        size;
 	struct conf_strs strs, other;
-	struct conf_map map;
+	struct conf_map map, tokens;
 	int             mode;
 	const char     *soon;
 };
@@ -35,6 +35,7 @@ static const struct conf_field fields[] = {
 	{ "include", CONF_STRS, offsetof(struct all, strs), "[\"**\"]", "globs", NULL, NULL, false, NULL },
 	{ "workspaces", CONF_STRS, offsetof(struct all, other), NULL, "names", "WORKSPACES", NULL, false, NULL },
 	{ "headers", CONF_MAP, offsetof(struct all, map), NULL, "headers", NULL, NULL, false, NULL },
+	{ "tokens", CONF_SECRETS, offsetof(struct all, tokens), NULL, "headers that may be credentials", NULL, NULL, false, NULL },
 	{ "deletes", CONF_ENUM, offsetof(struct all, mode), "keep", "what", NULL, modes, false, NULL },
 	{ "webhook", CONF_STR, offsetof(struct all, soon), NULL, "push", NULL, NULL, false, "pushed hints are planned" },
 	{ NULL, CONF_STR, 0, NULL, NULL, NULL, NULL, false, NULL },
@@ -349,7 +350,9 @@ print_secrets(void)
 	struct buf b;
 
 	good("secret_key = \"geheim\"\nstr = \"https://me:geheim@h/p?sig=geheim\"\nregion = \"https://h/p@x\"\npath = file(\"p\")\n"
-	    "headers = { u = \"s3://geheim@b\" }\nwebhook = null");
+	    "headers = { u = \"s3://geheim@b\" }\ntokens = { Authorization = \"Bearer geheim\" }\nwebhook = null");
+	CHECK_U64(got.tokens.n, 1);
+	CHECK_STR(got.tokens.values[0], "Bearer geheim");
 	buf_init(&b, 0);
 	conf_print(conf_root(last), tables, 2, &b);
 	CHECK(strstr(buf_str(&b), "geheim") == NULL);
@@ -359,6 +362,7 @@ print_secrets(void)
 	CHECK(strstr(buf_str(&b), "  region         = \"https://h/p@x\"\n") != NULL);
 	CHECK(strstr(buf_str(&b), "  path           = file(\"p\")\n") != NULL);
 	CHECK(strstr(buf_str(&b), "u = \"s3://(sensitive)@b\"") != NULL);
+	CHECK(strstr(buf_str(&b), "tokens         = { Authorization = \"(sensitive)\" }\n") != NULL);
 	buf_free(&b);
 }
 
