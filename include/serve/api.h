@@ -67,11 +67,14 @@ void       api_error_json(const struct err *e, const char *where, struct buf *re
 struct address {
 	char    *backend, *name;
 	uint64_t version;                /* 0: head (none given) */
-	bool     has_version;
+	bool     has_version, has_serial;
+	uint64_t serial;                 /* has_serial: which version that is has not been looked for; calls have replaced it by a number */
 };
 enum err_code address_resolve(struct engine *e, const char *text, const char *backend, bool raw,
     struct address *ret, struct err *reterr);
 void          address_free(struct address *a);
+/* How long the text before @serial=N is; 0: it does not end so. */
+size_t        address_is_serial(const char *text);
 
 /* /healthz: the process and its store answer. /readyz: recovered, and looked at every source once. */
 bool health_ready(struct engine *e);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -92,74 +91,6 @@ address_find_source(struct engine *e, struct store_txn *t, const char *name, con
 	return ERR_OK;
 }
 
-/* ---------------------------------------------------------------- serial=N */
-
-#define SERIAL_NAMED 8  /* versions that an error names */
-
-struct serial_find {
-	uint64_t      serial;
-	struct digest digest;          /* of the first found */
-	uint64_t      first;           /* the newest */
-	bool          several;         /* with different bytes */
-	char          text[120];
-};
-
-static bool
-serial_match(void *arg, const struct version_rec *v)
-{
-	struct serial_find *f = arg;
-	size_t              n = strlen(f->text);
-
-	if (v->serial != f->serial || v->dropped || v->kind == STATE_EMPTY || v->kind == STATE_DAMAGED)
-		return true;
-	snprintf(f->text + n, sizeof(f->text) - n, "%s%" PRIu64, n == 0 ? "" : ", ", v->number);
-	if (f->first == 0) {
-		f->first = v->number;
-		f->digest = v->digest;
-	} else if (!digest_eq(&f->digest, &v->digest)) {
-		f->several = true;
-	}
-	return true;
-}
-
-/* From the head backwards: heads only. */
-static uint64_t
-serial_on_the_way(struct store_txn *t, const struct state_rec *s, uint64_t serial)
-{
-	struct version_rec v;
-	uint64_t           at = s->head;
-
-	while (at != 0 && store_version(t, s->id, at, &v)) {
-		if (v.serial == serial && !v.dropped)
-			return at;
-		if (v.parent >= at)
-			break;
-		at = v.parent;
-	}
-	return 0;
-}
-
-static enum err_code
-address_serial(struct store_txn *t, const struct state_rec *s, uint64_t serial, uint64_t *ret, struct err *reterr)
-{
-	struct serial_find f = { .serial = serial };
-	uint64_t           on_way;
-
-	store_versions(t, s->id, serial_match, &f);
-	if (f.first == 0)
-		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no version with serial %" PRIu64, s->backend, s->name, serial);
-	*ret = f.first;
-	if (!f.several)
-		return ERR_OK;
-	on_way = serial_on_the_way(t, s, serial);
-	if (on_way != 0) {
-		*ret = on_way;
-		return ERR_OK;
-	}
-	err_set(reterr, ERR_USAGE, 0, "serial %" PRIu64 " means several versions: %s", serial, f.text);
-	return err_hint(reterr, "name one by its number: %s:%s@%" PRIu64, s->backend, s->name, f.first);
-}
-
 /* ---------------------------------------------------------------- all of it */
 
 static enum err_code
@@ -170,13 +101,13 @@ address_version(struct store_txn *t, enum tail tail, uint64_t n, struct address 
 	if (tail == TAIL_NONE)
 		return ERR_OK;
 	a->has_version = true;
-	a->version = n;
-	if (tail == TAIL_NUMBER)
+	a->has_serial = tail == TAIL_SERIAL;
+	if (tail != TAIL_HEAD) {
+		*(a->has_serial ? &a->serial : &a->version) = n;
 		return ERR_OK;
+	}
 	if (!store_state(t, a->backend, a->name, &s))
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", a->backend, a->name);
-	if (tail == TAIL_SERIAL)
-		return address_serial(t, &s, n, &a->version, reterr);
 	a->version = s.head;
 	if (s.head == 0)
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version yet", a->backend, a->name);
@@ -216,6 +147,16 @@ address_prefix(struct engine *e, const char **text)
 	if (b != NULL)
 		*text = colon + 1;
 	return b;
+}
+
+size_t
+address_is_serial(const char *text)
+{
+	size_t   len;
+	uint64_t n;
+	bool     fits;
+
+	return address_tail(text, &len, &n, &fits) == TAIL_SERIAL && fits ? len : 0;
 }
 
 enum err_code

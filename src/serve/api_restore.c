@@ -10,7 +10,8 @@
 
 struct restore_item {
 	char                 *backend, *name;
-	uint64_t              version;
+	uint64_t              version;      /* 0: not chosen */
+	uint64_t              state, head, newest; /* newest: the version to go on with */
 	struct err            why;          /* how it ended */
 	const struct op      *running;      /* NULL: it did not begin, or has ended */
 	struct restore_result result;
@@ -20,7 +21,7 @@ struct restores {
 	struct call          *c;
 	struct restore_item  *items;
 	size_t                n, next, cap; /* next: the first that was not begun */
-	size_t                done, failed;
+	size_t                choosing, done, failed;
 	bool                  has_at, all;
 	int64_t               at;           /* wall ms */
 	char                 *to_backend, *to_name;
@@ -55,57 +56,80 @@ restores_free(void *arg)
 
 /* ---------------------------------------------------------------- which version */
 
-struct restore_at {
-	int64_t  at;
-	uint64_t found, head;          /* head: what was released although judged otherwise */
-};
-
 /* The newest head that was there at that time. */
 static bool
 restore_at_version(void *arg, const struct version_rec *v)
 {
-	struct restore_at *a = arg;
+	struct restores     *x = arg;
+	struct restore_item *i = &x->items[x->choosing];
 
-	if (v->seen > a->at || v->dropped || (!verdict_is_head(v->verdict) && v->number != a->head) || v->kind == STATE_EMPTY ||
+	/* head: what was released although judged otherwise */
+	if (v->seen > x->at || v->dropped || (!verdict_is_head(v->verdict) && v->number != i->head) || v->kind == STATE_EMPTY ||
 	    v->kind == STATE_DAMAGED || strncmp(v->origin, "target", 6) == 0)
 		return true;
-	a->found = v->number;
+	i->version = v->number;
 	return false;
 }
 
-static uint64_t
-restore_version_at(struct store_txn *t, const struct state_rec *s, int64_t at)
+static enum err_code
+restores_no_version(const struct restores *x, const struct restore_item *i, struct err *reterr)
 {
-	struct restore_at a = { .at = at, .head = s->head };
+	char when[TIME_TEXT_MAX];
 
-	store_versions(t, s->id, restore_at_version, &a);
-	return a.found;
+	err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version %s%s", i->backend, i->name, x->has_at ? "from before " : "yet",
+	    x->has_at ? time_format_s(x->at, when) : "");
+	return err_hint(reterr, "stateferry log %s:%s", i->backend, i->name);
+}
+
+/* A state that did not exist at that time is left alone when all are restored. */
+static enum err_code
+restores_choose(void *arg, struct turn *t, struct err *reterr)
+{
+	struct restores *x = arg;
+
+	for (; x->choosing < x->n; x->choosing++) {
+		struct restore_item *i = &x->items[x->choosing];
+
+		if (!turn_versions(t, i->state, &i->newest, restore_at_version, x))
+			return ERR_OK;
+		if (i->version == 0 && !x->all)
+			return restores_no_version(x, i, reterr);
+	}
+	return ERR_OK;
+}
+
+static struct restore_item *
+restores_add_state(struct restores *x, const struct state_rec *s, uint64_t version)
+{
+	struct restore_item *i = restores_add(x, s->backend, s->name);
+
+	i->state = s->id;
+	i->head = s->head;
+	i->newest = s->versions;
+	i->version = version;
+	return i;
 }
 
 static bool
 restores_state(void *arg, struct store_txn *t, const struct state_rec *s)
 {
-	struct restores     *x = arg;
-	struct plan         *p = engine_plan(x->c->e);
-	struct backend      *b = plan_backend(p, s->backend);
-	uint64_t             version;
+	struct restores *x = arg;
+	struct plan     *p = engine_plan(x->c->e);
+	struct backend  *b = plan_backend(p, s->backend);
 
-	if ((s->flags & STATE_TARGET) != 0 || b == NULL || !plan_is_source(p, b) || s->head == 0)
-		return true;
-	version = restore_version_at(t, s, x->at);
-	if (version != 0)   /* a state that did not exist then is left alone */
-		restores_add(x, s->backend, s->name)->version = version;
+	(void)t;
+	if ((s->flags & STATE_TARGET) == 0 && b != NULL && plan_is_source(p, b) && s->head != 0)
+		restores_add_state(x, s, 0);
 	return true;
 }
 
-/* The version that is named, the newest head of that time, or without both the head. */
+/* The version that is named, or without one the head; by time it is chosen later. */
 static enum err_code
 restores_one(struct restores *x, const struct address *a, struct err *reterr)
 {
-	struct store_txn *t;
-	struct state_rec  s;
-	char              when[TIME_TEXT_MAX];
-	uint64_t          version = a->version;
+	struct store_txn    *t;
+	struct state_rec     s;
+	struct restore_item *i;
 
 	if (store_read(engine_store(x->c->e), &t, reterr) != ERR_OK)
 		return reterr->code;
@@ -113,14 +137,12 @@ restores_one(struct restores *x, const struct address *a, struct err *reterr)
 	if (!store_state(t, a->backend, a->name, &s)) {
 		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", a->backend, a->name);
 		err_hint(reterr, "stateferry list shows the names");
-	} else if (!a->has_version && (version = x->has_at ? restore_version_at(t, &s, x->at) : s.head) == 0) {
-		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no good version %s%s", a->backend, a->name, x->has_at ? "from before " : "yet",
-		    x->has_at ? time_format_s(x->at, when) : "");
-		err_hint(reterr, "stateferry log %s:%s", a->backend, a->name);
+	} else {
+		i = restores_add_state(x, &s, a->has_version ? a->version : x->has_at ? 0 : s.head);
+		if (i->version == 0 && !x->has_at)
+			restores_no_version(x, i, reterr);
 	}
 	store_end(t);
-	if (reterr->code == ERR_OK)
-		restores_add(x, a->backend, a->name)->version = version;
 	return reterr->code;
 }
 
@@ -171,6 +193,8 @@ restores_next(void *arg)
 	struct restores    *x = arg;
 	struct restore_run *r;
 
+	while (x->next < x->n && x->items[x->next].version == 0)
+		x->next++;
 	if (x->next == x->n)
 		return NULL;
 	r = xcalloc(1, sizeof(*r));
@@ -218,9 +242,9 @@ restores_item(struct json_writer *w, const struct restore_item *i, bool plan)
 
 /* ---------------------------------------------------------------- the operation */
 
-enum restores_state { RESTORES_START, RESTORES_CHOSEN, RESTORES_DONE };
+enum restores_state { RESTORES_START, RESTORES_COLLECTED, RESTORES_CHOSEN, RESTORES_DONE };
 
-static const char *const restores_states[] = { "start", "chosen", "done" };
+static const char *const restores_states[] = { "start", "collected", "chosen", "done" };
 
 struct restores_op {
 	struct op        op;
@@ -247,6 +271,8 @@ restores_end(struct op *op, struct restores *x)
 	json_key(&c->w, plan ? "plan" : "result");
 	json_arr(&c->w);
 	for (size_t i = 0; i < x->n; i++) {
+		if (x->items[i].version == 0)
+			continue;
 		restores_item(&c->w, &x->items[i], plan);
 		exit_tally_add(&tally, err_exit(x->items[i].why.code));
 	}
@@ -262,7 +288,11 @@ restores_step(struct op *op)
 
 	switch ((enum restores_state)op->state) {
 	case RESTORES_START:
-		return op_await(op, RESTORES_CHOSEN, x->all ? walk_op(x->c, NULL, &(struct walk){ restores_state, NULL, NULL, x }) : NULL);
+		return op_await(op, RESTORES_COLLECTED, x->all ? walk_op(x->c, NULL, &(struct walk){ restores_state, NULL, NULL, x }) : NULL);
+	case RESTORES_COLLECTED:
+		if (op_failed(op))
+			return op_fail(op);
+		return op_await(op, RESTORES_CHOSEN, x->has_at ? turns_op(x->c, &(struct turns){ restores_choose, NULL, x }) : NULL);
 	case RESTORES_CHOSEN:
 		if (op_failed(op))
 			return op_fail(op);
@@ -294,9 +324,9 @@ api_restore_progress(const struct op *op, struct restore_progress *ret)
 	if (op->class != &restores_class)
 		return false;
 	x = container_of(op, struct restores_op, op)->x;
-	*ret = (struct restore_progress){ op->state == RESTORES_CHOSEN ? "choosing versions" : "starting", x->n, x->done, x->failed };
-	if (op->state == RESTORES_CHOSEN)
-		ret->total = 0;
+	*ret = (struct restore_progress){ op->state < RESTORES_DONE ? "choosing versions" : "restoring", 0, x->done, x->failed };
+	for (size_t k = 0; op->state == RESTORES_DONE && k < x->n; k++)
+		ret->total += x->items[k].version != 0;
 	while (i < x->n && (x->items[i].running == NULL || x->items[i].running->child == NULL))
 		i++;
 	if (i < x->n)

@@ -136,9 +136,9 @@ call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err 
 
 /* ---------------------------------------------------------------- the call */
 
-enum call_state { CALL_START, CALL_DONE };
+enum call_state { CALL_START, CALL_FOUND, CALL_DONE };
 
-static const char *const call_states[] = { "start", "running" };
+static const char *const call_states[] = { "start", "finding the version", "running" };
 
 static int
 call_status(const struct err *e)
@@ -227,6 +227,13 @@ call_step(struct op *op)
 	case CALL_START:
 		if (c->refused.code != ERR_OK) {
 			call_reply_error(c, &c->refused);
+			return op_ok(op);
+		}
+		child = call_serial(c, &op->res);
+		return child != NULL ? op_await(op, CALL_FOUND, child) : op_go(op, CALL_FOUND);
+	case CALL_FOUND:
+		if (op_failed(op)) {
+			call_reply_error(c, &op->res);
 			return op_ok(op);
 		}
 		json_begin(&c->w, &c->out);

@@ -53,6 +53,8 @@ bool          call_flag(const struct call *c, const char *name);    /* "1", "tru
 enum err_code call_need(const struct call *c, const char *name, const char **ret, struct err *reterr);
 /* "state", or name= with backend=, as an address; where follows it. */
 enum err_code call_address(struct call *c, struct address *ret, struct err *reterr);
+/* Of a "state" that ends in @serial=N: finds the version and puts its number there. NULL: there is none, or *reterr. */
+struct op    *call_serial(struct call *c, struct err *reterr);
 /* A duration for people and for the API: "2h". */
 enum err_code call_duration(const char *text, const char *what, int64_t *ret_ms, struct err *reterr);
 /* RFC 3339, or an age before now. */
@@ -69,6 +71,8 @@ struct turn {
 	int64_t           begun;
 };
 bool turn_room(struct turn *t);
+/* Calls fn for the versions of that state from number *next down, *next being where to go on; true: the end, or fn said false. */
+bool turn_versions(struct turn *t, uint64_t state, uint64_t *next, bool (*fn)(void *arg, const struct version_rec *v), void *arg);
 struct turns {
 	enum err_code (*fn)(void *arg, struct turn *t, struct err *reterr);
 	void (*free)(void *arg);

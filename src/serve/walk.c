@@ -32,6 +32,19 @@ turn_room(struct turn *t)
 	return !t->more;
 }
 
+bool
+turn_versions(struct turn *t, uint64_t state, uint64_t *next, bool (*fn)(void *arg, const struct version_rec *v), void *arg)
+{
+	struct version_rec v;
+
+	while (*next > 0 && turn_room(t)) {
+		--*next;
+		if (store_version(t->t, state, *next + 1, &v) && !fn(arg, &v))
+			return true;
+	}
+	return !t->more;
+}
+
 static enum err_code
 turns_one(struct turns_run *r, struct err *reterr)
 {

@@ -11,9 +11,11 @@
  */
 #define HISTORY_LEVEL 3
 
-enum history_state { START, LOADED, PACKED, WRITTEN, READ_BACK, SETTLED };
+#define HISTORY_TURN 500  /* versions looked at in one turn of the loop */
 
-static const char *const history_states[] = { "start", "loaded", "packed", "written", "read back", "settled" };
+enum history_state { START, CHOSEN, LOADED, PACKED, WRITTEN, READ_BACK, SETTLED };
+
+static const char *const history_states[] = { "choosing", "chosen", "loaded", "packed", "written", "read back", "settled" };
 
 struct history {
 	struct op           op;
@@ -23,6 +25,8 @@ struct history {
 	char               *name;      /* of the object */
 	char               *source;
 	struct version_rec  v;         /* numbers and digests only */
+	uint64_t            next, newest; /* versions to look at */
+	char               *folder;    /* of the state's objects */
 	bool                more;      /* later versions wait */
 	struct body        *raw, *packed;
 	struct snapshot     put, back;
@@ -42,6 +46,7 @@ history_free(struct op *op)
 	body_unref(h->packed);
 	snapshot_free(&h->put);
 	snapshot_free(&h->back);
+	free(h->folder);
 	free(h->name);
 	free(h->source);
 	free(h);
@@ -49,34 +54,49 @@ history_free(struct op *op)
 
 /* --- which version --- */
 
-struct history_pick {
-	uint64_t           cursor;
-	struct version_rec v;
-	uint64_t           found;      /* how many are newer than the cursor */
-};
-
-/* Newest first: the last one seen above the cursor is the next to write. */
+/* Oldest first: the first good one above the cursor is the next to write; whether there is another is all that is asked then. */
 static bool
-history_pick_one(void *arg, const struct version_rec *v)
+history_pick(struct history *h, struct store_txn *t)
 {
-	struct history_pick *p = arg;
+	struct version_rec v;
 
-	if (v->number <= p->cursor)
-		return false;
-	if (!verdict_is_head(v->verdict) || v->dropped || v->origin[0] == 't') /* of a target: never the head here */
-		return true;
-	p->v = *v;
-	p->found++;
+	for (unsigned n = 0; h->next <= h->newest && !h->more; h->next++) {
+		if (n++ == HISTORY_TURN)
+			return false;
+		if (!store_version(t, h->state, h->next, &v) || !verdict_is_head(v.verdict) || v.dropped || v.origin[0] == 't')
+			continue; /* of a target: never the head here */
+		if (h->nothing)
+			h->v = v;
+		else
+			h->more = true;
+		h->nothing = false;
+	}
 	return true;
 }
 
+/* In turns of the loop. false: there is more to look at. */
+static bool
+history_find(struct history *h)
+{
+	struct store_txn *t;
+	bool              ended;
+
+	if (h->next > h->newest)
+		return true;
+	if (store_read(h->e->store, &t, &h->op.res) != ERR_OK)
+		return true;
+	ended = history_pick(h, t);
+	store_end(t);
+	return ended;
+}
+
 static void
-history_object(struct history *h, const char *folder)
+history_object(struct history *h)
 {
 	char when[TIME_TEXT_MAX], hex[DIGEST_HEX];
 
 	digest_hex(&h->v.digest, hex)[12] = '\0';
-	h->name = xasprintf("%s/%020llu-%s-%s.tfstate%s", folder, (unsigned long long)h->v.serial,
+	h->name = xasprintf("%s/%020llu-%s-%s.tfstate%s", h->folder, (unsigned long long)h->v.serial,
 	    time_format_basic(h->v.seen, when), hex, h->lane->edge->compress == COMPRESS_ZSTD ? ".zst" : "");
 }
 
@@ -117,31 +137,27 @@ history_is_due(struct engine *e, const struct lane *l, const char *name)
 static void
 history_choose(struct history *h, struct store_txn *t, const struct state_rec *s)
 {
-	struct history_pick p = { 0 };
-	struct replica_rec  r = { .version = 0 };
-	struct buf          folder;
-	enum mapping        m;
+	struct replica_rec r = { .version = 0 };
+	struct buf         folder;
+	enum mapping       m;
 
 	h->source = xstrdup(s->name);
 	buf_init(&folder, 0);
 	m = lane_map(h->e->plan, h->lane, s->name, &folder, &h->refused);
-	if (store_replica(t, h->lane->edge->name, h->lane->to->label, h->state, &r))
-		p.cursor = r.version;
+	h->folder = xstrdup(buf_str(&folder));
+	buf_free(&folder);
+	store_replica(t, h->lane->edge->name, h->lane->to->label, h->state, &r);
+	h->nothing = true;
 	if (m == MAP_ERROR) {
 		h->refused.code = ERR_CONFLICT;
 	} else if (m != MAP_YES || !history_interval_due(h->e, h->lane, r.written, &h->due)) {
-		h->nothing = true;
+		return;
 	} else if (h->lane->edge->every_ms != 0) { /* an interval wants the head, not every version */
-		h->nothing = s->head <= p.cursor || !store_version(t, s->id, s->head, &h->v);
+		h->nothing = s->head <= r.version || !store_version(t, s->id, s->head, &h->v);
 	} else {
-		store_versions(t, s->id, history_pick_one, &p);
-		h->v = p.v;
-		h->nothing = p.found == 0;
-		h->more = p.found > 1;
+		h->next = r.version + 1;
+		h->newest = s->versions;
 	}
-	if (!h->nothing && h->refused.code == ERR_OK && place_may_act(engine_place(h->e, h->lane->to), &h->refused))
-		history_object(h, buf_str(&folder));
-	buf_free(&folder);
 }
 
 /* --- packing --- */
@@ -269,9 +285,15 @@ history_step(struct op *op)
 
 	switch ((enum history_state)op->state) {
 	case START:
-		op->res = h->refused;
-		if (op_failed(op) || h->nothing)
+		if (h->refused.code != ERR_OK)
+			op->res = h->refused;
+		if (op_failed(op))
 			return op_unwind(op, READ_BACK);
+		return history_find(h) ? op_go(op, CHOSEN) : op_await(op, START, op_sleep(op->loop, 0));
+	case CHOSEN:
+		if (op_failed(op) || h->nothing || !place_may_act(engine_place(h->e, h->lane->to), &op->res))
+			return op_unwind(op, READ_BACK);
+		history_object(h);
 		return op_await(op, LOADED, store_body_load(h->e->store, &h->v.digest, &h->raw));
 	case LOADED:
 		if (op_failed(op))
@@ -311,6 +333,7 @@ history_op(struct engine *e, struct lane *l, uint64_t state, struct push_result 
 	h->e = e;
 	h->lane = l;
 	h->state = state;
+	h->next = 1; /* above newest: nothing to look for */
 	h->ret = ret;
 	memset(ret, 0, sizeof(*ret));
 	if (store_read(e->store, &t, &h->refused) != ERR_OK)
