@@ -98,6 +98,25 @@ def test_apply_that_waits_for_our_lock_loses_nothing(agents, places, terraform, 
     assert dr.locks() == []
 
 
+def test_killed_while_a_snapshot_is_written_leaves_nothing_there(agents, places, preload):
+    agent = agents(env=preload("slow_sync") | {"SLOW_SYNC": "/x.tfstate/"})
+    live, dr = places("local"), places("local")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    agent.snapshot("history", "live", "dr")
+    live.put("x.tfstate", state(1, lineage()))
+    folder = dr.path("history/x.tfstate")
+    sync = agent.start_command("sync")
+    eventually(folder.exists, 20, "the write")
+    time.sleep(0.5)
+    assert sync.poll() is None
+    sync.kill()
+    sync.wait()
+    assert list(folder.iterdir()) == []
+    agent.sync()
+    assert [p.name[:21] for p in folder.iterdir()] == ["00000000000000000001-"]
+
+
 def test_terraform_workspaces_of_a_path(agent, places, terraform):
     live, dr = places("local"), places("local")
     tf = terraform("tf", ("local", {"path": str(live.folder / "terraform.tfstate"),

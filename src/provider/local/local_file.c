@@ -188,20 +188,53 @@ local_check_etag(struct local_call *c, int fd, struct err *reterr)
 	return ERR_OK;
 }
 
+#define LOCAL_FD_PATH "/proc/self/fd/%d"
+
+/*
+ * A file in the folder of path that has no name yet, so that a process that is killed leaves nothing there. Where the file system
+ * cannot do that (or there is no /proc to give it a name by), *ret_temp is its name, and the caller's to remove and free.
+ */
+static int
+local_nameless(const char *path, char **ret_temp)
+{
+	int   length = (int)(strrchr(path, '/') - path), fd;
+	char *folder = xasprintf("%.*s/", length, path), self[64];
+
+	fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	free(folder);
+	if (fd >= 0) {
+		snprintf(self, sizeof(self), LOCAL_FD_PATH, fd);
+		if (access(self, F_OK) == 0)
+			return fd;
+		close(fd);
+	}
+	*ret_temp = xasprintf("%.*s/.stateferry-XXXXXX", length, path);
+	return mkostemp(*ret_temp, O_CLOEXEC);
+}
+
+static int
+local_give_name(int fd, const char *temp, const char *path)
+{
+	char self[64];
+
+	if (temp != NULL)
+		return link(temp, path);
+	snprintf(self, sizeof(self), LOCAL_FD_PATH, fd);
+	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
 /* A new name: nobody can have it open, so it appears whole or not at all. */
 static enum err_code
 local_write_new(struct local_call *c, struct err *reterr)
 {
-	char         *temp;
-	const char   *slash = strrchr(c->path, '/');
+	char         *temp = NULL;
 	struct stat   st;
 	int           fd;
 	enum err_code rc;
 
 	if ((rc = local_make_parents(c->l, c->path, reterr)) != ERR_OK)
 		return rc;
-	temp = xasprintf("%.*s/.stateferry-XXXXXX", (int)(slash - c->path), c->path);
-	fd = mkostemp(temp, O_CLOEXEC);
+	fd = local_nameless(c->path, &temp);
 	if (fd < 0) {
 		rc = err_errno(reterr, errno, "%s", c->name);
 		free(temp);
@@ -210,9 +243,10 @@ local_write_new(struct local_call *c, struct err *reterr)
 	rc = local_write_all(fd, c->body, c->name, reterr);
 	if (rc == ERR_OK && fsync(fd) != 0)
 		rc = err_errno(reterr, errno, "%s", c->name);
-	if (rc == ERR_OK && link(temp, c->path) != 0)
+	if (rc == ERR_OK && local_give_name(fd, temp, c->path) != 0)
 		rc = errno == EEXIST ? err_set(reterr, ERR_CONFLICT, 0, "%s exists", c->name) : err_errno(reterr, errno, "%s", c->name);
-	unlink(temp);
+	if (temp != NULL)
+		unlink(temp);
 	fstat(fd, &st);
 	close(fd);
 	free(temp);
