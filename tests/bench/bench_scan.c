@@ -13,6 +13,8 @@
  * What a byte of a state costs: the scan alone, the hash alone, and both over the same pieces, as a download
  * does it. The state is golden/state/large.tfstate with its resources repeated under other modules.
  * Each row is the median of BENCH_ROUNDS.
+ *
+ *     bench_scan [FILE]        FILE: the state is written there, for others to read
  */
 #define BENCH_SIZE   ((size_t)50 << 20)
 #define BENCH_PIECE  65536
@@ -153,8 +155,17 @@ now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool
+write_body(const char *path)
+{
+	FILE *f = fopen(path, "w");
+	bool  ok = f != NULL && fwrite(body.data, 1, body.len, f) == body.len;
+
+	return f != NULL && fclose(f) == 0 && ok;
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
@@ -173,6 +184,10 @@ main(void)
 	if (crypto_init(NULL) != ERR_OK)
 		return 1;
 	make_body();
+	if (argc > 1 && !write_body(argv[1])) {
+		perror(argv[1]);
+		return 1;
+	}
 	printf("state\t%.1f\tMB\n", (double)body.len / 1e6);
 	/* Round by round, so that a disturbance meets every row. */
 	for (int round = 0; round < BENCH_ROUNDS; round++)

@@ -4,7 +4,7 @@ import shutil
 
 import measure
 from table import at_least, at_most
-from world import BUILD
+from world import BUILD, find
 
 # (row, unit) of a C bench -> limit and how it is said.
 AT_LEAST = {("scan alone", "MB/s"): (450, "450 MB/s"), ("one pass as a share of the hash alone", "%"): (60, "60 %")}
@@ -20,22 +20,38 @@ AT_MOST = {
     ("store_open_10000_states", "ms"): (30, "30 ms (whole start)"),
 }
 BINARY_MAX = 1_000_000
+# What the scan tells, asked of jq.
+JQ_FACTS = "[.version, .serial, .lineage, .terraform_version, (.resources | length), ([.resources[].instances | length] | add)]"
 
 
 def c_rows(table, name, *args):
-    """A C bench prints rows of "name TAB value TAB unit"."""
+    """A C bench prints rows of "name TAB value TAB unit"; their values by name."""
     out = measure.run([BUILD / "bench" / name, *args]).out.decode()
+    rows = {}
     for line in out.splitlines():
         cells = line.split("\t")
         if len(cells) != 3:
             continue
         what, value, unit = cells
+        rows[what] = float(value)
         budget = None
         if (what, unit) in AT_LEAST:
             budget = at_least(float(value), *AT_LEAST[what, unit])
         elif (what, unit) in AT_MOST:
             budget = at_most(float(value), *AT_MOST[what, unit])
         table.row(what.replace("_", " "), f"{value} {unit}", budget=budget)
+    return rows
+
+
+def jq(table, state, scan):
+    """The same facts of the same bytes, by the tool that people would take."""
+    program, why = find("jq")
+    if not program:
+        table.row("jq over the same state", "not measured", why)
+        return
+    cost = measure.run([program, "-c", JQ_FACTS, state])
+    rate = state.stat().st_size / 1e6 / cost.wall
+    table.row("jq over the same state", f"{rate:.0f} MB/s", f"the scan is {scan / rate:.0f} × as fast; jq took {cost.rss_mb:.0f} MB of memory")
 
 
 def binary(world, table):
@@ -48,6 +64,9 @@ def binary(world, table):
 
 def measure_all(world, table, quick):
     table.section("Scanner, store, size", "In one process, without network: `bench_scan` and `bench_store`, a state of 50 MB, histories of one state.")
-    c_rows(table, "bench_scan")
+    state = world.folder() / "large.tfstate"
+    rows = c_rows(table, "bench_scan", state)
+    jq(table, state, rows["scan alone"])
+    state.unlink()
     c_rows(table, "bench_store", *(["commits"] if quick else []))
     binary(world, table)
