@@ -76,8 +76,8 @@ progress_width(const char *s)
 static void
 progress_pass(struct progress *p, const json_t *pass)
 {
-	buf_printf(&p->line, "%s %.0f states seen, %.0f changed, %.0f written (", cli_num(pass, "total") > 0 ? "," : "", cli_num(pass, "seen"), cli_num(pass, "changed"),
-	    cli_num(pass, "written"));
+	buf_printf(&p->line, "%s %.0f states seen, %.0f changed, %.0f written (", cli_num(pass, "total") > 0 ? "," : "",
+	    cli_num(pass, "seen"), cli_num(pass, "changed"), cli_num(pass, "written"));
 	progress_bytes(cli_num(pass, "bytes"), &p->line);
 	buf_putc(&p->line, ')');
 	progress_trouble(p, cli_num(pass, "held"), "held", "\033[33m", &p->line);

@@ -465,8 +465,8 @@ pass_count_total(struct pass *p)
 bool
 engine_progress(const struct engine *e, struct pass_progress *ret)
 {
-	static const char *const steps[] = { "starting", "waiting for writes under way", "settling what was left open", "looking at sources", "looking at targets",
-		"comparing", "writing", "cleaning up" };
+	static const char *const steps[] = { "starting", "waiting for writes under way", "settling what was left open", "looking at sources",
+		"looking at targets", "comparing", "writing", "cleaning up" };
 	const struct pass *p = e->pass;
 
 	memset(ret, 0, sizeof(*ret));

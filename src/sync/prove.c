@@ -12,6 +12,7 @@
  *	WHERE                  what was probed: the answer is of no use once the label points elsewhere
  *	+NAME DETAIL           each check: + it is as it should be, - it is not
  */
+#define PROVE_NO_MS   ((int64_t)24 * 3600 * 1000) /* a NO holds so long: then the next write asks again, for servers are updated */
 #define PROVE_LOOK_MS 20    /* between two looks whether another's probe of the same backend has ended */
 #define PROVE_KEY     "probe"
 
@@ -163,6 +164,21 @@ prove_is_due(const struct place *p)
 	    ((provider_caps(b) & PROVIDER_LOCK) == 0 || (p->proof.known && p->proof.no_lock));
 }
 
+/* Was it found wanting, and is that not too long ago? A time that is yet to come was told by a wrong clock. */
+static bool
+prove_is_no(const struct place *p)
+{
+	int64_t age = loop_wall(p->engine->loop) - p->proof.when;
+
+	return p->proof.known && !p->proof.holds && age >= 0 && age < PROVE_NO_MS;
+}
+
+static bool
+prove_is_yes(const struct place *p)
+{
+	return p->proof.known && p->proof.holds;
+}
+
 static enum err_code
 prove_refuse(const struct place *p, struct err *reterr)
 {
@@ -179,13 +195,13 @@ place_writable(const struct place *p, struct err *reterr)
 {
 	if (provider_writable(p->backend, reterr) != ERR_OK)
 		return reterr->code;
-	return prove_is_due(p) && p->proof.known && !p->proof.holds ? prove_refuse(p, reterr) : ERR_OK;
+	return prove_is_due(p) && prove_is_no(p) ? prove_refuse(p, reterr) : ERR_OK;
 }
 
 bool
 place_asks_probe(const struct place *p)
 {
-	return prove_is_due(p) && !p->proof.known;
+	return prove_is_due(p) && !prove_is_yes(p) && !prove_is_no(p);
 }
 
 /* --- the operation --- */
@@ -254,7 +270,7 @@ prove_step(struct op *op)
 			return op_fail(op);
 		if (p->place->proving) /* of another write to the same target */
 			return op_await(op, START, op_sleep(op->loop, PROVE_LOOK_MS));
-		if (!p->asked && p->place->proof.known)
+		if (!p->asked && (prove_is_yes(p->place) || prove_is_no(p->place)))
 			return op_go(op, NOTED);
 		return op_await(op, PROBED, prove_begin(p));
 	case PROBED:
@@ -290,7 +306,7 @@ prove_new(struct place *place)
 struct op *
 prove_op(struct place *place)
 {
-	return !prove_is_due(place) || (place->proof.known && place->proof.holds) ? NULL : &prove_new(place)->op;
+	return !prove_is_due(place) || prove_is_yes(place) ? NULL : &prove_new(place)->op;
 }
 
 struct op *

@@ -226,6 +226,60 @@ a_persons_probe_is_remembered_too(void)
 	end();
 }
 
+/* A server may have been updated since it was found wanting: after a day the next write asks again, once. */
+static void
+a_no_expires(void)
+{
+	static const char *const more[] = { "", "  use_lockfile = true\n" };
+	struct proof             found;
+	unsigned                 n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+		begin(more[i]);
+		s3->ignores_conditions = true;
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+		mem_world_put(a, "y.tfstate", rig_state(1, "L", 2, "y"));
+		CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "dr", nobody, &n, &found), 60000), r.err);
+		CHECK_STR(sync_counts(), "0 0 2 0");
+		agent_rig_wait(&r, (int64_t)23 * 3600 * 1000);
+		fake_s3_forget(s3);
+		CHECK_STR(sync_counts(), "0 0 2 0");
+		CHECK_U64(probes(), 0);
+		agent_rig_wait(&r, (int64_t)3600 * 1000);
+		restart("acme", more[i]);
+		CHECK(strstr(dry_plan(), "x.tfstate 1 probe") != NULL);
+		CHECK_STR(sync_counts(), "0 0 2 0");
+		CHECK_U64(probes(), 1);
+		CHECK(fake_s3_text(s3, "x.tfstate") == NULL);
+		CHECK_STR(sync_counts(), "0 0 2 0");
+		CHECK_U64(probes(), 1);
+		s3->ignores_conditions = false;
+		agent_rig_wait(&r, (int64_t)24 * 3600 * 1000);
+		CHECK_STR(sync_counts(), "2 0 0 0");
+		CHECK_U64(probes(), 2);
+		end();
+	}
+}
+
+/* Neither does one that was noted by a clock ahead of ours keep a target closed. */
+static void
+a_no_of_a_wrong_clock(void)
+{
+	char         *record = xasprintf("1 NO %lld\ns3://acme at http://" FAKE_S3_HOST "/\n-create_only x\n", (long long)RIG_WALL + 9000000);
+	struct batch *b;
+
+	begin("");
+	b = batch_new(r.store);
+	batch_meta(b, "probe/dr", span_str(record));
+	CHECK_OK(agent_rig_run(&r, store_apply(r.store, b), 1000), r.err);
+	restart("acme", "");
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "x"));
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	CHECK_U64(probes(), 1);
+	end();
+	free(record);
+}
+
 static void
 what_was_found_is_of_that_place(void)
 {
@@ -239,6 +293,11 @@ what_was_found_is_of_that_place(void)
 	fake_s3_del(s3, "x.tfstate");
 	CHECK_STR(sync_counts(), "1 0 0 0");
 	CHECK(fake_s3_seen(s3, "PUT http://" FAKE_S3_HOST "/other/.stateferry/probe/") > 0);
+	fake_s3_forget(s3);
+	restart("other", "  prefix = \"below/\"\n"); /* conditions may be a matter of a policy for some prefix */
+	CHECK_OK(agent_rig_run(&r, engine_adopt(r.engine), 60000), r.err);
+	CHECK_STR(sync_counts(), "1 0 0 0");
+	CHECK(probes() == 1 && fake_s3_text(s3, "below/x.tfstate") != NULL);
 	end();
 }
 
@@ -460,6 +519,8 @@ main(int argc, char **argv)
 	    { "a_dry_run_says_that_it_would_probe", a_dry_run_says_that_it_would_probe },
 	    { "a_dry_run_knows_the_interval", a_dry_run_knows_the_interval },
 	    { "a_persons_probe_is_remembered_too", a_persons_probe_is_remembered_too },
+	    { "a_no_expires", a_no_expires },
+	    { "a_no_of_a_wrong_clock", a_no_of_a_wrong_clock },
 	    { "what_was_found_is_of_that_place", what_was_found_is_of_that_place },
 	    { "no_answer_is_no_verdict", no_answer_is_no_verdict },
 	    { "a_running_agent_goes_on_after_a_probe", a_running_agent_goes_on_after_a_probe },
