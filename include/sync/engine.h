@@ -173,6 +173,8 @@ struct place_health {
 	int64_t      since;           /* wall ms: of the trouble */
 	int64_t      last_ok, last_try, next_try;
 	bool         moved;           /* the label points elsewhere than before: paused until adopt */
+	uint64_t     refused;         /* listed names that cannot be used */
+	const char  *refused_why;     /* the first of them, and why */
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 

@@ -51,6 +51,20 @@ status_add(struct status *x, const struct status_problem *p)
 
 /* ---------------------------------------------------------------- places */
 
+/* Names that a source lists and that nobody can keep: no record of a state tells of them. */
+static void
+status_refused(struct status *x, const struct place_health *h)
+{
+	char *cause = h->refused > 1 ? xasprintf("%" PRIu64 " listed names cannot be used, the first is %s", h->refused, h->refused_why) :
+	                               xstrdup(h->refused_why);
+	char *next = xasprintf("rename it at %s, or exclude it", h->label);
+
+	status_add(x, &(struct status_problem){ .kind = "unusable", .backend = h->label, .code = 1, .cause = cause, .next = next });
+	x->waiting = true;
+	free(cause);
+	free(next);
+}
+
 static void
 status_place(void *arg, const struct place_health *h)
 {
@@ -63,6 +77,8 @@ status_place(void *arg, const struct place_health *h)
 
 	if (plan_is_source(p, b) && h->last_ok != 0)
 		x->looked = true;
+	if (plan_is_source(p, b) && h->refused > 0)
+		status_refused(x, h);
 	if (h->ok)
 		return;
 	x->failing = true;

@@ -64,6 +64,8 @@ struct place {
 	bool            failing;
 	struct err      why;
 	int64_t         since, last_ok, last_try, next_try;
+	uint64_t        refused;        /* names that the last listing showed and that cannot be used */
+	char            refused_why[ERR_MSG_MAX]; /* the first of them, and why */
 	unsigned        failures;       /* looks in a row */
 	struct proof    proof;          /* what the last probe found, of where it points now */
 	bool            proving;        /* a probe runs */
@@ -148,6 +150,8 @@ void place_result(struct place *p, const struct err *err);     /* of a look: hea
 /* Of what the store keeps on a place; ret is initialised here. */
 void place_key(const struct place *p, const char *what, struct buf *ret);
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
+/* What a whole listing showed beside usable names; remembered in the store when it changes. */
+void place_refused(struct place *p, uint64_t n, const char *why);
 bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));

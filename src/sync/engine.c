@@ -132,6 +132,38 @@ place_recall_health(struct place *p, struct span value)
 	free(text);
 }
 
+void
+place_refused(struct place *p, uint64_t n, const char *why)
+{
+	struct batch *b;
+	struct buf    key, value;
+
+	if (p->refused == n && (n == 0 || strcmp(p->refused_why, why) == 0))
+		return;
+	p->refused = n;
+	snprintf(p->refused_why, sizeof(p->refused_why), "%s", n > 0 ? why : "");
+	if (!engine_acts(p->engine))
+		return;
+	b = batch_new(p->engine->store);
+	buf_init(&value, 0);
+	buf_printf(&value, "%llu %s", (unsigned long long)n, p->refused_why);
+	place_key(p, "refused", &key);
+	batch_meta(b, buf_str(&key), buf_span(&value));
+	engine_note(p->engine, b);
+	buf_free(&key);
+	buf_free(&value);
+}
+
+static void
+place_recall_refused(struct place *p, struct span value)
+{
+	char *text = span_dup(value), *why = NULL;
+
+	p->refused = strtoull(text, &why, 10);
+	snprintf(p->refused_why, sizeof(p->refused_why), "%s", *why == ' ' ? why + 1 : "");
+	free(text);
+}
+
 static void
 place_recall(struct place *p, struct store_txn *t)
 {
@@ -141,6 +173,10 @@ place_recall(struct place *p, struct store_txn *t)
 	place_key(p, "health", &key);
 	if (store_meta(t, buf_str(&key), &value))
 		place_recall_health(p, value);
+	buf_free(&key);
+	place_key(p, "refused", &key);
+	if (store_meta(t, buf_str(&key), &value))
+		place_recall_refused(p, value);
 	buf_free(&key);
 	place_key(p, "where", &key);
 	p->moved = store_meta(t, buf_str(&key), &value) && !span_is(value, p->backend->where);

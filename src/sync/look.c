@@ -39,6 +39,8 @@ struct look {
 	uint64_t            after;
 	bool                headless;  /* some states here have no good version: what holds them back is to be told */
 	bool                hinted;    /* only pulls: no listing, no sweep */
+	uint64_t            refused;   /* names that cannot be used */
+	char                refused_why[ERR_MSG_MAX]; /* the first of them */
 };
 
 static void
@@ -91,6 +93,8 @@ look_bad_name(struct look *l, const struct state_seen *s)
 	err_set(&e, ERR_UNSUPPORTED, 0, "%s", s->problem);
 	err_hint(&e, "rename it at %s, or exclude it", l->place->backend->label);
 	l->ret->failed++;
+	if (l->refused++ == 0)
+		snprintf(l->refused_why, sizeof(l->refused_why), "%s: %s", s->name, s->problem);
 	log_at(LOG_WARN, l->place->backend->label, "%s: %s", s->name, s->problem);
 	for (size_t i = 0; l->pass != NULL && i < l->e->plan->nedges; i++)
 		if (look_is_source_of(l, &l->e->plan->edges[i]))
@@ -141,6 +145,7 @@ look_list(struct look *l)
 	l->names = map_new();
 	l->listed = arena_new();
 	l->ret->seen = 0;
+	l->refused = 0;
 	return provider_list(l->place->backend, look_seen, l);
 }
 
@@ -563,6 +568,8 @@ look_listed(struct look *l)
 {
 	if (op_failed(&l->op))
 		return op_fail(&l->op);
+	if (l->pass == NULL || !pass_is_dry(l->pass))
+		place_refused(l->place, l->refused, l->refused_why);
 	l->sweep = l->place->source ? SWEEP_COMPARE : SWEEP_LANES;
 	return op_go(&l->op, COMPARED);
 }

@@ -138,6 +138,27 @@ def advice_fits(p):
     p.error("quarantine", "drop", "--state", "x.tfstate", "--yes", code=2)
 
 
+def unusable_names_are_told(p):
+    """What is listed and cannot be kept is no state, and all the same status does not say that all is well."""
+    p.put("seq/001.tfstate")
+    (p.dir / "live/out.tfstate").symlink_to("/etc/hostname")
+    p.run("sync", code=3)
+    for more in ("", "?"):
+        problem = p.json("status", code=3)["problems"][0]
+        assert problem["kind"] == "unusable" and "out" in problem["message"] and "exclude" in problem["hint"], problem
+        assert "2 listed names" in problem["message"] or not more
+        if not more:
+            (p.dir / "live/out2.tfstate").symlink_to("/etc/hostname")
+            p.run("sync", code=3)
+    shutil.rmtree(p.dir / "live")
+    (p.dir / "live").mkdir()
+    p.put("seq/001.tfstate")
+    p.run("sync", "--dry-run")
+    assert p.json("status", code=3)["verdict"] == "behind"
+    p.run("sync")
+    assert p.json("status")["verdict"] == "ok"
+
+
 def nothing_found(p):
     p.put("seq/001.tfstate")
     p.run("sync")
@@ -308,7 +329,7 @@ def owners(p):
     assert p.json("status")["agent"]["running"] is False
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, nothing_found, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
          installs_where_it_says, secrets_stay, owners]
 
 
