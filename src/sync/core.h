@@ -97,6 +97,7 @@ struct engine {
 	int64_t       since;           /* wall ms of the first start; 0: never */
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
+	int64_t       recover_at;       /* loop_now(): when it is due */
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
@@ -236,6 +237,8 @@ bool history_is_due(struct engine *e, const struct lane *l, const char *name);
 struct op *drain_op(struct engine *e, struct track *t, struct pass *pass);
 
 /* --- recover.c: intents that an earlier life left open --- */
+/* A write met a lock of that id. One that an earlier write of ours left behind is looked after now. */
+void recover_met(struct engine *e, struct batch *b, const char *lock_id);
 /* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (wall ms), 0: none. */
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 

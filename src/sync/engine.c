@@ -449,6 +449,18 @@ engine_kick(struct engine *e, const struct backend *from)
 
 static void engine_recover(void *arg);
 
+/* The soonest wish wins. */
+static void
+engine_recover_in(struct engine *e, int64_t ms)
+{
+	int64_t at = loop_now(e->loop) + ms;
+
+	if (timer_pending(&e->recover_due) && e->recover_at <= at)
+		return;
+	e->recover_at = at;
+	timer_set(&e->recover_due, ms);
+}
+
 struct engine_recovery {
 	struct engine *e;
 	int64_t        next;
@@ -463,7 +475,7 @@ engine_recovered(struct op *op, void *arg)
 	op_free(op);
 	if (e->started && !e->stopping) {
 		if (r->next != 0)
-			timer_set(&e->recover_due, r->next > loop_wall(e->loop) ? r->next - loop_wall(e->loop) : RETRY_MIN_MS);
+			engine_recover_in(e, r->next > loop_wall(e->loop) ? r->next - loop_wall(e->loop) : RETRY_MIN_MS);
 		engine_kick(e, NULL);
 	}
 	free(r);
@@ -477,7 +489,7 @@ engine_recover_some(struct engine *e, bool all)
 	if (e->recover != NULL || !engine_acts(e))
 		return;
 	if (e->passes > 0) { /* a pass recovers by itself */
-		timer_set(&e->recover_due, RETRY_MIN_MS);
+		engine_recover_in(e, RETRY_MIN_MS);
 		return;
 	}
 	r = xcalloc(1, sizeof(*r));
@@ -496,8 +508,8 @@ void
 engine_recover_soon(struct engine *e)
 {
 	e->open_intents = true;
-	if (e->started && !e->stopping && e->recover == NULL && !timer_pending(&e->recover_due))
-		timer_set(&e->recover_due, RETRY_MIN_MS);
+	if (e->started && !e->stopping && e->recover == NULL)
+		engine_recover_in(e, RETRY_MIN_MS);
 }
 
 void

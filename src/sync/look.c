@@ -364,6 +364,15 @@ sweep_held(void *arg, const struct state_rec *r)
 	return ++s->n < SWEEP_CHUNK;
 }
 
+/* A lock that others hold is asked for on its own schedule, however often the target is looked at. */
+static bool
+sweep_waits(const struct sweep *s, const struct state_rec *r)
+{
+	struct queue_rec q;
+
+	return s->l->pass == NULL && store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q) && q.waiting_since != 0;
+}
+
 static void
 sweep_enqueue(struct sweep *s, const struct state_rec *r)
 {
@@ -372,7 +381,7 @@ sweep_enqueue(struct sweep *s, const struct state_rec *r)
 
 	if (sweep_dry(s))
 		pass_would_write(s->l->pass, s->lane, r->id, r->name, NULL);
-	else
+	else if (!sweep_waits(s, r))
 		batch_enqueue(sweep_batch(s), &q);
 }
 

@@ -362,6 +362,40 @@ static const char *const recover_all_states[] = { "start", "done" };
 static const struct op_class recover_class = { "recover all", recover_step, NULL, recover_free, recover_all_states,
 	ARRAY_LEN(recover_all_states) };
 
+struct recover_meeting {
+	struct engine *e;
+	struct batch  *b;
+	const char    *lock_id;
+};
+
+static bool
+recover_meet(void *arg, const struct intent_rec *i)
+{
+	struct recover_meeting *m = arg;
+	struct intent_rec       now = *i;
+
+	if (strcmp(i->lock_id, m->lock_id) != 0)
+		return true;
+	if (!engine_is_live(m->e, i->id)) {
+		now.retry_at = loop_wall(m->e->loop);
+		batch_intent(m->b, &now);
+		engine_recover_soon(m->e);
+	}
+	return false;
+}
+
+void
+recover_met(struct engine *e, struct batch *b, const char *lock_id)
+{
+	struct recover_meeting m = { e, b, lock_id };
+	struct store_txn      *t;
+
+	if (lock_id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)
+		return;
+	store_intents(t, recover_meet, &m);
+	store_end(t);
+}
+
 struct op *
 recover_op(struct engine *e, bool now, int64_t *ret_next)
 {

@@ -96,6 +96,20 @@ def test_killed_and_the_lock_arrives_late(agent, setup, kind):
     right_afterwards(agent, live, dr)
 
 
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_late_lock_is_looked_after_as_soon_as_it_is_met(agent, setup, kind):
+    live, dr, line = setup(kind)
+    rule = dr.on_lock(NAME, hold=True)
+    killed_at(agent, rule)
+    agent.start()
+    eventually(lambda: dr.get(NAME) == live.get(NAME))
+    rule.release()
+    eventually(lambda: dr.locks() != [], 5, "the late lock is there")
+    live.put(NAME, state(3, line))
+    eventually(lambda: dr.get(NAME) == live.get(NAME) and dr.locks() == [], 25, "nobody waits for the next look in a minute")
+    agent.stop()
+
+
 def test_a_lock_that_was_repeated_arrives_twice(agent, setup):
     """The first request for the lock stays on its way until the repetition has been answered, used and released."""
     live, dr, _ = setup("s3", timeout="1s")

@@ -13,6 +13,8 @@ from conftest import KINDS
 from states import lineage, serial_of, state
 
 NAME = "net/prod.tfstate"
+FOREIGN = (b'{"ID":"28199e1c-3fc0-5817-efb1-6ca623fe2f7d","Operation":"OperationTypeApply","Info":"","Who":"ann@desk",'
+           b'"Version":"1.11.4","Created":"2026-11-22T00:44:48.913724782Z","Path":""}')
 
 
 def replicating(agent, places, kind, **more):
@@ -131,6 +133,19 @@ def test_terraform_at_the_source_is_not_disturbed(agent, places, terraform, work
     agent.sync()
     assert folder.get(NAME) == live.get(NAME)
     assert {e["method"] for e in live.front.requests()} <= {"GET", "HEAD"}, "reading a source takes no lock"
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_held_lock_is_asked_for_on_its_own_schedule(agent, places, kind):
+    """However often the target is looked at: 0, 1, 3, 7 s, as terraform does."""
+    live, dr, line = replicating(agent, places, kind)
+    dr.lock(NAME, FOREIGN)
+    live.put(NAME, state(2, line))
+    agent.start()
+    time.sleep(5)
+    asked = agent.said().count("waits for a lock")
+    agent.stop()
+    assert 1 <= asked <= 6, asked
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])        # a local lock dies with its process
