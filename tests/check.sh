@@ -28,12 +28,14 @@ say "build, address and undefined behaviour sanitizers"
 $make -s -j"$jobs" O=build-asan CC=gcc CFLAGS='-O1 -g' SAN=address,undefined all tests
 say "build, thread sanitizer"
 $make -s -j"$jobs" O=build-tsan CC=gcc CFLAGS='-O1 -g' SAN=thread tests
+say "build, the other digest library"
+$make -s -j"$jobs" O=build-openssl CC=gcc DIGEST=openssl all build-openssl/unit/base/test_digest build-openssl/unit/net/test_sigv4
 say "headers and lint"
 $make -s O=build CC=gcc headers
 STATEFERRY=$PWD/build/stateferry run tests/lint/lint.py
 
 say "unit tests and the corpora of the fuzz targets, address and undefined behaviour sanitizers"
-run --timeout 900 $(programs build-asan/unit build-asan/corpus)
+run --timeout 900 $(programs build-asan/unit build-asan/corpus) $(programs build-openssl/unit)
 
 say "store, work pool and loop, thread sanitizer"
 run --timeout 900 $(programs build-tsan/unit/loop build-tsan/unit/store ! -name test_codec)
