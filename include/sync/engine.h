@@ -175,6 +175,8 @@ struct place_health {
 	bool         moved;           /* the label points elsewhere than before: paused until adopt */
 	uint64_t     refused;         /* listed names that cannot be used */
 	const char  *refused_why;     /* the first of them, and why */
+	uint64_t     unread;          /* states that could not be read or kept */
+	struct err   unread_why;      /* the first of them, and why */
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 

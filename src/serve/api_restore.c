@@ -251,6 +251,17 @@ struct restores_op {
 	struct restores *x;
 };
 
+/* Of all states, those that had no version then were collected, too. */
+static bool
+restores_any(const struct restores *x)
+{
+	bool any = false;
+
+	for (size_t i = 0; !any && i < x->n; i++)
+		any = x->items[i].version != 0;
+	return any;
+}
+
 static enum op_turn
 restores_end(struct op *op, struct restores *x)
 {
@@ -263,7 +274,7 @@ restores_end(struct op *op, struct restores *x)
 		op->res = x->items[0].why;
 		return op_fail(op);
 	}
-	if (x->n == 0) {
+	if (!restores_any(x)) {
 		err_set(&op->res, ERR_NOT_FOUND, 0, "no state had a version then");
 		err_hint(&op->res, "stateferry log STATE shows since when there are any");
 		return op_fail(op);

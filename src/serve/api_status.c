@@ -51,6 +51,13 @@ status_add(struct status *x, const struct status_problem *p)
 
 /* ---------------------------------------------------------------- places */
 
+/* Waiting for a lock, or for the outcome of a write, is the normal course; any other failure is a refusal. */
+static bool
+status_is_refusal(enum err_code code)
+{
+	return code != ERR_LOCKED && code != ERR_UNCERTAIN && code != ERR_CANCELLED && code != ERR_OK;
+}
+
 /* Names that a source lists and that nobody can keep: no record of a state tells of them. */
 static void
 status_refused(struct status *x, const struct place_health *h)
@@ -63,6 +70,21 @@ status_refused(struct status *x, const struct place_health *h)
 	x->waiting = true;
 	free(cause);
 	free(next);
+}
+
+/* States of a source that could not be read, or not be kept: their newest bytes are safe nowhere. */
+static void
+status_unread(struct status *x, const struct place_health *h)
+{
+	char *cause = h->unread > 1 ? xasprintf("%" PRIu64 " states cannot be read or kept, the first: %s", h->unread, h->unread_why.msg) :
+	                              xasprintf("a state cannot be read or kept: %s", h->unread_why.msg);
+
+	status_add(x, &(struct status_problem){ .kind = "unread", .backend = h->label, .code = err_exit(h->unread_why.code),
+	    .cause = cause, .next = h->unread_why.hint });
+	if (status_is_refusal(h->unread_why.code) && h->unread_why.code != ERR_BUSY)
+		x->failing = true;
+	x->waiting = true;
+	free(cause);
 }
 
 static void
@@ -79,6 +101,8 @@ status_place(void *arg, const struct place_health *h)
 		x->looked = true;
 	if (plan_is_source(p, b) && h->refused > 0)
 		status_refused(x, h);
+	if (plan_is_source(p, b) && h->unread > 0 && h->ok)
+		status_unread(x, h);
 	if (h->ok)
 		return;
 	x->failing = true;
@@ -118,13 +142,6 @@ status_store(struct status *x)
 }
 
 /* ---------------------------------------------------------------- states */
-
-/* Waiting for a lock, or for the outcome of a write, is the normal course; any other failure is a refusal. */
-static bool
-status_is_refusal(enum err_code code)
-{
-	return code != ERR_LOCKED && code != ERR_UNCERTAIN && code != ERR_CANCELLED && code != ERR_OK;
-}
 
 static void
 status_replica(void *arg, const struct replica_view *v)

@@ -66,6 +66,8 @@ struct place {
 	int64_t         since, last_ok, last_try, next_try;
 	uint64_t        refused;        /* names that the last listing showed and that cannot be used */
 	char            refused_why[ERR_MSG_MAX]; /* the first of them, and why */
+	uint64_t        unread;         /* states that the last look could not read, or not keep */
+	struct err      unread_why;     /* the first of them, and why */
 	unsigned        failures;       /* looks in a row */
 	struct proof    proof;          /* what the last probe found, of where it points now */
 	bool            proving;        /* a probe runs */
@@ -153,6 +155,7 @@ void place_key(const struct place *p, const char *what, struct buf *ret);
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 /* What a whole listing showed beside usable names; remembered in the store when it changes. */
 void place_refused(struct place *p, uint64_t n, const char *why);
+void place_unread(struct place *p, uint64_t n, const struct err *why);   /* states that a look failed for, likewise */
 bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));
@@ -249,6 +252,8 @@ bool pass_is_dry(const struct pass *p);
 void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes,
     const struct err *err);
 /* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
+/* What to do about it: its own hint, else one by its kind. */
+const char *pass_hint(const struct err *err);
 void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
 /* Of a dry run: next would be the head of that state; NULL: the head of state waits for that lane. */
 void pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const char *name, struct snapshot *next);

@@ -132,25 +132,34 @@ place_recall_health(struct place *p, struct span value)
 	free(text);
 }
 
+/* The store may be what is in trouble: then it is known until this process ends. */
+static void
+place_note(struct place *p, const char *what, const struct buf *value)
+{
+	struct batch *b;
+	struct buf    key;
+
+	if (!engine_acts(p->engine))
+		return;
+	b = batch_new(p->engine->store);
+	place_key(p, what, &key);
+	batch_meta(b, buf_str(&key), buf_span(value));
+	engine_note(p->engine, b);
+	buf_free(&key);
+}
+
 void
 place_refused(struct place *p, uint64_t n, const char *why)
 {
-	struct batch *b;
-	struct buf    key, value;
+	struct buf value;
 
 	if (p->refused == n && (n == 0 || strcmp(p->refused_why, why) == 0))
 		return;
 	p->refused = n;
 	snprintf(p->refused_why, sizeof(p->refused_why), "%s", n > 0 ? why : "");
-	if (!engine_acts(p->engine))
-		return;
-	b = batch_new(p->engine->store);
 	buf_init(&value, 0);
 	buf_printf(&value, "%llu %s", (unsigned long long)n, p->refused_why);
-	place_key(p, "refused", &key);
-	batch_meta(b, buf_str(&key), buf_span(&value));
-	engine_note(p->engine, b);
-	buf_free(&key);
+	place_note(p, "refused", &value);
 	buf_free(&value);
 }
 
@@ -161,6 +170,43 @@ place_recall_refused(struct place *p, struct span value)
 
 	p->refused = strtoull(text, &why, 10);
 	snprintf(p->refused_why, sizeof(p->refused_why), "%s", *why == ' ' ? why + 1 : "");
+	free(text);
+}
+
+void
+place_unread(struct place *p, uint64_t n, const struct err *why)
+{
+	struct buf value;
+
+	if (p->unread == n && (n == 0 || (p->unread_why.code == why->code && strcmp(p->unread_why.msg, why->msg) == 0)))
+		return;
+	p->unread = n;
+	if (n > 0)
+		p->unread_why = *why;
+	else
+		err_clear(&p->unread_why);
+	buf_init(&value, 0);
+	buf_printf(&value, "%llu %d %s\n%s", (unsigned long long)n, (int)p->unread_why.code, n > 0 ? why->msg : "", n > 0 ? why->hint : "");
+	place_note(p, "unread", &value);
+	buf_free(&value);
+}
+
+static void
+place_recall_unread(struct place *p, struct span value)
+{
+	char *text = span_dup(value), *msg = NULL, *hint;
+	long  code;
+
+	p->unread = strtoull(text, &msg, 10);
+	code = strtol(msg, &msg, 10);
+	hint = strchr(msg, '\n');
+	if (p->unread > 0 && code > 0 && code <= ERR_IO && *msg == ' ' && hint != NULL) {
+		*hint++ = '\0';
+		err_set(&p->unread_why, (enum err_code)code, 0, "%s", msg + 1);
+		err_hint(&p->unread_why, "%s", hint);
+	} else {
+		p->unread = 0;
+	}
 	free(text);
 }
 
@@ -177,6 +223,10 @@ place_recall(struct place *p, struct store_txn *t)
 	place_key(p, "refused", &key);
 	if (store_meta(t, buf_str(&key), &value))
 		place_recall_refused(p, value);
+	buf_free(&key);
+	place_key(p, "unread", &key);
+	if (store_meta(t, buf_str(&key), &value))
+		place_recall_unread(p, value);
 	buf_free(&key);
 	place_key(p, "where", &key);
 	p->moved = store_meta(t, buf_str(&key), &value) && !span_is(value, p->backend->where);

@@ -41,6 +41,8 @@ struct look {
 	bool                hinted;    /* only pulls: no listing, no sweep */
 	uint64_t            refused;   /* names that cannot be used */
 	char                refused_why[ERR_MSG_MAX]; /* the first of them */
+	uint64_t            unread;    /* states that could not be read or kept, and of which no record tells that */
+	struct err          unread_why; /* the first of them */
 };
 
 static void
@@ -229,6 +231,28 @@ look_would_write(struct look *l, const char *name, struct snapshot *now)
 	}
 }
 
+/* What cannot be read at all is remembered with the state by the pull; the rest would be known to nobody but the log. */
+static void
+look_note_unread(struct look *l, const char *name, const struct err *e)
+{
+	if (e->code == ERR_UNSUPPORTED || l->unread++ > 0)
+		return;
+	l->unread_why = *e;
+	err_hint(&l->unread_why, "%s", pass_hint(e));
+	if (strstr(e->msg, name) == NULL)
+		err_prefix(&l->unread_why, "%s", name);
+}
+
+/* A hint speaks of few states: what it found is news, that it found nothing is not. */
+static void
+look_tell_unread(struct look *l)
+{
+	if (l->pass != NULL && pass_is_dry(l->pass))
+		return;
+	if (!l->hinted || (l->unread > 0 && l->place->unread == 0))
+		place_unread(l->place, l->unread, &l->unread_why);
+}
+
 static void
 look_pulled(struct op *op, void *arg)
 {
@@ -242,6 +266,7 @@ look_pulled(struct op *op, void *arg)
 		l->ret->failed++;
 		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, op->err.msg);
 		look_tell(l, name, false, &op->err);
+		look_note_unread(l, name, &op->err);
 		return;
 	}
 	l->ret->changed += c->result.changed;
@@ -615,6 +640,7 @@ look_step(struct op *op)
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
 		err_clear(&op->res);
+		look_tell_unread(l);
 		if (l->hinted)
 			return op_ok(op);
 		l->headless |= l->npulls > 0;

@@ -125,7 +125,7 @@ err_exit(enum err_code code)
 }
 
 /* The next step, where nobody closer to the trouble knew a better one. */
-static const char *
+const char *
 pass_hint(const struct err *err)
 {
 	if (err->hint[0] != '\0')

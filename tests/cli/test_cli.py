@@ -309,7 +309,7 @@ def owners(p):
     p.put("seq/001.tfstate")
     agent = p.start()
     try:
-        wait(lambda: (p.dir / "dr/x.tfstate").exists())
+        wait(lambda: subprocess.run([BINARY, "status"], cwd=p.dir, capture_output=True, timeout=60).returncode == 0)
         assert p.json("status")["agent"]["running"] is True
         assert p.json("sync")["edges"][0]["unchanged"] == 1
         p.put("seq/002.tfstate")

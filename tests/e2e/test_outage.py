@@ -179,6 +179,38 @@ def test_missing_source_bucket_is_an_error_not_nothing(agent, places, make_bucke
     one_sentence(agent, (1, 10), bucket.name)
 
 
+@pytest.mark.parametrize("how", ["agent", "sync"])
+def test_one_state_that_is_refused_is_no_good_status(agent, places, how):
+    """The bucket answers, one object does not: its newest bytes are safe nowhere, and status has to say so."""
+    live, dr = places("s3"), places("local")
+    live.add(agent, "live", poll="300ms")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", "dr")
+    lines = {name: lineage() for name in ("a.tfstate", "b.tfstate")}
+    for name, line in lines.items():
+        live.put(name, state(1, line))
+    agent.sync()
+    assert agent.status()["verdict"] == "ok"
+    live.on_read("a.tfstate", status=403, times=0, body=b"<Error><Code>AccessDenied</Code></Error>")
+    for name, line in lines.items():
+        live.put(name, state(2, line))
+    if how == "agent":
+        agent.start()
+        eventually(lambda: dr.get("b.tfstate") == live.get("b.tfstate"))
+        eventually(lambda: agent.status()["verdict"] == "failing")
+    else:
+        agent.sync(code=3)
+    problem = agent.problem(agent.json("status", code=1))
+    assert problem["kind"] == "unread" and problem["backend"] == "live" and problem["code"] == 12, problem
+    assert "a.tfstate" in problem["message"] and problem["hint"], problem
+    live.rules.clear()
+    if how == "agent":
+        eventually(lambda: agent.status()["verdict"] == "ok")
+        agent.stop()
+    agent.sync()
+    assert agent.status()["verdict"] == "ok" and dr.get("a.tfstate") == live.get("a.tfstate")
+
+
 def test_full_disk_under_the_store(agents, places, small_disk):
     agent = agents()
     agent.prefix = small_disk.prefix
