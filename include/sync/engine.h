@@ -34,6 +34,9 @@ struct work   *engine_work(struct engine *e);
  * engine_idle() tells when the last has ended. Without engine_start() only what is asked for happens. */
 void engine_start(struct engine *e);
 void engine_stop(struct engine *e);
+/* After engine_stop(), for the last seconds of the process: writes whose answers are waited for are given up as uncertain, so that their
+ * locks can be released. */
+void engine_hurry(struct engine *e);
 bool engine_idle(const struct engine *e);
 /* Another number after each reload: what was taken from the plan before is gone. */
 uint64_t       engine_generation(const struct engine *e);

@@ -12,6 +12,7 @@
 #include "internal.h"
 #include "net/http_server.h"
 
+#define AGENT_HURRY_MS      3000  /* of the grace period: kept for the release of locks */
 #define AGENT_OWNER_POLL_MS 200   /* between two looks whether the owner went */
 
 /* ---------------------------------------------------------------- one operation */
@@ -292,6 +293,15 @@ agent_is_idle(void *arg)
 	return (a->engine == NULL || engine_idle(a->engine)) && op_count(a->loop) == 0;
 }
 
+/* One grace period, however often the end is asked for. */
+static bool
+agent_ends_by(struct agent *a, int64_t ms)
+{
+	int64_t left = a->ending + ms - loop_now(a->loop);
+
+	return agent_is_idle(a) || (left > 0 && loop_run_until(a->loop, agent_is_idle, a, left));
+}
+
 bool
 agent_end(struct agent *a)
 {
@@ -300,7 +310,13 @@ agent_end(struct agent *a)
 	if (a->engine != NULL)
 		engine_stop(a->engine);
 	op_cancel_all(a->loop);
-	return agent_is_idle(a) || loop_run_until(a->loop, agent_is_idle, a, AGENT_GRACE_MS);
+	if (a->ending == 0)
+		a->ending = loop_now(a->loop);
+	if (agent_ends_by(a, AGENT_GRACE_MS - AGENT_HURRY_MS))
+		return true;
+	if (a->engine != NULL)
+		engine_hurry(a->engine);
+	return agent_ends_by(a, AGENT_GRACE_MS);
 }
 
 void

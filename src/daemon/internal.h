@@ -20,6 +20,7 @@ struct agent {
 	struct notify       *notify;
 	char                *socket;   /* where we listen; NULL: not */
 	char                *config;   /* absolute: a reload reads the same file */
+	int64_t              ending;   /* loop_now() when the end was first asked for; 0: not yet */
 	char                *name;     /* outlives every plan: no reload changes it */
 };
 

@@ -86,6 +86,7 @@ struct track {
 };
 
 struct pass;
+struct push;
 
 struct engine {
 	struct loop  *loop;
@@ -104,7 +105,8 @@ struct engine {
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
-	struct map   *live;             /* intents (be64 id) whose operation runs: nobody else's business */
+	struct map   *live;             /* intents (be64 id) and the push that runs: nobody else's business */
+	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
 	struct engine_counters counters;
 };
 
@@ -147,7 +149,7 @@ void engine_enqueue(struct engine *e, struct batch *b, const struct backend *fro
 /* An intent stayed open: look after it soon. */
 void engine_recover_soon(struct engine *e);
 /* The operation of that intent runs, or has ended: recovery is for those whose operation is no more. */
-void engine_live(struct engine *e, uint64_t intent, bool runs);
+void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* Of what the store keeps on a place; ret is initialised here. */
@@ -229,6 +231,9 @@ struct push_options {
 	const char      *name;
 };
 struct op *push_op(struct engine *e, struct lane *l, uint64_t state, const struct push_options *o, struct push_result *ret);
+
+/* Gives up waiting for the answer to its write, or for what the target holds now: then there is time to release the lock. */
+void push_hurry(struct push *p);
 
 /* --- history.c: one version to a snapshot target --- */
 struct op *history_op(struct engine *e, struct lane *l, uint64_t state, struct push_result *ret);

@@ -563,13 +563,13 @@ engine_recover_soon(struct engine *e)
 }
 
 void
-engine_live(struct engine *e, uint64_t intent, bool runs)
+engine_live(struct engine *e, uint64_t intent, struct push *runs)
 {
 	uint8_t key[8];
 
 	be64_put(key, intent);
-	if (runs)
-		map_put(e->live, span_of(key, sizeof(key)), e);
+	if (runs != NULL)
+		map_put(e->live, span_of(key, sizeof(key)), runs);
 	else
 		map_del(e->live, span_of(key, sizeof(key)));
 }
@@ -733,6 +733,16 @@ engine_stop(struct engine *e)
 		op_cancel(e->tracks[i].drain);
 	}
 	op_cancel(e->recover);
+}
+
+void
+engine_hurry(struct engine *e)
+{
+	void *push;
+
+	e->hurried = true;
+	for (size_t i = 0; map_next(e->live, &i, NULL, &push);)
+		push_hurry(push);
 }
 
 bool

@@ -40,7 +40,7 @@ push_free(struct op *op)
 	if (p->kind->free != NULL)
 		p->kind->free(p);
 	if (p->intent != 0)
-		engine_live(p->e, p->intent, false);
+		engine_live(p->e, p->intent, NULL);
 	snapshot_free(&p->next);
 	snapshot_free(&p->cur);
 	body_unref(p->next_body);
@@ -103,7 +103,7 @@ push_intend(struct push *p)
 	struct batch *b = batch_new(p->e->store);
 
 	p->intent = intent_new_id(p->e->store);
-	engine_live(p->e, p->intent, true);
+	engine_live(p->e, p->intent, p);
 	if (push_locks(p))
 		push_make_lock(p);
 	push_intent_rec(p, b, push_is_remote(p));
@@ -378,7 +378,7 @@ push_step(struct op *op)
 		return op_await(op, INTENDED, store_apply(p->e->store, push_intend(p)));
 	case INTENDED:
 		if (op_failed(op)) {
-			engine_live(p->e, p->intent, false);
+			engine_live(p->e, p->intent, NULL);
 			p->intent = 0;
 			return op_unwind(op, SETTLE);
 		}
@@ -417,6 +417,10 @@ push_step(struct op *op)
 		p->put_err = op->res;
 		err_set(&op->err, op->res.code == ERR_CONFLICT ? ERR_CONFLICT : ERR_UNCERTAIN, op->res.detail,
 		    "%s: written, not yet read back", p->name);
+		if (p->e->hurried) { /* the lock is more urgent */
+			p->uncertain = true;
+			return op_unwind(op, RELEASE);
+		}
 		return op_await(op, READ_BACK, push_look(p));
 	case READ_BACK: /* our bytes clear op->err; no answer stays uncertain; anything else is a conflict */
 		if (!push_is_ours(p, &ask))
@@ -445,6 +449,13 @@ push_step(struct op *op)
 		return op_finish(op);
 	}
 	return OP_DONE;
+}
+
+void
+push_hurry(struct push *p)
+{
+	if (p->op.state == LOOKED || p->op.state == WRITTEN || p->op.state == READ_BACK)
+		op_cancel(p->op.child);
 }
 
 static const struct op_class push_class = { "push", push_step, NULL, push_free, push_states, ARRAY_LEN(push_states) };

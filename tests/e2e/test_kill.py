@@ -168,6 +168,20 @@ def test_sigterm_in_the_middle_leaves_no_lock(agent, setup, kind):
     right_afterwards(agent, live, dr)
 
 
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_sigterm_does_not_wait_for_a_write_that_hangs(agent, setup, kind):
+    """It is given up in time to release the lock, and looked after by the next start."""
+    live, dr, _ = setup(kind)
+    stuck = dr.on_write(NAME, hold=True)
+    agent.start()
+    stuck.wait()
+    begun = time.monotonic()
+    agent.stop()
+    assert time.monotonic() - begun < 10.5 and dr.locks() == []
+    stuck.release()
+    right_afterwards(agent, live, dr)
+
+
 def test_a_strangers_lock_is_left_alone_after_a_crash(agent, setup):
     live, dr, _ = setup("s3")
     rule = dr.on_write(NAME, hold=True, drop="before")
