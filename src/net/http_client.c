@@ -316,10 +316,10 @@ http_exchange_line(struct http_exchange *x, struct span line)
 	line = http_trim(line);
 	if (x->head_done)
 		return true; /* trailers after the body are nobody's */
+	if (more) /* of blanks alone too: only a line of nothing ends the head */
+		return line.n == 0 || http_exchange_fold(x, line);
 	if (line.n == 0)
 		return http_exchange_head_end(x);
-	if (more)
-		return http_exchange_fold(x, line);
 	if (span_starts(line, "HTTP/"))
 		return http_exchange_status(x, http_parse_status(line));
 	colon = memchr(line.p, ':', line.n);

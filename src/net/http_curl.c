@@ -642,11 +642,16 @@ http_transfer_finish(struct http_transfer *t, CURLcode code)
 static void
 http_transfer_begin(struct http_transfer *t)
 {
+	CURLMcode rc;
+
 	http_transfer_setup(t);
 	http_transfer_link(t);
-	if (t->setup == CURLE_OK && curl_multi_add_handle(t->c->multi, t->easy) == CURLM_OK)
+	if (t->setup != CURLE_OK)
+		err_set(&t->why, ERR_UNSUPPORTED, (int)t->setup, "libcurl refuses an option: %s", curl_easy_strerror(t->setup));
+	else if ((rc = curl_multi_add_handle(t->c->multi, t->easy)) != CURLM_OK)
+		err_set(&t->why, ERR_IO, (int)rc, "libcurl: %s", curl_multi_strerror(rc));
+	else
 		return;
-	err_set(&t->why, ERR_UNSUPPORTED, (int)t->setup, "libcurl refuses an option: %s", curl_easy_strerror(t->setup));
 	http_transfer_finish(t, CURLE_OK);
 }
 

@@ -588,7 +588,7 @@ serve_fixed(struct raw_conn *c, void *arg)
 static void
 answers(void)
 {
-	static const char  head[] = "HTTP/1.1 200 OK\r\nETag:   \"a\"  \r\nX-Fold: a\r\n  b\r\nX-EMPTY:\r\n"
+	static const char  head[] = "HTTP/1.1 200 OK\r\nETag:   \"a\"  \r\nX-Fold: a\r\n  \r\n  b\r\nX-EMPTY:\r\n"
 	                            "Date: Tue, 24 Nov 2026 10:00:00 GMT\r\nTransfer-Encoding: chunked\r\n\r\n";
 	struct fixed       f = { head, 25000, true };
 	struct raw_server *s = raw_server_new(serve_fixed, &f);
