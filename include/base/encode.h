@@ -12,6 +12,7 @@
 char *hex_encode(const void *p, size_t n, char *ret);
 /* Exactly 2n digits of either case; false: ret unchanged. */
 bool  hex_decode(struct span hex, uint8_t *ret, size_t n);
+int   hex_digit(uint8_t c); /* its value, -1: none */
 void  base64_encode(struct span in, struct buf *ret);
 /* Padding demanded, no blanks; false: not base64, ret unchanged. */
 bool  base64_decode(struct span in, struct buf *ret);

@@ -13,7 +13,6 @@
 #define NAME_MAX_LEN 1024
 
 enum err_code name_check(struct span name, struct err *reterr); /* ERR_UNSUPPORTED says what is wrong */
-bool          utf8_valid(struct span s);
 /* Globs of include and exclude: "*" and "?" stay within a segment, "**" crosses; "[" is literal. */
 bool          glob_match(const char *pattern, struct span name);
 /* Edit distance for "did you mean"; the closest of the NULL-terminated list within 2 (3 for words over 8), or NULL. */

@@ -15,8 +15,8 @@ hex_encode(const void *p, size_t n, char *ret)
 	return ret;
 }
 
-static int
-hex_value(uint8_t c)
+int
+hex_digit(uint8_t c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -33,10 +33,10 @@ hex_decode(struct span hex, uint8_t *ret, size_t n)
 	if (hex.n / 2 != n || hex.n % 2 != 0)
 		return false;
 	for (size_t i = 0; i < hex.n; i++)
-		if (hex_value(hex.p[i]) < 0)
+		if (hex_digit(hex.p[i]) < 0)
 			return false;
 	for (size_t i = 0; i < n; i++)
-		ret[i] = (uint8_t)((unsigned)hex_value(hex.p[2 * i]) << 4 | (unsigned)hex_value(hex.p[2 * i + 1]));
+		ret[i] = (uint8_t)((unsigned)hex_digit(hex.p[2 * i]) << 4 | (unsigned)hex_digit(hex.p[2 * i + 1]));
 	return true;
 }
 

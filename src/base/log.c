@@ -60,32 +60,13 @@ log_field(const char *s, bool *ret_cut)
 	return span_of(s, i);
 }
 
-static bool
-log_is_control(uint32_t c)
-{
-	return c < 0x20 || (c >= 0x7f && c < 0xa0);
-}
-
-/* A text that cannot forge a line, or move the cursor of a terminal: control characters and bytes that are no UTF-8 are
- * escaped, and between quotes the quote and the backslash too. */
 static void
 log_text(struct buf *out, const char *s, bool quoted)
 {
 	bool        cut;
 	struct span text = log_field(s, &cut);
-	uint32_t    c;
 
-	for (size_t i = 0, len; i < text.n; i += len) {
-		len = utf8_next(text.p + i, text.n - i, &c);
-		if (log_is_control(c) || (c == UTF8_BAD && len == 1)) {
-			for (size_t k = i; k < i + len; k++)
-				buf_printf(out, "\\x%02x", text.p[k]);
-			continue;
-		}
-		if (quoted && (c == '"' || c == '\\'))
-			buf_putc(out, '\\');
-		buf_put(out, text.p + i, len);
-	}
+	utf8_visible(out, text, quoted);
 	if (cut)
 		buf_puts(out, "...");
 }
@@ -100,7 +81,7 @@ log_needs_quotes(const char *s)
 		return true;
 	for (size_t n = strlen(s), i = 0, len; i < n; i += len) {
 		len = utf8_next((const uint8_t *)s + i, n - i, &c);
-		if (c == ' ' || c == '"' || c == '=' || c == '\\' || log_is_control(c) || (c == UTF8_BAD && len == 1))
+		if (c == ' ' || c == '"' || c == '=' || c == '\\' || utf8_is_control(c) || (c == UTF8_BAD && len == 1))
 			return true;
 	}
 	return false;

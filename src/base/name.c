@@ -6,22 +6,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
-bool
-utf8_valid(struct span s)
-{
-	uint32_t c;
-
-	for (size_t i = 0, len; i < s.n; i += len) {
-		len = utf8_next(s.p + i, s.n - i, &c);
-		if (c == UTF8_BAD && len == 1)
-			return false;
-	}
-	return true;
-}
-
 /* --- names --- */
 
-/* Of valid UTF-8: C0, DEL and C1. */
+/* Of valid UTF-8. */
 static bool
 name_has_control(struct span s)
 {
@@ -29,7 +16,7 @@ name_has_control(struct span s)
 
 	for (size_t i = 0; i < s.n;) {
 		i += utf8_next(s.p + i, s.n - i, &c);
-		if (c < 0x20 || (c >= 0x7f && c < 0xa0))
+		if (utf8_is_control(c))
 			return true;
 	}
 	return false;

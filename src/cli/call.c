@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "internal.h"
 #include "progress.h"
 
@@ -18,9 +19,32 @@
 /* ---------------------------------------------------------------- errors */
 
 void
+cli_put(FILE *f, const char *s)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	utf8_visible(&text, span_str(s), false);
+	fwrite(text.data, 1, text.len, f);
+	buf_free(&text);
+}
+
+void
+cli_text(const char *s)
+{
+	cli_put(stdout, s);
+}
+
+void
 cli_say(const char *where, const char *message, const char *hint)
 {
-	fprintf(stderr, "stateferry: %s%s%s%s%s\n", where, where[0] != '\0' ? ": " : "", message, hint[0] != '\0' ? "; " : "", hint);
+	fputs("stateferry: ", stderr);
+	cli_put(stderr, where);
+	fputs(where[0] != '\0' ? ": " : "", stderr);
+	cli_put(stderr, message);
+	fputs(hint[0] != '\0' ? "; " : "", stderr);
+	cli_put(stderr, hint);
+	fputc('\n', stderr);
 }
 
 int
@@ -264,16 +288,6 @@ bool
 cli_bool(const json_t *o, const char *key)
 {
 	return json_is_true(json_object_get(o, key));
-}
-
-void
-cli_text(const char *s)
-{
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			printf("\\x%02x", (unsigned char)*s);
-		else
-			putchar(*s);
 }
 
 const char *

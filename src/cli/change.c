@@ -291,9 +291,14 @@ change_preview(const struct cli *c, const struct cli_request *r, const char *lis
 		return -1;
 	if ((doc = cli_document(c, r, &rc)) == NULL)
 		return rc;
-	json_array_foreach(json_object_get(doc, list), i, v)
-		fprintf(stderr, "%s%s%s%s%s\n", json_is_string(v) ? json_string_value(v) : cli_str(v, "backend"),
-		    json_is_string(v) ? "" : ":", cli_str(v, "name"), json_is_string(v) ? "" : ": ", cli_str(v, "reason"));
+	json_array_foreach(json_object_get(doc, list), i, v) {
+		cli_put(stderr, json_is_string(v) ? json_string_value(v) : cli_str(v, "backend"));
+		fputs(json_is_string(v) ? "" : ":", stderr);
+		cli_put(stderr, cli_str(v, "name"));
+		fputs(json_is_string(v) ? "" : ": ", stderr);
+		cli_put(stderr, cli_str(v, "reason"));
+		fputc('\n', stderr);
+	}
 	json_decref(doc);
 	return -1;
 }

@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/name.h"
+
+#define CLI_NAMES_MAX 64 /* of commands, and of one command's options */
 
 static const struct cli_option sync_options[] = {
 	{ "dry-run", NULL, "say what would be written; change nothing" },
@@ -92,54 +95,6 @@ const struct cli_command cli_commands[] = {
 	{ NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 
-/* ---------------------------------------------------------------- "did you mean" */
-
-static size_t
-cli_distance(const char *a, const char *b)
-{
-	size_t row[64], m = strlen(b), diag, up;
-
-	if (m >= ARRAY_LEN(row))
-		return SIZE_MAX;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; a[i - 1] != '\0'; i++) {
-		diag = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			up = row[j];
-			row[j] = diag + (a[i - 1] != b[j - 1]);
-			row[j] = row[j] < up + 1 ? row[j] : up + 1;
-			row[j] = row[j] < row[j - 1] + 1 ? row[j] : row[j - 1] + 1;
-			diag = up;
-		}
-	}
-	return row[m];
-}
-
-const char *
-cli_nearest(const char *typed, const char *(*next)(void *arg, size_t i), void *arg)
-{
-	const char *best = NULL, *word;
-	size_t      least = 3, d;
-
-	for (size_t i = 0; (word = next(arg, i)) != NULL; i++) {
-		d = cli_distance(typed, word);
-		if (d < least && d < strlen(word)) {
-			least = d;
-			best = word;
-		}
-	}
-	return best;
-}
-
-static const char *
-cli_nth_command(void *arg, size_t i)
-{
-	(void)arg;
-	return cli_commands[i].name;
-}
-
 static const struct cli_option global_options[] = {
 	{ "config", "FILE|DIR", "the configuration (-c)" },
 	{ "json", NULL, "one JSON document; with run: log lines as JSON" },
@@ -150,15 +105,29 @@ static const struct cli_option global_options[] = {
 	{ NULL, NULL, NULL },
 };
 
-static const char *
-cli_nth_option(void *arg, size_t i)
-{
-	const struct cli_command *cmd = arg;
-	size_t                    n = 0;
+/* ---------------------------------------------------------------- "did you mean" */
 
-	while (cmd != NULL && cmd->options != NULL && cmd->options[n].name != NULL)
-		n++;
-	return i < n ? cmd->options[i].name : global_options[i - n].name;
+static const char *
+cli_near_option(const struct cli_command *cmd, const char *typed)
+{
+	const struct cli_option *tables[] = { cmd != NULL ? cmd->options : NULL, global_options };
+	const char              *names[CLI_NAMES_MAX + 1] = { NULL };
+	size_t                   n = 0;
+
+	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
+		for (const struct cli_option *o = tables[t]; o != NULL && o->name != NULL && n < CLI_NAMES_MAX; o++)
+			names[n++] = o->name;
+	return name_closest(typed, names);
+}
+
+static const char *
+cli_near_command(const char *typed)
+{
+	const char *names[CLI_NAMES_MAX + 1] = { NULL };
+
+	for (size_t n = 0; cli_commands[n].name != NULL && n < CLI_NAMES_MAX; n++)
+		names[n] = cli_commands[n].name;
+	return name_closest(typed, names);
 }
 
 /* ---------------------------------------------------------------- the command line */
@@ -219,7 +188,7 @@ cli_take_option(struct cli *c, int argc, char **argv, int *i)
 	}
 	len = eq != NULL ? (size_t)(eq - name) : strlen(name);
 	if ((o = cli_find_option(c->command, name, len, &global)) == NULL) {
-		near = cli_nearest(name, cli_nth_option, (void *)(uintptr_t)c->command);
+		near = cli_near_option(c->command, name);
 		return cli_usage(c, near != NULL ? "there is no option \"%s\"; did you mean \"--%s\"?" : "there is no option \"%s\"", text,
 		    near);
 	}
@@ -250,7 +219,7 @@ cli_take_word(struct cli *c, const char *word)
 		if (strcmp(k->name, word) == 0)
 			c->command = k;
 	if (c->command == NULL) {
-		near = cli_nearest(word, cli_nth_command, NULL);
+		near = cli_near_command(word);
 		return cli_usage(c, near != NULL ? "there is no command \"%s\"; did you mean \"%s\"?" : "there is no command \"%s\"", word,
 		    near);
 	}

@@ -51,8 +51,6 @@ int cli_error(const struct cli *c, const struct err *e, const char *where);
 /* The sentence alone, on stderr. where, hint: "" for none. */
 void cli_say(const char *where, const char *message, const char *hint);
 int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The word of known that is meant by typed, NULL: none is near. */
-const char *cli_nearest(const char *typed, const char *(*next)(void *arg, size_t i), void *arg);
 
 /* --- calls --- */
 enum progress_of { PROGRESS_NONE, PROGRESS_PASS, PROGRESS_RESTORE };
@@ -86,7 +84,8 @@ int  cli_confirm(const struct cli *c, const char *word);
 const char *cli_str(const json_t *o, const char *key);
 double      cli_num(const json_t *o, const char *key);
 bool        cli_bool(const json_t *o, const char *key);
-/* Text of others, so that no control character reaches the terminal. */
+/* What others wrote, a remote's answer or a state, so that no control character reaches the terminal; cli_text() on stdout. */
+void        cli_put(FILE *f, const char *s);
 void        cli_text(const char *s);
 void        cli_print_checks(const struct cli *c, const json_t *checks, const char *indent);
 void        cli_problem(const struct cli *c, const json_t *p);

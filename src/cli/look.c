@@ -279,23 +279,15 @@ cli_probe(struct cli *c)
 	return rc;
 }
 
-/* Values come from a state: nothing of them may steer a terminal. */
-static void
-cli_put_safe(const char *text)
-{
-	for (; *text != '\0'; text++)
-		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
-}
-
 static void
 cli_show_value(const char *name, const json_t *value)
 {
 	char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 
 	printf("    ");
-	cli_put_safe(name);
+	cli_text(name);
 	printf(" = ");
-	cli_put_safe(text != NULL ? text : json_is_string(value) ? json_string_value(value) : "null");
+	cli_text(text != NULL ? text : json_is_string(value) ? json_string_value(value) : "null");
 	printf("\n");
 	free(text);
 }
@@ -310,7 +302,7 @@ cli_show_facts(const json_t *doc)
 
 		printf("%-18s ", facts[i]);
 		if (json_is_string(v))
-			cli_put_safe(json_string_value(v));
+			cli_text(json_string_value(v));
 		else if (json_is_integer(v))
 			printf("%" JSON_INTEGER_FORMAT, json_integer_value(v));
 		printf("\n");
@@ -328,7 +320,7 @@ cli_show_text(const struct cli *c, const json_t *doc)
 	cli_show_facts(doc);
 	json_array_foreach(json_object_get(doc, "resources"), i, resource) {
 		printf("\n");
-		cli_put_safe(json_string_value(json_object_get(resource, "address")));
+		cli_text(json_string_value(json_object_get(resource, "address")));
 		printf("%s\n", json_is_true(json_object_get(resource, "tainted")) ? " (tainted)" : "");
 		json_object_foreach(json_object_get(resource, "attributes"), name, value)
 			cli_show_value(name, value);

@@ -72,13 +72,15 @@ static void
 sync_complain(const json_t *doc)
 {
 	const json_t *p = json_array_get(json_object_get(doc, "problems"), 0);
-	const char   *state = json_string_value(json_object_get(p, "state"));
+	const char   *state = cli_str(p, "state");
 	long long     exit = json_integer_value(json_object_get(doc, "exit_code"));
+	char         *where;
 
 	if (p == NULL || exit == 0 || exit == 3)
 		return;
-	fprintf(stderr, "stateferry: %s%s%s: %s; %s\n", cli_str(p, "edge"), state != NULL && state[0] != '\0' ? " " : "",
-	    state != NULL ? state : "", cli_str(p, "message"), cli_str(p, "hint"));
+	where = xasprintf("%s%s%s", cli_str(p, "edge"), state[0] != '\0' ? " " : "", state);
+	cli_say(where, cli_str(p, "message"), cli_str(p, "hint"));
+	free(where);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/name.h"
 #include "base/time.h"
+#include "base/utf8.h"
 #include "conf/tree.h"
 
 #define CONF_SHOWN       40 /* bytes of a wrong value that an error shows */

@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/encode.h"
+#include "base/utf8.h"
+
 void
 conf_lex_init(struct conf_lex *lx, struct conf *c, struct span text, struct conf_pos pos)
 {
@@ -82,45 +85,24 @@ conf_lex_dollar(struct conf_lex *lx, struct buf *out, struct err *reterr)
 	return ERR_OK;
 }
 
-static void
-conf_put_utf8(struct buf *out, uint32_t u)
-{
-	if (u < 0x80) {
-		buf_putc(out, (char)u);
-		return;
-	}
-	if (u < 0x800) {
-		buf_putc(out, (char)(0xc0 | u >> 6));
-	} else {
-		if (u < 0x10000) {
-			buf_putc(out, (char)(0xe0 | u >> 12));
-		} else {
-			buf_putc(out, (char)(0xf0 | u >> 18));
-			buf_putc(out, (char)(0x80 | (u >> 12 & 0x3f)));
-		}
-		buf_putc(out, (char)(0x80 | (u >> 6 & 0x3f)));
-	}
-	buf_putc(out, (char)(0x80 | (u & 0x3f)));
-}
-
 /* \uNNNN and \UNNNNNNNN, lx at the backslash. */
 static enum err_code
 conf_lex_unicode(struct conf_lex *lx, struct buf *out, struct err *reterr)
 {
 	size_t   digits = lx->p[1] == 'u' ? 4 : 8;
 	uint32_t u = 0;
+	uint8_t  utf8[4];
 
 	for (size_t i = 0; i < digits; i++) {
-		uint8_t     c = lx->p + 2 + i < lx->end ? lx->p[2 + i] : 0;
-		const char *hex = "0123456789abcdef", *at = c == 0 ? NULL : strchr(hex, c >= 'A' && c <= 'F' ? c + 32 : c);
+		int value = lx->p + 2 + i < lx->end ? hex_digit(lx->p[2 + i]) : -1;
 
-		if (at == NULL)
+		if (value < 0)
 			return conf_error(reterr, lx->pos, "expected %zu hexadecimal digits after \\%c", digits, lx->p[1]);
-		u = u << 4 | (uint32_t)(at - hex);
+		u = u << 4 | (uint32_t)value;
 	}
 	if (u == 0 || u > 0x10ffff || (u >= 0xd800 && u <= 0xdfff))
 		return conf_error(reterr, lx->pos, "expected the number of a character after \\%c, which %X is not", lx->p[1], u);
-	conf_put_utf8(out, u);
+	buf_put(out, utf8, utf8_put(utf8, u));
 	conf_lex_skip(lx, 2 + digits);
 	return ERR_OK;
 }

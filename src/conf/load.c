@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/name.h"
+#include "base/utf8.h"
 #include "conf/tree.h"
 
 /* A file or folder that others could change may make us run their programs. */

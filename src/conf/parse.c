@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/name.h"
+#include "base/utf8.h"
 #include "conf/lex.h"
 
 struct conf_parser {

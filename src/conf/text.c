@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/name.h"
+#include "base/utf8.h"
 #include "conf/tree.h"
 
 size_t

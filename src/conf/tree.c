@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/name.h"
+#include "base/utf8.h"
 
 #define CONF_FILE_SHOWN  80 /* bytes of a long path that an error shows: its end */
 #define CONF_TITLE_SHOWN 60

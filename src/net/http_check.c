@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
 
 #define HTTP_LENGTH_DIGITS_MAX 18 /* fits an int64_t whatever the digits are */
@@ -72,15 +73,6 @@ http_is_word(struct span s, const char *word)
 
 /* --- the request line --- */
 
-static int
-http_hex(uint8_t c)
-{
-	if (http_is_digit(c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One character of the target at *i, which moves past it; -1: a broken escape. */
 static int
 http_decode(struct span s, size_t *i, bool *ret_escaped)
@@ -92,8 +84,8 @@ http_decode(struct span s, size_t *i, bool *ret_escaped)
 		return s.p[(*i)++];
 	if (s.n - *i < 3)
 		return -1;
-	hi = http_hex(s.p[*i + 1]);
-	lo = http_hex(s.p[*i + 2]);
+	hi = hex_digit(s.p[*i + 1]);
+	lo = hex_digit(s.p[*i + 2]);
 	*i += 3;
 	return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/encode.h"
 #include "base/mem.h"
 
 #define URL_HOST_MAX 253 /* RFC 1035: 255 octets on the wire */
@@ -16,15 +17,6 @@ static bool
 url_is_alnum(uint8_t c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static int
-url_hex_value(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static struct span
@@ -330,8 +322,8 @@ url_unescape(struct span in, bool plus, struct buf *ret)
 		}
 		if (in.n - i < 3)
 			return false;
-		hi = url_hex_value(in.p[i + 1]);
-		lo = url_hex_value(in.p[i + 2]);
+		hi = hex_digit(in.p[i + 1]);
+		lo = hex_digit(in.p[i + 2]);
 		if (hi < 0 || lo < 0)
 			return false;
 		buf_putc(ret, (char)(hi << 4 | lo));

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "base/name.h"
+#include "base/utf8.h"
 
 #define XML_PATH_MAX  1024                 /* all names from the root down */
 #define XML_PIECE     ((size_t)64 << 10)   /* into expat at once */

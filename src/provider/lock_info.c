@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "base/utf8.h"
 
 /* --- ours --- */
 
@@ -123,28 +124,21 @@ lock_info_parse(struct span body, struct lock_info *ret, struct err *reterr)
 	return ERR_OK;
 }
 
-static void
-lock_visible(struct buf *ret, const char *s)
-{
-	for (; *s != '\0'; s++)
-		buf_putc(ret, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-}
-
 void
 lock_info_print(const struct lock_info *l, struct buf *ret)
 {
-	lock_visible(ret, l->who[0] != '\0' ? l->who : "somebody");
+	utf8_visible(ret, span_str(l->who[0] != '\0' ? l->who : "somebody"), false);
 	if (l->operation[0] != '\0') {
 		buf_puts(ret, " (");
-		lock_visible(ret, l->operation);
+		utf8_visible(ret, span_str(l->operation), false);
 		buf_putc(ret, ')');
 	}
 	if (l->created[0] != '\0') {
 		buf_puts(ret, " since ");
-		lock_visible(ret, l->created);
+		utf8_visible(ret, span_str(l->created), false);
 	}
 	buf_puts(ret, ", ID ");
-	lock_visible(ret, l->id[0] != '\0' ? l->id : "unknown");
+	utf8_visible(ret, span_str(l->id[0] != '\0' ? l->id : "unknown"), false);
 }
 
 bool

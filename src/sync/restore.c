@@ -292,5 +292,7 @@ engine_restore(struct engine *e, const struct restore_options *o, struct restore
 const char *
 engine_restore_doing(const struct op *op)
 {
-	return op->state == WRITTEN && op->child != NULL ? push_doing(op->child) : "starting";
+	const struct op *restore = op->child; /* op is the hold_op() around it */
+
+	return restore != NULL && restore->state == WRITTEN && restore->child != NULL ? push_doing(restore->child) : "starting";
 }

@@ -210,6 +210,17 @@ def show_masks(p):
     assert "hunter2" in p.text("show", "live:x.tfstate", "--reveal")
 
 
+def no_text_steers_the_terminal(p):
+    body = json.loads((GOLDEN / "seq/001.tfstate").read_bytes())
+    body["outputs"] = {"a": {"type": "string", "value": "\x1b[2J \u009b2J \u00e9"}}
+    (p.dir / "live/x.tfstate").write_text(json.dumps(body))
+    p.run("sync")
+    text = p.text("show", "live:x.tfstate")
+    assert "\\x1b[2J \\xc2\\x9b2J \u00e9" in text and "\x1b" not in text and "\u009b" not in text, text
+    error = p.run("show", "live:x.tfstate", "a\u009b2J", code=1).stderr.decode()
+    assert "\\xc2\\x9b2J" in error and "\u009b" not in error, error
+
+
 def wrong_input(p):
     assert "did you mean" in p.error("sttus", code=2)
     assert "migrate" in p.error("migrate", "a", "b", code=2)
@@ -329,7 +340,8 @@ def owners(p):
     assert p.json("status")["agent"]["running"] is False
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks, show_masks, wrong_input, never_into_itself, wrong_configuration,
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks, show_masks, no_text_steers_the_terminal,
+         wrong_input, never_into_itself, wrong_configuration,
          installs_where_it_says, secrets_stay, owners]
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/name.h"
+#include "base/utf8.h"
 #include "../lib/fuzz.h"
 
 /* The input is a pattern, a zero byte, and a name. What is accepted keeps its rules, and a glob means the same

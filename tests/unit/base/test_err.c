@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "base/err.h"
-#include "base/name.h"
+#include "base/utf8.h"
 #include "../../lib/test.h"
 
 static struct err e;

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "base/name.h"
+#include "base/utf8.h"
 #include "base/rand.h"
 #include "../../lib/test.h"
 

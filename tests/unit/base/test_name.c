@@ -5,31 +5,10 @@
 
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/utf8.h"
 #include "../../lib/test.h"
 
 static struct err e;
-
-static void
-utf8(void)
-{
-	static const struct span good[] = { SPAN_LIT(""), SPAN_LIT("a\0b"), SPAN_LIT("\x7f"), SPAN_LIT("\xc2\x80"),
-		SPAN_LIT("\xdf\xbf"),
-		SPAN_LIT("\xe0\xa0\x80"), SPAN_LIT("\xed\x9f\xbf"), SPAN_LIT("\xee\x80\x80"), SPAN_LIT("\xef\xbf\xbd"),
-		SPAN_LIT("\xef\xbf\xbf"), SPAN_LIT("\xf0\x90\x80\x80"), SPAN_LIT("\xf4\x8f\xbf\xbf"),
-		SPAN_LIT("caf\xc3\xa9") };
-	static const struct span bad[] = { SPAN_LIT("\x80"), SPAN_LIT("\xbf"), SPAN_LIT("\xc0\x80"),
-		SPAN_LIT("\xc1\xbf"), SPAN_LIT("\xc2"),
-		SPAN_LIT("\xc2\x20"), SPAN_LIT("\xe0\x9f\xbf"), SPAN_LIT("\xed\xa0\x80"), SPAN_LIT("\xed\xbf\xbf"),
-		SPAN_LIT("\xe2\x82"),
-		SPAN_LIT("\xf0\x8f\xbf\xbf"), SPAN_LIT("\xf4\x90\x80\x80"), SPAN_LIT("\xf5\x80\x80\x80"),
-		SPAN_LIT("\xff"),
-		SPAN_LIT("ok\xf0\x9f\x94") };
-
-	for (size_t i = 0; i < ARRAY_LEN(good); i++)
-		CHECK(utf8_valid(good[i]));
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		CHECK(!utf8_valid(bad[i]));
-}
 
 static void
 accepts_names(void)
@@ -267,7 +246,6 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv,
 	    (struct test[]){
-		{ "UTF-8", utf8 },
 		{ "accepts names", accepts_names },
 		{ "refuses names", refuses_names },
 		{ "knows what is never a state", knows_what_is_never_a_state },

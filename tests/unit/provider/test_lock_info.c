@@ -91,7 +91,7 @@ printed(void)
 
 	buf_init(&text, 0);
 	lock_info_print(&l, &text);
-	CHECK_STR(buf_str(&text), "a?b (op), ID i");
+	CHECK_STR(buf_str(&text), "a\\x0ab (op), ID i");
 	buf_reset(&text);
 	lock_info_print(&(struct lock_info){ .id = "" }, &text);
 	CHECK_STR(buf_str(&text), "somebody, ID unknown");

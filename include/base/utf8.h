@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SRC_BASE_UTF8_H
-#define SRC_BASE_UTF8_H
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/buf.h"
 
 /* One code point at a time, by RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF. */
 #define UTF8_BAD 0xFFFDu
@@ -68,5 +71,17 @@ utf8_put(uint8_t out[4], uint32_t c)
 	out[3] = (uint8_t)(0x80 | (c & 0x3F));
 	return 4;
 }
+
+/* C0, DEL and C1. */
+static inline bool
+utf8_is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0);
+}
+
+bool utf8_valid(struct span s);
+/* Appends s so that it cannot forge a line or move the cursor of a terminal: control characters and bytes that are no UTF-8 are
+ * escaped as \xNN; quoted: the quote and the backslash by a backslash too. */
+void utf8_visible(struct buf *out, struct span s, bool quoted);
 
 #endif
