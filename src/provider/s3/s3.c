@@ -239,11 +239,8 @@ s3_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 static void
 s3_locate(const struct backend *b, const char *name, struct buf *ret)
 {
-	const struct s3 *s = s3_of(b);
-
-	if (s->endpoint.scheme != NULL)
-		url_print(&s->endpoint, ret);
-	buf_printf(ret, " %s/%s%s", s->conf->bucket, b->common.prefix, name);
+	buf_puts(ret, s3_of(b)->place);
+	buf_puts(ret, name);
 }
 
 static void
@@ -465,6 +462,7 @@ s3_close(struct backend *b)
 	s3_wipe_headers(s->sse_read, s->nsse_read);
 	url_free(&s->endpoint);
 	free(s->region);
+	free(s->place);
 	free(s);
 }
 
@@ -479,6 +477,7 @@ s3_set_where(struct s3 *s, const struct backend_common *common)
 		url_print(&s->endpoint, &endpoint);
 	s->b.where = xasprintf("s3://%s%s%s%s%s", s->conf->bucket, what[0] != '\0' ? "/" : "", what, endpoint.len > 0 ? " at " : "",
 	    buf_str(&endpoint));
+	s->place = xasprintf("%s %s/%s", buf_str(&endpoint), s->conf->bucket, common->prefix);
 	buf_free(&endpoint);
 }
 

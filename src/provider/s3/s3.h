@@ -44,6 +44,7 @@ struct s3 {
 	struct s3_cred            *cred;
 	struct url                 endpoint;   /* custom; scheme NULL: AWS, whose host follows from region */
 	char                      *region;     /* as configured, then as learned */
+	char                      *place;      /* endpoint, bucket and prefix: where all names begin */
 	bool                       path_style, aws, checksum_mode;
 	int64_t                    clock_offset_ms; /* the server's clock minus ours, once it refused ours */
 	struct http_tls            tls;
