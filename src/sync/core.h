@@ -158,6 +158,7 @@ void place_key(const struct place *p, const char *what, struct buf *ret);
 /* What a whole listing showed beside usable names; remembered in the store when it changes. */
 void place_refused(struct place *p, uint64_t n, const char *why);
 void place_unread(struct place *p, uint64_t n, const struct err *why);   /* states that a look failed for, likewise */
+void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
 bool place_may_act(const struct place *p, struct err *reterr);
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));

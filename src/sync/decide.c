@@ -325,8 +325,10 @@ adopt_step(struct op *op)
 			return op_fail(op);
 		return op_await(op, ADOPT_NOTED, store_apply(a->e->store, adopt_batch(a->e)));
 	case ADOPT_NOTED:
-		for (size_t i = 0; !op_failed(op) && i < a->e->plan->nbackends; i++)
+		for (size_t i = 0; !op_failed(op) && i < a->e->plan->nbackends; i++) {
 			a->e->places[i].moved = false;
+			place_wake(&a->e->places[i]);
+		}
 		return op_finish(op);
 	}
 	return OP_DONE;

@@ -403,6 +403,13 @@ place_start(struct place *p)
 	timer_set(&p->poll, 0);
 }
 
+void
+place_wake(struct place *p)
+{
+	if (p->engine->started && (p->source || p->target))
+		timer_set(&p->poll, 0);
+}
+
 static void
 place_stop(struct place *p)
 {

@@ -340,9 +340,27 @@ def owners(p):
     assert p.json("status")["agent"]["running"] is False
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks, show_masks, no_text_steers_the_terminal,
-         wrong_input, never_into_itself, wrong_configuration,
-         installs_where_it_says, secrets_stay, owners]
+def adopt_is_acted_on_at_once(p):
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    (p.dir / "other").mkdir()
+    p.configure(text=CONF.format(more="").replace('dir = "dr"', 'dir = "other"').replace('"live"\n}', '"live"\n  poll = "1h"\n}'))
+    agent = p.start()
+    try:
+        wait(lambda: subprocess.run([BINARY, "status"], cwd=p.dir, capture_output=True, timeout=60).returncode == 1)
+        assert not list((p.dir / "other").iterdir())
+        assert "other now" in p.text("adopt", "--yes")
+        wait(lambda: (p.dir / "other/x.tfstate").exists(), 5)
+        wait(lambda: subprocess.run([BINARY, "status"], cwd=p.dir, capture_output=True, timeout=60).returncode == 0, 5)
+    finally:
+        agent.terminate()
+        agent.wait(timeout=12)
+        agent.stderr.close()
+
+
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks,
+         show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself, wrong_configuration,
+         installs_where_it_says, secrets_stay, owners, adopt_is_acted_on_at_once]
 
 
 if __name__ == "__main__":
