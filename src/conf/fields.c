@@ -383,6 +383,13 @@ conf_misspelt(const struct conf_block *b, const struct conf_field *f)
 	return NULL;
 }
 
+/* As terraform has it, "" is a path that is not given; it would lead to the folder of the configuration. */
+static bool
+conf_is_no_path(const struct conf_field *f, const struct conf_value *v)
+{
+	return f->type == CONF_PATH && v->kind == CONF_TEXT && v->text[0] == '\0';
+}
+
 static enum err_code
 conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void *at, struct err *reterr)
 {
@@ -391,7 +398,7 @@ conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void
 
 	if (a != NULL)
 		a->used = true;
-	if (a != NULL && a->value.kind != CONF_NULL) {
+	if (a != NULL && a->value.kind != CONF_NULL && !conf_is_no_path(f, &a->value)) {
 		struct conf_want w = { c, f, &a->value, arena_printf(c->arena, "argument \"%s\"", f->name) };
 
 		if (f->later != NULL)

@@ -125,6 +125,8 @@ host_check_mode(const struct store *s, const char *file, mode_t mode, struct err
 		return ERR_OK;
 	err_set(reterr, ERR_CONFIG, 0, "%s%s%s: others may read or change it (mode %03o)", s->dir, sep, file,
 	    (unsigned)(mode & 0777));
+	if (file[0] == '\0') /* not a folder that many use, such as /tmp */
+		return err_hint(reterr, "give the store a folder of its own, or chmod go= %s", s->dir);
 	return err_hint(reterr, "chmod go= %s%s%s", s->dir, sep, file);
 }
 

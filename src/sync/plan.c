@@ -187,7 +187,7 @@ plan_agent(struct plan *p, const struct conf_source *src, struct err *reterr)
 		if (strcmp(b->type, "agent") != 0)
 			continue;
 		if (agent != NULL)
-			return conf_error(reterr, b->pos, "a second agent block; the first is at line %u", agent->pos.line);
+			return conf_error(reterr, b->pos, "a second agent block; the first is at %s:%u", agent->pos.file, agent->pos.line);
 		if (b->nlabels != 0)
 			return conf_error(reterr, b->pos, "agent takes no label");
 		agent = b;

@@ -287,6 +287,7 @@ def never_into_itself(p):
 
 def wrong_configuration(p):
     rows = [('agent {\n  encryption_key = "abc"\n}\n', "32 bytes"), ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
+            ('backend "local" "a" {\n  dir = ""\n}\n', "needs `path`"), ("agent {\n}\nagent {\n}\n", "first is at stateferry.hcl:1"),
             ('backend "foo" "a" {\n  dir = "a"\n}\n', "local"),
             ('backend "local" "a" {\n  dir = "a"\n  state "x" {}\n  state "x" {}\n}\n', "second block"),
             ('backend "local" "a" {\n  dir = "a"\n  state "x" {\n    alias = "z"\n  }\n  state "y" {\n    alias = "z"\n  }\n}\n',
