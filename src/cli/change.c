@@ -36,6 +36,25 @@ change_decision(const json_t *doc)
 	}
 }
 
+/* One restored state, or what would become of it. Where nothing was, or no state, nothing can be counted. */
+static void
+change_restored(const json_t *v)
+{
+	printf("version %.0f -> ", cli_num(v, "from"));
+	cli_text(cli_str(v, "to"));
+	if (json_is_string(json_object_get(v, "path"))) {
+		printf(": serial %.0f, %.0f bytes\n", cli_num(v, "serial"), cli_num(v, "bytes"));
+		return;
+	}
+	if (json_is_number(json_object_get(v, "serial_before")))
+		printf(": serial %.0f -> %.0f", cli_num(v, "serial_before"), cli_num(v, "serial_after"));
+	else
+		printf(": no state was there, serial %.0f", cli_num(v, "serial_after"));
+	if (json_is_number(json_object_get(v, "changed_resources")))
+		printf(", %.0f resources change", cli_num(v, "changed_resources"));
+	printf("%s\n", cli_bool(v, "probe") ? "; the backend would be probed first" : "");
+}
+
 static void
 change_text(const struct cli *c, const json_t *doc)
 {
@@ -50,14 +69,7 @@ change_text(const struct cli *c, const json_t *doc)
 			cli_say(cli_str(v, "state"), cli_str(error, "message"), cli_str(error, "hint"));
 			continue;
 		}
-		printf("version %.0f -> ", cli_num(v, "from"));
-		cli_text(cli_str(v, "to"));
-		if (json_is_string(json_object_get(v, "path"))) {
-			printf(": serial %.0f, %.0f bytes\n", cli_num(v, "serial"), cli_num(v, "bytes"));
-			continue;
-		}
-		printf(": serial %.0f -> %.0f, %.0f resources change%s\n", cli_num(v, "serial_before"), cli_num(v, "serial_after"),
-		    cli_num(v, "changed_resources"), cli_bool(v, "probe") ? "; the backend would be probed first" : "");
+		change_restored(v);
 	}
 	if (list == NULL)
 		change_decision(doc);

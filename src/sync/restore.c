@@ -93,7 +93,7 @@ restore_count(struct push *p)
 	struct restore *r = restore_of(p);
 	int64_t         n = p->meaning.added + p->meaning.changed + p->meaning.removed;
 
-	r->ret->changed_resources = p->absent ? p->next.info.instances : n > 0 ? (uint64_t)n : 0;
+	r->ret->changed_resources = p->absent || !state_is_good(&p->cur.info) ? p->next.info.instances : n > 0 ? (uint64_t)n : 0;
 }
 
 static enum err_code

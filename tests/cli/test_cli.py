@@ -187,6 +187,11 @@ def restore_asks(p):
     assert json.loads((p.dir / "live/x.tfstate").read_bytes())["serial"] == 5
     p.run("sync")
     assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
+    (p.dir / "live/x.tfstate").write_text("")
+    plan, text = p.json("restore", "live:x.tfstate@2", "--dry-run")["plan"][0], p.text("restore", "live:x.tfstate@2", "--dry-run")
+    instances = p.json("log", "x.tfstate")["versions"][1]["resources"]
+    assert plan["serial_before"] is None and plan["changed_resources"] == instances > 0, plan
+    assert "no state was there, serial 6" in text, text
     assert "version 2 -> out.tfstate: serial 4" in p.text("restore", "live:x.tfstate@2", "--out", "out.tfstate")
     assert (p.dir / "out.tfstate").read_bytes() == (GOLDEN / "seq/004.tfstate").read_bytes()
     assert (p.dir / "out.tfstate").stat().st_mode & 0o777 == 0o600
