@@ -433,7 +433,10 @@ unlock_may(struct unlock *u, struct err *reterr)
 	buf_init(&text, 0);
 	lock_info_print(&u->ret->lock, &text);
 	err_set(reterr, ERR_CONFLICT, 0, "%s:%s is locked by %s", u->b->label, u->name, buf_str(&text));
-	err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
+	if (u->ret->lock.id[0] == '\0') /* held, and nothing says by whom: no ID could name it */
+		err_hint(reterr, "end the process that holds it: the lock goes with it");
+	else
+		err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
 	buf_free(&text);
 	return reterr->code;
 }

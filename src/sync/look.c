@@ -591,10 +591,10 @@ look_sweep_on(struct look *l)
 }
 
 static bool
-look_may_create(const struct look *l)
+look_creates(const struct look *l)
 {
 	return l->op.res.code == ERR_NOT_FOUND && l->place->target && l->place->backend->common.create &&
-	    !l->place->backend->common.read_only && !(l->pass != NULL && pass_is_dry(l->pass));
+	    !l->place->backend->common.read_only;
 }
 
 static enum op_turn
@@ -619,8 +619,10 @@ look_step(struct op *op)
 			return op_fail(op);
 		return l->hinted ? op_go(op, COMPARED) : op_await(op, LISTED, look_list(l));
 	case LISTED: /* an error listing a source is not an empty source */
-		if (look_may_create(l))
+		if (look_creates(l) && (l->pass == NULL || !pass_is_dry(l->pass)))
 			return op_await(op, CREATED, provider_create(l->place->backend));
+		if (look_creates(l)) /* it would be made, and be empty */
+			err_clear(&op->res);
 		return look_listed(l);
 	case CREATED:
 		if (op_failed(op))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The command line between two folders, as TAP: exit codes, text, JSON, wrong input, owners beside owners, signals."""
 import hashlib
+import fcntl
 import json
 import os
 import pathlib
@@ -157,6 +158,16 @@ def unusable_names_are_told(p):
     assert p.json("status", code=3)["verdict"] == "behind"
     p.run("sync")
     assert p.json("status")["verdict"] == "ok"
+
+
+def dry_run_of_what_would_be_made(p):
+    p.configure(text=CONF.format(more="").replace('dir = "dr"', 'dir = "new/dr"\n  create = true'))
+    p.put("seq/001.tfstate")
+    doc = p.json("sync", "--dry-run")
+    assert doc["problems"] == [] and doc["edges"][0]["written"] == 1, doc
+    assert not (p.dir / "new").exists()
+    p.run("sync")
+    assert (p.dir / "new/dr/x.tfstate").exists()
 
 
 def nothing_found(p):
@@ -315,6 +326,16 @@ def installs_where_it_says(p):
         assert "ExecStart=/opt/ferry/bin/stateferry " in unit.read_text(), unit
 
 
+def a_lock_without_a_name(p):
+    """Held by a process that left no description: no ID could name it, and none is asked for."""
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    with open(p.dir / "live/x.tfstate", "r+b") as f:
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        message = p.error("unlock", "x.tfstate", "some-id", "--yes", code=13)
+    assert "end the process" in message and "unlock live" not in message, message
+
+
 def secrets_stay(p):
     p.configure('backend "http" "h" {\n  address  = "http://127.0.0.1:9/"\n  username = "u"\n  password = "c4n4ry"\n}\n')
     for args in (("config", "show"), ("config", "check"), ("-v", "locks", "h")):
@@ -364,9 +385,10 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, nothing_found, restore_asks,
-         show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself, wrong_configuration,
-         installs_where_it_says, secrets_stay, owners, adopt_is_acted_on_at_once]
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, dry_run_of_what_would_be_made,
+         nothing_found, restore_asks, show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
+         wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
+         adopt_is_acted_on_at_once]
 
 
 if __name__ == "__main__":
