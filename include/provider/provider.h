@@ -229,6 +229,14 @@ bool       provider_shows_locks(const struct backend *b);
 struct op *provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
     struct lock_info *ret_holder);
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
+/* A backend that has one name only, and no other lock than that of the state itself. Its name: a probe takes that lock only when the
+ * caller has journalled both locks; it sets sent before the first request that may take one. */
+struct probe_locks {
+	struct lock_info lock[2];
+	bool             sent;
+};
+bool       provider_probe_state(const struct backend *b, struct buf *ret);
+struct op *provider_probe_locking(struct backend *b, struct probe_locks *locks, probe_fn *seen, void *arg);
 /* Of the probe's checks only those that write nothing: reach, auth, list, read. Ends with what went wrong. */
 struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);

@@ -677,8 +677,20 @@ provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_i
 	return &c->op;
 }
 
+bool
+provider_probe_state(const struct backend *b, struct buf *ret)
+{
+	return b->provider->probe == NULL && (provider_caps(b) & PROVIDER_LOCK) != 0 && provider_fixed(b, "default", ret);
+}
+
 struct op *
 provider_probe(struct backend *b, probe_fn *seen, void *arg)
+{
+	return provider_probe_locking(b, NULL, seen, arg);
+}
+
+struct op *
+provider_probe_locking(struct backend *b, struct probe_locks *locks, probe_fn *seen, void *arg)
 {
 	struct call *c;
 	struct err   e;
@@ -689,7 +701,7 @@ provider_probe(struct backend *b, probe_fn *seen, void *arg)
 		return op_result(b->env->loop, &e);
 	}
 	if (b->provider->probe == NULL)
-		return reach_probe(b, seen, arg);
+		return reach_probe(b, locks, seen, arg);
 	c = call_new(b, REQUEST_PROBE, NULL);
 	c->probe = seen;
 	c->arg = arg;

@@ -26,7 +26,9 @@ struct reach {
 	uint64_t         states, size;
 	char            *name;       /* the smallest state; NULL: none was listed */
 	struct snapshot  got;
-	struct lock_info lock[2], holder;
+	struct buf       state;      /* whose own lock is tried, for want of another name; empty: none */
+	struct probe_locks own, *locked; /* locked: the caller's, else own */
+	struct lock_info holder;
 	struct err       second;     /* outcome of the second lock */
 	bool             granted;    /* the second lock */
 };
@@ -109,9 +111,9 @@ reach_read(struct reach *r)
 /* ---------------------------------------------------------------- what it enforces, as far as the contract shows it */
 
 static struct state_ref
-reach_scratch(void)
+reach_scratch(const struct reach *r)
 {
-	return (struct state_ref){ REACH_SCRATCH };
+	return (struct state_ref){ r->state.len > 0 ? buf_str(&r->state) : REACH_SCRATCH };
 }
 
 static void
@@ -124,20 +126,16 @@ reach_say_conditions(struct reach *r)
 		    kept ? "compares under its lock, by itself: nothing remote to try" : "has no preconditions");
 }
 
-/* Is there a lock that can be tried without taking the one of a state? */
+/* Is there a lock that can be tried? That of a state only when somebody would release it should this process die. */
 static bool
 reach_can_lock(struct reach *r)
 {
-	struct buf name;
-	bool       fixed;
+	bool state = provider_probe_state(r->b, &r->state);
 
-	buf_init(&name, 0);
-	fixed = provider_fixed(r->b, "default", &name);
-	buf_free(&name);
 	if ((provider_caps(r->b) & PROVIDER_LOCK) == 0)
 		reach_say(r, "lock", false, "none is configured");
-	else if (fixed)
-		reach_say(r, "lock", true, "configured; not tried, as it would be that of the state itself");
+	else if (state && r->locked == &r->own)
+		reach_say(r, "lock", false, "not tried: it would be that of the state itself, and could not be noted in the store before");
 	else
 		return true;
 	return false;
@@ -146,20 +144,32 @@ reach_can_lock(struct reach *r)
 static struct op *
 reach_lock(struct reach *r, size_t i)
 {
-	struct state_ref ref = reach_scratch();
+	struct state_ref ref = reach_scratch(r);
 
-	provider_lock_new(r->b, &ref, "probe", &r->lock[i]);
-	return provider_lock(r->b, &ref, &r->lock[i], &r->holder);
+	if (r->locked == &r->own)
+		provider_lock_new(r->b, &ref, "probe", &r->own.lock[i]);
+	r->locked->sent = true;
+	return provider_lock(r->b, &ref, &r->locked->lock[i], &r->holder);
 }
 
 static struct op *
 reach_unlock(struct reach *r)
 {
-	struct state_ref ref = reach_scratch();
-	struct op       *ops[2] = { provider_unlock(r->b, &ref, &r->lock[0]),
-		r->granted ? provider_unlock(r->b, &ref, &r->lock[1]) : NULL };
+	struct state_ref ref = reach_scratch(r);
+	struct op       *ops[2] = { provider_unlock(r->b, &ref, &r->locked->lock[0]),
+		r->granted || r->locked->lock[1].late ? provider_unlock(r->b, &ref, &r->locked->lock[1]) : NULL };
 
 	return op_all(r->op.loop, ops, 2, 1, NULL);
+}
+
+/* The lock could not be taken. What is held on a state by somebody at work is a lock that works as far as one can see. */
+static void
+reach_say_refused(struct reach *r)
+{
+	if (r->op.res.code == ERR_LOCKED && r->state.len > 0)
+		reach_say(r, "lock", true, "refused to us, for somebody holds it now, so that no more could be tried: %s", r->op.res.msg);
+	else
+		reach_say(r, "lock", false, "%s", r->op.res.msg);
 }
 
 static void
@@ -172,7 +182,8 @@ reach_say_lock(struct reach *r)
 	else if (r->op.res.code != ERR_OK)
 		reach_say(r, "lock", false, "it could not be released: %s", r->op.res.msg);
 	else
-		reach_say(r, "lock", true, "held by one, refused to another, released");
+		reach_say(r, "lock", true, "held by one, refused to another, released%s", r->state.len > 0 ? "; it was that of the state itself" :
+		    "");
 }
 
 /* ---------------------------------------------------------------- the operation */
@@ -198,7 +209,7 @@ reach_step(struct op *op)
 		return op_await(op, REACH_LOCKED, reach_lock(r, 0));
 	case REACH_LOCKED:
 		if (op_failed(op))
-			reach_say(r, "lock", false, "%s", op->res.msg);
+			reach_say_refused(r);
 		if (op_failed(op) && op->res.code != ERR_UNCERTAIN)
 			return op->res.code == ERR_LOCKED ? op_ok(op) : op_fail(op);
 		if (op_failed(op))
@@ -208,6 +219,7 @@ reach_step(struct op *op)
 	case REACH_LOCKED_AGAIN: /* after an uncertain first lock op->err says so */
 		r->granted = op->err.code == ERR_OK && !op_failed(op);
 		r->second = op->res;
+		r->locked->lock[1].late |= op->err.code == ERR_OK && op->res.code == ERR_UNCERTAIN;
 		return op_await(op, REACH_UNLOCKED, reach_unlock(r));
 	case REACH_UNLOCKED:
 		if (op->err.code == ERR_OK)
@@ -223,6 +235,7 @@ reach_free(struct op *op)
 	struct reach *r = container_of(op, struct reach, op);
 
 	snapshot_free(&r->got);
+	buf_free(&r->state);
 	free(r->name);
 	free(r);
 }
@@ -230,13 +243,15 @@ reach_free(struct op *op)
 static const struct op_class reach_class = { "reach", reach_step, NULL, reach_free, reach_states, ARRAY_LEN(reach_states) };
 
 static struct op *
-reach_new(struct backend *b, bool locks, probe_fn *seen, void *arg)
+reach_new(struct backend *b, bool locks, struct probe_locks *locked, probe_fn *seen, void *arg)
 {
 	struct reach *r = xcalloc(1, sizeof(*r));
 
 	op_init(&r->op, &reach_class, b->env->loop);
 	r->b = b;
 	r->locks = locks;
+	r->locked = locked != NULL ? locked : &r->own;
+	buf_init(&r->state, 0);
 	r->seen = seen;
 	r->arg = arg;
 	return &r->op;
@@ -245,11 +260,11 @@ reach_new(struct backend *b, bool locks, probe_fn *seen, void *arg)
 struct op *
 provider_reach(struct backend *b, probe_fn *seen, void *arg)
 {
-	return reach_new(b, false, seen, arg);
+	return reach_new(b, false, NULL, seen, arg);
 }
 
 struct op *
-reach_probe(struct backend *b, probe_fn *seen, void *arg)
+reach_probe(struct backend *b, struct probe_locks *locks, probe_fn *seen, void *arg)
 {
-	return reach_new(b, true, seen, arg);
+	return reach_new(b, true, locks, seen, arg);
 }

@@ -105,7 +105,7 @@ struct engine {
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
-	struct map   *live;             /* intents (be64 id) and the push that runs: nobody else's business */
+	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a probe: nobody else's business */
 	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
 	struct engine_counters counters;
 };
@@ -150,6 +150,7 @@ void engine_enqueue(struct engine *e, struct batch *b, const struct backend *fro
 void engine_recover_soon(struct engine *e);
 /* The operation of that intent runs, or has ended: recovery is for those whose operation is no more. */
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
+void engine_live_probe(struct engine *e, uint64_t intent);              /* the same for a lock that a probe tries */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* Of what the store keeps on a place; ret is initialised here. */

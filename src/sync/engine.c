@@ -581,6 +581,15 @@ engine_live(struct engine *e, uint64_t intent, struct push *runs)
 		map_del(e->live, span_of(key, sizeof(key)));
 }
 
+void
+engine_live_probe(struct engine *e, uint64_t intent)
+{
+	uint8_t key[8];
+
+	be64_put(key, intent);
+	map_put(e->live, span_of(key, sizeof(key)), e);
+}
+
 bool
 engine_is_live(const struct engine *e, uint64_t intent)
 {
@@ -749,7 +758,8 @@ engine_hurry(struct engine *e)
 
 	e->hurried = true;
 	for (size_t i = 0; map_next(e->live, &i, NULL, &push);)
-		push_hurry(push);
+		if (push != e)
+			push_hurry(push);
 }
 
 bool

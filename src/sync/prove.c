@@ -16,9 +16,9 @@
 #define PROVE_LOOK_MS 20    /* between two looks whether another's probe of the same backend has ended */
 #define PROVE_KEY     "probe"
 
-enum prove_state { START, PROBED, NOTED };
+enum prove_state { START, JOURNALLED, PROBED, SETTLED, NOTED };
 
-static const char *const prove_states[] = { "start", "probed", "noted" };
+static const char *const prove_states[] = { "start", "journalled", "probed", "settled", "noted" };
 
 struct prove {
 	struct op     op;
@@ -29,6 +29,10 @@ struct prove {
 	struct proof *ret;        /* may be NULL */
 	bool          running;    /* place->proving is ours */
 	struct buf    lines;      /* of the record: what the checks said */
+	struct buf    state;      /* whose own lock is tried; empty: of none */
+	struct probe_locks locks; /* of it */
+	uint64_t      intents[2]; /* 0: none is open */
+	struct err    outcome;    /* of the probe */
 };
 
 static void
@@ -38,7 +42,11 @@ prove_free(struct op *op)
 
 	if (p->running)
 		p->place->proving = false;
+	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++)
+		if (p->intents[i] != 0)
+			engine_live(p->place->engine, p->intents[i], NULL);
 	buf_free(&p->lines);
+	buf_free(&p->state);
 	free(p);
 }
 
@@ -217,12 +225,76 @@ prove_seen(void *arg, const struct probe_check *c)
 		p->fn(p->arg, c);
 }
 
+static void
+prove_intent(struct prove *p, size_t i, bool uncertain, struct batch *b)
+{
+	struct engine    *e = p->place->engine;
+	int64_t           now = loop_wall(e->loop);
+	struct buf        body;
+	struct intent_rec r = { .id = p->intents[i], .kind = INTENT_UNLOCK, .edge = "", .target = p->place->backend->label,
+		.name = buf_str(&p->state), .lock_id = p->locks.lock[i].id, .etag = "", .created = now, .retry_at = now,
+		.uncertain = uncertain, .agent = store_agent_id(e->store) };
+
+	buf_init(&body, LOCK_BODY_MAX);
+	lock_info_body(&p->locks.lock[i], &body);
+	r.lock_body = buf_str(&body);
+	batch_intent(b, &r);
+	buf_free(&body);
+}
+
+/* The lock of a state may keep terraform waiting: both that are tried are on the disk before they are on the wire. */
+static struct op *
+prove_journal(struct prove *p)
+{
+	struct engine   *e = p->place->engine;
+	struct batch    *b;
+	struct state_ref ref;
+
+	p->running = p->place->proving = true;
+	if (!engine_acts(e) || p->place->backend->common.read_only || !provider_probe_state(p->place->backend, &p->state))
+		return NULL;
+	ref.name = buf_str(&p->state);
+	b = batch_new(e->store);
+	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++) {
+		provider_lock_new(p->place->backend, &ref, "probe", &p->locks.lock[i]);
+		p->intents[i] = intent_new_id(e->store);
+		engine_live_probe(e, p->intents[i]);
+		prove_intent(p, i, true, b);
+	}
+	return store_apply(e->store, b);
+}
+
 static struct op *
 prove_begin(struct prove *p)
 {
-	p->running = p->place->proving = true;
-	buf_init(&p->lines, 0);
-	return provider_probe(p->place->backend, prove_seen, p);
+	return provider_probe_locking(p->place->backend, p->intents[0] != 0 ? &p->locks : NULL, prove_seen, p);
+}
+
+/* What is locked, or may be because a request is still under way, is for recovery. */
+static struct op *
+prove_settle(struct prove *p)
+{
+	struct engine *e = p->place->engine;
+	enum err_code  rc = p->outcome.code;
+	struct batch  *b;
+
+	if (p->intents[0] == 0)
+		return NULL;
+	op_shield(&p->op);
+	b = batch_new(e->store);
+	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++) {
+		bool late = p->locks.lock[i].late || rc == ERR_UNCERTAIN;
+
+		engine_live(e, p->intents[i], NULL);
+		if (p->locks.sent && (rc != ERR_OK || late)) {
+			prove_intent(p, i, late, b);
+			engine_recover_soon(e);
+		} else {
+			batch_settle(b, p->intents[i]);
+		}
+		p->intents[i] = 0;
+	}
+	return store_apply(e->store, b);
 }
 
 /* Is there an answer, although the probe may have ended badly? Who may write but not delete cannot be helped by another try. */
@@ -272,8 +344,17 @@ prove_step(struct op *op)
 			return op_await(op, START, op_sleep(op->loop, PROVE_LOOK_MS));
 		if (!p->asked && (prove_is_yes(p->place) || prove_is_no(p->place)))
 			return op_go(op, NOTED);
+		return op_await(op, JOURNALLED, prove_journal(p));
+	case JOURNALLED:
+		if (op_failed(op))
+			return op_fail(op);
 		return op_await(op, PROBED, prove_begin(p));
 	case PROBED:
+		p->outcome = op->res;
+		return op_await(op, SETTLED, prove_settle(p));
+	case SETTLED:
+		if (p->outcome.code != ERR_OK)
+			op->res = p->outcome;
 		return prove_probed(p);
 	case NOTED:
 		if (op_failed(op))
@@ -300,6 +381,8 @@ prove_new(struct place *place)
 
 	op_init(&p->op, &prove_class, place->engine->loop);
 	p->place = place;
+	buf_init(&p->lines, 0);
+	buf_init(&p->state, 0);
 	return p;
 }
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from agent import eventually
 from conftest import HTTP_PASSWORD
 from places import HttpPlace
 from states import lineage, state
@@ -55,6 +56,61 @@ def test_probe_of_an_http_backend_tries_its_lock(agent, http_states, dialect):
     assert checks["lock"]["ok"] and "refused to another" in checks["lock"]["detail"], checks["lock"]
     assert doc["enforces"] is False and failed(doc["checks"]) == {"create_only", "if_match", "racing_writes", "delete_create"}
     assert server.locks() == {} and server.body(NAME) is None
+
+
+def lock_check(agent):
+    return next(c for c in agent.json("probe", "web")["checks"] if c["name"] == "lock")
+
+
+@pytest.mark.parametrize("dialect", ["lock", "post-delete"])
+@pytest.mark.parametrize("there", [False, True])
+def test_probe_of_one_address_tries_the_lock_of_the_state(agent, http_states, dialect, there):
+    server = http_states(dialect=dialect)
+    body = state(1, lineage()) if there else None
+    if there:
+        server.put(NAME, body)
+    agent.backend("http", "web", server.backend(NAME))
+    check = lock_check(agent)
+    assert check["ok"] and check["detail"] == "held by one, refused to another, released; it was that of the state itself"
+    assert server.locks() == {} and server.body(NAME) == body
+    verbs = [e["method"] for e in server.requests() if e["method"] != "GET"]
+    assert verbs == (["LOCK", "LOCK", "UNLOCK"] if dialect == "lock" else ["POST", "POST", "DELETE"])
+
+
+def test_probe_of_one_address_leaves_a_strangers_lock(agent, http_states):
+    server = http_states()
+    agent.backend("http", "web", server.backend(NAME))
+    server.state(NAME).lock = b'{"ID":"theirs","Operation":"OperationTypeApply","Who":"ann@laptop"}'
+    check = lock_check(agent)
+    assert check["ok"] and "somebody holds it now" in check["detail"] and "ann@laptop" in check["detail"]
+    assert b"theirs" in server.state(NAME).lock
+
+
+def test_a_lock_that_refuses_nobody_fails(agent, http_states):
+    server = http_states()
+    agent.backend("http", "web", server.backend(NAME))
+    server.rules.add("LOCK", nth=2, status=200)
+    assert lock_check(agent) == {"name": "lock", "ok": False, "detail": "a second lock was granted while the first was held"}
+    assert server.locks() == {}
+
+
+@pytest.mark.parametrize("verb", ["LOCK", "UNLOCK"])
+def test_killed_while_the_lock_of_a_state_is_tried(agent, places, http_states, verb):
+    """It was noted before it was sent, so that the next pass releases it."""
+    server, folder = http_states(), places("local")
+    agent.backend("http", "web", server.backend(NAME))
+    folder.add(agent, "folder")
+    agent.replicate("out", "web", "folder")
+    server.put(NAME, state(1, lineage()))
+    rule = server.rules.add(verb, hold=True, drop="after" if verb == "LOCK" else "before")
+    one = agent.start_command("probe", "web")
+    rule.wait()
+    one.kill()
+    one.wait()
+    rule.release()
+    eventually(lambda: server.locks() != {})
+    agent.sync()
+    assert server.locks() == {}
 
 
 def test_probe_without_a_lock_says_so(agent, http_states):

@@ -294,6 +294,23 @@ cf_count(void *arg, const struct state_seen *s)
 	++*(unsigned *)arg;
 }
 
+/* With the lock of the state itself, where there is no other. */
+static struct op *
+cf_probe(struct cf_probed *x)
+{
+	static struct probe_locks locks;
+	struct buf                name;
+	bool                      state;
+
+	buf_init(&name, 0);
+	state = provider_probe_state(rig.b, &name);
+	memset(&locks, 0, sizeof(locks));
+	for (size_t i = 0; state && i < ARRAY_LEN(locks.lock); i++)
+		provider_lock_new(rig.b, &(struct state_ref){ buf_str(&name) }, "probe", &locks.lock[i]);
+	buf_free(&name);
+	return provider_probe_locking(rig.b, state ? &locks : NULL, cf_probed, x);
+}
+
 /* As the capabilities say; and nothing is left behind, also when it is cancelled at any turn. */
 static void
 cf_probes(void)
@@ -307,13 +324,13 @@ cf_probes(void)
 	CHECK_U64(x.n, 4);
 	CHECK_STR(x.failed, "");
 	for (unsigned turn = 1; turn < 200; turn += turn < 60 ? 1 : 7) {
-		enum err_code rc = provider_rig_run_cancelled(&rig, provider_probe(rig.b, cf_probed, &x), turn);
+		enum err_code rc = provider_rig_run_cancelled(&rig, cf_probe(&x), turn);
 
 		if (rc != ERR_OK && rc != ERR_CANCELLED && rc != ERR_UNCERTAIN)
 			test_fail(__FILE__, __LINE__, "cancelled at turn %u: %s", turn, rig.err.msg);
 	}
 	x = (struct cf_probed){ 0 };
-	FAILS(provider_rig_run(&rig, provider_probe(rig.b, cf_probed, &x)), ERR_OK);
+	FAILS(provider_rig_run(&rig, cf_probe(&x)), ERR_OK);
 	CHECK(x.n > 0);
 	if ((provider_caps(rig.b) & PROVIDER_LOCK) != 0)
 		CHECK(strstr(x.failed, " lock") == NULL);
