@@ -141,6 +141,7 @@ http_curl_certificate(const char *text, const struct http_exchange *x, struct er
 	if (strncmp(text, prefix, sizeof(prefix) - 1) != 0) {
 		err_set(ret, ERR_AUTH, CURLE_PEER_FAILED_VERIFICATION, "the certificate is for another name than %s",
 		    x->host);
+		err_hint(ret, "use a name that stands in the certificate, or is this another server?");
 		return;
 	}
 	text += sizeof(prefix) - 1;

@@ -149,12 +149,13 @@ status_replica(void *arg, const struct replica_view *v)
 	struct status        *x = arg;
 	char                 *text = NULL, *next = NULL;
 	struct status_problem q = { .edge = v->lane->edge->name, .backend = v->lane->to->label, .since = x->s->last_changed };
+	bool                  waits = (v->status == REPLICA_BEHIND || v->status == REPLICA_PENDING) && v->why.code == ERR_LOCKED;
 
 	totals_replica(&x->totals, x->s, v);
-	if (v->quarantined || (v->status != REPLICA_HELD && (v->status != REPLICA_FAILED || x->s->head == 0)))
+	if (v->quarantined || (v->status != REPLICA_HELD && !waits && (v->status != REPLICA_FAILED || x->s->head == 0)))
 		return;
 	text = xasprintf("%s:%s", x->s->backend, x->s->name);
-	q.kind = replica_status_name(v->status);
+	q.kind = waits ? "locked" : replica_status_name(v->status);
 	q.state = x->s->name;
 	q.code = err_exit(v->why.code);
 	q.cause = v->why.msg[0] != '\0' ? v->why.msg : "the target cannot carry this state";

@@ -22,6 +22,7 @@
 #define LANE_STRIKES    3      /* failures of the target itself in a row that close the lane for a while */
 #define LANE_HOLD_MIN_MS 5000
 #define LANE_HOLD_MAX_MS 300000
+#define REPLICATE_LOCK_WAIT_MAX_MS 16000 /* between two tries for a lock that others hold */
 #define RETRY_MIN_MS    2000   /* back-off of one replica */
 #define RETRY_MAX_MS    600000
 #define TORN_WAIT_MS    2000   /* an empty or unparsable read is read again after this */

@@ -15,7 +15,7 @@ replicate_lock_wait(struct engine *e, int64_t waited_ms)
 {
 	int64_t wait = waited_ms + 1000;
 
-	return rand_jitter(loop_rand(e->loop), wait > 16000 ? 16000 : wait, 20);
+	return rand_jitter(loop_rand(e->loop), wait > REPLICATE_LOCK_WAIT_MAX_MS ? REPLICATE_LOCK_WAIT_MAX_MS : wait, 20);
 }
 
 /* --- deciding --- */
@@ -184,6 +184,29 @@ replicate_report(struct push *p, enum push_outcome o)
 		p->e->counters.pushes_failed++;
 }
 
+/* Longer than a run may take: a person should look whether the holder still lives. */
+static bool
+replicate_waited_long(const struct push *p, struct store_txn *t)
+{
+	struct queue_rec q;
+
+	return store_queued(t, p->edge, p->dst->label, p->state, &q) && q.waiting_since != 0 &&
+	    loop_wall(p->e->loop) - q.waiting_since >= p->dst->common.lock_timeout_ms;
+}
+
+static void
+replicate_lock_hint(struct push *p)
+{
+	struct buf how;
+
+	if (p->op.err.hint[0] != '\0' || p->holder.id[0] == '\0')
+		return;
+	buf_init(&how, 0);
+	provider_unlock_hint(p->dst, p->name, &p->holder, &how);
+	err_hint(&p->op.err, "wait for that run; if it is really gone: %s", buf_str(&how));
+	buf_free(&how);
+}
+
 static void
 replicate_settle(struct push *p, struct batch *b)
 {
@@ -205,6 +228,13 @@ replicate_settle(struct push *p, struct batch *b)
 		r = (struct replica_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state, .etag = "", .error = "",
 			.hint = "" };
 	r.name = p->name;
+	if (o == PUSH_WAITING && r.status != REPLICA_HELD && replicate_waited_long(p, t)) {
+		replicate_lock_hint(p);
+		r.error = p->op.err.msg;
+		r.hint = p->op.err.hint;
+		r.error_code = ERR_LOCKED;
+		batch_replica(b, &r);
+	}
 	if (o != PUSH_WAITING) {
 		if (o == PUSH_HELD && !(r.status == REPLICA_HELD && strcmp(r.error, p->op.err.msg) == 0))
 			engine_event(b, p->e, "held", p->backend, p->source, p->edge, "%s: %s", p->dst->label, p->op.err.msg);

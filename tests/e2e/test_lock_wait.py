@@ -136,6 +136,27 @@ def test_terraform_at_the_source_is_not_disturbed(agent, places, terraform, work
 
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
+def test_a_lock_of_somebody_dead_is_told(agent, places, kind):
+    """After lock_timeout the running agent waits on, and says for whom and what to do."""
+    live, dr, line = replicating(agent, places, kind, lock_timeout="2s")
+    dr.lock(NAME, FOREIGN)
+    live.put(NAME, state(2, line))
+    agent.start()
+    eventually(lambda: agent.status()["problems"], 20)
+    told = agent.status()
+    assert told["verdict"] == "behind"
+    problem = agent.problem(told)
+    assert problem["kind"] == "locked" and problem["state"] == NAME and "ann@desk" in problem["message"]
+    assert "stateferry unlock dr:" in problem["hint"]
+    assert agent.replica("live", NAME, "dr")["error"] == problem["message"]
+    agent.call("unlock", f"dr:{NAME}", json.loads(FOREIGN)["ID"], "--yes")
+    eventually(lambda: dr.get(NAME) == live.get(NAME), 25)
+    eventually(lambda: agent.status()["verdict"] == "ok")
+    assert agent.replica("live", NAME, "dr")["error"] is None
+    agent.stop()
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
 def test_a_held_lock_is_asked_for_on_its_own_schedule(agent, places, kind):
     """However often the target is looked at: 0, 1, 3, 7 s, as terraform does."""
     live, dr, line = replicating(agent, places, kind)

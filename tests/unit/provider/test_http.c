@@ -107,6 +107,7 @@ statuses(void)
 		{ "GET", 503, ERR_BUSY, 3 },
 		{ "POST", 200, ERR_OK, 1 }, { "POST", 201, ERR_OK, 1 }, { "POST", 204, ERR_OK, 1 },
 		{ "POST", 202, ERR_UNCERTAIN, 1 }, { "POST", 307, ERR_UNSUPPORTED, 1 }, { "POST", 400, ERR_UNSUPPORTED, 1 },
+		{ "GET", 407, ERR_AUTH, 1 }, { "POST", 407, ERR_AUTH, 1 },
 		{ "POST", 401, ERR_AUTH, 1 }, { "POST", 403, ERR_AUTH, 1 }, { "POST", 404, ERR_NOT_FOUND, 1 },
 		{ "POST", 409, ERR_CONFLICT, 1 }, { "POST", 413, ERR_UNSUPPORTED, 1 }, { "POST", 422, ERR_CONFLICT, 1 },
 		{ "POST", 423, ERR_LOCKED, 1 }, { "POST", 429, ERR_BUSY, 3 }, { "POST", 500, ERR_UNCERTAIN, 1 },
