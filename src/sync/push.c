@@ -8,19 +8,19 @@
  * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
  * from top to bottom; what makes it safe is said at each case.
  */
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, INTENT, PROVEN, INTENDED, LOCKED, LOOKED, LOOK_MEANT, KEPT,
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, LOCKED, LOOKED, LOOK_MEANT, CHANGED, KEPT,
 	WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
-static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "intent", "proven", "intended", "locked",
-	"looked", "compared", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
+static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
+	"locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
-	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "probing the backend",
-		"probing the backend", "noting what is to come", "locking", "looking at what is there", "comparing", "keeping what is there",
-		"writing", "reading back", "comparing", "completing the write", "unlocking", "unlocking", "noting what came of it",
-		"noting what came of it" };
+	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "raising the serial",
+		"probing the backend", "probing the backend", "noting what is to come", "locking", "looking at what is there", "comparing",
+		"raising the serial", "keeping what is there", "writing", "reading back", "comparing", "completing the write", "unlocking",
+		"unlocking", "noting what came of it", "noting what came of it" };
 
 	_Static_assert(ARRAY_LEN(doing) == SETTLED + 1, "a word for each wait");
 	return doing[op->state];
@@ -153,6 +153,12 @@ push_may_write(struct push *p)
 	if (p->cmp.action == COMPARE_HOLD)
 		err_set(&p->op.res, ERR_CONFLICT, 0, "%s", p->cmp.reason);
 	return p->cmp.action == COMPARE_WRITE;
+}
+
+static struct op *
+push_change(struct push *p)
+{
+	return p->kind->change != NULL ? p->kind->change(p) : NULL;
 }
 
 /* --- keeping and writing --- */
@@ -328,12 +334,13 @@ push_result_batch(struct push *p)
 	return b;
 }
 
+/* Without a lock: what would be written is made only to tell of it. */
 static enum op_turn
-push_decide(struct push *p, int write, int stop)
+push_decide(struct push *p)
 {
-	if (push_may_write(p))
-		return op_go(&p->op, write);
-	return op_unwind(&p->op, stop);
+	if (!push_may_write(p))
+		return op_unwind(&p->op, SETTLE);
+	return p->dry ? op_await(&p->op, PEEK_CHANGED, push_change(p)) : op_go(&p->op, INTENT);
 }
 
 static enum op_turn
@@ -363,11 +370,13 @@ push_step(struct op *op)
 			return op_unwind(op, SETTLE);
 		if (push_needs_meaning(p))
 			return op_await(op, PEEK_MEANT, meaning_run(p->e->work, &p->meaning));
-		return push_decide(p, p->dry ? SETTLE : INTENT, SETTLE);
+		return push_decide(p);
 	case PEEK_MEANT:
 		if (op_failed(op))
 			return op_unwind(op, SETTLE);
-		return push_decide(p, p->dry ? SETTLE : INTENT, SETTLE);
+		return push_decide(p);
+	case PEEK_CHANGED:
+		return op_failed(op) ? op_unwind(op, SETTLE) : op_go(op, SETTLE);
 	case INTENT: /* a target without a lock is probed once; nothing was sent to this state yet */
 		return op_await(op, PROVEN, prove_op(engine_place(p->e, p->dst)));
 	case PROVEN:
@@ -398,9 +407,13 @@ push_step(struct op *op)
 			return op_await(op, LOOK_MEANT, meaning_run(p->e->work, &p->meaning));
 		if (!push_may_write(p))
 			return op_unwind(op, RELEASE);
-		return op_await(op, KEPT, push_keep(p));
+		return op_await(op, CHANGED, push_change(p));
 	case LOOK_MEANT:
 		if (op_failed(op) || !push_may_write(p))
+			return op_unwind(op, RELEASE);
+		return op_await(op, CHANGED, push_change(p));
+	case CHANGED:
+		if (op_failed(op))
 			return op_unwind(op, RELEASE);
 		return op_await(op, KEPT, push_keep(p));
 	case KEPT:

@@ -16,6 +16,8 @@ struct push_kind {
 	/* p->cur (when !p->absent) was read; sets p->cmp, and p->next if that depends on it. An error holds the write back. */
 	enum err_code  (*weigh)(struct push *p, struct err *reterr);
 	bool           (*needs_meaning)(struct push *p);
+	/* After weigh, before anything is kept or written: makes p->next and p->want what weigh decided on. NULL: they are. */
+	struct op     *(*change)(struct push *p);
 	/* What the store learns, in the batch that also settles the intent. p->op.err is the outcome. */
 	void           (*settle)(struct push *p, struct batch *b);
 	void           (*free)(struct push *p);

@@ -248,7 +248,7 @@ replicate_settle(struct push *p, struct batch *b)
 	store_end(t);
 }
 
-static const struct push_kind replicate_kind = { INTENT_PUSH, "replicate", replicate_weigh, replicate_needs_meaning,
+static const struct push_kind replicate_kind = { INTENT_PUSH, "replicate", replicate_weigh, replicate_needs_meaning, NULL,
 	replicate_settle, NULL };
 
 /* --- building --- */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "base/mem.h"
 #include "push.h"
 
 /*
@@ -18,6 +21,8 @@ struct restore {
 	struct err             refused;
 	bool                   keep_serial, dry, here; /* here: back to where it came from */
 	uint64_t               version, high_serial;
+	uint64_t               serial;    /* that what is written gets */
+	struct push           *writing;   /* of the job that gives it */
 	struct digest          old;       /* of the version as kept */
 	struct digest          head;
 	uint64_t               head_number;
@@ -30,39 +35,106 @@ restore_of(struct push *p)
 	return p->arg;
 }
 
+/* --- the serial --- */
+
+#define RESTORE_DIGITS 24        /* a serial and its NUL */
+#define RESTORE_PIECE  (1 << 20) /* of a large state, copied at a time */
+
+static struct body *
+restore_patch_memory(const struct snapshot *old, const char *digits)
+{
+	struct span s = body_span(old->body);
+	struct buf  out;
+
+	buf_init(&out, s.n + RESTORE_DIGITS);
+	buf_put(&out, s.p, (size_t)old->info.serial_start);
+	buf_puts(&out, digits);
+	buf_put(&out, s.p + old->info.serial_end, s.n - (size_t)old->info.serial_end);
+	return body_new(&out);
+}
+
+static enum err_code
+restore_append(int fd, const void *p, size_t n, struct err *reterr)
+{
+	ssize_t w;
+
+	for (size_t done = 0; done < n; done += (size_t)w)
+		if ((w = write(fd, (const uint8_t *)p + done, n - done)) < 0) {
+			if (errno != EINTR)
+				return err_errno(reterr, errno, "the state with its new serial");
+			w = 0;
+		}
+	return ERR_OK;
+}
+
+/* Appends to the file what old holds from one offset to another. */
+static enum err_code
+restore_copy(int fd, const struct body *old, uint64_t from, uint64_t to, struct err *reterr)
+{
+	uint8_t      *piece = xmalloc(RESTORE_PIECE);
+	size_t        n = 1;
+	enum err_code rc = ERR_OK;
+
+	while (rc == ERR_OK && from < to && n > 0) {
+		rc = body_read(old, from, piece, to - from < RESTORE_PIECE ? (size_t)(to - from) : RESTORE_PIECE, &n, reterr);
+		if (rc == ERR_OK)
+			rc = restore_append(fd, piece, n, reterr);
+		from += n;
+	}
+	mem_wipe(piece, RESTORE_PIECE);
+	free(piece);
+	return rc;
+}
+
+static struct body *
+restore_patch_file(struct store *s, const struct snapshot *old, const char *digits, struct err *reterr)
+{
+	uint64_t start = old->info.serial_start, end = old->info.serial_end, size = body_size(old->body);
+	int      fd = store_spool_open(s, reterr);
+
+	if (fd < 0)
+		return NULL;
+	if (restore_copy(fd, old->body, 0, start, reterr) != ERR_OK || restore_append(fd, digits, strlen(digits), reterr) != ERR_OK ||
+	    restore_copy(fd, old->body, end, size, reterr) != ERR_OK) {
+		close(fd);
+		return NULL;
+	}
+	return body_from_fd(fd, size - (end - start) + strlen(digits));
+}
+
 /* The digits of the serial, between bytes that stay as they are. */
 static enum err_code
-restore_patch(struct push *p, uint64_t serial, struct err *reterr)
+restore_patch_job(struct work_job *job, void *arg, struct err *reterr)
 {
-	struct restore  *r = restore_of(p);
-	struct span      old;
-	struct buf       out;
-	char             digits[24];
-	size_t           start, end;
-	struct snapshot  patched;
-	int              n = snprintf(digits, sizeof(digits), "%" PRIu64, serial);
+	struct restore *r = arg;
+	struct push    *p = r->writing;
+	struct snapshot patched;
+	struct body    *body;
+	char            digits[RESTORE_DIGITS];
+	enum err_code   rc;
 
-	if (p->next.info.serial == serial)
-		return ERR_OK;
-	if (!body_in_memory(p->next.body))
-		return err_set(reterr, ERR_UNSUPPORTED, 0,
-		    "version %" PRIu64 " is too large to raise its serial; use --out and \"state push\"", r->version);
-	if (p->next.info.serial_start == p->next.info.serial_end)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " has no serial that could be raised", r->version);
-	old = body_span(p->next.body);
-	start = (size_t)p->next.info.serial_start;
-	end = (size_t)p->next.info.serial_end;
-	buf_init(&out, old.n + sizeof(digits));
-	buf_put(&out, old.p, start);
-	buf_put(&out, digits, (size_t)n);
-	buf_put(&out, old.p + end, old.n - end);
-	struct body *body = body_new(&out);
-	snapshot_of(&patched, body, NULL);
+	(void)job;
+	snprintf(digits, sizeof(digits), "%" PRIu64, r->serial);
+	body = body_in_memory(p->next.body) ? restore_patch_memory(&p->next, digits) :
+	                                      restore_patch_file(r->e->store, &p->next, digits, reterr);
+	if (body == NULL)
+		return reterr->code;
+	if ((rc = snapshot_of(&patched, body, reterr)) == ERR_OK) {
+		snapshot_free(&p->next);
+		p->next = patched;
+		p->want = p->next.digest;
+	}
 	body_unref(body);
-	snapshot_free(&p->next);
-	p->next = patched;
-	p->want = p->next.digest;
-	return ERR_OK;
+	return rc;
+}
+
+static struct op *
+restore_change(struct push *p)
+{
+	struct restore *r = restore_of(p);
+
+	r->writing = p;
+	return p->next.info.serial == r->serial ? NULL : work_by_size(r->e->work, body_size(p->next.body), restore_patch_job, r);
 }
 
 static uint64_t
@@ -117,11 +189,11 @@ restore_weigh(struct push *p, struct err *reterr)
 		err_set(reterr, ERR_CONFLICT, 0, "%s is not empty, so the serial has to be raised", p->name);
 		return err_hint(reterr, "leave out --keep-serial");
 	}
-	if (!r->keep_serial && !(empty && !r->here) && p->next.info.kind != STATE_ENCRYPTED &&
-	    restore_patch(p, restore_floor(p) + 1, reterr) != ERR_OK)
-		return reterr->code;
-	r->ret->serial_after = p->next.info.serial;
-	r->ret->digest = p->next.digest;
+	r->serial = p->next.info.serial;
+	if (!r->keep_serial && !(empty && !r->here) && p->next.info.kind != STATE_ENCRYPTED)
+		r->serial = restore_floor(p) + 1;
+	if (r->serial != p->next.info.serial && p->next.info.serial_start == p->next.info.serial_end)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " has no serial that could be raised", r->version);
 	return ERR_OK;
 }
 
@@ -158,6 +230,10 @@ restore_settle(struct push *p, struct batch *b)
 	char            op[ERR_MSG_MAX];
 
 	p->ret->err = p->op.err;
+	if (p->cmp.action == COMPARE_WRITE) {
+		r->ret->serial_after = p->next.info.serial;
+		r->ret->digest = p->next.digest;
+	}
 	r->ret->probe = p->dry && p->op.err.code == ERR_OK && p->cmp.action == COMPARE_WRITE &&
 	    place_asks_probe(engine_place(p->e, p->dst));
 	if (b == NULL || !p->wrote)
@@ -171,7 +247,7 @@ restore_settle(struct push *p, struct batch *b)
 }
 
 static const struct push_kind restore_kind = { INTENT_RESTORE, "restore", restore_weigh, restore_needs_meaning,
-	restore_settle, NULL };
+	restore_change, restore_settle, NULL };
 
 /* --- the operation around it --- */
 

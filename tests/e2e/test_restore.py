@@ -6,7 +6,7 @@ import time
 import pytest
 
 from conftest import KINDS
-from states import lineage, lineage_of, serial_of, state
+from states import lineage, lineage_of, padded, serial_of, state
 
 NAME = "net/prod.tfstate"
 
@@ -67,6 +67,30 @@ def test_replicas_follow_a_restore_though_it_shrinks(agent, history):
     agent.sync()
     assert dr.get(NAME) == live.get(NAME) and serial_of(dr.get(NAME)) == 4
     assert agent.json("status")["verdict"] == "ok" and agent.quarantine() == []
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_restore_of_a_state_too_large_for_memory(agent, places, kind):
+    """Above 32 MiB a body is a file: its serial is raised there."""
+    live, dr = places(kind), places("local")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    old = padded(9, line, 34 << 20)
+    live.put(NAME, old)
+    agent.sync()
+    live.put(NAME, padded(99, line, 20_000))
+    agent.sync(code=13)
+    agent.call("quarantine", "release", f"live:{NAME}")
+    plan = agent.json("restore", f"live:{NAME}@1", "--dry-run")["plan"][0]
+    assert plan["serial_after"] == 100 and serial_of(live.get(NAME)) == 99
+    result = agent.json("restore", f"live:{NAME}@1", "--yes")["result"][0]
+    assert result["sha256"] == plan["sha256"] and result["serial_after"] == 100
+    assert live.get(NAME) == old.replace(b'"serial": 9,', b'"serial": 100,', 1)
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) == agent.cat(f"live:{NAME}")
+    assert agent.json("check")["ok"]
 
 
 def test_restore_asks_first(agent, history):
