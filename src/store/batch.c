@@ -36,6 +36,19 @@ batch_str(struct batch *b, const char *s)
 	return s == NULL ? "" : arena_strdup(b->arena, s);
 }
 
+/* A record with texts of its own: each text is a member of its table. */
+static void
+batch_copy(struct batch *b, const struct rec_type *type, void *to, const void *from)
+{
+	memcpy(to, from, type->size);
+	for (size_t i = 0; i < type->nfields; i++) {
+		const char **s = (const char **)((char *)to + type->fields[i].off);
+
+		if (type->fields[i].kind == REC_STR)
+			*s = batch_str(b, *s);
+	}
+}
+
 static struct batch_op *
 batch_add(struct batch *b, enum batch_kind kind, const char *backend, const char *name)
 {
@@ -107,16 +120,7 @@ batch_state(struct batch *b, const char *backend, const char *name)
 void
 batch_version(struct batch *b, const char *backend, const char *name, const struct version_rec *v)
 {
-	struct version_rec *to = &batch_add_state(b, BATCH_VERSION, backend, name)->u.version;
-
-	*to = *v;
-	to->lineage = batch_str(b, v->lineage);
-	to->writer = batch_str(b, v->writer);
-	to->reason = batch_str(b, v->reason);
-	to->run = batch_str(b, v->run);
-	to->who = batch_str(b, v->who);
-	to->operation = batch_str(b, v->operation);
-	to->origin = batch_str(b, v->origin);
+	batch_copy(b, &rec_version, &batch_add_state(b, BATCH_VERSION, backend, name)->u.version, v);
 }
 
 void
@@ -178,41 +182,21 @@ batch_high_serial(struct batch *b, const char *backend, const char *name, uint64
 void
 batch_replica(struct batch *b, const struct replica_rec *r)
 {
-	struct replica_rec *to = &batch_add_for(b, BATCH_REPLICA, r->state)->u.replica;
-
-	*to = *r;
-	to->edge = batch_str(b, r->edge);
-	to->target = batch_str(b, r->target);
-	to->name = batch_str(b, r->name);
-	to->etag = batch_str(b, r->etag);
-	to->error = batch_str(b, r->error);
-	to->hint = batch_str(b, r->hint);
+	batch_copy(b, &rec_replica, &batch_add_for(b, BATCH_REPLICA, r->state)->u.replica, r);
 }
 
 void
 batch_replica_del(struct batch *b, const char *edge, const char *target, uint64_t state)
 {
-	struct replica_rec *to = &batch_add_for(b, BATCH_REPLICA_DEL, state)->u.replica;
-
-	to->edge = batch_str(b, edge);
-	to->target = batch_str(b, target);
-	to->state = state;
+	batch_copy(b, &rec_replica, &batch_add_for(b, BATCH_REPLICA_DEL, state)->u.replica,
+	    &(struct replica_rec){ .edge = edge, .target = target, .state = state });
 }
 
 void
 batch_intent(struct batch *b, const struct intent_rec *i)
 {
-	struct intent_rec *to = &batch_add_for(b, BATCH_INTENT, i->state)->u.intent;
-
 	assert(i->id != 0);
-	*to = *i;
-	to->edge = batch_str(b, i->edge);
-	to->target = batch_str(b, i->target);
-	to->name = batch_str(b, i->name);
-	to->lock_id = batch_str(b, i->lock_id);
-	to->lock_body = batch_str(b, i->lock_body);
-	to->etag = batch_str(b, i->etag);
-	to->agent = batch_str(b, i->agent);
+	batch_copy(b, &rec_intent, &batch_add_for(b, BATCH_INTENT, i->state)->u.intent, i);
 }
 
 void
@@ -221,32 +205,23 @@ batch_settle(struct batch *b, uint64_t intent_id)
 	batch_add(b, BATCH_SETTLE, NULL, NULL)->u.intent.id = intent_id;
 }
 
-static void
-batch_add_queue(struct batch *b, enum batch_kind kind, const struct queue_rec *q)
-{
-	struct queue_rec *to = &batch_add_for(b, kind, q->state)->u.queue;
-
-	*to = *q;
-	to->edge = batch_str(b, q->edge);
-	to->target = batch_str(b, q->target);
-}
-
 void
 batch_queue(struct batch *b, const struct queue_rec *q)
 {
-	batch_add_queue(b, BATCH_QUEUE, q);
+	batch_copy(b, &rec_queue, &batch_add_for(b, BATCH_QUEUE, q->state)->u.queue, q);
 }
 
 void
 batch_enqueue(struct batch *b, const struct queue_rec *q)
 {
-	batch_add_queue(b, BATCH_ENQUEUE, q);
+	batch_copy(b, &rec_queue, &batch_add_for(b, BATCH_ENQUEUE, q->state)->u.queue, q);
 }
 
 void
 batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t state)
 {
-	batch_add_queue(b, BATCH_UNQUEUE, &(struct queue_rec){ .edge = edge, .target = target, .state = state });
+	batch_copy(b, &rec_queue, &batch_add_for(b, BATCH_UNQUEUE, state)->u.queue,
+	    &(struct queue_rec){ .edge = edge, .target = target, .state = state });
 }
 
 void
@@ -254,22 +229,14 @@ batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t
 {
 	struct batch_op *op = batch_add_for(b, BATCH_UNQUEUE_IF, state);
 
-	op->u.unqueue.queue = (struct queue_rec){ .edge = batch_str(b, edge), .target = batch_str(b, target),
-	    .state = state };
+	batch_copy(b, &rec_queue, &op->u.unqueue.queue, &(struct queue_rec){ .edge = edge, .target = target, .state = state });
 	op->u.unqueue.head = *head;
 }
 
 void
 batch_event(struct batch *b, const struct event_rec *e)
 {
-	struct event_rec *to = &batch_add(b, BATCH_EVENT, NULL, NULL)->u.event;
-
-	*to = *e;
-	to->kind = batch_str(b, e->kind);
-	to->backend = batch_str(b, e->backend);
-	to->name = batch_str(b, e->name);
-	to->edge = batch_str(b, e->edge);
-	to->text = batch_str(b, e->text);
+	batch_copy(b, &rec_event, &batch_add(b, BATCH_EVENT, NULL, NULL)->u.event, e);
 }
 
 void

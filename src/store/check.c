@@ -16,6 +16,18 @@
 #define CHECK_TEXT_MAX   ((size_t)256 << 10)  /* of sentences kept from one step; more are only counted */
 #define CHECK_IDS_MAX    ((uint64_t)1 << 30)
 
+union check_rec {
+	struct state_rec   state;
+	struct version_rec version;
+	struct blob        blob;
+	struct replica_rec replica;
+	struct owner_rec   owner;
+	struct queue_rec   queue;
+	struct intent_rec  intent;
+	struct event_rec   event;
+	struct span        bytes;
+};
+
 struct check {
 	struct op           op;
 	struct store       *s;
@@ -26,6 +38,7 @@ struct check {
 	struct store_txn    t;
 	struct buf          text;      /* sentences, each with its NUL */
 	uint64_t            problems, versions, blobs, bytes;
+	const struct check_table *table; /* that is walked */
 	uint32_t           *refs;      /* references counted, by blob */
 	uint64_t            nrefs;
 	uint64_t            last;      /* blob decoded last */
@@ -85,27 +98,21 @@ check_head(struct check *c, const struct state_rec *r)
 	}
 }
 
-static bool
-check_state(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_state(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check    *c = arg;
-	struct state_rec r, found;
-	struct key       k;
+	struct state_rec *r = &rec->state, found;
+	struct key        k;
 
-	if (key.n != 8 || !rec_open(t, DB_STATES, key, value, &rec_state, &r)) {
-		check_noted(c, "state", key.n == 8 ? be64_get(key.p) : 0);
-		return check_goes_on(c);
+	r->id = be64_get(key.p);
+	if (!state_load(&c->t, r->backend, r->name, &found) || found.id != r->id) {
+		check_noted(c, "state", r->id);
+		check_problem(c, "%s:%s: the index of names does not lead to it", r->backend, r->name);
 	}
-	r.id = be64_get(key.p);
-	if (!state_load(t, r.backend, r.name, &found) || found.id != r.id) {
-		check_noted(c, "state", r.id);
-		check_problem(c, "%s:%s: the index of names does not lead to it", r.backend, r.name);
-	}
-	k = key_backend(t, r.backend, r.id);
-	if (!rec_has(t, DB_STATE_BACKENDS, &k))
-		check_problem(c, "%s:%s: not in the index of its backend", r.backend, r.name);
-	check_head(c, &r);
-	return check_goes_on(c);
+	k = key_backend(&c->t, r->backend, r->id);
+	if (!rec_has(&c->t, DB_STATE_BACKENDS, &k))
+		check_problem(c, "%s:%s: not in the index of its backend", r->backend, r->name);
+	check_head(c, r);
 }
 
 static void
@@ -129,35 +136,28 @@ check_version_bytes(struct check *c, uint64_t state, const struct version_rec *v
 		    (unsigned long long)v->number, (unsigned long long)v->size, (unsigned long long)b.raw);
 }
 
-static bool
-check_version(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_version(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check      *c = arg;
-	struct version_rec v;
-	struct state_rec   r;
-	uint64_t           state = key.n == 16 ? be64_get(key.p) : 0;
+	struct version_rec *v = &rec->version;
+	struct state_rec    r;
+	uint64_t            state = be64_get(key.p);
 
-	c->versions++;
-	if (state == 0 || !rec_open(t, DB_VERSIONS, key, value, &rec_version, &v)) {
-		check_noted(c, "a version of state", state);
-		return check_goes_on(c);
-	}
-	v.number = be64_get(key.p + 8);
-	if (!store_state_by_id(t, state, &r)) {
+	v->number = be64_get(key.p + 8);
+	if (!store_state_by_id(&c->t, state, &r)) {
 		check_noted(c, "state", state);
-		check_problem(c, "version %llu belongs to state %llu, which is missing", (unsigned long long)v.number,
+		check_problem(c, "version %llu belongs to state %llu, which is missing", (unsigned long long)v->number,
 		    (unsigned long long)state);
-	} else if (v.number > r.versions) {
+	} else if (v->number > r.versions) {
 		check_problem(c, "%s:%s: version %llu is above its count of versions", r.backend, r.name,
-		    (unsigned long long)v.number);
+		    (unsigned long long)v->number);
 	}
-	if (version_by_digest(t, state, &v.digest) < v.number) {
+	if (version_by_digest(&c->t, state, &v->digest) < v->number) {
 		check_noted(c, "state", state);
 		check_problem(c, "state %llu: version %llu is not in the index of digests", (unsigned long long)state,
-		    (unsigned long long)v.number);
+		    (unsigned long long)v->number);
 	}
-	check_version_bytes(c, state, &v);
-	return check_goes_on(c);
+	check_version_bytes(c, state, v);
 }
 
 /* ---------------------------------------------------------------- blobs and pieces */
@@ -190,29 +190,22 @@ check_blob_links(struct check *c, const struct blob *b)
 	}
 }
 
-static bool
-check_blob(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_blob(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check     *c = arg;
-	struct blob       b;
-	struct key        k;
+	struct blob      *b = &rec->blob;
+	struct key        k = key_digest(c->s, &b->digest);
 	struct number_rec id;
 
-	if (key.n != 8 || !rec_open(t, DB_BLOBS, key, value, &rec_blob, &b)) {
-		check_noted(c, "blob", key.n == 8 ? be64_get(key.p) : 0);
-		return check_goes_on(c);
+	b->id = be64_get(key.p);
+	if (!rec_get(&c->t, DB_DIGESTS, &k, &rec_number, &id) || id.v != b->id) {
+		check_noted(c, "blob", b->id);
+		check_problem(c, "blob %llu: the index of digests does not lead to it", (unsigned long long)b->id);
 	}
-	b.id = be64_get(key.p);
-	k = key_digest(t->s, &b.digest);
-	if (!rec_get(t, DB_DIGESTS, &k, &rec_number, &id) || id.v != b.id) {
-		check_noted(c, "blob", b.id);
-		check_problem(c, "blob %llu: the index of digests does not lead to it", (unsigned long long)b.id);
-	}
-	if (b.id >= c->nrefs || c->refs[b.id] != b.refs)
-		check_problem(c, "blob %llu: counts %llu references, and has %u", (unsigned long long)b.id,
-		    (unsigned long long)b.refs, b.id < c->nrefs ? c->refs[b.id] : 0);
-	check_blob_links(c, &b);
-	return check_goes_on(c);
+	if (b->id >= c->nrefs || c->refs[b->id] != b->refs)
+		check_problem(c, "blob %llu: counts %llu references, and has %u", (unsigned long long)b->id,
+		    (unsigned long long)b->refs, b->id < c->nrefs ? c->refs[b->id] : 0);
+	check_blob_links(c, b);
 }
 
 static bool
@@ -234,88 +227,43 @@ check_piece(void *arg, struct store_txn *t, struct span key, struct span value)
 
 /* ---------------------------------------------------------------- the rest */
 
-static bool
-check_replica(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_replica(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check      *c = arg;
-	struct replica_rec r;
-	struct state_rec   state;
+	const struct replica_rec *r = &rec->replica;
+	struct state_rec          state;
 
-	if (!rec_open(t, DB_REPLICAS, key, value, &rec_replica, &r)) {
-		check_noted(c, "a replica", 0);
-		return check_goes_on(c);
-	}
-	if (!store_state_by_id(t, r.state, &state)) {
-		check_noted(c, "state", r.state);
-		check_problem(c, "replica %s %s: its state %llu is missing", r.edge, r.target,
-		    (unsigned long long)r.state);
-	}
-	return check_goes_on(c);
+	(void)key;
+	if (store_state_by_id(&c->t, r->state, &state))
+		return;
+	check_noted(c, "state", r->state);
+	check_problem(c, "replica %s %s: its state %llu is missing", r->edge, r->target, (unsigned long long)r->state);
 }
 
-static bool
-check_owner(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_owner(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check    *c = arg;
-	struct owner_rec o;
-	struct state_rec state;
+	const struct owner_rec *o = &rec->owner;
+	struct state_rec        state;
 
-	if (!rec_open(t, DB_REPLICA_NAMES, key, value, &rec_owner, &o)) {
-		check_noted(c, "a name at a target", 0);
-	} else if (o.holders == 0 || !store_state_by_id(t, o.state, &state)) {
-		check_noted(c, "state", o.state);
-		check_problem(c, "a name at a target belongs to state %llu, which is missing",
-		    (unsigned long long)o.state);
-	}
-	return check_goes_on(c);
+	(void)key;
+	if (o->holders != 0 && store_state_by_id(&c->t, o->state, &state))
+		return;
+	check_noted(c, "state", o->state);
+	check_problem(c, "a name at a target belongs to state %llu, which is missing", (unsigned long long)o->state);
 }
 
-static bool
-check_queue(void *arg, struct store_txn *t, struct span key, struct span value)
+static void
+check_queue(struct check *c, struct span key, union check_rec *rec)
 {
-	struct check    *c = arg;
-	struct queue_rec q, found;
+	const struct queue_rec *q = &rec->queue;
+	struct queue_rec        found;
 
-	if (!rec_open(t, DB_QUEUE, key, value, &rec_queue, &q)) {
-		check_noted(c, "an entry of the queue", 0);
-	} else if (!store_queued(t, q.edge, q.target, q.state, &found) || found.due != q.due) {
-		check_noted(c, "queue of state", q.state);
-		check_problem(c, "queue: the entry of %s %s is not in the index", q.edge, q.target);
-	}
-	return check_goes_on(c);
-}
-
-static bool
-check_intent(void *arg, struct store_txn *t, struct span key, struct span value)
-{
-	struct check     *c = arg;
-	struct intent_rec r;
-
-	if (!rec_open(t, DB_INTENTS, key, value, &rec_intent, &r))
-		check_noted(c, "intent", key.n == 8 ? be64_get(key.p) : 0);
-	return check_goes_on(c);
-}
-
-static bool
-check_event(void *arg, struct store_txn *t, struct span key, struct span value)
-{
-	struct check    *c = arg;
-	struct event_rec r;
-
-	if (!rec_open(t, DB_EVENTS, key, value, &rec_event, &r))
-		check_noted(c, "event", key.n == 8 ? be64_get(key.p) : 0);
-	return check_goes_on(c);
-}
-
-static bool
-check_mark(void *arg, struct store_txn *t, struct span key, struct span value)
-{
-	struct check *c = arg;
-	struct span   v;
-
-	if (!rec_open_bytes(t, DB_MARKS, key, value, &v))
-		check_noted(c, "a mark", 0);
-	return check_goes_on(c);
+	(void)key;
+	if (store_queued(&c->t, q->edge, q->target, q->state, &found) && found.due == q->due)
+		return;
+	check_noted(c, "queue of state", q->state);
+	check_problem(c, "queue: the entry of %s %s is not in the index", q->edge, q->target);
 }
 
 static void
@@ -332,29 +280,53 @@ check_counts(struct check *c)
 			    store_db_names[pairs[i].index]);
 }
 
+/* What each table holds. */
+static const struct check_table {
+	enum db                db;
+	const char            *what;
+	size_t                 key_size; /* a number at its beginning; 0: a hash */
+	const struct rec_type *type;     /* NULL: bytes */
+	void                 (*fn)(struct check *c, struct span key, union check_rec *rec); /* NULL: that it can be read is all */
+} check_tables[] = {
+	{ DB_STATES, "state", 8, &rec_state, check_state },
+	{ DB_VERSIONS, "a version of state", 16, &rec_version, check_version },
+	{ DB_BLOBS, "blob", 8, &rec_blob, check_blob },
+	{ DB_REPLICAS, "a replica", 0, &rec_replica, check_replica },
+	{ DB_REPLICA_NAMES, "a name at a target", 0, &rec_owner, check_owner },
+	{ DB_QUEUE, "an entry of the queue", 0, &rec_queue, check_queue },
+	{ DB_INTENTS, "intent", 8, &rec_intent, NULL },
+	{ DB_EVENTS, "event", 8, &rec_event, NULL },
+	{ DB_MARKS, "a mark", 0, NULL, NULL },
+};
+
+static bool
+check_record(void *arg, struct store_txn *t, struct span key, struct span value)
+{
+	struct check             *c = arg;
+	const struct check_table *table = c->table;
+	union check_rec           rec;
+
+	c->versions += table->db == DB_VERSIONS;
+	if (table->key_size != 0 && key.n != table->key_size)
+		check_problem(c, "%s: a key of %zu bytes", table->what, key.n);
+	else if (table->type != NULL ? !rec_open(t, table->db, key, value, table->type, &rec) :
+	                               !rec_open_bytes(t, table->db, key, value, &rec.bytes))
+		check_noted(c, table->what, table->key_size != 0 ? be64_get(key.p) : 0);
+	else if (table->fn != NULL)
+		table->fn(c, key, &rec);
+	return check_goes_on(c);
+}
+
 static void
 check_all_records(struct check *c)
 {
-	static const struct {
-		enum db db;
-		bool  (*fn)(void *arg, struct store_txn *t, struct span key, struct span value);
-	} walks[] = {
-		{ DB_STATES, check_state },
-		{ DB_VERSIONS, check_version },
-		{ DB_BLOBS, check_blob },
-		{ DB_PIECES, check_piece },
-		{ DB_REPLICAS, check_replica },
-		{ DB_REPLICA_NAMES, check_owner },
-		{ DB_QUEUE, check_queue },
-		{ DB_INTENTS, check_intent },
-		{ DB_EVENTS, check_event },
-		{ DB_MARKS, check_mark },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(walks) && check_goes_on(c); i++) {
-		rec_walk(&c->t, &(struct walk){ .db = walks[i].db, .fn = walks[i].fn, .arg = c });
-		check_noted(c, store_db_names[walks[i].db], 0);
+	for (size_t i = 0; i < ARRAY_LEN(check_tables) && check_goes_on(c); i++) {
+		c->table = &check_tables[i];
+		rec_walk(&c->t, &(struct walk){ .db = c->table->db, .fn = check_record, .arg = c });
+		check_noted(c, store_db_names[c->table->db], 0);
 	}
+	rec_walk(&c->t, &(struct walk){ .db = DB_PIECES, .fn = check_piece, .arg = c });
+	check_noted(c, store_db_names[DB_PIECES], 0);
 	check_counts(c);
 }
 

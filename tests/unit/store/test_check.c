@@ -144,6 +144,15 @@ orphan_piece(struct store_txn *t)
 	CHECK(rec_put_bytes(t, DB_PIECES, &k, SPAN_LIT("orphan")));
 }
 
+static void
+key_cut(struct store_txn *t)
+{
+	struct key k = key_u64(5);
+
+	k.n = 5;
+	CHECK(rec_put(t, DB_INTENTS, &k, &rec_intent, &(struct intent_rec){ .kind = INTENT_PUSH }));
+}
+
 static const struct damage {
 	const char *name;
 	void      (*plant)(struct store_txn *t);
@@ -166,6 +175,7 @@ static const struct damage {
 	{ "a queue entry that is not indexed", queue_key_missing, "queue: the entry of e t is not in the index" },
 	{ "a damaged intent", intent_damaged, "intent 5: " },
 	{ "a damaged event", event_damaged, "event 1: " },
+	{ "a key that is too short", key_cut, "intent: a key of 5 bytes" },
 	{ "a digest that is not indexed", digest_missing, "blob 2: the index of digests does not lead to it" },
 	{ "a version that is not indexed", version_digest_missing, "version 2 is not in the index of digests" },
 	{ "a piece of nobody", orphan_piece, "blob 77: pieces without a record" },
