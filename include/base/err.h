@@ -29,7 +29,8 @@ enum err_code {
 	ERR_IO,          /* files, memory map, operating system */
 };
 
-#define ERR_MSG_MAX 200
+#define ERR_MSG_MAX  200
+#define ERR_TEXT_MAX (2 * ERR_MSG_MAX + 2)
 
 struct err {
 	enum err_code code;
@@ -47,6 +48,8 @@ enum err_code err_set(struct err *e, enum err_code code, int detail, const char 
 enum err_code err_errno(struct err *e, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The next step for a person; e may be NULL. Returns e->code. */
 enum err_code err_hint(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "message; hint", or the message alone. Returns ret. */
+const char   *err_text(const struct err *e, char ret[ERR_TEXT_MAX]);
 /* Puts "PREFIX: " before the message, once per layer that knows something new. Returns e->code. */
 enum err_code err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void          err_clear(struct err *e);

@@ -128,6 +128,7 @@ struct backend;
 
 struct provider {
 	const char *name, *summary;
+	const char *suffix;                    /* that names of states end with here, replicas made to; NULL: any */
 	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
 	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
 	size_t      conf_size;
@@ -186,6 +187,7 @@ struct backend {
 	void                      *conf;
 };
 
+extern const struct provider provider_http, provider_local, provider_mem, provider_s3;
 /* All drivers, NULL-terminated. */
 extern const struct provider *const provider_all[];
 const struct provider *provider_find(const char *name);

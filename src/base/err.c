@@ -86,6 +86,13 @@ err_hint(struct err *e, const char *fmt, ...)
 	return e->code;
 }
 
+const char *
+err_text(const struct err *e, char ret[ERR_TEXT_MAX])
+{
+	snprintf(ret, ERR_TEXT_MAX, "%s%s%s", e->msg, e->hint[0] != '\0' ? "; " : "", e->hint);
+	return ret;
+}
+
 enum err_code
 err_prefix(struct err *e, const char *fmt, ...)
 {

@@ -292,8 +292,6 @@ cli_harden(void)
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
-	/* A name server that does not answer holds a thread: short tries, unless the environment knows better. */
-	setenv("RES_OPTIONS", "timeout:3 attempts:2", 0);
 }
 
 static bool

@@ -77,7 +77,9 @@ static void run_reload(struct run *r);
 static void
 run_refused(const struct err *e)
 {
-	log_at(LOG_ERROR, "reload", "the old configuration stays: %s%s%s", e->msg, e->hint[0] != '\0' ? "; " : "", e->hint);
+	char text[ERR_TEXT_MAX];
+
+	log_at(LOG_ERROR, "reload", "the old configuration stays: %s", err_text(e, text));
 }
 
 static void

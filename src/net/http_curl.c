@@ -826,7 +826,7 @@ http_curl_request(struct http_client *client, const struct http_request *req, st
 
 /*
  * SIGPIPE: OpenSSL writes to sockets without MSG_NOSIGNAL. The resolver's own defaults are 5 s and 2 tries
- * per server: longer than our whole time for a connection.
+ * per server: longer than our whole time for a connection, and a name server that does not answer holds a thread.
  */
 static void
 http_curl_process_setup(void)

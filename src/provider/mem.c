@@ -625,8 +625,6 @@ mem_close(struct backend *b)
 	free(m);
 }
 
-extern const struct provider provider_mem;
-
 const struct provider provider_mem = {
 	.name = "mem",
 	.summary = "states in memory, for tests",

@@ -58,7 +58,7 @@ static const struct rec_field replica_fields[] = {
 	F(REC_STR, struct replica_rec, target),
 	F(REC_U64, struct replica_rec, state),
 	F(REC_STR, struct replica_rec, name),
-	F_ENUM(struct replica_rec, status, REPLICA_PAUSED + 1),
+	F_ENUM(struct replica_rec, status, REPLICA_STATUSES),
 	F(REC_DIGEST, struct replica_rec, digest),
 	F(REC_U64, struct replica_rec, version),
 	F(REC_U64, struct replica_rec, serial),

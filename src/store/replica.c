@@ -17,7 +17,7 @@ static const char *const replica_statuses[] = {
 const char *
 replica_status_name(enum replica_status s)
 {
-	return (unsigned)s <= REPLICA_PAUSED ? replica_statuses[s] : "?";
+	return (unsigned)s < REPLICA_STATUSES ? replica_statuses[s] : "?";
 }
 
 bool

@@ -249,6 +249,7 @@ void
 place_result(struct place *p, const struct err *err)
 {
 	bool was = p->failing;
+	char text[ERR_TEXT_MAX];
 
 	if (err->code == ERR_CANCELLED)
 		return;
@@ -262,7 +263,7 @@ place_result(struct place *p, const struct err *err)
 		if (!was)
 			p->since = p->last_try;
 		if (!was || p->why.code != err->code)
-			log_at(LOG_ERROR, p->backend->label, "%s%s%s", err->msg, err->hint[0] != '\0' ? "; " : "", err->hint);
+			log_at(LOG_ERROR, p->backend->label, "%s", err_text(err, text));
 		p->why = *err;
 	}
 	if (was && !p->failing)

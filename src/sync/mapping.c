@@ -116,15 +116,6 @@ mapping_expand(const struct mapping_facts *f, const char *key, struct buf *ret, 
 	return ERR_OK;
 }
 
-/* Folders and object stores know a state by its suffix; so does terraform's user. */
-static bool
-mapping_wants_suffix(const struct backend *to)
-{
-	return strcmp(to->provider->name, "http") != 0 && strcmp(to->provider->name, "remote") != 0 &&
-	    strcmp(to->provider->name, "cloud") != 0 && strcmp(to->provider->name, "harness") != 0 &&
-	    strcmp(to->provider->name, "mem") != 0;
-}
-
 /* --- the whole --- */
 
 static enum err_code
@@ -142,8 +133,8 @@ mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, 
 		return ERR_OK;
 	if (mapping_expand(f, o != NULL && o->key != NULL ? o->key : f->lane->edge->key, ret, reterr) != ERR_OK)
 		return reterr->code;
-	if (mapping_wants_suffix(to) && !span_ends(buf_span(ret), ".tfstate"))
-		buf_puts(ret, ".tfstate");
+	if (to->provider->suffix != NULL && !span_ends(buf_span(ret), to->provider->suffix))
+		buf_puts(ret, to->provider->suffix);
 	return ERR_OK;
 }
 

@@ -324,8 +324,6 @@ hb_list(struct backend *b, state_seen_fn *seen, void *arg)
 	return &n->op;
 }
 
-extern const struct provider provider_http;
-
 const struct provider provider_http = {
 	.name = "http",
 	.summary = "any server of terraform's HTTP state protocol",

@@ -383,11 +383,10 @@ local_watch(struct backend *b, void (*changed)(void *arg, const char *name), voi
 	return changed == NULL ? ERR_OK : local_watch_start(local_of(b), changed, arg, reterr);
 }
 
-extern const struct provider provider_local;
-
 const struct provider provider_local = {
 	.name = "local",
 	.summary = "state files and folders of them",
+	.suffix = ".tfstate",
 	.fields = local_fields,
 	.conf_size = sizeof(struct local_conf),
 	.open = local_open,

@@ -543,11 +543,10 @@ s3_caps(const struct backend *b)
 
 static const char *const s3_blocks[] = { "assume_role", "assume_role_with_web_identity", "endpoints", NULL };
 
-extern const struct provider provider_s3;
-
 const struct provider provider_s3 = {
 	.name = "s3",
 	.summary = "Amazon S3 and stores that speak its protocol",
+	.suffix = ".tfstate",
 	.fields = s3_fields,
 	.blocks = s3_blocks,
 	.conf_size = sizeof(struct s3_conf),
