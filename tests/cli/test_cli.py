@@ -196,6 +196,10 @@ def restore_asks(p):
     assert (plan["serial_before"], plan["serial_after"]) == (4, 5)
     p.run("restore", "live:x.tfstate@1", "--yes")
     assert json.loads((p.dir / "live/x.tfstate").read_bytes())["serial"] == 5
+    ours, theirs, _ = p.json("log", "live:x.tfstate")["versions"]
+    assert ours["who"].startswith("stateferry@") and ours["operation"] == "stateferry" and len(ours["run"]) == 36
+    assert theirs["who"] is theirs["operation"] is theirs["run"] is None
+    assert p.text("log", "live:x.tfstate").splitlines()[0].endswith("  by " + ours["who"])
     p.run("sync")
     assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
     (p.dir / "live/x.tfstate").write_text("")
