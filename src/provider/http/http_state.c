@@ -97,8 +97,6 @@ hb_got(struct hb_state_call *c, struct err *reterr)
 		return err_set(reterr, ERR_UNSUPPORTED, 410, "reading %s: the address is no longer in use (410)", c->name);
 	if (r->status != 200)
 		return hb_refused(r, "reading", c->name, false, reterr);
-	if (c->etag[0] != '\0' && strcmp(c->etag, c->answer.now.etag) == 0)
-		return err_set(reterr, ERR_UNCHANGED, 200, "unchanged");
 	if (c->kind == HB_HEAD) {
 		struct state_tag *tag = c->ret;
 
