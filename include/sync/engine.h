@@ -218,6 +218,8 @@ struct engine_totals {
 	struct edge_totals *edges;            /* by index of the plan */
 };
 void    totals_begin(const struct engine *e, struct engine_totals *ret);
+/* Does it say how things stand? What is left of targets, and of backends that are no source any more, does not. */
+bool    state_counts(const struct plan *p, const struct state_rec *s);
 void    totals_state(struct engine_totals *n, struct store_txn *t, const struct state_rec *s);
 void    totals_replica(struct engine_totals *n, const struct state_rec *s, const struct replica_view *v);
 void    totals_free(struct engine_totals *n);  /* contents */

@@ -57,6 +57,19 @@ address_tail(const char *text, size_t *ret_n, uint64_t *ret, bool *ret_fits)
 	return TAIL_NONE;
 }
 
+/* Is it BACKEND:NAME of a label that was configured once? */
+static bool
+address_was(struct store_txn *t, const char *text)
+{
+	const char      *colon = strchr(text, ':');
+	char            *label = colon != NULL ? xstrndup(text, (size_t)(colon - text)) : NULL;
+	struct state_rec s;
+	bool             was = label != NULL && label[0] != '\0' && store_state(t, label, colon + 1, &s);
+
+	free(label);
+	return was;
+}
+
 /* The only source that has it. A name that no source has, or several have, needs its BACKEND. */
 static enum err_code
 address_find_source(struct engine *e, struct store_txn *t, const char *name, const struct backend **ret, struct err *reterr)
@@ -83,6 +96,10 @@ address_find_source(struct engine *e, struct store_txn *t, const char *name, con
 	}
 	if (found == NULL && sources == 1 && plan_state(p, only->label, plan_unalias(p, only->label, name)) != NULL)
 		found = only;
+	if (found == NULL && address_was(t, name)) {
+		err_set(reterr, ERR_NOT_FOUND, 0, "%s: no backend of that label is configured any more", name);
+		return err_hint(reterr, "what the store has of it can be reached when the label is configured again");
+	}
 	if (found == NULL) {
 		err_set(reterr, ERR_NOT_FOUND, 0, "no source has a state %s", name);
 		return err_hint(reterr, "stateferry list shows the names");

@@ -194,7 +194,7 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	struct status_problem q = { .backend = s->backend, .since = s->last_changed != 0 ? s->last_changed : s->first_seen };
 	bool                  held;
 
-	if ((s->flags & STATE_TARGET) != 0)
+	if (!state_counts(engine_plan(x->c->e), s))
 		return true;
 	x->s = s;
 	x->looked = true;

@@ -148,7 +148,7 @@ sync_age_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	struct version_rec head;
 	char              *text, age[TIME_TEXT_MAX], message[ERR_MSG_MAX];
 
-	if ((s->flags & STATE_TARGET) != 0 || s->head == 0 || !store_version(t, s->id, s->head, &head))
+	if (!state_counts(engine_plan(x->c->e), s) || s->head == 0 || !store_version(t, s->id, s->head, &head))
 		return true;
 	x->t = t;
 	x->s = s;

@@ -96,7 +96,7 @@ metrics_state(void *arg, struct store_txn *t, const struct state_rec *s)
 {
 	struct metrics *m = arg;
 
-	if ((s->flags & STATE_TARGET) != 0)
+	if (!state_counts(engine_plan(m->c->e), s))
 		return true;
 	m->s = s;
 	totals_state(&m->totals, t, s);

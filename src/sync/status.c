@@ -166,6 +166,14 @@ totals_free(struct engine_totals *n)
 	n->edges = NULL;
 }
 
+bool
+state_counts(const struct plan *p, const struct state_rec *s)
+{
+	const struct backend *b = plan_backend(p, s->backend);
+
+	return (s->flags & STATE_TARGET) == 0 && b != NULL && plan_is_source(p, b);
+}
+
 void
 totals_state(struct engine_totals *n, struct store_txn *t, const struct state_rec *s)
 {

@@ -170,6 +170,23 @@ def dry_run_of_what_would_be_made(p):
     assert (p.dir / "new/dr/x.tfstate").exists()
 
 
+def a_source_that_is_none_any_more(p):
+    """What is left of it is kept, and says nothing of how things stand."""
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    (p.dir / "live/x.tfstate").write_text("<html>502</html>")
+    p.run("sync", code=13)
+    assert p.json("status", code=3)["states"] == 1
+    shutil.copyfile(GOLDEN / "seq/001.tfstate", p.dir / "dr/y.tfstate")
+    p.configure(text=CONF.format(more="").replace('"live"', '"old"').replace('dir = "old"', 'dir = "dr"')
+                .replace('"dr"\n}\nrep', '"third"\n  create = true\n}\nrep').replace('local" "dr"', 'local" "third"').replace('["dr"]', '["third"]'))
+    p.run("sync")
+    status = p.json("status")
+    assert status["verdict"] == "ok" and status["states"] == 2, status
+    p.run("sync", "--max-age", "1h")
+    assert "configured again" in p.error("cat", "live:x.tfstate", code=1)
+
+
 def nothing_found(p):
     p.put("seq/001.tfstate")
     p.run("sync")
@@ -389,7 +406,7 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, dry_run_of_what_would_be_made,
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
          wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
