@@ -45,7 +45,8 @@ store_lmdb_err(struct err *reterr, int rc, const char *what)
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
 	case MDB_BAD_VALSIZE:
-		return err_set(reterr, ERR_CORRUPT, rc, "store: %s: %s", what, mdb_strerror(rc));
+		err_set(reterr, ERR_CORRUPT, rc, "store: %s: %s", what, mdb_strerror(rc));
+		return err_hint(reterr, "bring it back from a backup, or move it away: a new store begins with what the backends hold now");
 	case MDB_VERSION_MISMATCH:
 		return err_set(reterr, ERR_UNSUPPORTED, rc, "store: %s: %s", what, mdb_strerror(rc));
 	default:

@@ -187,6 +187,14 @@ def a_source_that_is_none_any_more(p):
     assert "configured again" in p.error("cat", "live:x.tfstate", code=1)
 
 
+def a_store_that_is_none(p):
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    (p.dir / "store/data.mdb").write_bytes(b"x" * 8192)
+    message = p.error("sync", code=14)
+    assert "backup" in message and "new store begins" in message, message
+
+
 def nothing_found(p):
     p.put("seq/001.tfstate")
     p.run("sync")
@@ -406,7 +414,7 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, dry_run_of_what_would_be_made,
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
          wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
