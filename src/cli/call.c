@@ -25,7 +25,7 @@ cli_put(FILE *f, const char *s)
 
 	buf_init(&text, 0);
 	utf8_visible(&text, span_str(s), false);
-	fwrite(text.data, 1, text.len, f);
+	fputs(buf_str(&text), f); /* no NUL is visible */
 	buf_free(&text);
 }
 
