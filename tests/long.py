@@ -61,7 +61,8 @@ def valgrind():
     top = ROOT / "build-valgrind" / "unit"
     programs = [p for layer in LAYERS for p in sorted((top / layer).glob("test_*"))
                 if os.access(p, os.X_OK) and p.is_file() and str(p.relative_to(top)) not in NOT_UNDER_VALGRIND]
-    ok, out = said([sys.executable, "tests/run.py", "--timeout", "1800", "--jobs", JOBS, f"--prefix={VALGRIND}", *programs])
+    ok, out = said([sys.executable, "tests/run.py", "--timeout", "1800", "--jobs", JOBS, f"--prefix={VALGRIND}", *programs],
+                   TEST_VALGRIND="1")
     return ok, f"{len(programs)} programs: {closing(out)}"
 
 

@@ -62,6 +62,13 @@ test_skip(const char *fmt, ...)
 	longjmp(at_fail, 2);
 }
 
+void
+test_not_under_valgrind(const char *what)
+{
+	if (getenv("TEST_VALGRIND") != NULL)
+		test_skip("not under valgrind: %s", what);
+}
+
 const char *
 test_tmpdir(void)
 {

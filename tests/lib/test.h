@@ -25,6 +25,9 @@ int  test_main(int argc, char **argv, const struct test *tests);
 void test_fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
 /* Ends the test as skipped, with the reason: never silently. */
 void test_skip(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* Skips where memcheck would see to the answer instead of us (TEST_VALGRIND is set): measures of time, of threads that run at once,
+ * of the limit of descriptors, programs that start themselves. */
+void test_not_under_valgrind(const char *what);
 /* A fresh folder below $TMPDIR, removed when the program ends. Lives until then. */
 const char *test_tmpdir(void);
 /* Where a file or folder below tests/ is; valid until the next call. */

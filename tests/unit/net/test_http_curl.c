@@ -930,6 +930,8 @@ serve_slow(struct raw_conn *c, void *arg)
 static void
 many(void)
 {
+	test_not_under_valgrind("threads at once");
+
 	struct gauge          g[2] = { { 0 }, { 0 } };
 	struct raw_server    *s[2] = { raw_server_new(serve_slow, &g[0]), raw_server_new(serve_slow, &g[1]) };
 	struct op            *ops[MANY];

@@ -179,6 +179,7 @@ one_name_hangs(void)
 {
 	struct many m;
 
+	test_not_under_valgrind("the length of a turn");
 	setup();
 	begin(&m, 100, 1, "hang", 1, 300);
 	end(&m, 100, ERR_TIMEOUT, "n0.hang:1: the name was not resolved within ");
@@ -194,6 +195,8 @@ one_name_hangs(void)
 static void
 others_go_on(void)
 {
+	test_not_under_valgrind("threads at once");
+
 	struct raw_server *s = raw_server_new(serve_ok, NULL);
 	struct many        stuck, well;
 
@@ -216,6 +219,7 @@ never_more_than_eight(void)
 {
 	struct many m;
 
+	test_not_under_valgrind("threads at once");
 	setup();
 	begin(&m, 60, 30, "hang", 1, 20000);
 	loop_run_until(loop, is_ended, &m, 200);

@@ -784,6 +784,7 @@ cpu_us(void)
 static void
 big_answers_stream_and_nothing_blocks(void)
 {
+	test_not_under_valgrind("how fast a peer reads");
 	for (int in_file = 0; in_file < 2; in_file++) {
 		struct peer *p;
 		int64_t      worst = 0;
@@ -1089,6 +1090,7 @@ no_descriptors_no_spinning(void)
 	int           fds[64], n = 0, fd, turns = 0;
 	int64_t       t0;
 
+	test_not_under_valgrind("the limit of descriptors");
 	start(false);
 	fd = peer_socket();
 	p = peer_on(fd);
@@ -1120,6 +1122,7 @@ no_second_descriptor_is_an_answer(void)
 	struct peer  *p;
 	int           fds[64], n = 0;
 
+	test_not_under_valgrind("the limit of descriptors");
 	start(false);
 	p = peer_new();
 	wait_ms(20);
