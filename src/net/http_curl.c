@@ -432,6 +432,8 @@ http_transfer_set_tls(struct http_transfer *t)
 	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_SSLKEYTYPE, "PEM"));
 	http_transfer_blob(t, CURLOPT_SSLCERT_BLOB, tls->cert_pem);
 	http_transfer_blob(t, CURLOPT_SSLKEY_BLOB, secret_str(tls->key_pem));
+	/* an encrypted key is a refusal then; without it libcurl 7.88 follows a null pointer, or OpenSSL asks the terminal */
+	http_transfer_set(t, curl_easy_setopt(e, CURLOPT_KEYPASSWD, ""));
 }
 
 /* Those for which a request without a body says so (RFC 9110, section 8.6). */

@@ -30,6 +30,8 @@ static const char recipe[] =
     "  openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days $3 -extfile $4 -out $1.pem; }\n"
     "ca root; ca stranger; cert good root 9 here; cert other root 9 there; cert old root -1 here\n"
     "cert unknown stranger 9 here; cert client root 9 here; cert impostor stranger 9 here\n"
+    "cp client.pem locked.pem; openssl ec -in client.key -aes256 -passout pass:sesame -out locked.key\n"
+    "cp client.pem sealed.pem; openssl pkcs8 -topk8 -in client.key -passout pass:sesame -out sealed.key\n"
     "openssl req -x509 $new -keyout self.key -out self.pem -days 9 -subj /CN=self \\\n"
     "  -addext subjectAltName=DNS:localhost\n";
 
@@ -304,7 +306,7 @@ check_client(const char *cert, enum err_code code, const char *says)
 	if (code == ERR_OK)
 		check_hello(says);
 	else
-		check_says(code, says, "client certificate");
+		check_says(code, says, code == ERR_CONFIG ? "unencrypted" : "client certificate");
 	teardown();
 	free(cert_pem);
 	secret_free(key);
@@ -321,6 +323,8 @@ client_certificates(void)
 	check_client("client", ERR_OK, "hello client");
 	check_client(NULL, ERR_AUTH, "does not accept our client certificate");
 	check_client("impostor", ERR_AUTH, "does not accept our client certificate");
+	check_client("locked", ERR_CONFIG, "the client certificate or its key cannot be used"); /* both forms of an encrypted key */
+	check_client("sealed", ERR_CONFIG, "the client certificate or its key cannot be used");
 	tls.key_pem = key;
 	server_start(&s, "good", NULL, NULL);
 	setup();
