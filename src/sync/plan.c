@@ -56,6 +56,7 @@ const struct conf_field replicate_fields[] = {
 	    "name at the target: {name} {path} {workspace} {backend} {uuid} {alias}", NULL, NULL, false, NULL },
 	{ "deletes", CONF_STR, offsetof(struct edge_conf, deletes), "keep", "what a vanished state means at the target: keep", NULL,
 	    NULL, false, NULL },
+	{ .name = "deletes_after", .type = CONF_STR, .help = "how long a vanished state stays", .later = "replicated deletes" },
 	{ .name = NULL },
 };
 

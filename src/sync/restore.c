@@ -209,7 +209,8 @@ restore_new_head(struct push *p, struct batch *b)
 	struct version_rec v = { .digest = p->next.digest, .serial = i->serial, .size = i->size, .instances = i->instances,
 		.resources = i->resources, .lineage = i->lineage, .writer = i->writer, .kind = i->kind,
 		.verdict = r->has_head ? VERDICT_ADVANCE : VERDICT_FIRST, .seen = loop_wall(p->e->loop), .run = p->lock.id,
-		.who = p->lock.who, .operation = p->lock.operation, .origin = "restore", .added = -1, .changed = -1, .removed = -1, .parent = r->head_number };
+		.who = p->lock.who, .operation = p->lock.operation, .origin = "restore", .added = -1, .changed = -1, .removed = -1,
+		.parent = r->head_number };
 	struct sighting    s = { .etag = p->cur.etag, .digest = &p->next.digest, .read = loop_wall(p->e->loop), .problem = "" };
 
 	snprintf(reason, sizeof(reason), "restored from version %" PRIu64, r->version);

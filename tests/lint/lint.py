@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What the compiler does not see, as TAP: includes that go up a layer, the licence line on top of each file, lines over 150
-columns, words of unfinished work, and commands and arguments that the man page and the program do not share."""
-import os
+columns, words of unfinished work, and commands, options, arguments, metrics, exit codes and variables that the man page and the
+program do not share."""
 import pathlib
 import re
-import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -59,16 +58,81 @@ def unfinished():
                 yield f"{path.relative_to(ROOT)}:{n}: {line.strip()}"
 
 
+def page():
+    return (ROOT / "packaging/man/stateferry.1").read_text()
+
+
+def section(name):
+    return re.search(rf"^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)", page(), re.S | re.M).group(1)
+
+
+def differ(what, has, says):
+    """Names that the program has, and those that the page says something of."""
+    if not has:
+        yield f"found no {what} in src: has their form changed?"
+    yield from (f"the man page does not know the {what} {name}" for name in sorted(has - says))
+    yield from (f"the man page knows the {what} {name}, which the program does not have" for name in sorted(says - has))
+
+
+def command_tables():
+    """Options by name of their table, and of each command of this version its table (NULL: none)."""
+    text = (ROOT / "src/cli/cli.c").read_text()
+    options = {table: set(re.findall(r'^\t\{ "([a-z-]+)",', body, re.M))
+               for table, body in re.findall(r"struct cli_option (\w+)\[\] = \{(.*?)\n\};", text, re.S)}
+    body = re.search(r"struct cli_command cli_commands\[\] = \{(.*?)\n\};", text, re.S).group(1)
+    return options, dict(re.findall(r'^\t\{ "([a-z]+)", "[^"\n]*", .*, (\w+), cli_\w+, -?\d+, -?\d+ \},', body, re.M))
+
+
+def entries(name):
+    """What a section says of each command: the lines from its first .It to that of the next one, all of them together."""
+    said, now = {}, ""
+    for line in section(name).splitlines():
+        m = re.match(r"\.It Cm ([a-z]+)\b", line)
+        now = m.group(1) if m else now
+        said[now] = said.get(now, "") + line + "\n"
+    said.pop("", None)
+    return said
+
+
 def commands():
-    page = ROOT / "packaging/man/stateferry.1"
-    binary = os.environ.get("STATEFERRY")
-    if not page.exists() or not binary:
-        return
-    text = page.read_text()
-    listed = subprocess.run([binary, "help"], capture_output=True, text=True).stdout
-    for name in re.findall(r"^  ([a-z]+)  ", listed, re.M):
-        if not re.search(rf"\b{name}\b", text):
-            yield f"the man page does not know the command {name}"
+    options, has = command_tables()
+    said = entries("COMMANDS")
+    yield from differ("command", set(has), set(said))
+    for name in set(has) & set(said):
+        flags = {flag for flag in re.findall(r"\bFl -([a-z-]+)", said[name]) if flag not in ("json", "yes")}
+        own = options.get(has[name], set()) - {"state", "yes"}  # the page tells of these once, for all commands
+        yield from differ(f"option of {name},", own, flags) if own or flags else ()
+    yield from differ("global option", options["global_options"], set(re.findall(r"\bFl -([a-z]+)", section("DESCRIPTION"))))
+    for path in [ROOT / "README.md", ROOT / "NEWS.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "packaging").rglob("*"), *(ROOT / "conf").rglob("*.hcl")]:
+        if path.is_file():
+            text = "\n".join(re.findall(r"`([^`\n]+)`", path.read_text())) if path.suffix == ".md" else path.read_text()
+            for name in re.findall(r"(?:^|[`$] ?|bin/|\.Dl )stateferry (?:-c \S+ |--json )?([a-z]+)\b(?! user)", text, re.M):
+                if name not in has:
+                    yield f"{path.relative_to(ROOT)} tells of \"stateferry {name}\", which is no command"
+
+
+def metrics():
+    text = (ROOT / "src/serve/metrics.c").read_text()
+    yield from differ("metric", set(re.findall(r'metric_head\(&?\w+, "(\w+)"', text)) | set(re.findall(r'"stateferry_(\w+?)[ {%]', text)),
+                      set(re.findall(r"^\.It Li (\w+)", section("METRICS"), re.M)))
+
+
+def exit_codes():
+    """Of errors, of a partly done command, and of nothing wrong."""
+    text = (ROOT / "src/sync/pass.c").read_text()
+    body = re.search(r"^err_exit\(.*?^\}", text, re.S | re.M).group(0)
+    yield from differ("exit code", set(re.findall(r"return (\d+);", body)) | {"3"},
+                      set(re.findall(r"^\.It (\d+)$", section("EXIT STATUS"), re.M)))
+
+
+def variables():
+    known = set(re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", page()))
+    for path in sources("src", suffixes=(".c",)):
+        text = path.read_text()
+        for name in re.findall(r'(?:\.env = |getenv\(|env_get\(\w+, |_env\([\w>, -]*)"([A-Z][A-Z0-9_]+)"', text) + \
+                re.findall(r'"((?:AWS|TF|XDG|STATEFERRY)_[A-Z0-9_]+)"', text):
+            if name not in known:
+                yield f"{path.relative_to(ROOT)}: the man page does not know the variable {name}"
 
 
 def declared():
@@ -81,7 +145,7 @@ def declared():
 
 def arguments():
     """A section of the page begins with a comment that names its table; it says something of each argument, and of no other."""
-    text = (ROOT / "packaging/man/stateferry.1").read_text()
+    text = page()
     sections = dict(re.findall(r'^\.\\" fields: (\w+)\n(.*?)(?=^\.S[hs] |^\.\\" fields: |\Z)', text, re.S | re.M))
     tables = dict(declared())
     if len(tables) < 8:
@@ -99,7 +163,7 @@ def arguments():
 
 
 def main():
-    checks = [layers, licence, width, unfinished, commands, arguments]
+    checks = [layers, licence, width, unfinished, commands, arguments, metrics, exit_codes, variables]
     failed = 0
     for n, check in enumerate(checks, 1):
         found = list(check())
