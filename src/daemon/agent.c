@@ -22,6 +22,8 @@ struct agent_wait {
 	struct err err;
 	bool       done;
 	int        signal;
+	struct engine *engine;  /* whose writes op waits for; NULL: none */
+	struct timer   hurry;   /* since the signal */
 };
 
 static void
@@ -39,9 +41,19 @@ agent_wait_signal(int signo, void *arg)
 {
 	struct agent_wait *w = arg;
 
+	if (w->signal == 0 && w->engine != NULL && !w->done)
+		timer_set(&w->hurry, AGENT_GRACE_MS - AGENT_HURRY_MS);
 	w->signal = signo;
 	if (!w->done)
 		op_cancel(w->op);
+}
+
+static void
+agent_wait_hurry(void *arg)
+{
+	struct agent_wait *w = arg;
+
+	engine_hurry(w->engine);
 }
 
 static void
@@ -84,12 +96,13 @@ agent_poll_end(struct agent_poll *p, struct loop *l)
 }
 
 void
-agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struct err *ret, int *ret_signal)
+agent_await_beside(struct loop *l, struct op *op, struct engine *e, struct agent_poll *poll, struct err *ret, int *ret_signal)
 {
-	struct agent_wait    w = { .op = op };
+	struct agent_wait    w = { .op = op, .engine = e };
 	struct signal_watch *i = signal_watch_new(l, SIGINT, agent_wait_signal, &w);
 	struct signal_watch *t = signal_watch_new(l, SIGTERM, agent_wait_signal, &w);
 
+	timer_init(&w.hurry, l, agent_wait_hurry, &w);
 	op_start(op, agent_wait_done, &w);
 	if (poll != NULL)
 		agent_poll_begin(poll, l);
@@ -97,6 +110,7 @@ agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struc
 		loop_turn(l, true);
 	if (poll != NULL)
 		agent_poll_end(poll, l);
+	timer_stop(&w.hurry);
 	signal_watch_free(i);
 	signal_watch_free(t);
 	*ret = w.err;
@@ -107,7 +121,7 @@ agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struc
 void
 agent_await(struct loop *l, struct op *op, struct err *ret, int *ret_signal)
 {
-	agent_await_beside(l, op, NULL, ret, ret_signal);
+	agent_await_beside(l, op, NULL, NULL, ret, ret_signal);
 }
 
 /* ---------------------------------------------------------------- assembly */
@@ -409,7 +423,7 @@ agent_call(struct agent *a, const struct api_request *req, const struct agent_wa
 	int               signo;
 
 	memset(ret, 0, sizeof(*ret));
-	agent_await_beside(a->loop, api_call(a->engine, req, ret), watch != NULL ? &x.poll : NULL, reterr, &signo);
+	agent_await_beside(a->loop, api_call(a->engine, req, ret), a->engine, watch != NULL ? &x.poll : NULL, reterr, &signo);
 	api_reply_free(&x.reply);
 	if (signo != 0) {
 		api_reply_free(ret);

@@ -133,7 +133,7 @@ ask_send(struct ask *x, const struct api_request *req, struct api_reply *ret, st
 
 	http_response_init(&r);
 	http_response_init(&x->seen);
-	agent_await_beside(x->loop, ask_request(x, req, &r), x->watch != NULL ? &x->poll : NULL, reterr, &signo);
+	agent_await_beside(x->loop, ask_request(x, req, &r), NULL, x->watch != NULL ? &x->poll : NULL, reterr, &signo);
 	if (signo != 0)
 		err_set(reterr, ERR_CANCELLED, signo, "interrupted");
 	if (reterr->code == ERR_OK)

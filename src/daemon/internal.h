@@ -41,7 +41,9 @@ struct agent_poll {
 	struct op    *op;
 	bool          over;
 };
-/* As agent_await(), with a poll beside it that has ended too when this returns; NULL: none. */
-void          agent_await_beside(struct loop *l, struct op *op, struct agent_poll *poll, struct err *ret, int *ret_signal);
+/* As agent_await(), with a poll beside it that has ended too when this returns; NULL: none. e: whose writes are hurried some seconds
+ * after a signal; NULL: no engine's. */
+void          agent_await_beside(struct loop *l, struct op *op, struct engine *e, struct agent_poll *poll, struct err *ret,
+    int *ret_signal);
 
 #endif

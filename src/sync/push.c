@@ -432,6 +432,8 @@ push_step(struct op *op)
 		    "%s: written, not yet read back", p->name);
 		if (p->e->hurried) { /* the lock is more urgent */
 			p->uncertain = true;
+			if (!p->put_ok)
+				op->err = p->put_err;
 			return op_unwind(op, RELEASE);
 		}
 		return op_await(op, READ_BACK, push_look(p));

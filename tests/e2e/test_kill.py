@@ -182,6 +182,19 @@ def test_sigterm_does_not_wait_for_a_write_that_hangs(agent, setup, kind):
     right_afterwards(agent, live, dr)
 
 
+def test_an_interrupted_sync_does_not_wait_for_a_write_that_hangs(agent, setup):
+    live, dr, _ = setup("http")
+    stuck = dr.on_write(NAME, hold=True)
+    process = agent.start_command("sync")
+    stuck.wait()
+    begun = time.monotonic()
+    process.terminate()
+    assert process.wait(20) == 130
+    assert time.monotonic() - begun < 10.5 and dr.locks() == []
+    stuck.release()
+    right_afterwards(agent, live, dr)
+
+
 def test_a_strangers_lock_is_left_alone_after_a_crash(agent, setup):
     live, dr, _ = setup("s3")
     rule = dr.on_write(NAME, hold=True, drop="before")

@@ -152,7 +152,9 @@ s3_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct s3_pages *p = arg;
 
-	return xml_feed(p->xml, data, n, reterr);
+	if (xml_feed(p->xml, data, n, reterr) == ERR_OK)
+		return ERR_OK;
+	return err_hint(reterr, S3_OTHER_HINT);
 }
 
 static void
@@ -200,7 +202,7 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 		return s3_refused(p->s, &p->req, &p->ans, "listing", reterr);
 	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
 		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the answer to a listing is none", bucket);
-		return err_hint(reterr, "check endpoints and proxy: something other than S3 may listen there");
+		return err_hint(reterr, S3_OTHER_HINT);
 	}
 	if (p->truncated && (p->token[0] == '\0' || strcmp(p->token, p->last_token) == 0))
 		return err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing breaks off after %zu objects of a page", bucket,

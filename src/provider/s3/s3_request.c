@@ -765,7 +765,7 @@ s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answe
 	}
 	if (a->code[0] == '\0') {
 		err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the answer %d is none of S3", bucket, what, status);
-		return err_hint(reterr, "check endpoints and proxy: something other than S3 may listen there");
+		return err_hint(reterr, S3_OTHER_HINT);
 	}
 	return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: %d %s: %.80s", bucket, what, status, a->code, a->message);
 }
