@@ -225,7 +225,7 @@ def a_restore_shows_it(p):
     slow.free.set()
     screen = t.ends()
     assert not any("restore:" in line for line in screen) and screen[-1] == "", screen
-    assert t.out.startswith("version 1 -> slow:y: serial 0 -> 1"), t.out
+    assert t.out.startswith("version 1 -> slow:y: no state was there, serial 1"), t.out
     assert slow.states["/y"] == (GOLDEN / "seq/001.tfstate").read_bytes()
     slow.shutdown()
 
