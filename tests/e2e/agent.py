@@ -6,6 +6,7 @@ without a deadline, and every process is ended by its id."""
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -17,6 +18,8 @@ COMMAND_SECONDS = 60
 STOP_SECONDS = 12           # SIGTERM ends the agent within 10 s
 SLOW = float(os.environ.get("STATEFERRY_TEST_SLOW", "1"))   # sanitizer builds: 3
 SPEAKS_STATE = ("cat", "show", "export")
+# All that the leak check says when a kill of ours meets it at the end of a process: it found nothing out.
+LEAK_CHECK_CUT = re.compile(r"^==\d+==Unable to get registers from thread \d+\.$", re.M)
 SANITIZER_EXIT = 99         # no exit code of ours: a finding fails whatever waited for the process
 
 
@@ -235,7 +238,8 @@ class Agent:
     def check_sanitizers(self):
         """What a sanitizer found in any process of this agent, also in one that was killed afterwards. UBSan of gcc
         ignores its log_path and says it on stderr."""
-        found = sorted(self.folder.glob("sanitizer.*"))
+        found = [log for log in sorted(self.folder.glob("sanitizer.*"))
+                 if LEAK_CHECK_CUT.sub("", log.read_text(errors="replace")).strip()]
         found += [log for log in self.logs if b"runtime error: " in log.read_bytes()]
         assert not found, "\n".join(p.read_text(errors="replace")[:6000] for p in found)
 
