@@ -133,6 +133,9 @@ engine_acts(const struct engine *e)
 	return !store_is_foreign(e->store);
 }
 
+/* Everything of the old plan, which is freed, has ended (engine_idle()); takes the new one. */
+void engine_replan(struct engine *e, struct plan *owned);
+
 /* --- prove.c: what a backend enforces --- */
 void prove_recall(struct place *p, struct store_txn *t);
 /* provider_writable(), and what is known from a probe: ERR_CONFLICT for a target whose preconditions do not hold. No request. */
@@ -153,17 +156,26 @@ void engine_recover_soon(struct engine *e);
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
 void engine_live_probe(struct engine *e, uint64_t intent);              /* the same for a lock that a probe tries */
 bool engine_is_live(const struct engine *e, uint64_t intent);
+/* --- place.c --- */
+/* t: what is known from earlier; NULL: the store cannot be read. */
+void place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t);
+void place_free(struct place *p);              /* no look runs any more */
+void place_start(struct place *p);             /* of an agent: watches and polls */
+void place_stop(struct place *p);              /* cancels the running look, whose end is to be awaited */
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* Of what the store keeps on a place; ret is initialised here. */
 void place_key(const struct place *p, const char *what, struct buf *ret);
-/* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 /* What a whole listing showed beside usable names; remembered in the store when it changes. */
 void place_refused(struct place *p, uint64_t n, const char *why);
 void place_unread(struct place *p, uint64_t n, const struct err *why);   /* states that a look failed for, likewise */
 void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
+/* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);
+
+/* A line of the journal, in that batch. */
 void engine_event(struct batch *b, struct engine *e, const char *kind, const char *backend, const char *name, const char *edge,
     const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+void engine_note(struct engine *e, struct batch *owned); /* commits it by itself, whoever asked; a failure is only logged */
 
 /* --- hold.c: what a person asked for; the plan stays as it is until that has ended --- */
 struct op *hold_op(struct engine *e, struct op *asked);

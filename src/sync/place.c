@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+/*
+ * A backend at run time: how it is, kept in the store so that cron jobs can tell of the last one's trouble, and when it is looked
+ * at. What a look does is in look.c.
+ */
+
+void
+place_key(const struct place *p, const char *what, struct buf *ret)
+{
+	buf_init(ret, 0);
+	buf_printf(ret, "%s/%s", what, p->backend->label);
+}
+
+static void
+place_save(struct place *p)
+{
+	struct batch *b = batch_new(p->engine->store);
+	struct buf    key, value;
+
+	buf_init(&value, 0);
+	buf_printf(&value, "%d %d %lld %lld %s\n%s", p->failing ? (int)p->why.code : 0, p->why.detail, (long long)p->since,
+	    (long long)p->last_ok, p->failing ? p->why.msg : "", p->failing ? p->why.hint : "");
+	place_key(p, "health", &key);
+	batch_meta(b, buf_str(&key), buf_span(&value));
+	if (p->failing)
+		engine_event(b, p->engine, "unreachable", p->backend->label, "", "", "%s", p->why.msg);
+	else
+		engine_event(b, p->engine, "reachable", p->backend->label, "", "", "answers again");
+	engine_note(p->engine, b);
+	buf_free(&key);
+	buf_free(&value);
+}
+
+static void
+place_recall_health(struct place *p, struct span value)
+{
+	char     *text = span_dup(value), *msg, *hint;
+	int       code = 0, detail = 0, used = 0;
+	long long since = 0, ok = 0;
+
+	/* NOLINTNEXTLINE(cert-err34-c): we wrote these numbers */
+	if (sscanf(text, "%d %d %lld %lld %n", &code, &detail, &since, &ok, &used) == 4 && code > 0 && code <= ERR_IO) {
+		msg = text + used;
+		hint = strchr(msg, '\n');
+		if (hint != NULL)
+			*hint++ = '\0';
+		err_set(&p->why, (enum err_code)code, detail, "%s", msg);
+		if (hint != NULL)
+			err_hint(&p->why, "%s", hint);
+		p->failing = true;
+		p->since = since;
+	}
+	p->last_ok = ok;
+	free(text);
+}
+
+/* The store may be what is in trouble: then it is known until this process ends. */
+static void
+place_note(struct place *p, const char *what, const struct buf *value)
+{
+	struct batch *b;
+	struct buf    key;
+
+	if (!engine_acts(p->engine))
+		return;
+	b = batch_new(p->engine->store);
+	place_key(p, what, &key);
+	batch_meta(b, buf_str(&key), buf_span(value));
+	engine_note(p->engine, b);
+	buf_free(&key);
+}
+
+void
+place_refused(struct place *p, uint64_t n, const char *why)
+{
+	struct buf value;
+
+	if (p->refused == n && (n == 0 || strcmp(p->refused_why, why) == 0))
+		return;
+	p->refused = n;
+	snprintf(p->refused_why, sizeof(p->refused_why), "%s", n > 0 ? why : "");
+	buf_init(&value, 0);
+	buf_printf(&value, "%llu %s", (unsigned long long)n, p->refused_why);
+	place_note(p, "refused", &value);
+	buf_free(&value);
+}
+
+static void
+place_recall_refused(struct place *p, struct span value)
+{
+	char *text = span_dup(value), *why = NULL;
+
+	p->refused = strtoull(text, &why, 10);
+	snprintf(p->refused_why, sizeof(p->refused_why), "%s", *why == ' ' ? why + 1 : "");
+	free(text);
+}
+
+void
+place_unread(struct place *p, uint64_t n, const struct err *why)
+{
+	struct buf value;
+
+	if (p->unread == n && (n == 0 || (p->unread_why.code == why->code && strcmp(p->unread_why.msg, why->msg) == 0)))
+		return;
+	p->unread = n;
+	if (n > 0)
+		p->unread_why = *why;
+	else
+		err_clear(&p->unread_why);
+	buf_init(&value, 0);
+	buf_printf(&value, "%llu %d %s\n%s", (unsigned long long)n, (int)p->unread_why.code, n > 0 ? why->msg : "", n > 0 ? why->hint : "");
+	place_note(p, "unread", &value);
+	buf_free(&value);
+}
+
+static void
+place_recall_unread(struct place *p, struct span value)
+{
+	char *text = span_dup(value), *msg = NULL, *hint;
+	long  code;
+
+	p->unread = strtoull(text, &msg, 10);
+	code = strtol(msg, &msg, 10);
+	hint = strchr(msg, '\n');
+	if (p->unread > 0 && code > 0 && code <= ERR_IO && *msg == ' ' && hint != NULL) {
+		*hint++ = '\0';
+		err_set(&p->unread_why, (enum err_code)code, 0, "%s", msg + 1);
+		err_hint(&p->unread_why, "%s", hint);
+	} else {
+		p->unread = 0;
+	}
+	free(text);
+}
+
+static void
+place_recall(struct place *p, struct store_txn *t)
+{
+	struct buf  key;
+	struct span value;
+
+	place_key(p, "health", &key);
+	if (store_meta(t, buf_str(&key), &value))
+		place_recall_health(p, value);
+	buf_free(&key);
+	place_key(p, "refused", &key);
+	if (store_meta(t, buf_str(&key), &value))
+		place_recall_refused(p, value);
+	buf_free(&key);
+	place_key(p, "unread", &key);
+	if (store_meta(t, buf_str(&key), &value))
+		place_recall_unread(p, value);
+	buf_free(&key);
+	place_key(p, "where", &key);
+	p->moved = store_meta(t, buf_str(&key), &value) && !span_is(value, p->backend->where);
+	buf_free(&key);
+	prove_recall(p, t);
+}
+
+bool
+place_may_act(const struct place *p, struct err *reterr)
+{
+	if (!p->moved)
+		return true;
+	err_set(reterr, ERR_CONFIG, 0, "backend %s points to %s, which is not where it pointed before", p->backend->label,
+	    p->backend->where);
+	err_hint(reterr, "if that is meant: stateferry adopt");
+	return false;
+}
+
+void
+place_result(struct place *p, const struct err *err)
+{
+	bool was = p->failing;
+	char text[ERR_TEXT_MAX];
+
+	if (err->code == ERR_CANCELLED)
+		return;
+	p->last_try = loop_wall(p->engine->loop);
+	p->failing = err->code != ERR_OK;
+	if (!p->failing) {
+		p->last_ok = p->last_try;
+		p->failures = 0;
+	} else {
+		p->failures++;
+		if (!was)
+			p->since = p->last_try;
+		if (!was || p->why.code != err->code)
+			log_at(LOG_ERROR, p->backend->label, "%s", err_text(err, text));
+		p->why = *err;
+	}
+	if (was && !p->failing)
+		log_at(LOG_INFO, p->backend->label, "answers again");
+	if (was != p->failing && engine_acts(p->engine))
+		place_save(p);
+}
+
+/* --- polling --- */
+
+static int64_t
+place_interval(struct place *p)
+{
+	int64_t poll = p->backend->common.poll_ms, wait;
+
+	if (p->failing) {
+		wait = poll << (p->failures > 3 ? 3 : p->failures > 0 ? p->failures - 1 : 0); /* 0: known from an earlier run */
+		if (wait > poll * POLL_FAIL_MUL)
+			wait = poll * POLL_FAIL_MUL;
+		return wait > (int64_t)p->why.retry_after_ms ? wait : (int64_t)p->why.retry_after_ms;
+	}
+	if (p->looked.changed > 0 || p->looked.locked)
+		p->interval_ms = poll / POLL_FAST_DIV;
+	else
+		p->interval_ms = p->interval_ms * 2 > poll ? poll : p->interval_ms * 2;
+	return p->interval_ms < 1 ? 1 : p->interval_ms;
+}
+
+static void
+place_schedule(struct place *p, int64_t wait)
+{
+	wait -= (int64_t)rand_below(loop_rand(p->engine->loop), (uint64_t)(wait / 10 + 1)); /* many agents, one remote */
+	p->next_try = loop_wall(p->engine->loop) + wait;
+	timer_set(&p->poll, wait);
+}
+
+static void
+place_looked(struct op *op, void *arg)
+{
+	struct place *p = arg;
+	struct err    err = op->err;
+
+	p->look = NULL;
+	op_free(op);
+	place_result(p, &err);
+	if (!p->engine->started || p->engine->stopping)
+		return;
+	if (p->hints != NULL)
+		timer_set(&p->hint, HINT_WAIT_MS);
+	place_schedule(p, p->look_again ? 0 : place_interval(p));
+	p->look_again = false;
+	engine_kick(p->engine, p->backend);
+}
+
+static void
+place_look_now(void *arg)
+{
+	struct place *p = arg;
+
+	if (p->look != NULL || p->engine->passes > 0) {
+		p->look_again = true;
+		return;
+	}
+	p->nlooks++;
+	p->look = look_op(p->engine, p, NULL, &p->looked);
+	op_start(p->look, place_looked, p);
+}
+
+static void
+place_hint_done(struct op *op, void *arg)
+{
+	struct place *p = arg;
+
+	p->look = NULL;
+	op_free(op);
+	if (!p->engine->started || p->engine->stopping)
+		return;
+	if (p->hints != NULL)
+		timer_set(&p->hint, HINT_WAIT_MS);
+	if (p->look_again) {
+		p->look_again = false;
+		timer_set(&p->poll, 0);
+	}
+}
+
+static void
+place_hint_due(void *arg)
+{
+	struct place *p = arg;
+
+	if (p->hints == NULL)
+		return;
+	if (p->look != NULL || p->engine->passes > 0) {
+		timer_set(&p->hint, HINT_WAIT_MS);
+		return;
+	}
+	p->look = look_hinted_op(p->engine, p, &p->looked);
+	op_start(p->look, place_hint_done, p);
+}
+
+/* From the provider: a name changed, or (NULL) anything may have. A target's own notices are looked at as a whole, because
+ * names of states there are known only through the mapping. */
+static void
+place_changed(void *arg, const char *name)
+{
+	struct place *p = arg;
+
+	if (!p->engine->started || p->engine->stopping)
+		return;
+	if (name == NULL || !p->source) {
+		timer_set(&p->poll, HINT_WAIT_MS);
+		return;
+	}
+	if (!provider_selects(p->backend, name))
+		return;
+	if (p->hints == NULL)
+		p->hints = map_new();
+	map_put(p->hints, span_str(name), p);
+	if (!timer_pending(&p->hint))
+		timer_set(&p->hint, HINT_WAIT_MS);
+}
+
+void
+place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t)
+{
+	p->engine = e;
+	p->backend = e->plan->backends[index];
+	p->index = index;
+	p->source = plan_is_source(e->plan, p->backend);
+	timer_init(&p->poll, e->loop, place_look_now, p);
+	timer_init(&p->hint, e->loop, place_hint_due, p);
+	if (t != NULL)
+		place_recall(p, t);
+}
+
+void
+place_free(struct place *p)
+{
+	assert(p->look == NULL);
+	timer_stop(&p->poll);
+	timer_stop(&p->hint);
+	map_free(p->hints);
+}
+
+void
+place_start(struct place *p)
+{
+	struct err e;
+
+	if (!p->source && !p->target)
+		return;
+	p->interval_ms = p->backend->common.poll_ms;
+	if ((provider_caps(p->backend) & PROVIDER_WATCH) != 0 && p->source) {
+		p->watching = provider_watch(p->backend, place_changed, p, &e) == ERR_OK;
+		if (!p->watching)
+			log_at(LOG_WARN, p->backend->label, "%s; changes are found by polling", e.msg);
+	}
+	timer_set(&p->poll, 0);
+}
+
+void
+place_wake(struct place *p)
+{
+	if (p->engine->started && (p->source || p->target))
+		timer_set(&p->poll, 0);
+}
+
+void
+place_stop(struct place *p)
+{
+	timer_stop(&p->poll);
+	timer_stop(&p->hint);
+	if (p->watching)
+		provider_watch(p->backend, NULL, NULL, NULL);
+	p->watching = false;
+	op_cancel(p->look);
+}
