@@ -66,6 +66,7 @@ struct timer {
 };
 void timer_init(struct timer *t, struct loop *l, void (*fn)(void *arg), void *arg);
 void timer_set(struct timer *t, int64_t ms); /* from now; set again: moves */
+void timer_sooner(struct timer *t, int64_t ms); /* the same, unless it is set and due earlier */
 void timer_stop(struct timer *t);
 bool timer_pending(const struct timer *t);
 

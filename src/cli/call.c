@@ -175,6 +175,13 @@ cli_load(const struct api_reply *r)
 	return doc;
 }
 
+static void
+cli_print_json(const struct cli *c, const struct api_reply *r)
+{
+	cli_print_body(c, r->body, stdout, "stdout");
+	putchar('\n');
+}
+
 /* Errors of the command are said here. *ret_doc NULL: no document. */
 int
 cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc)
@@ -187,9 +194,7 @@ cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc)
 	if (error != NULL) {
 		cli_say(cli_str(error, "where"), cli_str(error, "message"), cli_str(error, "hint"));
 		if (c->json)
-			cli_print_body(c, r->body, stdout, "stdout");
-		if (c->json)
-			putchar('\n');
+			cli_print_json(c, r);
 		return (int)cli_num(error, "code");
 	}
 	if (doc == NULL && r->type != NULL && strcmp(r->type, "application/json") == 0) {
@@ -223,8 +228,7 @@ cli_print_document(const struct cli *c, const struct api_reply *r, const json_t 
 		text(c, doc);
 		return;
 	}
-	cli_print_body(c, r->body, stdout, "stdout");
-	putchar('\n');
+	cli_print_json(c, r);
 }
 
 int

@@ -268,12 +268,8 @@ cli_probe(struct cli *c)
 	if ((rc = cli_reach(c, &r, &reply)) != -1)
 		return rc;
 	rc = cli_reply_exit(c, &reply, &doc);
-	if (!c->json)
-		cli_probe_text(c, doc);
-	else if (doc != NULL && json_object_get(doc, "error") == NULL) {
-		cli_print_body(c, reply.body, stdout, "stdout");
-		putchar('\n');
-	}
+	if (!c->json || (doc != NULL && json_object_get(doc, "error") == NULL))
+		cli_print_document(c, &reply, doc, cli_probe_text);
 	json_decref(doc);
 	api_reply_free(&reply);
 	return rc;

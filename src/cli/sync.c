@@ -114,22 +114,21 @@ sync_text(const struct cli *c, const json_t *doc)
 		cli_problem(c, e);
 }
 
+static void
+sync_report(const struct cli *c, const json_t *doc)
+{
+	sync_text(c, doc);
+	sync_complain(doc);
+}
+
 static int
 sync_say(const struct cli *c, struct api_reply *r)
 {
 	json_t *doc;
 	int     rc = cli_reply_exit(c, r, &doc);
 
-	if (doc != NULL && json_object_get(doc, "error") == NULL) {
-		if (c->json)
-			cli_print_body(c, r->body, stdout, "stdout");
-		if (c->json) {
-			putchar('\n');
-		} else {
-			sync_text(c, doc);
-			sync_complain(doc);
-		}
-	}
+	if (doc != NULL && json_object_get(doc, "error") == NULL)
+		cli_print_document(c, r, doc, sync_report);
 	json_decref(doc);
 	api_reply_free(r);
 	return rc;

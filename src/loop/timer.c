@@ -96,6 +96,13 @@ timer_set(struct timer *t, int64_t ms)
 }
 
 void
+timer_sooner(struct timer *t, int64_t ms)
+{
+	if (!timer_pending(t) || t->due > loop_clock_ns(t->loop) / LOOP_NS_PER_MS + (ms > 0 ? ms : 0))
+		timer_set(t, ms);
+}
+
+void
 timer_stop(struct timer *t)
 {
 	if (t->slot != 0)

@@ -190,7 +190,6 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 {
 	struct status        *x = arg;
 	struct version_rec    v;
-	char                 *text;
 	struct status_problem q = { .backend = s->backend, .since = s->last_changed != 0 ? s->last_changed : s->first_seen };
 	bool                  held;
 
@@ -199,7 +198,6 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	x->s = s;
 	x->looked = true;
 	totals_state(&x->totals, t, s);
-	text = xasprintf("%s:%s", s->backend, s->name);
 	q.state = x->s->name;
 	held = state_quarantined(t, s, &v);
 	if (held)
@@ -218,7 +216,6 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 		status_add(x, &q);
 	}
 	engine_replicas(x->c->e, t, s, status_replica, x);
-	free(text);
 	return true;
 }
 

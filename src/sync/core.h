@@ -29,6 +29,7 @@
 #define POLL_FAST_DIV   6      /* adaptive polling: poll / 6 after a change, then slower until poll */
 #define POLL_FAIL_MUL   8      /* a backend that fails is asked less and less, at least every poll × 8 */
 #define HINT_WAIT_MS    20     /* several notices of one change are one look */
+#define ENDED_LOOK_MS   20     /* between two looks whether what has to end first has: writes, a probe, all of it for a reload */
 #define UNTAGGED_LOOKS  10     /* a target without change tags is read back at every tenth poll */
 
 /* One bit for each state id. */
@@ -101,7 +102,6 @@ struct engine {
 	int64_t       since;           /* wall ms of the first start; 0: never */
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
-	int64_t       recover_at;       /* loop_now(): when it is due */
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
@@ -156,6 +156,7 @@ void engine_recover_soon(struct engine *e);
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
 void engine_live_probe(struct engine *e, uint64_t intent);              /* the same for a lock that a probe tries */
 bool engine_is_live(const struct engine *e, uint64_t intent);
+
 /* --- place.c --- */
 /* t: what is known from earlier; NULL: the store cannot be read. */
 void place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t);
@@ -165,6 +166,7 @@ void place_stop(struct place *p);              /* cancels the running look, whos
 void place_result(struct place *p, const struct err *err);     /* of a look: health, remembered in the store when it changes */
 /* Of what the store keeps on a place; ret is initialised here. */
 void place_key(const struct place *p, const char *what, struct buf *ret);
+bool place_noted(const struct place *p, struct store_txn *t, const char *what, struct span *ret); /* false: nothing is kept */
 /* What a whole listing showed beside usable names; remembered in the store when it changes. */
 void place_refused(struct place *p, uint64_t n, const char *why);
 void place_unread(struct place *p, uint64_t n, const struct err *why);   /* states that a look failed for, likewise */
@@ -271,9 +273,9 @@ bool pass_has_edge(const struct pass *p, const struct edge *e);
 bool pass_is_dry(const struct pass *p);
 void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes,
     const struct err *err);
-/* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
 /* What to do about it: its own hint, else one by its kind. */
 const char *pass_hint(const struct err *err);
+/* A state of the source that an edge cannot carry (bad name, unreadable, quarantined ...): held or failed on each lane. */
 void pass_problem(struct pass *p, const struct edge *e, const char *state, bool held, const struct err *err);
 /* Of a dry run: next would be the head of that state; NULL: the head of state waits for that lane. */
 void pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const char *name, struct snapshot *next);

@@ -128,18 +128,6 @@ engine_kick(struct engine *e, const struct backend *from)
 
 static void engine_recover(void *arg);
 
-/* The soonest wish wins. */
-static void
-engine_recover_in(struct engine *e, int64_t ms)
-{
-	int64_t at = loop_now(e->loop) + ms;
-
-	if (timer_pending(&e->recover_due) && e->recover_at <= at)
-		return;
-	e->recover_at = at;
-	timer_set(&e->recover_due, ms);
-}
-
 struct engine_recovery {
 	struct engine *e;
 	int64_t        next;
@@ -154,7 +142,7 @@ engine_recovered(struct op *op, void *arg)
 	op_free(op);
 	if (e->started && !e->stopping) {
 		if (r->next != 0)
-			engine_recover_in(e, r->next > loop_wall(e->loop) ? r->next - loop_wall(e->loop) : RETRY_MIN_MS);
+			timer_sooner(&e->recover_due, r->next > loop_wall(e->loop) ? r->next - loop_wall(e->loop) : RETRY_MIN_MS);
 		engine_kick(e, NULL);
 	}
 	free(r);
@@ -168,7 +156,7 @@ engine_recover_some(struct engine *e, bool all)
 	if (e->recover != NULL || !engine_acts(e))
 		return;
 	if (e->passes > 0) { /* a pass recovers by itself */
-		engine_recover_in(e, RETRY_MIN_MS);
+		timer_sooner(&e->recover_due, RETRY_MIN_MS);
 		return;
 	}
 	r = xcalloc(1, sizeof(*r));
@@ -188,7 +176,14 @@ engine_recover_soon(struct engine *e)
 {
 	e->open_intents = true;
 	if (e->started && !e->stopping && e->recover == NULL)
-		engine_recover_in(e, RETRY_MIN_MS);
+		timer_sooner(&e->recover_due, RETRY_MIN_MS);
+}
+
+static struct span
+engine_live_key(uint64_t intent, uint8_t key[8])
+{
+	be64_put(key, intent);
+	return span_of(key, 8);
 }
 
 void
@@ -196,11 +191,10 @@ engine_live(struct engine *e, uint64_t intent, struct push *runs)
 {
 	uint8_t key[8];
 
-	be64_put(key, intent);
 	if (runs != NULL)
-		map_put(e->live, span_of(key, sizeof(key)), runs);
+		map_put(e->live, engine_live_key(intent, key), runs);
 	else
-		map_del(e->live, span_of(key, sizeof(key)));
+		map_del(e->live, engine_live_key(intent, key));
 }
 
 void
@@ -208,8 +202,7 @@ engine_live_probe(struct engine *e, uint64_t intent)
 {
 	uint8_t key[8];
 
-	be64_put(key, intent);
-	map_put(e->live, span_of(key, sizeof(key)), e);
+	map_put(e->live, engine_live_key(intent, key), e);
 }
 
 bool
@@ -217,8 +210,7 @@ engine_is_live(const struct engine *e, uint64_t intent)
 {
 	uint8_t key[8];
 
-	be64_put(key, intent);
-	return map_get(e->live, span_of(key, sizeof(key))) != NULL;
+	return map_get(e->live, engine_live_key(intent, key)) != NULL;
 }
 
 /* --- life --- */
@@ -262,11 +254,11 @@ engine_note_places(struct engine *e)
 	if (!engine_acts(e) || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
+		if (place_noted(&e->places[i], t, "where", &value))
+			continue;
 		place_key(&e->places[i], "where", &key);
-		if (!store_meta(t, buf_str(&key), &value)) {
-			b = b != NULL ? b : batch_new(e->store);
-			batch_meta(b, buf_str(&key), span_str(e->places[i].backend->where));
-		}
+		b = b != NULL ? b : batch_new(e->store);
+		batch_meta(b, buf_str(&key), span_str(e->places[i].backend->where));
 		buf_free(&key);
 	}
 	store_end(t);

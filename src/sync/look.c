@@ -38,7 +38,7 @@ struct look {
 	size_t              lane;
 	uint64_t            after;
 	bool                headless;  /* some states here have no good version: what holds them back is to be told */
-	bool                hinted;    /* only pulls: no listing, no sweep */
+	bool                hinted;    /* only pulls: no listing, nothing to compare, no sweep */
 	uint64_t            refused;   /* names that cannot be used */
 	char                refused_why[ERR_MSG_MAX]; /* the first of them */
 	uint64_t            unread;    /* states that could not be read or kept, and of which no record tells that */
@@ -635,7 +635,7 @@ look_step(struct op *op)
 	case COMPARED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (!l->hinted && l->sweep == SWEEP_COMPARE)
+		if (l->sweep == SWEEP_COMPARE)
 			return op_await(op, COMPARED, look_sweep(l));
 		look_want_unknown(l);
 		return op_await(op, PULLED, op_each_of(op->loop, look_next_pull, look_pulled, l, LOOK_PULLS));
@@ -683,6 +683,7 @@ look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
 	struct span  name;
 
 	l->hinted = true;
+	l->sweep = SWEEP_LANES;
 	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);)
 		look_want(l, name, false);
 	map_free(place->hints);

@@ -8,8 +8,6 @@
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
  * then the queue of each lane once; what happened is counted by edge.
  */
-#define PASS_LOOK_MS 20  /* between two looks whether the agent's own writes have ended */
-
 enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED, CLEANED };
 
 static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "drained", "cleaned" };
@@ -539,7 +537,7 @@ pass_step(struct op *op)
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
 		if (pass_must_wait(p))
-			return op_await(op, QUIET, op_sleep(op->loop, PASS_LOOK_MS));
+			return op_await(op, QUIET, op_sleep(op->loop, ENDED_LOOK_MS));
 		return op_await(op, RECOVERED, pass_recover(p));
 	case RECOVERED: /* what could not be settled is told by its intent, and blocks nothing else */
 		if (op->res.code == ERR_CANCELLED)

@@ -16,6 +16,18 @@ place_key(const struct place *p, const char *what, struct buf *ret)
 	buf_printf(ret, "%s/%s", what, p->backend->label);
 }
 
+bool
+place_noted(const struct place *p, struct store_txn *t, const char *what, struct span *ret)
+{
+	struct buf key;
+	bool       has;
+
+	place_key(p, what, &key);
+	has = store_meta(t, buf_str(&key), ret);
+	buf_free(&key);
+	return has;
+}
+
 static void
 place_save(struct place *p)
 {
@@ -140,24 +152,15 @@ place_recall_unread(struct place *p, struct span value)
 static void
 place_recall(struct place *p, struct store_txn *t)
 {
-	struct buf  key;
 	struct span value;
 
-	place_key(p, "health", &key);
-	if (store_meta(t, buf_str(&key), &value))
+	if (place_noted(p, t, "health", &value))
 		place_recall_health(p, value);
-	buf_free(&key);
-	place_key(p, "refused", &key);
-	if (store_meta(t, buf_str(&key), &value))
+	if (place_noted(p, t, "refused", &value))
 		place_recall_refused(p, value);
-	buf_free(&key);
-	place_key(p, "unread", &key);
-	if (store_meta(t, buf_str(&key), &value))
+	if (place_noted(p, t, "unread", &value))
 		place_recall_unread(p, value);
-	buf_free(&key);
-	place_key(p, "where", &key);
-	p->moved = store_meta(t, buf_str(&key), &value) && !span_is(value, p->backend->where);
-	buf_free(&key);
+	p->moved = place_noted(p, t, "where", &value) && !span_is(value, p->backend->where);
 	prove_recall(p, t);
 }
 

@@ -13,7 +13,6 @@
  *	+NAME DETAIL           each check: + it is as it should be, - it is not
  */
 #define PROVE_NO_MS   ((int64_t)24 * 3600 * 1000) /* a NO holds so long: then the next write asks again, for servers are updated */
-#define PROVE_LOOK_MS 20    /* between two looks whether another's probe of the same backend has ended */
 #define PROVE_KEY     "probe"
 
 enum prove_state { START, JOURNALLED, PROBED, SETTLED, NOTED };
@@ -52,13 +51,6 @@ prove_free(struct op *op)
 
 /* --- the record --- */
 
-static void
-prove_key(const struct place *p, struct buf *ret)
-{
-	buf_init(ret, 0);
-	buf_printf(ret, PROVE_KEY "/%s", p->backend->label);
-}
-
 /* A detail may quote a server. */
 static void
 prove_put_line(struct buf *b, const char *text)
@@ -82,7 +74,7 @@ prove_note(struct prove *p)
 	buf_printf(&value, "1 %s %lld\n", found->holds ? "YES" : "NO", (long long)found->when);
 	prove_put_line(&value, p->place->backend->where);
 	buf_puts(&value, buf_str(&p->lines));
-	prove_key(p->place, &key);
+	place_key(p->place, PROVE_KEY, &key);
 	b = batch_new(e->store);
 	batch_meta(b, buf_str(&key), buf_span(&value));
 	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s%s%s",
@@ -137,15 +129,13 @@ prove_weigh(const char *lines, struct proof *ret)
 void
 prove_recall(struct place *p, struct store_txn *t)
 {
-	struct buf  key;
 	struct span value;
 	char       *text, word[4], *where;
 	long long   when = 0;
 	int         used = 0;
 
 	memset(&p->proof, 0, sizeof(p->proof));
-	prove_key(p, &key);
-	if (store_meta(t, buf_str(&key), &value)) {
+	if (place_noted(p, t, PROVE_KEY, &value)) {
 		text = span_dup(value);
 		/* NOLINTNEXTLINE(cert-err34-c): we wrote this number */
 		where = sscanf(text, "1 %3s %lld%n", word, &when, &used) == 2 && text[used] == '\n' ? text + used + 1 : text;
@@ -157,7 +147,6 @@ prove_recall(struct place *p, struct store_txn *t)
 		}
 		free(text);
 	}
-	buf_free(&key);
 }
 
 /* --- when it is asked --- */
@@ -341,7 +330,7 @@ prove_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		if (p->place->proving) /* of another write to the same target */
-			return op_await(op, START, op_sleep(op->loop, PROVE_LOOK_MS));
+			return op_await(op, START, op_sleep(op->loop, ENDED_LOOK_MS));
 		if (!p->asked && (prove_is_yes(p->place) || prove_is_no(p->place)))
 			return op_go(op, NOTED);
 		return op_await(op, JOURNALLED, prove_journal(p));

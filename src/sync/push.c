@@ -319,9 +319,10 @@ static struct batch *
 push_result_batch(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
+	bool          locked = p->lock_left || p->lock_doubt || p->lock.late; /* or it may come to be */
 
-	if (p->intent != 0 && (p->lock_left || p->lock_doubt || p->lock.late || p->uncertain)) {
-		if (!p->lock_left && !p->lock_doubt && !p->lock.late)
+	if (p->intent != 0 && (locked || p->uncertain)) {
+		if (!locked)
 			p->lock.id[0] = '\0'; /* released: of this write only the bytes are in doubt */
 		push_intent_rec(p, b, p->uncertain || p->lock_doubt || p->lock.late);
 		engine_recover_soon(p->e);

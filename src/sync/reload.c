@@ -5,8 +5,6 @@
 
 /* Another plan in place of the running one: everything ends first, and begins again with what the new one says. */
 
-#define RELOAD_LOOK_MS 20
-
 struct reload {
 	struct op      op;
 	struct engine *e;
@@ -52,7 +50,7 @@ reload_step(struct op *op)
 		return op_await(op, RELOAD_WAITED, op_sleep(op->loop, 0));
 	case RELOAD_WAITED:
 		if (!engine_idle(r->e))
-			return op_await(op, RELOAD_WAITED, op_sleep(op->loop, RELOAD_LOOK_MS));
+			return op_await(op, RELOAD_WAITED, op_sleep(op->loop, ENDED_LOOK_MS));
 		if (op->cancelled) { /* the process ends: nothing begins again */
 			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
 			return op_fail(op);

@@ -60,7 +60,7 @@ hb_refused(const struct http_response *r, const char *what, const char *name, bo
 		return err_hint(reterr, "set update_method, lock_method and unlock_method as the server's documentation says");
 	case 407:
 		err_set(reterr, ERR_AUTH, 407, "%s %s: the proxy on the way wants credentials (407)", what, name);
-		return err_hint(reterr, "give user and password in the proxy's URL: http://USER:PASSWORD@HOST:PORT");
+		return err_hint(reterr, PROVIDER_PROXY_HINT);
 	case 413:
 		return err_set(reterr, ERR_UNSUPPORTED, 413, "%s %s: larger than the server accepts (413)", what, name);
 	case 429:

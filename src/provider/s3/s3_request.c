@@ -754,7 +754,7 @@ s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answe
 		    status, a->code);
 	if (status == 407) {
 		err_set(reterr, ERR_AUTH, status, "bucket %s: %s: the proxy on the way wants credentials (407)", bucket, what);
-		return err_hint(reterr, "give user and password in the proxy's URL: http://USER:PASSWORD@HOST:PORT");
+		return err_hint(reterr, PROVIDER_PROXY_HINT);
 	}
 	if (status == 401 || status == 403)
 		return s3_refused_denied(s, r, a, what, reterr);

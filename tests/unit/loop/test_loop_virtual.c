@@ -157,6 +157,28 @@ time_jumps_to_the_next_timer(void)
 	}
 }
 
+static void
+the_sooner_of_two_wishes_wins(void)
+{
+	static const struct {
+		int64_t first, second, due; /* first -1: not set */
+	} cases[] = { { 1000, 2000, 1000 }, { 2000, 1000, 1000 }, { 1000, 1000, 1000 }, { -1, 1500, 1500 }, { 1000, -5, 0 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct loop *l = loop_new_virtual(1, WALL);
+		struct alarm a = { .due = cases[i].due };
+
+		last_fired = 0;
+		timer_init(&a.timer, l, alarm_rings, &a);
+		if (cases[i].first >= 0)
+			timer_set(&a.timer, cases[i].first);
+		timer_sooner(&a.timer, cases[i].second);
+		run_dry(l);
+		CHECK(a.fired);
+		loop_free(l);
+	}
+}
+
 static int             chain_left;
 static struct deferred chain;
 
@@ -313,6 +335,7 @@ main(int argc, char **argv)
 	    { "simultaneous_work_comes_in_every_order", simultaneous_work_comes_in_every_order },
 	    { "posts_keep_their_order", posts_keep_their_order },
 	    { "time_jumps_to_the_next_timer", time_jumps_to_the_next_timer },
+	    { "the_sooner_of_two_wishes_wins", the_sooner_of_two_wishes_wins },
 	    { "time_waits_for_deferred_calls", time_waits_for_deferred_calls },
 	    { "the_wall_clock_can_be_wrong", the_wall_clock_can_be_wrong },
 	    { "run_until_does_not_pass_its_limit", run_until_does_not_pass_its_limit },
