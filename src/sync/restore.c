@@ -156,6 +156,7 @@ restore_needs_meaning(struct push *p)
 {
 	p->meaning.want_semantic = false;
 	p->meaning.want_counts = true;
+	p->meaning.added = p->meaning.changed = p->meaning.removed = -1;
 	return state_is_good(&p->cur.info) && p->cur.info.kind != STATE_ENCRYPTED && p->next.info.kind != STATE_ENCRYPTED;
 }
 
@@ -215,6 +216,11 @@ restore_new_head(struct push *p, struct batch *b)
 
 	snprintf(reason, sizeof(reason), "restored from version %" PRIu64, r->version);
 	v.reason = reason;
+	if (r->has_head && digest_eq(&p->before, &r->head)) { /* what was replaced is the head before: then it was compared */
+		v.added = p->meaning.added;
+		v.changed = p->meaning.changed;
+		v.removed = p->meaning.removed;
+	}
 	batch_body(b, p->next.body, &p->next.digest, &r->old);
 	batch_version(b, p->backend, p->source, &v);
 	batch_head(b, p->backend, p->source, r->has_head ? &r->head : NULL, &p->next.digest);

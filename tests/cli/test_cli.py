@@ -224,6 +224,7 @@ def restore_asks(p):
     ours, theirs, _ = p.json("log", "live:x.tfstate")["versions"]
     assert ours["who"].startswith("stateferry@") and ours["operation"] == "stateferry" and len(ours["run"]) == 36
     assert theirs["who"] is theirs["operation"] is theirs["run"] is None
+    assert [ours[k] for k in ("added", "changed", "removed")] == [theirs["removed"], theirs["changed"], theirs["added"]], (ours, theirs)
     assert p.text("log", "live:x.tfstate").splitlines()[0].endswith("  by " + ours["who"])
     p.run("sync")
     assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
