@@ -233,11 +233,11 @@ plan_find(const struct conf_source *src, struct buf *ret, struct err *reterr)
 		}
 	}
 	if (!found) {
-		err_set(reterr, ERR_NOT_FOUND, 0, "no configuration: looked for %s", buf_str(&looked));
+		err_set(reterr, ERR_CONFIG, 0, "no configuration: looked for %s", buf_str(&looked));
 		err_hint(reterr, "name one with -c, or begin with \"stateferry help\"");
 	}
 	buf_free(&looked);
-	return found ? ERR_OK : ERR_NOT_FOUND;
+	return found ? ERR_OK : ERR_CONFIG;
 }
 
 enum err_code
@@ -394,12 +394,26 @@ plan_edge(const struct plan *p, const char *name)
 }
 
 static enum err_code
+edge_no_backend(const struct plan *p, struct conf_pos pos, const char *label, struct err *reterr)
+{
+	const char **labels = xcalloc(p->nbackends + 1, sizeof(*labels)), *close;
+
+	for (size_t i = 0; i < p->nbackends; i++)
+		labels[i] = p->backends[i]->label;
+	close = name_closest(label, labels);
+	conf_error(reterr, pos, "no backend is called \"%s\"%s%s%s", label, close != NULL ? "; did you mean \"" : "",
+	    close != NULL ? close : "", close != NULL ? "\"?" : "");
+	free(labels);
+	return reterr->code;
+}
+
+static enum err_code
 edge_add_lane(struct plan *p, struct edge *e, const char *label, struct conf_pos pos, struct err *reterr)
 {
 	struct backend *to = plan_backend(p, label);
 
 	if (to == NULL)
-		return conf_error(reterr, pos, "no backend is called \"%s\"", label);
+		return edge_no_backend(p, pos, label, reterr);
 	if (to == e->from)
 		return conf_error(reterr, pos, "\"%s\" cannot be written from itself", label);
 	if (to->common.read_only)
@@ -494,7 +508,7 @@ edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edg
 	e->exclude = c->exclude;
 	e->key = c->key;
 	if (e->from == NULL)
-		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "no backend is called \"%s\"", c->from);
+		return edge_no_backend(p, from != NULL ? from->value.pos : b->pos, c->from, reterr);
 	if (provider_findable(e->from, &why) != ERR_OK)
 		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "\"%s\" cannot be a source: %s", c->from, why.msg);
 	if (c->to.n == 0)

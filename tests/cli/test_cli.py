@@ -340,11 +340,17 @@ def wrong_configuration(p):
              "already"),
             (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge='  key = "../{name}"'), "gives no name"),
             (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge='  state "x" {\n    key = "{nope}"\n  }'), "expected {name}"),
-            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge="").replace("from =", "form ="), 'did you mean "from"')]
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge="").replace("from =", "form ="), 'did you mean "from"'),
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge="").replace('= "live"', '= "lve"'), 'did you mean "live"'),
+            (FED.format(kind="local", live='  dir = "a"', dr='  dir = "b"', edge="").replace('["dr"]', '["qqqq"]'), 'called "qqqq"\n')]
     for text, word in rows:
         p.configure(text=text)
         message = p.error("config", "check", code=10)
         assert word in message, message
+    (p.dir / "stateferry.hcl").unlink()
+    for command in ("run", "sync", "status"):  # what starts the agent again must be able to tell that this does not heal
+        done = subprocess.run([BINARY, command], cwd=p.dir, capture_output=True, timeout=60, env={"HOME": str(p.dir)})
+        assert done.returncode == 10 and b"looked for stateferry.hcl" in done.stderr, (command, done)
 
 
 def installs_where_it_says(p):
