@@ -704,6 +704,16 @@ s3_refused_keys(const struct s3 *s, const struct s3_answer *a, struct err *reter
 	return ERR_AUTH;
 }
 
+#define S3_KEY_HINT "an object is read as it was written: under its sse_customer_key, or without one if it has none"
+
+/* An object that wants a customer's key, or does not want the one that came. */
+static bool
+s3_refused_key(const struct s3_request *r, const struct s3_answer *a)
+{
+	return r->key != NULL && !r->changing && (a->http.status == 400 || a->http.status == 403) &&
+	    strcasestr(a->message, "encryption") != NULL;
+}
+
 static enum err_code
 s3_refused_denied(const struct s3 *s, const struct s3_request *r, const struct s3_answer *a, const char *what, struct err *reterr)
 {
@@ -711,6 +721,8 @@ s3_refused_denied(const struct s3 *s, const struct s3_request *r, const struct s
 
 	err_set(reterr, ERR_AUTH, a->http.status, "bucket %s: %s is not allowed (%d%s%s)", s->conf->bucket, what, a->http.status,
 	    a->code[0] != '\0' ? " " : "", a->code);
+	if (s3_refused_key(r, a))
+		return err_hint(reterr, S3_KEY_HINT);
 	return err_hint(reterr, "the credentials from %s need %s on arn:aws:s3:::%s%s%s%s%s", s3_cred_source(s->cred),
 	    s3_permission(r), s->conf->bucket, r->key != NULL ? "/" : "", r->key != NULL ? r->key : "",
 	    r->key != NULL && !r->changing ? ", and s3:ListBucket to tell a missing object from a forbidden one" : "",
@@ -756,7 +768,7 @@ s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answe
 		err_set(reterr, ERR_AUTH, status, "bucket %s: %s: the proxy on the way wants credentials (407)", bucket, what);
 		return err_hint(reterr, PROVIDER_PROXY_HINT);
 	}
-	if (status == 401 || status == 403)
+	if (status == 401 || status == 403 || s3_refused_key(r, a))
 		return s3_refused_denied(s, r, a, what, reterr);
 	if (s3_no_conditions(a)) {
 		err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the store does not know this kind of request (%d %s)",
