@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <curl/curl.h>
+#include <event2/event.h>
+#include <expat.h>
 #include <lmdb.h>
+#include <mbedtls/version.h>
+#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -131,9 +135,10 @@ cli_config(struct cli *c)
 int
 cli_version(struct cli *c)
 {
-	json_t *doc = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s}, s:[]}", "format_version", "1.0", "version", SF_VERSION, "libraries",
-	    "curl", curl_version(), "lmdb", mdb_version(NULL, NULL, NULL), "zstd", ZSTD_versionString(), "jansson", JANSSON_VERSION,
-	    "providers");
+	json_t *doc = json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}, s:[]}", "format_version", "1.0", "version", SF_VERSION,
+	    "libraries", "curl", curl_version(), "lmdb", mdb_version(NULL, NULL, NULL), "zstd", ZSTD_versionString(), "jansson",
+	    JANSSON_VERSION, "libevent", event_get_version(), "libmicrohttpd", MHD_get_version(), "expat", XML_ExpatVersion(), "mbedtls",
+	    MBEDTLS_VERSION_STRING, "providers");
 
 	for (size_t i = 0; provider_all[i] != NULL; i++)
 		json_array_append_new(json_object_get(doc, "providers"), json_string(provider_all[i]->name));
@@ -168,12 +173,14 @@ cli_help(struct cli *c)
 
 	for (const struct cli_command *k = cli_commands; topic != NULL && k->name != NULL; k++)
 		if (strcmp(k->name, topic) == 0 && k->run != NULL) {
-			printf("stateferry %s %s\n%s\n", k->name, k->args, k->summary);
+			printf("stateferry %s%s%s\n%s\n", k->name, k->args[0] != '\0' ? " " : "", k->args, k->summary);
 			cli_help_options(k);
 			return 0;
 		}
-	if (topic != NULL)
+	if (topic != NULL) {
+		c->command = NULL; /* the hint is the list of commands, not help about help */
 		return cli_usage(c, "there is no command \"%s\"", topic);
+	}
 	printf("stateferry [-c FILE|DIR] [--json] [-q | -v] [--color=auto|always|never] COMMAND [OPTIONS] [ARGS]\n\n");
 	for (const struct cli_command *k = cli_commands; k->name != NULL; k++)
 		if (k->run != NULL)

@@ -271,6 +271,9 @@ def wrong_input(p):
     assert "did you mean" in p.error("sttus", code=2)
     assert "migrate" in p.error("migrate", "a", "b", code=2)
     p.error("status", "--nonsense", code=2)
+    assert p.error("help", "init", code=2).endswith('see "stateferry help"\n')
+    libraries = p.json("version")["libraries"]
+    assert libraries.keys() >= {"curl", "lmdb", "zstd", "libevent", "libmicrohttpd", "expat", "mbedtls", "jansson"}, libraries
     p.error("cat", code=2)
     p.error("status", code=1)  # no store yet: says where it looked
     assert p.json("status", code=1)["error"]["code"] == 1
