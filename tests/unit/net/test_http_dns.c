@@ -7,10 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../lib/raw_server.h"
-#include "../../lib/test.h"
-#include "base/mem.h"
-#include "net/http_client.h"
+#include "http_client_rig.h"
 
 /*
  * Name servers that do not answer must not stop the loop. libcurl looks names up by
@@ -60,17 +57,10 @@ count(const unsigned *of)
 	return n;
 }
 
-static struct loop          *loop;
-static struct work          *work;
-static struct http_client   *client;
-static struct err            e;
-
 static void
 setup(void)
 {
-	loop = loop_new(&e);
-	work = work_new(loop);
-	CHECK_OK(http_client_curl(loop, work, NULL, &client, &e), e);
+	web_setup();
 	pthread_mutex_lock(&lock);
 	lookups = most_hanging = 0;
 	released = false;
@@ -80,9 +70,7 @@ setup(void)
 static void
 teardown(void)
 {
-	http_client_free(client);
-	work_free(work);
-	loop_free(loop);
+	web_teardown();
 	pthread_mutex_lock(&lock); /* the threads end before the next test, and before the program */
 	released = true;
 	pthread_cond_broadcast(&changed);
@@ -128,9 +116,9 @@ begin(struct many *m, size_t n, size_t hosts, const char *suffix, unsigned port,
 		    .timeout_ms = timeout_ms };
 
 		snprintf(url, sizeof(url), "http://n%zu.%s:%u/", i % hosts, suffix, port);
-		ops[i] = http_request(client, &req, &m->answers[i]);
+		ops[i] = http_request(web.client, &req, &m->answers[i]);
 	}
-	m->all = op_all(loop, ops, n, 0, m->outcomes);
+	m->all = op_all(web.loop, ops, n, 0, m->outcomes);
 	op_start(m->all, on_done, m);
 	free(ops);
 }
@@ -138,7 +126,7 @@ begin(struct many *m, size_t n, size_t hosts, const char *suffix, unsigned port,
 static void
 end(struct many *m, size_t n, enum err_code expect, const char *says)
 {
-	CHECK(loop_run_until(loop, is_ended, m, 30000));
+	CHECK(loop_run_until(web.loop, is_ended, m, 30000));
 	for (size_t i = 0; i < n; i++) {
 		if (m->outcomes[i].code != expect || (expect != ERR_OK && strstr(m->outcomes[i].msg, says) == NULL))
 			test_fail(__FILE__, __LINE__, "%zu: %d, \"%s\"", i, (int)m->outcomes[i].code,
@@ -155,7 +143,7 @@ longest_turn_ms(void)
 {
 	struct loop_delay d;
 
-	loop_delay(loop, &d);
+	loop_delay(web.loop, &d);
 	printf("# longest turn %.1f ms\n", d.max_s * 1e3);
 	return d.max_s * 1e3;
 }
@@ -222,7 +210,7 @@ never_more_than_eight(void)
 	test_not_under_valgrind("threads at once");
 	setup();
 	begin(&m, 60, 30, "hang", 1, 20000);
-	loop_run_until(loop, is_ended, &m, 200);
+	loop_run_until(web.loop, is_ended, &m, 200);
 	CHECK_U64(count(&most_hanging), 8);
 	op_cancel(m.all);
 	end(&m, 60, ERR_CANCELLED, "cancelled");

@@ -4,18 +4,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../lib/raw_server.h"
-#include "../../lib/test.h"
-#include "base/mem.h"
-#include "net/http_client.h"
+#include "http_client_rig.h"
 
 /* Certificates: whom the client trusts, what it shows, and what it says when that fails. */
-static struct loop          *loop;
-static struct work          *work;
-static struct http_client   *client;
-static struct http_response  answer;
-static struct err            e, outcome;
-static bool                  ended;
 
 /* --- keys and certificates, made by the openssl command --- */
 
@@ -132,40 +123,6 @@ server_stop(struct server *s, const char *text)
 
 /* --- requests --- */
 
-static void
-on_done(struct op *op, void *arg)
-{
-	(void)arg;
-	outcome = op->err;
-	ended = true;
-	op_free(op);
-}
-
-static bool
-is_ended(void *arg)
-{
-	(void)arg;
-	return ended;
-}
-
-static void
-setup(void)
-{
-	loop = loop_new(&e);
-	work = work_new(loop);
-	CHECK_OK(http_client_curl(loop, work, NULL, &client, &e), e);
-	http_response_init(&answer);
-}
-
-static void
-teardown(void)
-{
-	http_response_free(&answer);
-	http_client_free(client);
-	work_free(work);
-	loop_free(loop);
-}
-
 static enum err_code
 ask(const char *method, const char *host, unsigned port, const struct http_tls *tls)
 {
@@ -173,32 +130,30 @@ ask(const char *method, const char *host, unsigned port, const struct http_tls *
 	struct http_request  req = { .method = method, .url = url, .tls = tls, .timeout_ms = 10000 };
 
 	req.changing = strcmp(method, "GET") != 0;
-	http_response_free(&answer);
-	ended = false;
-	op_start(http_request(client, &req, &answer), on_done, NULL);
-	CHECK(loop_run_until(loop, is_ended, NULL, 20000));
+	web_begin(&req);
+	web_finish();
 	free(url);
-	CHECK(strstr(outcome.msg, "canary") == NULL);
-	return outcome.code;
+	CHECK(strstr(web.outcome.msg, "canary") == NULL);
+	return web.outcome.code;
 }
 
 static void
 check_says(enum err_code code, const char *text, const char *hint)
 {
-	if (outcome.code != code || strstr(outcome.msg, text) == NULL || strstr(outcome.hint, hint) == NULL)
-		test_fail(__FILE__, __LINE__, "code %d, not %d: \"%s\" (%s), not \"%s\" (%s)", (int)outcome.code,
-		    (int)code, outcome.msg,
-		    outcome.hint, text, hint);
+	if (web.outcome.code != code || strstr(web.outcome.msg, text) == NULL || strstr(web.outcome.hint, hint) == NULL)
+		test_fail(__FILE__, __LINE__, "code %d, not %d: \"%s\" (%s), not \"%s\" (%s)", (int)web.outcome.code,
+		    (int)code, web.outcome.msg,
+		    web.outcome.hint, text, hint);
 }
 
 static void
 check_hello(const char *text)
 {
-	CHECK_OK(outcome.code, outcome);
-	CHECK(answer.body != NULL);
-	if (!span_starts(body_span(answer.body), text))
-		test_fail(__FILE__, __LINE__, "%.*s", (int)body_size(answer.body),
-		    (const char *)body_span(answer.body).p);
+	CHECK_OK(web.outcome.code, web.outcome);
+	CHECK(web.answer.body != NULL);
+	if (!span_starts(body_span(web.answer.body), text))
+		test_fail(__FILE__, __LINE__, "%.*s", (int)body_size(web.answer.body),
+		    (const char *)body_span(web.answer.body).p);
 }
 
 static void
@@ -209,7 +164,7 @@ trusted(void)
 	struct http_tls file = { .ca_file = NULL }, text = { .ca_pem = NULL }, none = { .insecure = true };
 
 	server_start(&s, "good", NULL, NULL);
-	setup();
+	web_setup();
 	file.ca_file = pem_path("root.pem");
 	text.ca_pem = pem = pem_text("root.pem");
 	ask("GET", "localhost", s.port, &file);
@@ -223,7 +178,7 @@ trusted(void)
 	/* a trusted connection of another setting is not reused */
 	CHECK_U64(ask("GET", "localhost", s.port, NULL), ERR_AUTH);
 	free(pem);
-	teardown();
+	web_teardown();
 	server_stop(&s, "");
 }
 
@@ -234,16 +189,16 @@ check_refused(const char *name, const char *says, const char *hint)
 	struct http_tls tls = { .ca_file = NULL };
 
 	server_start(&s, name, NULL, NULL);
-	setup();
+	web_setup();
 	tls.ca_file = pem_path("root.pem");
 	ask("DELETE", "localhost", s.port, &tls);
 	check_says(ERR_AUTH, says, hint);
-	CHECK(strstr(outcome.msg, "localhost:") == outcome.msg);
-	CHECK(!answer.sent);
+	CHECK(strstr(web.outcome.msg, "localhost:") == web.outcome.msg);
+	CHECK(!web.answer.sent);
 	tls.insecure = true;
 	ask("GET", "localhost", s.port, &tls);
 	check_hello("hello");
-	teardown();
+	web_teardown();
 	CHECK_U64(server_stop(&s, "DELETE /x?sig=canary"), 0);
 }
 
@@ -263,20 +218,20 @@ system_roots(void)
 
 	server_start(&s, "good", NULL, NULL);
 	setenv("SSL_CERT_FILE", pem_path("root.pem"), 1);
-	setup();
+	web_setup();
 	ask("GET", "localhost", s.port, NULL);
 	check_hello("hello");
-	teardown();
+	web_teardown();
 	setenv("SSL_CERT_FILE", "/nonexistent.pem", 1);
-	setup();
+	web_setup();
 	ask("GET", "localhost", s.port, NULL);
 	check_says(ERR_CONFIG, "the trusted certificates cannot be read", "SSL_CERT_FILE");
-	teardown();
+	web_teardown();
 	setenv("CURL_CA_BUNDLE", pem_path("root.pem"), 1);
-	setup();
+	web_setup();
 	ask("GET", "localhost", s.port, NULL);
 	check_hello("hello");
-	teardown();
+	web_teardown();
 	unsetenv("CURL_CA_BUNDLE");
 	unsetenv("SSL_CERT_FILE");
 	server_stop(&s, "");
@@ -292,7 +247,7 @@ check_client(const char *cert, enum err_code code, const char *says)
 	char            name[100];
 
 	server_start(&s, "good", "--client-ca", pem_path("root.pem"));
-	setup();
+	web_setup();
 	tls.ca_file = pem_path("root.pem");
 	if (cert != NULL) {
 		snprintf(name, sizeof(name), "%s.pem", cert);
@@ -307,7 +262,7 @@ check_client(const char *cert, enum err_code code, const char *says)
 		check_hello(says);
 	else
 		check_says(code, says, code == ERR_CONFIG ? "unencrypted" : "client certificate");
-	teardown();
+	web_teardown();
 	free(cert_pem);
 	secret_free(key);
 	server_stop(&s, "");
@@ -327,10 +282,10 @@ client_certificates(void)
 	check_client("sealed", ERR_CONFIG, "the client certificate or its key cannot be used");
 	tls.key_pem = key;
 	server_start(&s, "good", NULL, NULL);
-	setup();
+	web_setup();
 	ask("GET", "localhost", s.port, &tls);
 	check_says(ERR_CONFIG, "the client certificate or its key cannot be used", "PEM");
-	teardown();
+	web_teardown();
 	server_stop(&s, "");
 	secret_free(key);
 }
@@ -355,17 +310,17 @@ not_tls(void)
 {
 	struct raw_server *s = raw_server_new(serve_plain, NULL);
 
-	setup();
+	web_setup();
 	ask("DELETE", "localhost", raw_server_port(s), NULL);
 	check_says(ERR_NETWORK, "the TLS handshake failed: wrong version number", "begin with http://");
-	CHECK(!answer.sent);
+	CHECK(!web.answer.sent);
 	raw_server_free(s);
 	s = raw_server_new(serve_close, NULL);
 	ask("DELETE", "localhost", raw_server_port(s), NULL); /* in the handshake: nothing of the request was sent */
 	check_says(ERR_NETWORK, "the TLS handshake failed", "");
-	CHECK(!answer.sent);
+	CHECK(!web.answer.sent);
 	raw_server_free(s);
-	teardown();
+	web_teardown();
 }
 
 /* The server closes a connection that was used before, with and without TLS 1.3: never a second time. */
@@ -376,12 +331,12 @@ sent_once(void)
 	struct http_tls tls = { .ca_file = NULL };
 
 	server_start(&s, "good", "--good", "1");
-	setup();
+	web_setup();
 	tls.ca_file = pem_path("root.pem");
 	ask("GET", "localhost", s.port, &tls);
 	check_hello("hello");
 	CHECK_U64(ask("DELETE", "localhost", s.port, &tls), ERR_UNCERTAIN);
-	teardown();
+	web_teardown();
 	CHECK_U64(server_stop(&s, "DELETE /x?sig=canary"), 1);
 }
 
@@ -393,11 +348,11 @@ first_connection(void)
 	struct loop_delay d;
 
 	server_start(&s, "good", NULL, NULL);
-	setup();
+	web_setup();
 	CHECK_U64(ask("GET", "localhost", s.port, NULL), ERR_AUTH);
-	loop_delay(loop, &d);
+	loop_delay(web.loop, &d);
 	printf("# longest turn %.1f ms\n", d.max_s * 1e3);
-	teardown();
+	web_teardown();
 	server_stop(&s, "");
 }
 
