@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdlib.h>
-
 #include "base/digest.h"
-#include "base/state_scan.h"
-#include "../../lib/test.h"
+#include "state_rig.h"
 
 static struct digest
 of_span(struct span body)
@@ -15,17 +12,10 @@ of_span(struct span body)
 	return d;
 }
 
-/* JSON as written in this file, with ' for ". Valid until the next call. */
 static struct span
 json(const char *text)
 {
-	static char body[2048];
-	size_t      n = strlen(text);
-
-	CHECK(n < sizeof(body));
-	for (size_t i = 0; i <= n; i++)
-		body[i] = text[i] == '\'' ? '"' : text[i];
-	return span_of(body, n);
+	return span_str(scan_json(text));
 }
 
 static struct digest
@@ -37,12 +27,12 @@ of(const char *text)
 static struct digest
 of_file(const char *name)
 {
-	char        path[256];
+	char        file[256];
 	size_t      n;
 	const char *body;
 
-	snprintf(path, sizeof(path), "golden/state/%s.tfstate", name);
-	body = test_read(path, &n);
+	snprintf(file, sizeof(file), "%s.tfstate", name);
+	body = golden_state(file, &n);
 	return of_span(span_of(body, n));
 }
 
