@@ -54,6 +54,7 @@ struct place {
 	struct backend *backend;
 	size_t          index;
 	bool            source, target, moved;
+	bool            where_unread;   /* moved, because nobody knows where it pointed before */
 	struct timer    poll;
 	struct op      *look;           /* running, top level */
 	bool            look_again;

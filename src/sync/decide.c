@@ -282,8 +282,9 @@ engine_adopt_plan(struct engine *e, void (*fn)(void *arg, const char *sentence),
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
 		if (!e->places[i].moved)
 			continue;
-		snprintf(text, sizeof(text), "backend %s points to %s now: what is there is compared before anything is written",
-		    e->places[i].backend->label, e->places[i].backend->where);
+		snprintf(text, sizeof(text), "backend %s points to %s now%s: what is there is compared before anything is written",
+		    e->places[i].backend->label, e->places[i].backend->where,
+		    e->places[i].where_unread ? ", and where it pointed before cannot be read" : "");
 		fn(arg, text);
 	}
 }
@@ -326,7 +327,7 @@ adopt_step(struct op *op)
 		return op_await(op, ADOPT_NOTED, store_apply(a->e->store, adopt_batch(a->e)));
 	case ADOPT_NOTED:
 		for (size_t i = 0; !op_failed(op) && i < a->e->plan->nbackends; i++) {
-			a->e->places[i].moved = false;
+			a->e->places[i].moved = a->e->places[i].where_unread = false;
 			place_wake(&a->e->places[i]);
 		}
 		return op_finish(op);

@@ -254,7 +254,7 @@ engine_note_places(struct engine *e)
 	if (!engine_acts(e) || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
-		if (place_noted(&e->places[i], t, "where", &value))
+		if (e->places[i].where_unread || place_noted(&e->places[i], t, "where", &value))
 			continue;
 		place_key(&e->places[i], "where", &key);
 		b = b != NULL ? b : batch_new(e->store);

@@ -341,14 +341,20 @@ locks_ended(struct op *child, void *arg)
 static enum op_turn
 locks_next_place(struct locks *l)
 {
+	struct err moved;
+
 	locks_forget(l);
 	for (; l->place < l->e->plan->nbackends; l->place++) {
 		struct backend *b = l->e->plan->backends[l->place];
 
 		if (l->backend != NULL && strcmp(l->backend, b->label) != 0)
 			continue;
-		if ((provider_caps(b) & PROVIDER_LOCK) != 0)
+		if ((provider_caps(b) & PROVIDER_LOCK) == 0)
+			continue;
+		if (place_may_act(&l->e->places[l->place], &moved))
 			return op_await(&l->op, LOCKS_LISTED, provider_list(b, locks_listed, l));
+		if (l->trouble.code == ERR_OK)
+			l->trouble = moved;
 	}
 	l->op.res = l->trouble;
 	return op_finish(&l->op);
@@ -522,6 +528,8 @@ unlock_step(struct op *op)
 
 	switch ((enum unlock_state)op->state) {
 	case UNLOCK_START:
+		if (!place_may_act(engine_place(u->e, u->b), &op->res)) /* a lock there is nobody's that this label knew */
+			return op_fail(op);
 		if (!provider_shows_locks(u->b) && (provider_caps(u->b) & PROVIDER_LOCK) != 0)
 			return unlock_unseen(u);
 		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->ret->lock));

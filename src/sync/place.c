@@ -160,8 +160,26 @@ place_recall(struct place *p, struct store_txn *t)
 		place_recall_refused(p, value);
 	if (place_noted(p, t, "unread", &value))
 		place_recall_unread(p, value);
-	p->moved = place_noted(p, t, "where", &value) && !span_is(value, p->backend->where);
 	prove_recall(p, t);
+}
+
+/* A record that cannot be read is none that says "here": in a transaction of its own, for an error of the store stays in its
+ * transaction. */
+static void
+place_recall_where(struct place *p)
+{
+	struct store_txn *t;
+	struct span       value;
+	bool              noted;
+
+	p->where_unread = true;
+	if (store_read(p->engine->store, &t, NULL) == ERR_OK) {
+		noted = place_noted(p, t, "where", &value);
+		p->where_unread = store_txn_error(t, NULL) != ERR_OK;
+		p->moved = noted && !span_is(value, p->backend->where);
+		store_end(t);
+	}
+	p->moved |= p->where_unread;
 }
 
 bool
@@ -169,8 +187,8 @@ place_may_act(const struct place *p, struct err *reterr)
 {
 	if (!p->moved)
 		return true;
-	err_set(reterr, ERR_CONFIG, 0, "backend %s points to %s, which is not where it pointed before", p->backend->label,
-	    p->backend->where);
+	err_set(reterr, ERR_CONFIG, 0, p->where_unread ? "backend %s points to %s, and where it pointed before cannot be read in the store" :
+	    "backend %s points to %s, which is not where it pointed before", p->backend->label, p->backend->where);
 	err_hint(reterr, "if that is meant: stateferry adopt");
 	return false;
 }
@@ -327,6 +345,7 @@ place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t)
 	timer_init(&p->hint, e->loop, place_hint_due, p);
 	if (t != NULL)
 		place_recall(p, t);
+	place_recall_where(p);
 }
 
 void

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
+#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -162,6 +163,96 @@ an_interrupted_write_stays_open(void)
 	agent_rig_close(&r);
 }
 
+static void
+no_lock(void *arg, const struct lock_seen *l)
+{
+	(void)arg;
+	(void)l;
+	CHECK(false);
+}
+
+static void
+no_lock_there_is_shown_or_broken(void)
+{
+	struct backend  *b;
+	struct lock_info theirs, holder;
+	struct lock_seen seen;
+
+	begin(SOURCE, ELSEWHERE, ARCHIVE);
+	state_write(ELSEWHERE, rig_state(9, "another", 3, "one"));
+	b = plan_backend(engine_plan(r.engine), "b");
+	provider_lock_new(b, &(struct state_ref){ "x.tfstate" }, "", &theirs);
+	CHECK_OK(agent_rig_run(&r, provider_lock(b, &(struct state_ref){ "x.tfstate" }, &theirs, &holder), 60000), r.err);
+	check_refused(agent_rig_run(&r, engine_locks(r.engine, "b", no_lock, NULL), 60000));
+	check_refused(agent_rig_run(&r, engine_unlock_look(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000));
+	check_refused(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000));
+	CHECK_OK(agent_rig_run(&r, engine_adopt(r.engine), 60000), r.err);
+	CHECK_OK(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000), r.err);
+	agent_rig_close(&r);
+}
+
+/* As a page of the disk that went bad: the mark that says dir has a format that nobody knows. */
+static void
+spoil_mark(int dir)
+{
+	MDB_env    *env;
+	MDB_txn    *txn;
+	MDB_dbi     marks;
+	MDB_cursor *c;
+	MDB_val     key, value;
+	unsigned    spoilt = 0;
+
+	CHECK(mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, 32) == 0 && mdb_env_open(env, store, 0, 0600) == 0);
+	CHECK(mdb_txn_begin(env, NULL, 0, &txn) == 0 && mdb_dbi_open(txn, "marks", 0, &marks) == 0);
+	CHECK(mdb_cursor_open(txn, marks, &c) == 0);
+	while (mdb_cursor_get(c, &key, &value, MDB_NEXT) == 0) {
+		uint8_t *copy = xmemdup(value.mv_data, value.mv_size);
+		MDB_val  put = { value.mv_size, copy };
+
+		if (value.mv_size == 1 + strlen(dirs[dir]) && memcmp(copy + 1, dirs[dir], value.mv_size - 1) == 0) {
+			copy[0] = 99;
+			CHECK(mdb_cursor_put(c, &key, &put, MDB_CURRENT) == 0);
+			spoilt++;
+		}
+		free(copy);
+	}
+	mdb_cursor_close(c);
+	CHECK_U64(spoilt, 1);
+	CHECK(mdb_txn_commit(txn) == 0);
+	mdb_env_close(env);
+}
+
+static void
+count_sentence(void *arg, const char *sentence)
+{
+	*(unsigned *)arg += strstr(sentence, "cannot be read") != NULL;
+}
+
+static void
+what_cannot_be_read_is_not_here(void)
+{
+	unsigned n = 0;
+
+	begin(SOURCE, TARGET, ARCHIVE);
+	agent_rig_close(&r);
+	spoil_mark(TARGET);
+	state_write(SOURCE, rig_state(2, "L", 3, "two"));
+	for (int again = 0; again < 2; again++) { /* and the first start did not make it right by itself */
+		agent_rig_open(&r, 1, store, text(SOURCE, ELSEWHERE, ARCHIVE));
+		engine_start(r.engine);
+		agent_rig_wait(&r, 600000);
+		CHECK_U64(entries(ELSEWHERE), 0);
+		if (again == 0)
+			agent_rig_close(&r);
+	}
+	engine_adopt_plan(r.engine, count_sentence, &n);
+	CHECK_U64(n, 1);
+	CHECK_OK(agent_rig_run(&r, engine_adopt(r.engine), 60000), r.err);
+	agent_rig_wait(&r, 600000);
+	CHECK(entries(ELSEWHERE) > 0);
+	agent_rig_close(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -171,6 +262,8 @@ main(int argc, char **argv)
 		{ "nothing_there_is_released", nothing_there_is_released },
 		{ "nothing_there_is_resolved", nothing_there_is_resolved },
 		{ "an_interrupted_write_stays_open", an_interrupted_write_stays_open },
+		{ "no_lock_there_is_shown_or_broken", no_lock_there_is_shown_or_broken },
+		{ "what_cannot_be_read_is_not_here", what_cannot_be_read_is_not_here },
 		{ NULL, NULL },
 	};
 
