@@ -231,7 +231,7 @@ const struct backend *look_place(const struct op *look);
 /* The back-off of one replica after its attempt-th failure, at least what the peer asked for. */
 int64_t retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err);
 /* Is that the target's failure, and not one state's? */
-bool retry_target_down(enum err_code code);
+bool retry_target_down(const struct place *to, enum err_code code);
 
 /* --- push.c: one head to one target --- */
 enum push_outcome { PUSH_WRITTEN, PUSH_CURRENT, PUSH_HELD, PUSH_WAITING, PUSH_FAILED, PUSH_SKIPPED };

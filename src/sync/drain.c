@@ -273,7 +273,7 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	d->pass = pass;
 	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
-	if (pass != NULL && to->failing && retry_target_down(to->why.code)) { /* the pass has just asked it for its list */
+	if (pass != NULL && to->failing && retry_target_down(to, to->why.code)) { /* the pass has just asked it for its list */
 		t->strikes = LANE_STRIKES;
 		d->closed = to->why;
 	}

@@ -261,7 +261,7 @@ history_settle(struct history *h)
 	h->ret->outcome = err->code == ERR_OK ? (h->nothing ? PUSH_CURRENT : PUSH_WRITTEN) :
 	    err->code == ERR_CANCELLED ? PUSH_SKIPPED : err->code == ERR_CONFLICT ? PUSH_HELD : PUSH_FAILED;
 	h->ret->bytes = h->put.info.size;
-	h->ret->target_down = h->ret->outcome == PUSH_FAILED && retry_target_down(err->code);
+	h->ret->target_down = h->ret->outcome == PUSH_FAILED && retry_target_down(engine_place(h->e, h->lane->to), err->code);
 	snprintf(op, sizeof(op), "snapshot %s %s", h->lane->edge->name, h->source != NULL ? h->source : "");
 	if (h->ret->outcome == PUSH_WRITTEN)
 		log_event(LOG_INFO, op, "written", { "target", log_str(h->lane->to->label) }, { "serial", log_u64(h->v.serial) },

@@ -175,7 +175,7 @@ replicate_report(struct push *p, enum push_outcome o)
 	p->ret->serial = p->next.info.serial;
 	p->ret->probe = p->dry && o == PUSH_WRITTEN && place_asks_probe(engine_place(p->e, p->dst));
 	p->ret->err = p->op.err;
-	p->ret->target_down = o == PUSH_FAILED && retry_target_down(p->op.err.code);
+	p->ret->target_down = o == PUSH_FAILED && retry_target_down(engine_place(p->e, p->dst), p->op.err.code);
 	if (p->dry)
 		return;
 	if (o == PUSH_WRITTEN)

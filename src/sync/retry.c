@@ -17,18 +17,20 @@ retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err)
 	return rand_jitter(loop_rand(e->loop), wait, 20);
 }
 
+/* A bucket that is missing and one name that the target cannot take read alike: a listing that fails for the same reason tells. */
 bool
-retry_target_down(enum err_code code)
+retry_target_down(const struct place *to, enum err_code code)
 {
 	switch (code) {
 	case ERR_NETWORK:
 	case ERR_TIMEOUT:
 	case ERR_AUTH:
 	case ERR_BUSY:
-	case ERR_NOT_FOUND:
 	case ERR_CONFIG:
-	case ERR_UNSUPPORTED:
 		return true;
+	case ERR_NOT_FOUND:
+	case ERR_UNSUPPORTED:
+		return to->failing && to->why.code == code;
 	default:
 		return false;
 	}
