@@ -223,6 +223,17 @@ local_give_name(int fd, const char *temp, const char *path)
 	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
 
+/* The folder has changed already: whether that stays is all that can be in doubt. */
+static enum err_code
+local_keep_names(struct local_call *c, struct err *reterr)
+{
+	struct err why;
+
+	if (local_sync_folder(c->path, &why) == ERR_OK)
+		return ERR_OK;
+	return err_set(reterr, ERR_UNCERTAIN, why.detail, "%s: done, but its folder could not be flushed: %s", c->name, why.msg);
+}
+
 /* A new name: nobody can have it open, so it appears whole or not at all. */
 static enum err_code
 local_write_new(struct local_call *c, struct err *reterr)
@@ -250,7 +261,7 @@ local_write_new(struct local_call *c, struct err *reterr)
 	fstat(fd, &st);
 	close(fd);
 	free(temp);
-	if (rc == ERR_OK && (rc = local_sync_folder(c->path, reterr)) == ERR_OK)
+	if (rc == ERR_OK && (rc = local_keep_names(c, reterr)) == ERR_OK)
 		local_etag(&st, c->tag.etag);
 	return rc;
 }
@@ -307,7 +318,7 @@ local_delete_job(struct work_job *job, void *arg, struct err *reterr)
 	if (rc == ERR_OK && (rc = local_check_etag(c, fd, reterr)) == ERR_OK && unlink(c->path) != 0)
 		rc = err_errno(reterr, errno, "%s", c->name);
 	close(fd);
-	return rc == ERR_OK ? local_sync_folder(c->path, reterr) : rc;
+	return rc == ERR_OK ? local_keep_names(c, reterr) : rc;
 }
 
 /* The root with all that is missing above it. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../lib/provider_rig.h"
@@ -247,11 +249,45 @@ a_large_file_without_room_for_it(void)
 	end();
 }
 
+/* In place of the C library's: a disk that fails when a folder is flushed. */
+static bool folders_fail;
+
+int
+fsync(int fd)
+{
+	struct stat st;
+
+	if (folders_fail && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* The name is there, or gone, and may not be after a power cut: neither "done" nor "did not happen". */
+static void
+a_folder_that_cannot_be_flushed(void)
+{
+	begin();
+	folders_fail = true;
+	CHECK_U64(put("x.tfstate"), ERR_UNCERTAIN);
+	CHECK(strstr(r.err.msg, "could not be flushed") != NULL);
+	CHECK(exists(inside, "x.tfstate"));
+	CHECK_U64(provider_rig_run(&r, provider_del(r.b, &(struct state_ref){ "x.tfstate" }, NULL)), ERR_UNCERTAIN);
+	CHECK(!exists(inside, "x.tfstate"));
+	CHECK_U64(put("new/x.tfstate"), ERR_IO); /* its folder is in doubt, the state was not written */
+	CHECK(!exists(inside, "new/x.tfstate"));
+	folders_fail = false;
+	CHECK_U64(put("x.tfstate"), ERR_OK);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "links that lead out", links_that_lead_out }, { "links to nothing", links_to_nothing },
 	    { "links inside", links_inside }, { "depth", depth }, { "a part that cannot be read", a_part_that_cannot_be_read },
 	    { "a file that changes while it is read", a_file_that_changes_while_it_is_read },
-	    { "a large file without room for it", a_large_file_without_room_for_it }, { NULL, NULL } });
+	    { "a large file without room for it", a_large_file_without_room_for_it },
+	    { "a folder that cannot be flushed", a_folder_that_cannot_be_flushed }, { NULL, NULL } });
 }
