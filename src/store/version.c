@@ -235,6 +235,8 @@ version_check_head(struct store_txn *t, struct batch *b, struct batch_op *op)
 	if (!state_load(t, op->backend, op->name, &r) && txn_failed(t))
 		return false;
 	has = version_head_before(b, op, &r, &now);
+	if (has && digest_eq(&now, &op->u.head.to)) /* somebody else has seen it too */
+		return true;
 	if (has != op->u.head.has_from || (has && !digest_eq(&now, &op->u.head.from)))
 		return txn_fail(t, ERR_CONFLICT, 0, "store: %s:%s: the head has moved meanwhile", op->backend,
 		    op->name);

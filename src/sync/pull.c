@@ -24,7 +24,7 @@ struct pull {
 	struct body        *head_body;
 	struct meaning      meaning;
 	/* what the store knew when the bytes came; checked again by the batch's precondition */
-	bool                has_state, has_head, known_bytes, released, must_fits;
+	bool                has_state, has_head, known_bytes, released, restored, must_fits;
 	struct version_rec  head, before;  /* strings are not kept: only numbers and digests are used later */
 	struct digest       head_digest;
 	uint64_t            seen_version;
@@ -99,6 +99,31 @@ pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
 	p->must_fits = store_version(t, s.id, p->opt.must_be, &must) && digest_eq(&must.digest, &p->now.digest);
 }
 
+struct pull_restore {
+	const struct pull *p;
+	bool               found;
+};
+
+static bool
+pull_is_restore(void *arg, const struct intent_rec *i)
+{
+	struct pull_restore *x = arg;
+
+	x->found = i->kind == INTENT_RESTORE && digest_eq(&i->digest, &x->p->now.digest) && strcmp(i->name, x->p->name) == 0 &&
+	    strcmp(i->target, pull_label(x->p)) == 0;
+	return !x->found;
+}
+
+/* Bytes that a restore was to write here and that are not known to be there yet: it runs, or died. A person decided on them. */
+static bool
+pull_was_restored(const struct pull *p, struct store_txn *t)
+{
+	struct pull_restore x = { .p = p };
+
+	store_intents(t, pull_is_restore, &x);
+	return x.found;
+}
+
 /* Judges; *ret_load says that the head's bytes are needed before the verdict or the counts can be had. */
 static enum err_code
 pull_judge(struct pull *p, bool *ret_load, struct err *reterr)
@@ -110,6 +135,11 @@ pull_judge(struct pull *p, bool *ret_load, struct err *reterr)
 		return reterr->code;
 	pull_facts(p, t, &f);
 	judge(&f, &p->judgement);
+	p->restored = !verdict_is_head(p->judgement.verdict) && state_is_good(&p->now.info) && pull_was_restored(p, t);
+	if (p->restored) {
+		f.released = true;
+		judge(&f, &p->judgement);
+	}
 	p->meaning.want_semantic = judge_needs_meaning(&f);
 	p->meaning.want_counts = p->has_head && state_is_good(&p->now.info) && !p->known_bytes &&
 	    p->judgement.verdict != VERDICT_SAME && p->now.info.kind != STATE_ENCRYPTED && p->head.kind != STATE_ENCRYPTED;
@@ -212,7 +242,7 @@ pull_batch(struct pull *p)
 		batch_high_serial(b, pull_label(p), p->name, p->now.info.serial);
 		engine_enqueue(p->e, b, p->place->backend, p->name);
 	}
-	if (p->opt.release)
+	if (p->opt.release || p->restored)
 		batch_release(b, pull_label(p), p->name, &p->now.digest);
 	batch_seen(b, pull_label(p), p->name, &s);
 	return b;

@@ -193,7 +193,8 @@ push_knows_current(struct push *p)
 }
 
 /* What we replace is a version first. NULL: there is nothing that the store does not have. Where a crash can tear the write the
- * intent says what it began with, so that its own torn bytes can be told from another's. */
+ * intent says what it began with, so that its own torn bytes can be told from another's; and where the bytes were made only now,
+ * which they are. */
 static struct op *
 push_keep(struct push *p)
 {
@@ -201,7 +202,7 @@ push_keep(struct push *p)
 	char          origin[ERR_MSG_MAX];
 	bool          keep = !p->absent && p->cur.body != NULL && p->cur.info.size > 0 && !push_knows_current(p);
 
-	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0)
+	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0 && p->kind->change == NULL)
 		return NULL;
 	b = batch_new(p->e->store);
 	snprintf(origin, sizeof(origin), "target %s %s", p->edge, p->dst->label);

@@ -115,6 +115,15 @@ recover_is_torn(const struct recover_one *r)
 	    !digest_is_zero(&r->replaces) && !digest_eq(&r->now.digest, &r->replaces);
 }
 
+/* Back where it came from: a person decided on what is there now, whatever it would be judged as. */
+static void
+recover_release(struct recover_one *r, struct batch *b)
+{
+	if (r->kind == INTENT_RESTORE && r->effect && r->source != NULL && strcmp(r->source, r->name) == 0 &&
+	    strcmp(r->source_backend, r->target) == 0)
+		batch_release(b, r->source_backend, r->source, &r->want);
+}
+
 /* Did the write arrive? The lane then has its replica; anything else is for the queue to plan anew. */
 static void
 recover_replica(struct recover_one *r, struct batch *b)
@@ -178,6 +187,7 @@ recover_batch(struct recover_one *r)
 	int64_t            wall = loop_wall(r->e->loop);
 
 	recover_replica(r, b);
+	recover_release(r, b);
 	if (recover_is_over(r)) {
 		batch_settle(b, r->id);
 		recover_requeue(r, b);

@@ -72,16 +72,19 @@ ignore_op(struct op *op, void *arg)
 	op_free(op);
 }
 
-/* In the child: one pass, dead after k turns (0: never). Exit 0: it ended by itself. */
+/* In the child: one pass, or a restore of the first version; dead after k turns (0: never). Exit 0: it ended by itself. */
 static void __attribute__((noreturn))
-child(uint64_t k)
+child(uint64_t k, bool restores)
 {
-	struct agent_rig   r = { .http = NULL };
-	struct pass_result p;
-	bool               done = false;
+	struct agent_rig       r = { .http = NULL };
+	struct restore_options first = { .backend = "a", .name = "x.tfstate", .version = 1 };
+	struct restore_result  res;
+	struct pass_result     p;
+	bool                   done = false;
 
 	agent_rig_open(&r, k, dirs[2], conf_text());
-	op_start(engine_pass(r.engine, &(struct pass_options){ .nedges = 0 }, &p), ignore_op, &done);
+	op_start(restores ? engine_restore(r.engine, &first, &res) : engine_pass(r.engine, &(struct pass_options){ .nedges = 0 }, &p),
+	    ignore_op, &done);
 	for (uint64_t i = 0; !done && loop_turn(r.loop, false);)
 		if (++i == k)
 			_exit(9);
@@ -89,7 +92,7 @@ child(uint64_t k)
 }
 
 static int
-run_child(uint64_t k)
+run_child(uint64_t k, bool restores)
 {
 	pid_t pid;
 	int   status;
@@ -98,7 +101,7 @@ run_child(uint64_t k)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0)
-		child(k);
+		child(k, restores);
 	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
@@ -205,9 +208,9 @@ one_death(uint64_t k, bool torn, unsigned *ret_torn)
 
 	fresh_dirs((unsigned)k + (torn ? 1000 : 0));
 	write_file(dirs[0], "x.tfstate", rig_state(1, "L", 20, "one"));
-	CHECK(run_child(0) == 0);
+	CHECK(run_child(0, false) == 0);
 	write_file(dirs[0], "x.tfstate", rig_state(3, "L", 60, "three"));
-	code = run_child(k);
+	code = run_child(k, false);
 	if (code == 9 && torn)
 		*ret_torn += tear();
 	if (code == 9)
@@ -242,12 +245,40 @@ death_in_the_middle_of_a_write(void)
 	CHECK(every_turn(true) > 5);
 }
 
+/* The restore takes most of the resources away: what it wrote is a person's decision, whenever death came. */
+static void
+death_during_a_restore(void)
+{
+	unsigned deaths = 0, written = 0;
+	int      code = 9;
+
+	for (uint64_t k = 1; code == 9; k++) {
+		struct buf x;
+
+		fresh_dirs((unsigned)k + 2000);
+		write_file(dirs[0], "x.tfstate", rig_state(1, "L", 20, "one"));
+		CHECK(run_child(0, false) == 0);
+		write_file(dirs[0], "x.tfstate", rig_state(3, "L", 60, "three"));
+		CHECK(run_child(0, false) == 0);
+		code = run_child(k, true);
+		check_after(k);
+		CHECK(read_file(dirs[0], "x.tfstate", &x));
+		written += span_eq(buf_span(&x), rig_state(4, "L", 20, "one"));
+		buf_free(&x);
+		deaths += code == 9;
+	}
+	CHECK_U64((uint64_t)code, 0);
+	printf("# %u deaths, %u of them after the write\n", deaths, written - 1);
+	CHECK(deaths > 20 && written > 3);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "death_at_every_turn", death_at_every_turn },
 		{ "death_in_the_middle_of_a_write", death_in_the_middle_of_a_write },
+		{ "death_during_a_restore", death_during_a_restore },
 		{ NULL, NULL },
 	};
 

@@ -243,6 +243,93 @@ a_restore(void)
 	end();
 }
 
+struct both {
+	unsigned   ended;
+	struct err restore;
+};
+
+static void
+restore_ended(struct op *op, void *arg)
+{
+	struct both *x = arg;
+
+	x->restore = op->err;
+	x->ended++;
+	op_free(op);
+}
+
+static void
+pass_ended(struct op *op, void *arg)
+{
+	((struct both *)arg)->ended++;
+	op_free(op);
+}
+
+/* Two versions, of which the first has a third of the resources, and the restore of that one, so many turns long. */
+static void
+begin_a_shrinking_restore(struct restore_result *res, struct both *x, unsigned turns)
+{
+	struct restore_options o = { .backend = "a", .name = "x.tfstate", .version = 1 };
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 20, "one"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 60, "two"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	memset(x, 0, sizeof(*x));
+	op_start(engine_restore(r.engine, &o, res), restore_ended, x);
+	for (unsigned i = 0; i < turns && x->ended == 0; i++)
+		CHECK(loop_turn(r.loop, false));
+}
+
+/* A look may see what a restore wrote before the restore has noted it: at whatever turn it comes, both end well. */
+static void
+a_restore_beside_a_look(void)
+{
+	bool alone = false;
+
+	for (unsigned k = 1; !alone; k++) {
+		struct restore_result res;
+		struct pass_result    pass;
+		struct both           x;
+
+		begin_a_shrinking_restore(&res, &x, k);
+		alone = x.ended > 0;
+		op_start(engine_pass(r.engine, &(struct pass_options){ .nedges = 0 }, &pass), pass_ended, &x);
+		while (x.ended < 2)
+			CHECK(loop_turn(r.loop, true));
+		CHECK_OK(x.restore.code, x.restore);
+		CHECK_U64(pass.edges[0].held, 0);
+		pass_result_free(&pass);
+		agent_rig_sync_counts(&r);
+		CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+		check_equal("x.tfstate");
+		end();
+	}
+}
+
+/* As if the process had died after it wrote: nobody read back, and the next one finds the intent. */
+static void
+a_restore_that_was_cut_off(void)
+{
+	struct restore_result res;
+	struct both           x;
+	uint64_t              before;
+
+	begin_a_shrinking_restore(&res, &x, 0);
+	before = mem_world_writes(a);
+	while (mem_world_writes(a) == before)
+		CHECK(loop_turn(r.loop, true));
+	engine_hurry(r.engine);
+	while (x.ended == 0)
+		CHECK(loop_turn(r.loop, true));
+	CHECK_U64(x.restore.code, ERR_UNCERTAIN);
+	agent_rig_sync_counts(&r); /* still in a hurry */
+	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	check_equal("x.tfstate");
+	end();
+}
+
 static void
 snapshots(void)
 {
@@ -294,6 +381,8 @@ main(int argc, char **argv)
 		{ "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
 		{ "the_agent_by_itself", the_agent_by_itself },
 		{ "a_restore", a_restore },
+		{ "a_restore_beside_a_look", a_restore_beside_a_look },
+		{ "a_restore_that_was_cut_off", a_restore_that_was_cut_off },
 		{ "snapshots", snapshots },
 		{ "contradictions", contradictions },
 		{ NULL, NULL },
