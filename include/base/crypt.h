@@ -32,4 +32,20 @@ enum err_code     crypt_open(const struct crypt_key *k, struct span aad, struct 
 /* HMAC-SHA-256 under a key derived from k for the purpose named by label. */
 void              crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_t ret[32]);
 
+/*
+ * Signatures by a private RSA key: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017). One takes some 10 ms, and with mbedTLS before 3.6
+ * what is above waits for it: a few an hour, on the pool.
+ */
+#define CRYPT_RSA_MIN_BITS 2048
+#define CRYPT_RSA_MAX_BITS 4096
+#define CRYPT_RSA_MAX      (CRYPT_RSA_MAX_BITS / 8) /* bytes of a signature */
+
+struct crypt_rsa; /* in locked memory, as the other */
+
+/* der: RSAPrivateKey of PKCS #1, copied. ERR_CONFIG: it is none, or too short or long. */
+enum err_code     crypt_rsa_new(struct span der, struct crypt_rsa **ret, struct err *reterr);
+void              crypt_rsa_free(struct crypt_rsa *k);
+enum err_code     crypt_rsa_sign(const struct crypt_rsa *k, const uint8_t sha256[32], uint8_t ret[CRYPT_RSA_MAX], size_t *ret_n,
+    struct err *reterr);
+
 #endif

@@ -14,6 +14,7 @@ char *hex_encode(const void *p, size_t n, char *ret);
 bool  hex_decode(struct span hex, uint8_t *ret, size_t n);
 int   hex_digit(uint8_t c); /* its value, -1: none */
 void  base64_encode(struct span in, struct buf *ret);
+void  base64url_encode(struct span in, struct buf *ret); /* section 5, without padding */
 /* Padding demanded, no blanks; false: not base64, ret unchanged. */
 bool  base64_decode(struct span in, struct buf *ret);
 

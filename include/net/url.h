@@ -28,12 +28,15 @@ bool          url_same_origin(const struct url *a, const struct url *b);
 bool          url_is_loopback(const struct url *u);
 
 /* Which bytes stay as they are beside A-Z a-z 0-9: S3 keys keep "-._~/", query values and single path segments "-._~".
- * Upper-case hex. */
-enum url_escape { URL_S3_PATH, URL_QUERY, URL_SEGMENT };
+ * Upper-case hex. A form (application/x-www-form-urlencoded) keeps "-._*" and writes a blank as "+". */
+enum url_escape { URL_S3_PATH, URL_QUERY, URL_SEGMENT, URL_FORM };
 void          url_escape(enum url_escape how, struct span in, struct buf *ret);
 /* %XX; plus: "+" is a blank (form style, as S3's encoding-type=url). false: a broken escape. */
 bool          url_unescape(struct span in, bool plus, struct buf *ret);
 /* Appends name=value, both escaped, to a query: nothing of what is there changes its spelling or order. */
 void          url_query_add(struct buf *query, const char *name, const char *value);
+/* The same for the body of a form; it may hold secrets, which the caller wipes. */
+#define URL_FORM_TYPE "application/x-www-form-urlencoded"
+void          url_form_add(struct buf *form, const char *name, const char *value);
 
 #endif

@@ -168,3 +168,80 @@ crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_
 	hmac_sha256(span_of(derived, sizeof(derived)), data, ret);
 	mem_wipe(derived, sizeof(derived));
 }
+
+/* --- RSA ---------------------------------------------------------------------------------------------------------------- */
+
+struct crypt_rsa {
+	struct secret *der;
+};
+
+/* As crypt_import(): for one signature only. */
+static psa_status_t
+crypt_rsa_import(struct span der, psa_key_id_t *ret)
+{
+	psa_key_attributes_t a = psa_key_attributes_init();
+
+	psa_set_key_type(&a, PSA_KEY_TYPE_RSA_KEY_PAIR);
+	psa_set_key_algorithm(&a, PSA_ALG_RSA_PKCS1V15_SIGN(PSA_ALG_SHA_256));
+	psa_set_key_usage_flags(&a, PSA_KEY_USAGE_SIGN_HASH);
+	return psa_import_key(&a, der.p, der.n, ret);
+}
+
+static size_t
+crypt_rsa_bits(psa_key_id_t id)
+{
+	psa_key_attributes_t a = psa_key_attributes_init();
+	size_t               bits = psa_get_key_attributes(id, &a) == PSA_SUCCESS ? psa_get_key_bits(&a) : 0;
+
+	psa_reset_key_attributes(&a);
+	return bits;
+}
+
+enum err_code
+crypt_rsa_new(struct span der, struct crypt_rsa **ret, struct err *reterr)
+{
+	size_t       bits = 0;
+	psa_key_id_t id;
+	psa_status_t rc;
+
+	crypt_enter();
+	rc = crypt_rsa_import(der, &id);
+	if (rc == PSA_SUCCESS) {
+		bits = crypt_rsa_bits(id);
+		psa_destroy_key(id);
+	}
+	crypt_leave();
+	if (rc != PSA_SUCCESS)
+		return err_set(reterr, ERR_CONFIG, (int)rc, "the private key is damaged, or no RSA key (%d)", (int)rc);
+	if (bits < CRYPT_RSA_MIN_BITS || bits > CRYPT_RSA_MAX_BITS)
+		return err_set(reterr, ERR_CONFIG, 0, "the private key has %zu bits, and %d to %d are allowed", bits, CRYPT_RSA_MIN_BITS,
+		    CRYPT_RSA_MAX_BITS);
+	*ret = xcalloc(1, sizeof(**ret));
+	(*ret)->der = secret_new(der);
+	return ERR_OK;
+}
+
+void
+crypt_rsa_free(struct crypt_rsa *k)
+{
+	if (k == NULL)
+		return;
+	secret_free(k->der);
+	free(k);
+}
+
+enum err_code
+crypt_rsa_sign(const struct crypt_rsa *k, const uint8_t sha256[32], uint8_t ret[CRYPT_RSA_MAX], size_t *ret_n, struct err *reterr)
+{
+	psa_key_id_t id;
+	psa_status_t rc;
+
+	crypt_enter();
+	rc = crypt_rsa_import(span_of(secret_str(k->der), secret_len(k->der)), &id);
+	if (rc == PSA_SUCCESS) {
+		rc = psa_sign_hash(id, PSA_ALG_RSA_PKCS1V15_SIGN(PSA_ALG_SHA_256), sha256, 32, ret, CRYPT_RSA_MAX, ret_n);
+		psa_destroy_key(id);
+	}
+	crypt_leave();
+	return rc == PSA_SUCCESS ? ERR_OK : err_set(reterr, ERR_IO, (int)rc, "the private key does not sign (%d)", (int)rc);
+}

@@ -42,8 +42,10 @@ hex_decode(struct span hex, uint8_t *ret, size_t n)
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void
-base64_encode(struct span in, struct buf *ret)
+static const char base64url_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void
+base64_put(const char *digits, bool pad, struct span in, struct buf *ret)
 {
 	/* One growth; where max forbids it, buf_put() says so. */
 	(void)buf_reserve(ret, (in.n / 3 + (in.n % 3 != 0)) * 4, NULL);
@@ -51,15 +53,26 @@ base64_encode(struct span in, struct buf *ret)
 		size_t   left = in.n - i;
 		uint32_t v = (uint32_t)in.p[i] << 16 | (left > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) |
 		    (left > 2 ? in.p[i + 2] : 0);
-		char     out[4] = { base64_digits[v >> 18], base64_digits[v >> 12 & 63], base64_digits[v >> 6 & 63],
-			base64_digits[v & 63] };
+		char     out[4] = { digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63] };
 
 		if (left < 3)
 			out[3] = '=';
 		if (left < 2)
 			out[2] = '=';
-		buf_put(ret, out, 4);
+		buf_put(ret, out, pad || left > 2 ? 4 : left + 1);
 	}
+}
+
+void
+base64_encode(struct span in, struct buf *ret)
+{
+	base64_put(base64_digits, true, in, ret);
+}
+
+void
+base64url_encode(struct span in, struct buf *ret)
+{
+	base64_put(base64url_digits, false, in, ret);
 }
 
 static int

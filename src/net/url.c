@@ -297,13 +297,17 @@ url_is_loopback(const struct url *u)
 void
 url_escape(enum url_escape how, struct span in, struct buf *ret)
 {
-	const char *keep = how == URL_S3_PATH ? "-._~/" : "-._~";
+	const char *keep = how == URL_S3_PATH ? "-._~/" : how == URL_FORM ? "-._*" : "-._~";
 
 	for (size_t i = 0; i < in.n; i++) {
 		uint8_t c = in.p[i];
 
 		if (url_is_alnum(c) || (c != '\0' && strchr(keep, c) != NULL)) {
 			buf_putc(ret, (char)c);
+			continue;
+		}
+		if (how == URL_FORM && c == ' ') {
+			buf_putc(ret, '+');
 			continue;
 		}
 		buf_put(ret, (char[]){ '%', url_hex[c >> 4], url_hex[c & 15] }, 3);
@@ -332,12 +336,24 @@ url_unescape(struct span in, bool plus, struct buf *ret)
 	return true;
 }
 
+static void
+url_pair_add(enum url_escape how, struct buf *to, const char *name, const char *value)
+{
+	if (to->len > 0)
+		buf_putc(to, '&');
+	url_escape(how, span_str(name), to);
+	buf_putc(to, '=');
+	url_escape(how, span_str(value), to);
+}
+
 void
 url_query_add(struct buf *query, const char *name, const char *value)
 {
-	if (query->len > 0)
-		buf_putc(query, '&');
-	url_escape(URL_QUERY, span_str(name), query);
-	buf_putc(query, '=');
-	url_escape(URL_QUERY, span_str(value), query);
+	url_pair_add(URL_QUERY, query, name, value);
+}
+
+void
+url_form_add(struct buf *form, const char *name, const char *value)
+{
+	url_pair_add(URL_FORM, form, name, value);
 }

@@ -47,6 +47,12 @@ base64_vectors(void)
 	buf_reset(&b);
 	base64_encode(SPAN_LIT("\xfb\xef\xff"), &b);
 	CHECK_STR(buf_str(&b), "++//");
+	buf_reset(&b);
+	base64url_encode(SPAN_LIT("\xfb\xef\xff"), &b);
+	base64url_encode(SPAN_LIT("\xfb\xef"), &b);
+	base64url_encode(SPAN_LIT("\xfb"), &b);
+	base64url_encode(SPAN_LIT(""), &b);
+	CHECK_STR(buf_str(&b), "--__" "--8" "-w");
 	buf_free(&b);
 }
 

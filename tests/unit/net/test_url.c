@@ -178,6 +178,11 @@ escapes(void)
 	url_query_add(&b, "prefix", "env:/ ");
 	url_query_add(&b, "versions", "");
 	CHECK_STR(buf_str(&b), "list-type=2&prefix=env%3A%2F%20&versions=");
+	buf_reset(&b);
+	url_form_add(&b, "grant_type", "urn:a b");
+	url_form_add(&b, "x", "~*+&=\xc3\xa9-._");
+	url_form_add(&b, "empty", NULL);
+	CHECK_STR(buf_str(&b), "grant_type=urn%3Aa+b&x=%7E*%2B%26%3D%C3%A9-._&empty=");
 	buf_free(&b);
 }
 
