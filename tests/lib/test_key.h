@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TESTS_LIB_TEST_KEY_H
+#define TESTS_LIB_TEST_KEY_H
+
+/* A private RSA key that protects nothing: made for these tests by "openssl genrsa 2048", in both forms. */
+#define TEST_KEY_PKCS8 \
+	"-----BEGIN PRIVATE KEY-----\n" \
+	"MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQC14zpDA8Bfa0Mz\n" \
+	"mHsKFY3Zf9BdqG4Yn3Ybe8n5OkiQyPJLGgHw+c6fhk6+o1UNm1svlcVDaz3fIzSV\n" \
+	"8jsu/0dRWj5xe71EQUZ12GWTU9FeY/4PBuJtLAlD6hATgGkskRj7qGYRBY2CQMOM\n" \
+	"l6qTSjDg0yDhpDGk10UVmrjGBx5EjGMSA9QMzQaD9uJSnLgErkA5sFlS+iCuIsKt\n" \
+	"aRicXgP4FKhOVGFXp6pIgO4f1IYUn4uzgzKpPfkZZ5nXWAqCXe7MLO0hqAgvSm0o\n" \
+	"NCyk9bQ4aYz12r0/wppBdRy1SsJxgpf6Bv5W+hkRR1lZd4uc+53GsB4jTVXat8R1\n" \
+	"ZlnfpMo3AgMBAAECggEAR5VAijxROxxrS8SQc+UMuRNA7YNKpR0o7eMXl6MVCQpU\n" \
+	"tTLsnaqq44SHvCZq5FqGliEzC/gKVyWzXeoB2dq09jL2jVIeKF0qPlnmjAd6SFRB\n" \
+	"Gifi+AVTNivJnOs2OUh3lR9u3/cX/LHBZDUSeDpEJ09gSv2EXjQsp7aHTsRhaKdP\n" \
+	"vcgNNEbV75Ngt0a/e0y3TTH/Xsz4t/M3lvMcZg1/brMTNrAjev4PjHZEjpZOAUVL\n" \
+	"Qxttz+OYir1r0fDr9A2hqaJ1ImiCGCc5RH9W4894qcFybKmB/RvLtl85pGl9pWoH\n" \
+	"f08N/ZwPQXnXzR/L/EssFEzF7wK8q33t3GfBYggmvQKBgQDbC9Ke9IbbgeXLq/EK\n" \
+	"5Ar6w/xbZqYxegMs/Au6Jz3KKLS5CucMOlVaHG2V9UdA3WZr2iqHJzjPC3cKTJMP\n" \
+	"kjgFGQSTLPnrFXt7zAmhsEPxEamftDuNhmsloCDI5pBVy6jOdKf2hxle8rE5WDTC\n" \
+	"jF6v0+64l4xMiBgShTjOG26EvQKBgQDUkpk3J/IjQx/ZfUrIRJcoCrg1ouBz213O\n" \
+	"dE/SheuuW1E+9iJ/nl2jOjdQURLUhHRUMkVSPa9YZITesXnZ6WNZSHqFVLn6u43O\n" \
+	"8lNziRM0cTQpNFeklEH0PSxT+E3j0993Ixg9Zb7SxM44bnvM8ySdjtutPS2ePZxf\n" \
+	"HNdFlhfsAwKBgQCIrmHoqfCUfAOmCU5JW262dyC679x4NwhQQ54VtHLL+IZ8iJ8P\n" \
+	"dD7aEa8XyYuCoCRO3D15RDIgj6jiFlIVf0nRdID0TTZNSIRbBUBlUhWzETBk5RPc\n" \
+	"BapKOhb7BVO/FWvqF8TPAhIEuy929uFFHE3hLT9ik74J60oKFHMTuO5HiQKBgQCm\n" \
+	"xGgNXHpbbbLT9ravjRglItvHwINkgUoDyT5CRCxU+nEv+vuvsTd28hopGaGzNkLp\n" \
+	"NxMpZRlmOF4BM60L50y44+KzLXhGm9Ox8mzD7FszvkgUt2q2xFVF3qQjMF8zCKp9\n" \
+	"FfxTVroxMpMytILNlEc6kLQJIkDiryU5fS/p+MnFrwKBgAn4DBocFg9Lhmt3m8d9\n" \
+	"Zh8GhW7HtdggYoapvON3ZiSvcNvdsgeSjnmim1/yKGQ74RsV2CPDi0WJKsvhq5BT\n" \
+	"z1x2XQtSC1M2xczmw86m1yP94RWNkJlxVB/WqASRE1tX0YliBcwMRFChq/Pw78zs\n" \
+	"YKPqFAmdUnVPZVO/1RUjSVLE\n" \
+	"-----END PRIVATE KEY-----\n"
+
+#define TEST_KEY_PKCS1 \
+	"-----BEGIN RSA PRIVATE KEY-----\n" \
+	"MIIEpAIBAAKCAQEAteM6QwPAX2tDM5h7ChWN2X/QXahuGJ92G3vJ+TpIkMjySxoB\n" \
+	"8PnOn4ZOvqNVDZtbL5XFQ2s93yM0lfI7Lv9HUVo+cXu9REFGddhlk1PRXmP+Dwbi\n" \
+	"bSwJQ+oQE4BpLJEY+6hmEQWNgkDDjJeqk0ow4NMg4aQxpNdFFZq4xgceRIxjEgPU\n" \
+	"DM0Gg/biUpy4BK5AObBZUvogriLCrWkYnF4D+BSoTlRhV6eqSIDuH9SGFJ+Ls4My\n" \
+	"qT35GWeZ11gKgl3uzCztIagIL0ptKDQspPW0OGmM9dq9P8KaQXUctUrCcYKX+gb+\n" \
+	"VvoZEUdZWXeLnPudxrAeI01V2rfEdWZZ36TKNwIDAQABAoIBAEeVQIo8UTsca0vE\n" \
+	"kHPlDLkTQO2DSqUdKO3jF5ejFQkKVLUy7J2qquOEh7wmauRahpYhMwv4Clcls13q\n" \
+	"AdnatPYy9o1SHihdKj5Z5owHekhUQRon4vgFUzYryZzrNjlId5Ufbt/3F/yxwWQ1\n" \
+	"Eng6RCdPYEr9hF40LKe2h07EYWinT73IDTRG1e+TYLdGv3tMt00x/17M+LfzN5bz\n" \
+	"HGYNf26zEzawI3r+D4x2RI6WTgFFS0Mbbc/jmIq9a9Hw6/QNoamidSJoghgnOUR/\n" \
+	"VuPPeKnBcmypgf0by7ZfOaRpfaVqB39PDf2cD0F5180fy/xLLBRMxe8CvKt97dxn\n" \
+	"wWIIJr0CgYEA2wvSnvSG24Hly6vxCuQK+sP8W2amMXoDLPwLuic9yii0uQrnDDpV\n" \
+	"WhxtlfVHQN1ma9oqhyc4zwt3CkyTD5I4BRkEkyz56xV7e8wJobBD8RGpn7Q7jYZr\n" \
+	"JaAgyOaQVcuoznSn9ocZXvKxOVg0woxer9PuuJeMTIgYEoU4zhtuhL0CgYEA1JKZ\n" \
+	"NyfyI0Mf2X1KyESXKAq4NaLgc9tdznRP0oXrrltRPvYif55dozo3UFES1IR0VDJF\n" \
+	"Uj2vWGSE3rF52eljWUh6hVS5+ruNzvJTc4kTNHE0KTRXpJRB9D0sU/hN49PfdyMY\n" \
+	"PWW+0sTOOG57zPMknY7brT0tnj2cXxzXRZYX7AMCgYEAiK5h6KnwlHwDpglOSVtu\n" \
+	"tncguu/ceDcIUEOeFbRyy/iGfIifD3Q+2hGvF8mLgqAkTtw9eUQyII+o4hZSFX9J\n" \
+	"0XSA9E02TUiEWwVAZVIVsxEwZOUT3AWqSjoW+wVTvxVr6hfEzwISBLsvdvbhRRxN\n" \
+	"4S0/YpO+CetKChRzE7juR4kCgYEApsRoDVx6W22y0/a2r40YJSLbx8CDZIFKA8k+\n" \
+	"QkQsVPpxL/r7r7E3dvIaKRmhszZC6TcTKWUZZjheATOtC+dMuOPisy14RpvTsfJs\n" \
+	"w+xbM75IFLdqtsRVRd6kIzBfMwiqfRX8U1a6MTKTMrSCzZRHOpC0CSJA4q8lOX0v\n" \
+	"6fjJxa8CgYAJ+AwaHBYPS4Zrd5vHfWYfBoVux7XYIGKGqbzjd2Ykr3Db3bIHko55\n" \
+	"optf8ihkO+EbFdgjw4tFiSrL4auQU89cdl0LUgtTNsXM5sPOptcj/eEVjZCZcVQf\n" \
+	"1qgEkRNbV9GJYgXMDERQoavz8O/M7GCj6hQJnVJ1T2VTv9UVI0lSxA==\n" \
+	"-----END RSA PRIVATE KEY-----\n"
+
+#endif
