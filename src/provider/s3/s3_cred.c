@@ -1,51 +1,56 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "provider/token.h"
 #include "s3.h"
 
 /*
- * One set of credentials for a backend. What is fixed (block, environment) is there from the start; the rest is fetched by an
- * operation of its own, which all requests that need it at the same time wait for.
+ * One set of credentials for a backend. What is fixed (block, environment) is there from the start; the rest is fetched, kept and
+ * renewed by token.h.
  */
-#define S3_CRED_MARGIN_MS ((int64_t)5 * 60 * 1000) /* renewed that long before they end, */
-#define S3_CRED_SPREAD_MS ((int64_t)60 * 1000)     /* and up to this much earlier: not all agents at once */
-#define S3_CRED_PAUSE_MS  ((int64_t)30 * 1000)     /* after a failed renewal of credentials that are still good */
-
 #define S3_CONTAINER_HOST   "http://169.254.170.2"
 #define S3_INSTANCE_HOST    "http://169.254.169.254"
 #define S3_INSTANCE_HOST_V6 "http://[fd00:ec2::254]"
 
-struct s3_waiter;
+/* A value of the token. */
+struct s3_signer {
+	struct s3_keys   keys;
+	struct sigv4_day day; /* of these keys */
+	char             source[96];
+};
 
 struct s3_cred {
 	const struct provider_env *env;
-	bool                       fixed, closed;
+	bool                       fixed; /* there is nowhere to get others from */
 	struct s3_files            files;
 	struct s3_metadata         meta;
-	char                       source[96];
-	struct s3_keys             keys;      /* access_key NULL: none yet */
-	struct sigv4_day           day;       /* of these keys */
-	int64_t                    renew_at;  /* wall; 0: never */
-	bool                       rejected;
-	unsigned                   generation;
-	int64_t                    pause_until; /* loop_now() */
-	struct op                 *fetch;     /* running */
-	struct s3_waiter          *waiters;
-	unsigned                   refs;
+	struct token              *token;
 };
 
-static void
-s3_cred_unref(struct s3_cred *c)
+static int64_t
+s3_signer_ends(const void *value)
 {
-	if (--c->refs > 0)
-		return;
-	s3_keys_free(&c->keys);
-	mem_wipe(&c->day, sizeof(c->day));
+	return ((const struct s3_signer *)value)->keys.expires;
+}
+
+static void
+s3_signer_wipe(void *value)
+{
+	struct s3_signer *v = value;
+
+	s3_keys_free(&v->keys);
+	mem_wipe(v, sizeof(*v));
+}
+
+static void
+s3_cred_release(void *arg)
+{
+	struct s3_cred *c = arg;
+
 	s3_files_free(&c->files);
 	s3_metadata_free(&c->meta);
 	free(c);
@@ -161,9 +166,9 @@ s3_cred_half(const char *id, const struct secret *key, const char *what, const c
 	return err_set(reterr, ERR_CONFIG, 0, "%s without %s", a ? what : other, a ? other : what);
 }
 
-/* The block, its profile, the environment: true when the keys are known for good. */
+/* The block, its profile, the environment: when they have keys, these are known for good. */
 static enum err_code
-s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct err *reterr)
+s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct s3_signer *ret, struct err *reterr)
 {
 	const struct provider_env *env = c->env;
 	const char                *id = s3_env2(env, "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY");
@@ -173,14 +178,14 @@ s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct err *reterr)
 	if (s3_cred_half(conf->access_key, conf->secret_key, "access_key", "secret_key", reterr) != ERR_OK)
 		return reterr->code;
 	if (conf->access_key != NULL && conf->access_key[0] != '\0') {
-		c->keys = (struct s3_keys){ xstrdup(conf->access_key), s3_secret_copy(conf->secret_key),
+		ret->keys = (struct s3_keys){ xstrdup(conf->access_key), s3_secret_copy(conf->secret_key),
 		    s3_secret_copy(conf->token), 0 };
-		snprintf(c->source, sizeof(c->source), "the backend block");
+		snprintf(ret->source, sizeof(ret->source), "the backend block");
 	} else if (!profile && id != NULL && key != NULL) {
-		c->keys = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), s3_env_secret(env, "AWS_SESSION_TOKEN"), 0 };
-		snprintf(c->source, sizeof(c->source), "the environment");
+		ret->keys = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), s3_env_secret(env, "AWS_SESSION_TOKEN"), 0 };
+		snprintf(ret->source, sizeof(ret->source), "the environment");
 	}
-	c->fixed = c->keys.access_key != NULL;
+	c->fixed = ret->keys.access_key != NULL;
 	if (!c->fixed && !profile && s3_env(env, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL) {
 		err_set(reterr, ERR_CONFIG, 0, "AWS_WEB_IDENTITY_TOKEN_FILE: taking a role by a web identity needs a later version of "
 		    "stateferry");
@@ -189,27 +194,12 @@ s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct err *reterr)
 	return ERR_OK;
 }
 
-static void
-s3_cred_set(struct s3_cred *c, struct s3_keys *owned, int64_t wall_ms)
-{
-	int64_t left = owned->expires - wall_ms, margin;
-
-	s3_keys_free(&c->keys);
-	mem_wipe(&c->day, sizeof(c->day));
-	c->keys = *owned;
-	*owned = (struct s3_keys){ 0 };
-	c->rejected = false;
-	c->generation++;
-	margin = S3_CRED_MARGIN_MS + (int64_t)rand_below(loop_rand(c->env->loop), (uint64_t)S3_CRED_SPREAD_MS);
-	if (margin > left / 2)
-		margin = left / 2;
-	c->renew_at = c->keys.expires == 0 ? 0 : c->keys.expires - margin;
-}
-
+/* What is known without asking: fixed keys, or those of a profile. */
 static enum err_code
-s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_profile *ret_profile, struct err *reterr)
+s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile,
+    struct err *reterr)
 {
-	if (s3_cred_fixed(c, conf, reterr) != ERR_OK || s3_cred_files(c, conf, dir, reterr) != ERR_OK)
+	if (s3_cred_fixed(c, conf, ret, reterr) != ERR_OK || s3_cred_files(c, conf, dir, reterr) != ERR_OK)
 		return reterr->code;
 	s3_cred_metadata(c, conf);
 	if (c->fixed) { /* the profile may still say which region */
@@ -220,77 +210,90 @@ s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, str
 	if (s3_profile_read(c->env->source, &c->files, ret_profile, reterr) != ERR_OK)
 		return reterr->code;
 	if (ret_profile->keys.access_key != NULL) {
-		s3_cred_set(c, &ret_profile->keys, 0);
-		snprintf(c->source, sizeof(c->source), "profile \"%s\"", c->files.profile);
+		ret->keys = ret_profile->keys;
+		ret_profile->keys = (struct s3_keys){ 0 };
+		snprintf(ret->source, sizeof(ret->source), "profile \"%s\"", c->files.profile);
 	}
 	return ERR_OK;
 }
+
+static struct op *s3_cred_fetch(void *arg, void *ret);
+
+static const struct token_class s3_token_class = { "the set of credentials", sizeof(struct s3_signer), s3_cred_fetch,
+	s3_signer_ends, s3_signer_wipe, s3_cred_release };
 
 enum err_code
 s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const char *dir, struct s3_cred **ret,
     struct s3_profile *ret_profile, struct err *reterr)
 {
-	struct s3_cred *c = xcalloc(1, sizeof(*c));
-	enum err_code   rc;
+	struct s3_cred  *c = xcalloc(1, sizeof(*c));
+	struct s3_signer first = { .source = "" };
+	enum err_code    rc;
 
 	c->env = env;
-	c->refs = 1;
+	c->token = token_new(env->loop, &s3_token_class, c, "s3");
 	memset(ret_profile, 0, sizeof(*ret_profile));
-	rc = s3_cred_open(c, conf, dir, ret_profile, reterr);
+	rc = s3_cred_open(c, conf, dir, &first, ret_profile, reterr);
+	if (rc == ERR_OK && first.keys.access_key != NULL)
+		token_set(c->token, &first, loop_wall(env->loop));
 	if (rc == ERR_OK)
 		*ret = c;
 	else
-		s3_cred_unref(c);
+		s3_cred_free(c);
+	s3_signer_wipe(&first);
 	return rc;
 }
 
 void
 s3_cred_free(struct s3_cred *c)
 {
-	if (c == NULL)
-		return;
-	assert(c->waiters == NULL);
-	c->closed = true;
-	op_cancel(c->fetch);
-	s3_cred_unref(c);
+	if (c != NULL)
+		token_free(c->token);
 }
 
 void
 s3_cred_key(struct s3_cred *c, struct sigv4_key *ret)
 {
-	*ret = (struct sigv4_key){ c->keys.access_key, c->keys.secret_key, c->keys.token, &c->day };
+	struct s3_signer *v = token_value(c->token);
+
+	*ret = (struct sigv4_key){ v->keys.access_key, v->keys.secret_key, v->keys.token, &v->day };
 }
 
 unsigned
 s3_cred_generation(const struct s3_cred *c)
 {
-	return c->generation;
+	return token_generation(c->token);
 }
 
 bool
 s3_cred_reject(struct s3_cred *c, unsigned generation)
 {
-	if (c->fixed)
-		return false;
-	if (c->generation == generation)
-		c->rejected = true;
-	return true;
+	if (!c->fixed)
+		token_reject(c->token, generation);
+	return !c->fixed;
 }
 
 const char *
 s3_cred_source(const struct s3_cred *c)
 {
-	return c->source;
+	const struct s3_signer *v = token_value(c->token);
+
+	return v != NULL ? v->source : "nowhere";
+}
+
+struct op *
+s3_cred_ready(struct s3_cred *c, int64_t wall_ms)
+{
+	return token_ready(c->token, wall_ms);
 }
 
 /* --- fetching --------------------------------------------------------------------------------------------------------- */
 
 struct s3_fetch {
 	struct op         op;
-	struct s3_cred   *c;        /* a reference */
+	struct s3_cred   *c;        /* outlives the op */
 	struct s3_profile profile;
-	struct s3_keys    keys;
-	char              source[96];
+	struct s3_signer *ret;
 };
 
 enum s3_fetch_state { FETCH_START, FETCH_READ, FETCH_CONTAINER, FETCH_INSTANCE };
@@ -313,7 +316,7 @@ s3_fetch_none(struct s3_fetch *f)
 	bool       silent = !op_failed(op) || op->res.code == ERR_NETWORK || op->res.code == ERR_TIMEOUT;
 
 	/* Where nobody answers now, but somebody did before, the reason is the network. */
-	if (silent && f->c->keys.access_key == NULL && !op->cancelled) {
+	if (silent && token_value(f->c->token) == NULL && !op->cancelled) {
 		err_set(&op->res, ERR_AUTH, 0, "no credentials: neither in the block nor the environment, none in profile \"%s\"%s",
 		    f->c->files.profile, f->c->meta.instance_url != NULL ? ", and no instance metadata answers" : "");
 		err_hint(&op->res, "set access_key and secret_key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or profile");
@@ -333,18 +336,18 @@ s3_fetch_step(struct op *op)
 	case FETCH_READ:
 		if (op_failed(op))
 			return op_fail(op);
-		f->keys = f->profile.keys;
+		f->ret->keys = f->profile.keys;
 		f->profile.keys = (struct s3_keys){ 0 };
-		snprintf(f->source, sizeof(f->source), "profile \"%s\"", c->files.profile);
-		if (f->keys.access_key != NULL)
+		snprintf(f->ret->source, sizeof(f->ret->source), "profile \"%s\"", c->files.profile);
+		if (f->ret->keys.access_key != NULL)
 			return op_ok(op);
-		snprintf(f->source, sizeof(f->source), "the container's endpoint");
+		snprintf(f->ret->source, sizeof(f->ret->source), "the container's endpoint");
 		if (c->meta.container_url != NULL)
-			return op_await(op, FETCH_CONTAINER, s3_container_keys(c->env, &c->meta, &f->keys));
-		snprintf(f->source, sizeof(f->source), "the instance's metadata");
+			return op_await(op, FETCH_CONTAINER, s3_container_keys(c->env, &c->meta, &f->ret->keys));
+		snprintf(f->ret->source, sizeof(f->ret->source), "the instance's metadata");
 		if (c->meta.instance_url == NULL)
 			return s3_fetch_none(f);
-		return op_await(op, FETCH_INSTANCE, s3_instance_keys(c->env, &c->meta, &f->keys));
+		return op_await(op, FETCH_INSTANCE, s3_instance_keys(c->env, &c->meta, &f->ret->keys));
 	case FETCH_CONTAINER:
 		return op_finish(op);
 	case FETCH_INSTANCE:
@@ -359,151 +362,20 @@ s3_fetch_free(struct op *op)
 	struct s3_fetch *f = container_of(op, struct s3_fetch, op);
 
 	s3_profile_free(&f->profile);
-	s3_keys_free(&f->keys);
-	s3_cred_unref(f->c);
 	free(f);
 }
 
 static const struct op_class s3_fetch_class = { "credentials", s3_fetch_step, NULL, s3_fetch_free, s3_fetch_states,
 	ARRAY_LEN(s3_fetch_states) };
 
-/* --- waiting for it --------------------------------------------------------------------------------------------------- */
-
-struct s3_waiter {
-	struct op         op;
-	struct s3_cred   *c;
-	int64_t           wall_ms;
-	struct s3_waiter *next;
-	bool              waits;
-};
-
-enum s3_waiter_state { WAITER_START, WAITER_TOLD };
-
-static const char *const s3_waiter_states[] = { "start", "told" };
-
-/* They work at that time, whether or not it is time to renew them. */
-static bool
-s3_cred_alive(const struct s3_cred *c, int64_t wall_ms)
+static struct op *
+s3_cred_fetch(void *arg, void *ret)
 {
-	return c->keys.access_key != NULL && !c->rejected && (c->keys.expires == 0 || wall_ms < c->keys.expires);
-}
-
-static bool
-s3_cred_fresh(const struct s3_cred *c, int64_t wall_ms)
-{
-	if (!s3_cred_alive(c, wall_ms))
-		return false;
-	return c->renew_at == 0 || wall_ms < c->renew_at || loop_now(c->env->loop) < c->pause_until;
-}
-
-static void
-s3_waiter_link(struct s3_waiter *w)
-{
-	struct s3_waiter **at = &w->c->waiters;
-
-	while (*at != NULL)
-		at = &(*at)->next;
-	*at = w;
-	w->next = NULL;
-	w->waits = true;
-}
-
-static void
-s3_waiter_unlink(struct s3_waiter *w)
-{
-	struct s3_waiter **at = &w->c->waiters;
-
-	while (*at != w)
-		at = &(*at)->next;
-	*at = w->next;
-	w->waits = false;
-}
-
-static void
-s3_fetched(struct op *op, void *arg)
-{
-	struct s3_fetch  *f = container_of(op, struct s3_fetch, op);
-	struct s3_cred   *c = arg;
-	struct s3_waiter *w;
-
-	c->fetch = NULL;
-	if (op->err.code == ERR_OK && !c->closed) {
-		s3_cred_set(c, &f->keys, loop_wall(op->loop));
-		memcpy(c->source, f->source, sizeof(c->source));
-	} else {
-		c->pause_until = loop_now(op->loop) + S3_CRED_PAUSE_MS;
-	}
-	while ((w = c->waiters) != NULL) {
-		s3_waiter_unlink(w);
-		if (op->err.code != ERR_OK && !s3_cred_alive(c, w->wall_ms))
-			w->op.res = op->err;
-		else
-			err_clear(&w->op.res);
-		op_wake(&w->op);
-	}
-	op_free(op);
-}
-
-static void
-s3_fetch_start(struct s3_cred *c)
-{
+	struct s3_cred  *c = arg;
 	struct s3_fetch *f = xcalloc(1, sizeof(*f));
 
 	op_init(&f->op, &s3_fetch_class, c->env->loop);
 	f->c = c;
-	c->refs++;
-	c->fetch = &f->op;
-	op_start(&f->op, s3_fetched, c);
-}
-
-static enum op_turn
-s3_waiter_step(struct op *op)
-{
-	struct s3_waiter *w = container_of(op, struct s3_waiter, op);
-	struct s3_cred   *c = w->c;
-
-	switch ((enum s3_waiter_state)op->state) {
-	case WAITER_START:
-		if (s3_cred_fresh(c, w->wall_ms))
-			return op_ok(op);
-		s3_waiter_link(w);
-		if (c->fetch == NULL)
-			s3_fetch_start(c);
-		op->state = WAITER_TOLD;
-		return OP_WAIT;
-	case WAITER_TOLD:
-		return op_finish(op);
-	}
-	return OP_DONE;
-}
-
-static void
-s3_waiter_cancel(struct op *op)
-{
-	struct s3_waiter *w = container_of(op, struct s3_waiter, op);
-
-	if (w->waits)
-		s3_waiter_unlink(w);
-	err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
-	op_wake(op);
-}
-
-static void
-s3_waiter_free(struct op *op)
-{
-	free(container_of(op, struct s3_waiter, op));
-}
-
-static const struct op_class s3_waiter_class = { "wait for credentials", s3_waiter_step, s3_waiter_cancel, s3_waiter_free,
-	s3_waiter_states, ARRAY_LEN(s3_waiter_states) };
-
-struct op *
-s3_cred_ready(struct s3_cred *c, int64_t wall_ms)
-{
-	struct s3_waiter *w = xcalloc(1, sizeof(*w));
-
-	op_init(&w->op, &s3_waiter_class, c->env->loop);
-	w->c = c;
-	w->wall_ms = wall_ms;
-	return &w->op;
+	f->ret = ret;
+	return &f->op;
 }

@@ -66,7 +66,7 @@ struct s3_cred;
 enum err_code  s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const char *dir, struct s3_cred **ret,
     struct s3_profile *ret_profile, struct err *reterr);
 void           s3_cred_free(struct s3_cred *c);
-/* Ends OK when there are credentials to sign with; renews them 5 minutes before they end, once for all that wait. */
+/* Ends OK when there are credentials to sign with; they are renewed as token.h says. */
 struct op     *s3_cred_ready(struct s3_cred *c, int64_t wall_ms);
 /* After that, until the next turn of the loop. */
 void           s3_cred_key(struct s3_cred *c, struct sigv4_key *ret);

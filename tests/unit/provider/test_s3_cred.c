@@ -357,6 +357,7 @@ renews_before_the_end(void)
 	CHECK_U64(fake_s3_seen(r.fake, "api/token"), 1);
 	pass(6 * MINUTE); /* less than five minutes are left */
 	CHECK_OK(get(), r.err);
+	pass(1000); /* while the old ones are in use */
 	CHECK_U64(fake_s3_seen(r.fake, "api/token"), 2);
 	s3_rig_close(&r);
 }
@@ -372,8 +373,10 @@ goes_on_with_good_ones_when_renewal_fails(void)
 	fake_s3_forget(r.fake);
 	fake_s3_no_rules(r.fake); /* the instance falls silent */
 	CHECK_OK(get(), r.err);
+	pass(5000);
 	CHECK_U64(fake_s3_seen(r.fake, "api/token"), 3);
 	CHECK_OK(get(), r.err);
+	pass(5000);
 	CHECK_U64(fake_s3_seen(r.fake, "api/token"), 3); /* not asked again at once */
 	pass(5 * MINUTE);
 	CHECK_U64(get(), ERR_NETWORK); /* now they are over */
