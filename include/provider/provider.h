@@ -29,6 +29,7 @@ enum provider_cap {
 	PROVIDER_LOCK_ID  = 1 << 4,  /* and unlock compares ids, the remote or we */
 	PROVIDER_CAS      = 1 << 5,  /* small records by compare-and-set: can carry a lease */
 	PROVIDER_WATCH    = 1 << 6,  /* tells of changes by itself (inotify) */
+	PROVIDER_LOCK_UNLISTED = 1 << 9, /* a listing does not show every lock (state_seen.locked): each state has to be asked for */
 	PROVIDER_IN_PLACE = 1 << 8,  /* a put under the lock overwrites in place: a crash can tear it */
 	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
 };
@@ -201,7 +202,9 @@ void          provider_go_on(struct backend *b, const struct backend *before);
 
 /*
  * The wrappers. Outcomes, beside those of http_client.h:
- *	get       ERR_NOT_FOUND no such state; ERR_UNCHANGED still unless_etag; ERR_UNSUPPORTED larger than max_state_size
+ *	get       ERR_NOT_FOUND no such state; ERR_UNCHANGED still unless_etag; ERR_UNSUPPORTED larger than max_state_size;
+ *	          ERR_CORRUPT: it contradicts a sidecar, and ret then holds it all the same: a writer can tell its own bytes,
+ *	          and seal them; or, with ret empty, its own checksum
  *	put, del  ERR_CONFLICT the precondition did not hold; ERR_UNCERTAIN; ERR_UNSUPPORTED read_only, or not enforced here
  *	lock      ERR_LOCKED and *ret_holder; ERR_UNCERTAIN only when even asking again gave no answer. l->generation is filled.
  *	          A lock that turns out to be ours (same id) is OK.

@@ -173,8 +173,9 @@ locks_listed(void *arg, const struct state_seen *s)
 {
 	struct locks         *l = arg;
 	const struct backend *b = l->e->plan->backends[l->place];
+	bool                  shown = (provider_caps(b) & (PROVIDER_LIST | PROVIDER_LOCK_UNLISTED)) == PROVIDER_LIST;
 
-	if (s->problem == NULL && ((provider_caps(b) & PROVIDER_LIST) == 0 || s->locked))
+	if (s->problem == NULL && (!shown || s->locked))
 		locks_add(l, s->name);
 }
 

@@ -118,14 +118,34 @@ push_look(struct push *p)
 	struct state_ref ref = push_ref(p);
 
 	snapshot_free(&p->cur);
-	p->absent = false;
+	p->absent = p->unsealed = false;
 	return provider_get(p->dst, &ref, NULL, &p->cur);
 }
 
-/* After a look: false when it failed; absent is an answer. */
+static bool
+push_knows_current(struct push *p)
+{
+	struct store_txn  *t;
+	struct version_rec v;
+	bool               known;
+
+	if (store_read(p->e->store, &t, NULL) != ERR_OK)
+		return false;
+	known = store_version_find(t, p->state, &p->cur.digest, &v) && !v.dropped;
+	store_end(t);
+	return known;
+}
+
+/* After a look: false when it failed; absent is an answer. So are bytes that contradict their sidecar when they are of this state's
+ * own versions: a write of ours was cut off before it. */
 static bool
 push_seen(struct push *p)
 {
+	if (p->op.res.code == ERR_CORRUPT && p->cur.body != NULL &&
+	    (digest_eq(&p->cur.digest, &p->next.digest) || push_knows_current(p))) {
+		p->unsealed = true;
+		err_clear(&p->op.res);
+	}
 	if (p->op.res.code == ERR_NOT_FOUND) {
 		p->absent = true;
 		err_clear(&p->op.res);
@@ -176,20 +196,6 @@ push_keep_current(struct push *p, struct batch *b, const char *origin)
 	    p->cur.info.serial < p->next.info.serial ? VERDICT_OLDER : VERDICT_FORK;
 	batch_body(b, p->cur.body, &p->cur.digest, &p->want);
 	batch_version(b, p->backend, p->source, &v);
-}
-
-static bool
-push_knows_current(struct push *p)
-{
-	struct store_txn  *t;
-	struct version_rec v;
-	bool               known;
-
-	if (store_read(p->e->store, &t, NULL) != ERR_OK)
-		return false;
-	known = store_version_find(t, p->state, &p->cur.digest, &v) && !v.dropped;
-	store_end(t);
-	return known;
 }
 
 /* What we replace is a version first. NULL: there is nothing that the store does not have. Where a crash can tear the write the
@@ -336,12 +342,24 @@ push_result_batch(struct push *p)
 	return b;
 }
 
+/* Under the lock, with nothing to write: a write of ours that was cut off before its sidecar is completed. */
+static enum op_turn
+push_leave(struct push *p)
+{
+	struct op *op = &p->op;
+
+	if (!p->unsealed || op_failed(op))
+		return op_unwind(op, RELEASE);
+	op_shield(op);
+	return op_await(op, SEALED, provider_seal(p->dst, &(struct state_ref){ p->name }, &p->cur));
+}
+
 /* Without a lock: what would be written is made only to tell of it. */
 static enum op_turn
 push_decide(struct push *p)
 {
 	if (!push_may_write(p))
-		return op_unwind(&p->op, SETTLE);
+		return p->unsealed && !p->dry && !op_failed(&p->op) ? op_go(&p->op, INTENT) : op_unwind(&p->op, SETTLE);
 	return p->dry ? op_await(&p->op, PEEK_CHANGED, push_change(p)) : op_go(&p->op, INTENT);
 }
 
@@ -408,11 +426,11 @@ push_step(struct op *op)
 		if (push_needs_meaning(p))
 			return op_await(op, LOOK_MEANT, meaning_run(p->e->work, &p->meaning));
 		if (!push_may_write(p))
-			return op_unwind(op, RELEASE);
+			return push_leave(p);
 		return op_await(op, CHANGED, push_change(p));
 	case LOOK_MEANT:
 		if (op_failed(op) || !push_may_write(p))
-			return op_unwind(op, RELEASE);
+			return push_leave(p);
 		return op_await(op, CHANGED, push_change(p));
 	case CHANGED:
 		if (op_failed(op))

@@ -47,6 +47,7 @@ struct push {
 	bool                    lock_held, lock_doubt, lock_left;
 	uint64_t                intent;            /* 0: none open */
 	bool                    put_ok, reencoded, wrote, uncertain;
+	bool                    unsealed; /* our bytes are there, but their sidecar does not say so */
 	struct err              put_err;           /* how the write ended */
 	char                    etag[ETAG_MAX];
 	struct push_result     *ret;

@@ -9,9 +9,9 @@
  * blindly: first the lock by the id that was journalled, then what the target holds. One that is uncertain, as all are that a
  * crash left behind on a remote, may still have an effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
  */
-enum recover_state { START, PEEKED, LOOKED, UNLOCKED, SETTLED };
+enum recover_state { START, PEEKED, LOOKED, SEALED, UNLOCKED, SETTLED };
 
-static const char *const recover_states[] = { "start", "peeked", "looked", "unlocked", "settled" };
+static const char *const recover_states[] = { "start", "peeked", "looked", "sealed", "unlocked", "settled" };
 
 static const int64_t recover_waits_ms[] = { 60000, 300000, 1200000 };
 
@@ -105,6 +105,19 @@ static struct op *
 recover_unlock(struct recover_one *r)
 {
 	return r->locked_by_us ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
+}
+
+/* A write that was cut off before its sidecar: it is completed while our lock is still on it, else by the next push. */
+static struct op *
+recover_seal(struct recover_one *r)
+{
+	bool unsealed = r->op.res.code == ERR_CORRUPT && r->now.body != NULL && digest_eq(&r->now.digest, &r->want);
+
+	if (!unsealed)
+		return NULL;
+	r->look_failed = false;
+	r->effect = r->locked_by_us;
+	return r->locked_by_us ? provider_seal(r->dst, &(struct state_ref){ r->name }, &r->now) : NULL;
 }
 
 /* A crash in the middle of a write in place: our lock is still on it, and it holds neither what was there nor what we wanted. */
@@ -262,6 +275,10 @@ recover_one_step(struct op *op)
 	case LOOKED:
 		r->look_failed |= op_failed(op) && op->res.code != ERR_NOT_FOUND;
 		r->effect = !op_failed(op) && digest_eq(&r->now.digest, &r->want);
+		return op_await(op, SEALED, recover_seal(r));
+	case SEALED:
+		r->look_failed |= op_failed(op);
+		r->effect &= !op_failed(op);
 		return op_await(op, UNLOCKED, recover_unlock(r));
 	case UNLOCKED:
 		r->unlock_failed = r->locked_by_us && op_failed(op);
