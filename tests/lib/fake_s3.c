@@ -159,7 +159,7 @@ fake_listed(const char *names, size_t n, const char *name)
 
 /* Signs what arrived with what it says it was signed with. */
 static bool
-fake_signature_fits(struct fake_call *x, const char *auth, const char *region)
+fake_signature_fits(struct fake_call *x, const char *auth, const char *region, const char *service, const char *hash)
 {
 	static const char *const own[] = { "host", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "authorization" };
 	const char              *signed_at = strstr(auth, "SignedHeaders="), *token = fake_header(x, "x-amz-security-token");
@@ -185,8 +185,8 @@ fake_signature_fits(struct fake_call *x, const char *auth, const char *region)
 	buf_init(&host, 0);
 	url_host_header(&x->rq->at, &host);
 	sigv4_sign(&key, &(struct sigv4_request){ .method = x->rq->method, .host = buf_str(&host), .path = x->rq->at.path, .query = x->rq->at.query,
-	    .headers = list, .nheaders = n, .payload_hash = fake_header(x, "x-amz-content-sha256"), .region = region, .service = "s3",
-	    .wall_ms = fake_date(fake_header(x, "x-amz-date")), .content_sha256 = true }, ret, &out);
+	    .headers = list, .nheaders = n, .payload_hash = hash, .region = region, .service = service,
+	    .wall_ms = fake_date(fake_header(x, "x-amz-date")), .content_sha256 = strcmp(service, "s3") == 0 }, ret, &out);
 	fits = strcmp(ret[0].value, auth) == 0;
 	for (size_t i = 0; i < out; i++)
 		free(ret[i].value);
@@ -236,7 +236,7 @@ fake_refuses(struct fake_call *x)
 		return fake_error(x, 403, "RequestTimeTooSkewed", ""), true;
 	if (f->session_token != NULL && (token == NULL || strcmp(token, f->session_token) != 0))
 		return fake_error(x, 400, "ExpiredToken", ""), true;
-	if (!fake_signature_fits(x, auth, region)) {
+	if (!fake_signature_fits(x, auth, region, "s3", hash)) {
 		f->wrong++;
 		return fake_error(x, 403, "SignatureDoesNotMatch", ""), true;
 	}
@@ -250,6 +250,49 @@ fake_refuses(struct fake_call *x)
 	if (bad)
 		fake_error(x, 400, "BadDigest", "");
 	return bad;
+}
+
+static bool
+fake_to_dynamo(const struct scripted_request *rq)
+{
+	return strncmp(rq->url, "http://" FAKE_DYNAMO_HOST "/", strlen("http://" FAKE_DYNAMO_HOST "/")) == 0;
+}
+
+static void
+fake_dynamo_error(struct fake_call *x, const char *code, const char *message)
+{
+	x->ret->status = 400;
+	buf_printf(&x->body, "{\"__type\":\"com.amazon.coral.service#%s\",\"message\":\"%s\"}", code, message);
+}
+
+/* Signed for this service, by keys that are known, in time. */
+static void
+fake_dynamo_serve(struct fake_call *x)
+{
+	struct fake_s3 *f = x->f;
+	const char     *auth = fake_header(x, "authorization"), *token = fake_header(x, "x-amz-security-token");
+	int64_t         skew = fake_date(fake_header(x, "x-amz-date")) - (loop_wall(f->loop) + f->clock_ms);
+	char            access[128], region[64], hex[DIGEST_HEX];
+	struct digest   d;
+
+	if (auth == NULL || sscanf(auth, "AWS4-HMAC-SHA256 Credential=%127[^/]/%*8[0-9]/%63[^/]/dynamodb/aws4_request,", access,
+	        region) != 2) {
+		fake_dynamo_error(x, "MissingAuthenticationTokenException", "no signature");
+	} else if (strcmp(access, f->access) != 0) {
+		fake_dynamo_error(x, "UnrecognizedClientException", "The security token included in the request is invalid.");
+	} else if (f->session_token != NULL && (token == NULL || strcmp(token, f->session_token) != 0)) {
+		fake_dynamo_error(x, "ExpiredTokenException", "The security token included in the request is expired");
+	} else if (skew > FAKE_SKEW / 3 || skew < -FAKE_SKEW / 3) {
+		fake_dynamo_error(x, "InvalidSignatureException", "Signature expired: told so");
+	} else {
+		sha256_of(x->rq->body.p, x->rq->body.n, &d);
+		if (fake_signature_fits(x, auth, region, "dynamodb", digest_hex(&d, hex))) {
+			fake_dynamo_answer(f->dynamo, x->rq, x->ret);
+			return;
+		}
+		f->wrong++;
+		fake_dynamo_error(x, "InvalidSignatureException", "The request signature we calculated does not match");
+	}
 }
 
 /* ---------------------------------------------------------------- listing */
@@ -484,6 +527,8 @@ fake_log(struct fake_s3 *f, const struct scripted_request *rq)
 
 	buf_init(&line, 0);
 	buf_printf(&line, "%s %s", rq->method, rq->url);
+	if (scripted_header(rq, "x-amz-target") != NULL)
+		buf_printf(&line, " %s", scripted_header(rq, "x-amz-target"));
 	for (size_t i = 0; i < rq->nheaders; i++)
 		buf_printf(&line, "\n%s: %s", rq->headers[i].name, rq->headers[i].value);
 	f->log = xreallocarray(f->log, f->nlog + 1, sizeof(*f->log));
@@ -495,10 +540,12 @@ static const struct fake_s3_rule *
 fake_take_rule(struct fake_s3 *f, const struct scripted_request *rq)
 {
 	struct fake_s3_entry *taken;
+	const char           *target = scripted_header(rq, "x-amz-target");
 
 	for (struct fake_s3_entry **at = &f->rules, *e = *at; e != NULL; at = &e->next, e = *at) {
 		if ((e->r.method != NULL && strcmp(e->r.method, rq->method) != 0) ||
-		    (e->r.what != NULL && strstr(rq->url, e->r.what) == NULL))
+		    (e->r.what != NULL && strstr(rq->url, e->r.what) == NULL &&
+		        (target == NULL || strstr(target, e->r.what) == NULL)))
 			continue;
 		if (e->r.skip > 0) {
 			e->r.skip--;
@@ -594,7 +641,9 @@ fake_arrived(void *arg, const struct scripted_request *rq, struct scripted_answe
 
 	x.key = key;
 	buf_init(&x.body, 0);
-	if (r == NULL || r->how != FAKE_ANSWER)
+	if (fake_to_dynamo(rq) && (r == NULL || r->how != FAKE_ANSWER))
+		fake_dynamo_serve(&x);
+	else if (r == NULL || r->how != FAKE_ANSWER)
 		fake_serve(&x);
 	if (r != NULL && (r->how == FAKE_ANSWER || r->how == FAKE_APPLY))
 		fake_ruled_answer(&x, r);
@@ -604,7 +653,8 @@ fake_arrived(void *arg, const struct scripted_request *rq, struct scripted_answe
 		scripted_add_header(ret, "content-length", "%zu", x.body.len);
 		x.body.len /= 2;
 	}
-	scripted_set_body(ret, buf_span(&x.body));
+	if (x.body.len > 0 || !fake_to_dynamo(rq) || (r != NULL && r->how == FAKE_APPLY))
+		scripted_set_body(ret, buf_span(&x.body));
 	buf_free(&x.body);
 	free(key);
 }
@@ -618,7 +668,7 @@ fake_decides(void *arg, const struct scripted_request *rq)
 	struct fake_s3            *f = arg;
 	const struct fake_s3_rule *r = fake_take_rule(f, rq);
 	char                      *key = fake_key_of(f, rq);
-	bool                       ours = key != NULL;
+	bool                       ours = key != NULL || fake_to_dynamo(rq);
 
 	free(key);
 	fake_log(f, rq);
@@ -638,6 +688,7 @@ fake_s3_behind(struct scripted_http *http, struct loop *l)
 	scripted_decide(f->http, fake_decides, f);
 	scripted_latency(f->http, FAKE_WAY, FAKE_WAY, 1);
 	f->objects = map_new();
+	f->dynamo = fake_dynamo_new();
 	f->bucket = "acme";
 	f->region = "us-east-1";
 	f->access = FAKE_S3_ACCESS;
@@ -683,6 +734,7 @@ fake_s3_free(struct fake_s3 *f)
 	for (size_t i = 0; map_next(f->objects, &i, NULL, &o);)
 		fake_object_free(o);
 	map_free(f->objects);
+	fake_dynamo_free(f->dynamo);
 	fake_s3_forget(f);
 	free(f);
 }

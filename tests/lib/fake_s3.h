@@ -3,6 +3,7 @@
 #define TESTS_LIB_FAKE_S3_H
 
 #include "base/map.h"
+#include "fake_dynamo.h"
 #include "scripted_http.h"
 
 /*
@@ -27,7 +28,7 @@ enum fake_s3_how {
 
 struct fake_s3_rule {
 	const char       *method;  /* NULL: any */
-	const char       *what;    /* part of "http://host/path?query"; NULL: any */
+	const char       *what;    /* part of "http://host/path?query", or of X-Amz-Target; NULL: any */
 	enum fake_s3_how  how;
 	int               status;
 	const char       *headers; /* "name: value\n" ... */
@@ -48,6 +49,7 @@ struct fake_s3 {
 	bool               own_http;
 	struct loop       *loop;
 	struct map        *objects;      /* by key */
+	struct fake_dynamo *dynamo;      /* at FAKE_DYNAMO_HOST, for the same keys */
 	const char        *bucket, *region, *session_token, *access, *secret; /* session_token NULL: none wanted */
 	bool               bucket_missing;
 	int64_t            clock_ms;     /* the server's clock minus the loop's */

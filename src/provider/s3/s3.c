@@ -44,7 +44,7 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "force_path_style", .type = CONF_BOOL, .offset = AT(force_path_style), .def = "false",
 	    .help = "older name of use_path_style" },
 	{ .name = "endpoints", .type = CONF_MAP, .offset = AT(endpoints),
-	    .help = "{ s3 = URL }: an S3-compatible store" },
+	    .help = "{ s3 = URL, dynamodb = URL }: an S3-compatible store, and its table" },
 	{ .name = "endpoint", .type = CONF_STR, .offset = AT(endpoint),
 	    .env = "AWS_ENDPOINT_URL_S3 AWS_S3_ENDPOINT AWS_ENDPOINT_URL",
 	    .help = "older form of endpoints = { s3 = URL }" },
@@ -95,10 +95,11 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "sts_endpoint", .type = CONF_STR, .offset = AT(sts_endpoint),
 	    .help = "accepted; STS is never asked" },
 	{ .name = "sts_region", .type = CONF_STR, .offset = AT(sts_region), .help = "accepted; STS is never asked" },
-	{ .name = "dynamodb_table", .type = CONF_STR, .help = "lock table",
-	    .later = "locks in a DynamoDB table; use_lockfile needs none" },
-	{ .name = "dynamodb_endpoint", .type = CONF_STR, .help = "of the lock table",
-	    .later = "locks in a DynamoDB table" },
+	{ .name = "dynamodb_table", .type = CONF_STR, .offset = AT(dynamodb_table),
+	    .help = "lock by rows of this table, and keep the MD5 of each state there; with use_lockfile both locks are taken" },
+	{ .name = "dynamodb_endpoint", .type = CONF_STR, .offset = AT(dynamodb_endpoint),
+	    .env = "AWS_ENDPOINT_URL_DYNAMODB AWS_DYNAMODB_ENDPOINT AWS_ENDPOINT_URL",
+	    .help = "older form of endpoints = { dynamodb = URL }" },
 	{ .name = "assume_role", .type = CONF_MAP, .help = "role to take", .later = S3_ROLES },
 	{ .name = "assume_role_with_web_identity", .type = CONF_MAP, .help = "role to take", .later = S3_ROLES },
 	{ .name = "role_arn", .type = CONF_STR, .help = "role to take", .later = S3_ROLES },
@@ -313,56 +314,95 @@ s3_check_blocks(struct conf_block *block, struct err *reterr)
 	return ERR_OK;
 }
 
+/* A service of "endpoints", and the older argument of the same meaning; those of services that are never asked may stand there. */
+struct s3_service {
+	const char *name, *argument;
+	size_t      offset; /* in struct s3_conf, of the argument */
+};
+
+static const struct s3_service s3_services[] = { { "s3", "endpoint", AT(endpoint) },
+	{ "dynamodb", "dynamodb_endpoint", AT(dynamodb_endpoint) }, { "sts", "sts_endpoint", AT(sts_endpoint) },
+	{ "iam", "iam_endpoint", AT(iam_endpoint) } };
+
 static enum err_code
 s3_unknown_service(struct conf_pos pos, const char *key, struct err *reterr)
 {
 	static const char *const names[] = { "dynamodb", "iam", "s3", "sso", "sts", NULL };
 	const char              *near = name_closest(key, names);
 
-	if (strcmp(key, "dynamodb") == 0 || strcmp(key, "sso") == 0)
+	if (strcmp(key, "sso") == 0)
 		return conf_error(reterr, pos, "endpoints: \"%s\" needs a later version of stateferry", key);
 	return conf_error(reterr, pos, "endpoints: unknown service \"%.40s\"%s%s%s", key, near != NULL ? ", did you mean \"" :
 	    "; expected s3", near != NULL ? near : "", near != NULL ? "\"?" : "");
 }
 
-/* The endpoint of the block; NULL: none there. Those of services that are never asked may stand there. */
 static enum err_code
-s3_endpoints(struct conf_block *block, const struct s3_conf *c, const char **ret, struct err *reterr)
+s3_check_endpoints(struct conf_block *block, const struct s3_conf *c, struct err *reterr)
 {
 	struct conf_attr *attr = conf_attr(block, "endpoints");
 
-	*ret = NULL;
 	for (size_t i = 0; i < c->endpoints.n; i++) {
-		const char *key = c->endpoints.keys[i];
+		size_t k = 0;
 
-		if (strcmp(key, "s3") == 0)
-			*ret = c->endpoints.values[i];
-		else if (strcmp(key, "iam") != 0 && strcmp(key, "sts") != 0)
-			return s3_unknown_service(attr->value.items[i].pos, key, reterr);
+		while (k < ARRAY_LEN(s3_services) && strcmp(s3_services[k].name, c->endpoints.keys[i]) != 0)
+			k++;
+		if (k == ARRAY_LEN(s3_services))
+			return s3_unknown_service(attr->value.items[i].pos, c->endpoints.keys[i], reterr);
+		if (conf_attr(block, s3_services[k].argument) != NULL &&
+		    s3_given(*(const char *const *)((const char *)c + s3_services[k].offset)))
+			return conf_error(reterr, block->pos, "either endpoints = { %s = URL } or %s, not both", s3_services[k].name,
+			    s3_services[k].argument);
 	}
-	if (*ret != NULL && conf_attr(block, "endpoint") != NULL && s3_given(c->endpoint))
-		return conf_error(reterr, block->pos, "either endpoints = { s3 = URL } or endpoint, not both");
 	return ERR_OK;
 }
 
-/* The block's own, the environment's, the profile's. */
+/* The block's own, the environment's, the profile's; NULL: AWS. u: parsed, if there is one. */
 static enum err_code
-s3_set_endpoint(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, struct err *reterr)
+s3_endpoint_of(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, const char *service, struct url *u,
+    const char **ret, struct err *reterr)
 {
-	const char *text, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-	bool        own = conf_attr(block, "endpoint") != NULL;
-	struct err  e;
+	const struct s3_conf    *c = s->conf;
+	const struct s3_service *at = s3_services;
+	const char              *text = NULL, *old, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	struct err               e;
 
-	if (s3_endpoints(block, s->conf, &text, reterr) != ERR_OK)
-		return reterr->code;
-	if (text == NULL && (own || ignore == NULL || strcmp(ignore, "true") != 0))
-		text = s3_given(s->conf->endpoint) ? s->conf->endpoint : profile->endpoint_url;
-	if (!s3_given(text))
+	while (strcmp(at->name, service) != 0)
+		at++;
+	old = *(const char *const *)((const char *)c + at->offset);
+	for (size_t i = 0; i < c->endpoints.n; i++)
+		if (strcmp(c->endpoints.keys[i], service) == 0)
+			text = c->endpoints.values[i];
+	if (text == NULL && (conf_attr(block, at->argument) != NULL || ignore == NULL || strcmp(ignore, "true") != 0))
+		text = s3_given(old) ? old : profile->endpoint_url;
+	*ret = s3_given(text) ? text : NULL;
+	if (*ret == NULL)
 		return ERR_OK;
-	if (url_parse(text, &s->endpoint, &e) != ERR_OK)
-		return conf_error(reterr, block->pos, "endpoint of s3: %s", e.msg);
-	if (s->endpoint.user != NULL || s->endpoint.query != NULL)
-		return conf_error(reterr, block->pos, "endpoint of s3: expected scheme, host and perhaps a path, nothing else");
+	if (url_parse(text, u, &e) != ERR_OK)
+		return conf_error(reterr, block->pos, "endpoint of %s: %s", service, e.msg);
+	if (u->user != NULL || u->query != NULL)
+		return conf_error(reterr, block->pos, "endpoint of %s: expected scheme, host and perhaps a path, nothing else", service);
+	return ERR_OK;
+}
+
+/* The table's region is the configured one, wherever the bucket turns out to be. */
+static enum err_code
+s3_set_table(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, struct err *reterr)
+{
+	struct url  u = { .scheme = NULL };
+	const char *text;
+	char       *host;
+
+	if (!s3_has_table(s))
+		return ERR_OK;
+	if (s3_endpoint_of(s, block, profile, "dynamodb", &u, &text, reterr) != ERR_OK) {
+		url_free(&u);
+		return reterr->code;
+	}
+	url_free(&u);
+	s->table_region = xstrdup(s->region);
+	host = text == NULL ? aws_host(s->conf, "dynamodb", s->region) : NULL;
+	s->table_endpoint = text == NULL ? xasprintf("https://%s", host) : xstrdup(text);
+	free(host);
 	return ERR_OK;
 }
 
@@ -461,7 +501,10 @@ s3_close(struct backend *b)
 	s3_wipe_headers(s->sse_write, s->nsse_write);
 	s3_wipe_headers(s->sse_read, s->nsse_read);
 	url_free(&s->endpoint);
+	s3_held_free_all(s);
 	free(s->region);
+	free(s->table_region);
+	free(s->table_endpoint);
 	free(s->place);
 	free(s);
 }
@@ -484,7 +527,7 @@ s3_set_where(struct s3 *s, const struct backend_common *common)
 static enum err_code
 s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
 {
-	const char *validation = s3_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION");
+	const char *validation = s3_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION"), *text;
 	struct span host;
 	struct err  e = { .code = ERR_OK };
 
@@ -492,7 +535,9 @@ s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_prof
 		conf_error(reterr, block->pos, "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
-	if (s3_set_endpoint(s, block, profile, reterr) != ERR_OK || s3_set_region(s, block, profile, reterr) != ERR_OK ||
+	if (s3_check_endpoints(block, s->conf, reterr) != ERR_OK ||
+	    s3_endpoint_of(s, block, profile, "s3", &s->endpoint, &text, reterr) != ERR_OK ||
+	    s3_set_region(s, block, profile, reterr) != ERR_OK || s3_set_table(s, block, profile, reterr) != ERR_OK ||
 	    s3_set_encryption(s, block, reterr) != ERR_OK)
 		return reterr->code;
 	host = span_str(s->endpoint.host);
@@ -500,8 +545,6 @@ s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_prof
 	s->path_style = s->conf->use_path_style || s->conf->force_path_style || !s3_bucket_fits_host(s->conf->bucket) ||
 	    (host.n > 0 && s3_is_address(s->endpoint.host));
 	s->checksum_mode = validation == NULL || strcmp(validation, "when_required") != 0;
-	s->tls.ca_file = s3_given(s->conf->custom_ca_bundle) ? s->conf->custom_ca_bundle : NULL;
-	s->tls.insecure = s->conf->insecure;
 	return ERR_OK;
 }
 
@@ -520,6 +563,8 @@ s3_open(const struct provider_env *env, struct conf *c, struct conf_block *block
 	s = xcalloc(1, sizeof(*s));
 	s->env = env;
 	s->conf = conf;
+	aws_net_init(&s->net, env, conf, common->timeout_ms);
+	s->net.b = &s->b;
 	rc = s3_set_up(s, c, block, &profile, reterr);
 	s3_profile_free(&profile);
 	if (rc != ERR_OK) {
@@ -536,8 +581,10 @@ static unsigned
 s3_caps(const struct backend *b)
 {
 	const struct s3 *s = s3_of(b);
+	bool             table = s3_has_table(s);
 
-	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | (s->conf->use_lockfile ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u) |
+	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS |
+	    (s->conf->use_lockfile || table ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u) | (table ? PROVIDER_LOCK_UNLISTED : 0u) |
 	    (s->aws ? 0u : (unsigned)PROVIDER_UNPROVEN);
 }
 
@@ -564,6 +611,7 @@ const struct provider provider_s3 = {
 	.del = s3_del,
 	.lock = s3_lock,
 	.unlock = s3_unlock,
+	.seal = s3_seal,
 	.lock_peek = s3_lock_peek,
 	.probe = s3_probe,
 	.lock_path = s3_lock_path,

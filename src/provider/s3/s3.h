@@ -2,15 +2,18 @@
 #ifndef SRC_PROVIDER_S3_H
 #define SRC_PROVIDER_S3_H
 
+#include "base/map.h"
 #include "net/sigv4.h"
 #include "net/url.h"
 #include "provider/provider.h"
+#include "provider/s3/s3_aws.h"
 #include "provider/s3/s3_cred.h"
 
 /*
  * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
- * request with what may be repeated, s3_list.c, s3_object.c, s3_lock.c, s3_probe.c, s3_create.c; where credentials come from:
- * s3_cred.c, s3_profile.c with s3_ini.c, s3_metadata.c.
+ * request with what may be repeated, s3_list.c, s3_object.c, s3_probe.c, s3_create.c; locks: s3_lock.c which, s3_tflock.c objects,
+ * s3_row.c and s3_table.c rows; s3_aws.c requests to other services; where credentials come from: s3_cred.c, s3_profile.c with
+ * s3_ini.c, s3_metadata.c.
  */
 #define S3_KEY_MAX     1024           /* bytes of an object key */
 #define S3_LOCK_SUFFIX ".tflock"
@@ -34,6 +37,7 @@ struct s3_conf {
 	const char      *metadata_endpoint, *metadata_mode;
 	const char      *custom_ca_bundle, *http_proxy, *https_proxy, *no_proxy;
 	bool             insecure;
+	const char      *dynamodb_table, *dynamodb_endpoint;
 	const char      *iam_endpoint, *sts_endpoint, *sts_region; /* of services that this version never calls */
 };
 
@@ -44,10 +48,11 @@ struct s3 {
 	struct s3_cred            *cred;
 	struct url                 endpoint;   /* custom; scheme NULL: AWS, whose host follows from region */
 	char                      *region;     /* as configured, then as learned */
+	char                      *table_region, *table_endpoint; /* of the lock table; the endpoint as a URL */
+	struct map                *held;       /* states whose lock row is ours, by name; NULL: none so far */
 	char                      *place;      /* endpoint, bucket and prefix: where all names begin */
 	bool                       path_style, aws, checksum_mode;
-	int64_t                    clock_offset_ms; /* the server's clock minus ours, once it refused ours */
-	struct http_tls            tls;
+	struct aws_net             net;        /* its clock is that of S3 too */
 	struct http_header         sse_write[S3_SSE_HEADERS], sse_read[S3_SSE_HEADERS]; /* values owned, wiped on close */
 	size_t                     nsse_write, nsse_read;
 };
@@ -144,8 +149,37 @@ struct op *s3_del(struct backend *b, const struct state_ref *ref, const char *if
 struct op *s3_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
 struct op *s3_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 struct op *s3_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+struct op *s3_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body);
 struct op *s3_probe(struct backend *b, probe_fn *seen, void *arg);
 struct op *s3_create(struct backend *b);
+
+/* --- s3_tflock.c, s3_row.c: the two kinds of locks, each as the calls above ------------------------------------------ */
+
+struct op *s3_object_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+struct op *s3_object_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *s3_object_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+struct op *s3_row_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+struct op *s3_row_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *s3_row_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+
+/* --- s3_table.c: the lock table, and the digests in it --------------------------------------------------------------- */
+
+bool       s3_has_table(const struct s3 *s);
+/* Does that name have a row with its digest? Only states have. */
+bool       s3_has_digest(const struct s3 *s, const char *name);
+/* *ret, owned: what the row says, "": there is none. */
+struct op *s3_digest_read(struct s3 *s, const char *name, char **ret);
+/* Do bytes with that MD5 agree with what the row says? Otherwise ERR_CORRUPT, with the value to set. */
+bool       s3_digest_fits(struct s3 *s, const char *name, const char *row, const uint8_t md5[MD5_LEN], struct err *reterr);
+/* The row goes with its state. */
+struct op *s3_unseal(struct s3 *s, const char *name);
+/* From lock to unlock: what the row said, and which of our bytes it does not know yet. Names that are not held are ignored. */
+void       s3_held_begin(struct s3 *s, const char *name);
+void       s3_held_end(struct s3 *s, const char *name);
+void       s3_held_free_all(struct s3 *s);
+void       s3_held_wrote(struct s3 *s, const char *name, const struct digest *d);
+bool       s3_is_unsealed(const struct s3 *s, const char *name, const struct digest *d);
+bool       s3_wants_digest(const struct s3 *s, const char *name); /* held, and not read since */
 
 /* A listing below prefix, page by page: for list, probe and create. */
 struct s3_entry {

@@ -11,6 +11,8 @@
 #define S3_READ_AGAIN     2    /* a body that does not fit its headers is read so often again */
 #define S3_RACED_AGAIN    4    /* a write that met another one in the act is sent so often again */
 #define S3_RACED_PAUSE_MS 100
+#define S3_DIGEST_PAUSE_MS 2000  /* a digest that does not fit: somebody writes just now, so both are read again */
+#define S3_DIGEST_WAIT_MS  10000 /* as long as terraform waits */
 
 struct s3_object {
 	struct op             op;
@@ -21,6 +23,10 @@ struct s3_object {
 	unsigned              again;
 	/* get */
 	struct reader        *reader;
+	struct md5           *md5;     /* where a table has digests; NULL: none */
+	uint8_t               sum[MD5_LEN];
+	char                 *row;     /* what the table says */
+	int64_t               misfit;  /* loop_now() when it first did not fit; 0: it has not */
 	struct snapshot      *ret;
 	/* head */
 	struct state_tag     *ret_tag;
@@ -34,15 +40,26 @@ struct s3_object {
 	bool                  headed;
 };
 
+/* Ends the sum of what was read. */
+static void
+s3_object_sum(struct s3_object *o)
+{
+	if (o->md5 != NULL)
+		md5_end(o->md5, o->sum);
+	o->md5 = NULL;
+}
+
 static void
 s3_object_free(struct op *op)
 {
 	struct s3_object *o = container_of(op, struct s3_object, op);
 
 	reader_free(o->reader);
+	s3_object_sum(o);
 	s3_request_free(&o->req);
 	s3_answer_free(&o->ans);
 	body_unref(o->body);
+	free(o->row);
 	free(o->name);
 	free(o);
 }
@@ -134,9 +151,9 @@ s3_object_op(struct s3_object *o)
 
 /* ---------------------------------------------------------------- get */
 
-enum s3_get_state { GET_START, GET_ANSWERED };
+enum s3_get_state { GET_START, GET_ANSWERED, GET_DIGEST, GET_ABSENT };
 
-static const char *const s3_get_states[] = { "start", "answered" };
+static const char *const s3_get_states[] = { "start", "answered", "digest read", "digest of nothing read" };
 
 static void
 s3_get_restart(void *arg)
@@ -145,6 +162,8 @@ s3_get_restart(void *arg)
 
 	reader_free(o->reader);
 	o->reader = reader_new();
+	s3_object_sum(o);
+	o->md5 = s3_has_digest(o->s, o->name) ? md5_new() : NULL;
 }
 
 static enum err_code
@@ -154,6 +173,8 @@ s3_get_piece(void *arg, const void *p, size_t n, struct err *reterr)
 
 	(void)reterr;
 	reader_feed(o->reader, p, n);
+	if (o->md5 != NULL)
+		md5_add(o->md5, p, n);
 	return ERR_OK;
 }
 
@@ -227,7 +248,30 @@ s3_get_done(struct s3_object *o)
 	ret->body = o->ans.http.body != NULL ? body_ref(o->ans.http.body) : body_copy((struct span){ NULL, 0 });
 	s3_etag(http_header_get(&o->ans.http, "etag"), ret->etag);
 	ret->modified = s3_modified(&o->ans);
-	return op_ok(&o->op);
+	if (!s3_has_digest(o->s, o->name) || s3_is_unsealed(o->s, o->name, &ret->digest))
+		return op_ok(&o->op);
+	s3_object_sum(o);
+	return op_await(&o->op, GET_DIGEST, s3_digest_read(o->s, o->name, &o->row));
+}
+
+/* What does not fit for 10 seconds is an error, with what was read. */
+static enum op_turn
+s3_get_judged(struct s3_object *o)
+{
+	struct op *op = &o->op;
+
+	if (op_failed(op)) {
+		snapshot_free(o->ret);
+		return op_fail(op);
+	}
+	if (s3_digest_fits(o->s, o->name, o->row, o->sum, &op->res))
+		return op_ok(op);
+	if (o->misfit == 0)
+		o->misfit = loop_now(op->loop);
+	if (loop_now(op->loop) - o->misfit >= S3_DIGEST_WAIT_MS || op_stopped(op))
+		return op_fail(op);
+	snapshot_free(o->ret);
+	return op_await(op, GET_START, op_sleep(op->loop, S3_DIGEST_PAUSE_MS));
 }
 
 static enum op_turn
@@ -247,6 +291,8 @@ s3_get_step(struct op *op)
 			err_set(&op->res, ERR_UNCHANGED, 304, "unchanged");
 			return op_fail(op);
 		}
+		if (o->ans.http.status != 200 && s3_no_such_object(&o->req, &o->ans) && s3_wants_digest(o->s, o->name))
+			return op_await(op, GET_ABSENT, s3_digest_read(o->s, o->name, &o->row));
 		if (o->ans.http.status != 200)
 			return s3_object_unreadable(o, "reading");
 		if (s3_get_whole(o, &op->res))
@@ -254,6 +300,10 @@ s3_get_step(struct op *op)
 		if (o->again++ < S3_READ_AGAIN)
 			return op_await(op, GET_START, op_sleep(op->loop, s3_backoff_ms(o->s, o->again, S3_BACKOFF_MS)));
 		return op_fail(op);
+	case GET_DIGEST:
+		return s3_get_judged(o);
+	case GET_ABSENT: /* only to know what our own will replace: the rest of a deleted state hinders nobody who writes anew */
+		return op_failed(op) ? op_fail(op) : s3_object_absent(o);
 	}
 	return OP_DONE;
 }
@@ -333,6 +383,7 @@ s3_put_send(struct s3_object *o)
 	bool  packed = span_ends(span_str(o->name), ".zst");
 	char *tag;
 
+	s3_held_wrote(o->s, o->name, &o->digest);
 	s3_object_request(o, "PUT");
 	s3_request_write(o->s, &o->req, packed ? "application/zstd" : "application/json", o->body, &o->digest);
 	if (o->when.when == PUT_ABSENT)
@@ -437,9 +488,9 @@ s3_put(struct backend *b, const struct state_ref *ref, const struct snapshot *bo
 
 /* ---------------------------------------------------------------- delete */
 
-enum s3_del_state { DEL_START, DEL_LOOKED, DEL_ANSWERED };
+enum s3_del_state { DEL_START, DEL_LOOKED, DEL_ANSWERED, DEL_UNSEALED };
 
-static const char *const s3_del_states[] = { "start", "looked", "answered" };
+static const char *const s3_del_states[] = { "start", "looked", "answered", "digest deleted" };
 
 static struct op *
 s3_del_send(struct s3_object *o)
@@ -493,7 +544,11 @@ s3_del_step(struct op *op)
 			return s3_del_changed(o);
 		if (s3_no_such_object(&o->req, &o->ans))
 			return s3_object_absent(o);
-		return o->ans.http.status / 100 == 2 ? op_ok(op) : s3_object_refused(o, "deleting");
+		if (o->ans.http.status / 100 != 2)
+			return s3_object_refused(o, "deleting");
+		return op_await(op, DEL_UNSEALED, s3_has_digest(o->s, o->name) ? s3_unseal(o->s, o->name) : NULL);
+	case DEL_UNSEALED:
+		return op_finish(op);
 	}
 	return OP_DONE;
 }

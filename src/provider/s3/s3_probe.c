@@ -89,8 +89,8 @@ s3_probe_prepare(struct s3_probing *p)
 	digest_hex(&label, hex)[8] = '\0';
 	p->folder = xasprintf("%.*s" S3_PROBE_FOLDER, slash != NULL ? (int)(slash - key) + 1 : 0, key != NULL ? key : "");
 	p->own = xasprintf("%s%s.%s/", p->folder, agent != NULL ? agent : id, hex);
-	for (size_t i = 0; i < SCRATCHES; i++)
-		p->names[i] = xasprintf("%s%s/%s", p->own, id, s3_scratch[i]);
+	for (size_t i = 0; i < SCRATCHES; i++) /* no listing shows a lock row: it is found again by its name */
+		p->names[i] = xasprintf("%s%s%s%s", p->own, i < SCRATCH_LOCKED ? id : "", i < SCRATCH_LOCKED ? "/" : "", s3_scratch[i]);
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
 		snprintf(text, sizeof(text), "{\"probe\":\"%s\",\"writer\":%zu}", id, i);
 		body = body_copy(span_str(text));
@@ -492,6 +492,23 @@ s3_saw_recreate(struct s3_probing *p)
 }
 
 static struct op *
+s3_do_lock_left(struct s3_probing *p)
+{
+	struct state_ref ref = s3_scratch_ref(p, SCRATCH_LOCKED);
+
+	return s3_lock_peek(&p->s->b, &ref, &p->holder);
+}
+
+/* Of an earlier probe of ours that was killed. */
+static struct op *
+s3_do_lock_sweep(struct s3_probing *p)
+{
+	struct state_ref ref = s3_scratch_ref(p, SCRATCH_LOCKED);
+
+	return p->holder.id[0] != '\0' ? s3_unlock(&p->s->b, &ref, &p->holder) : NULL;
+}
+
+static struct op *
 s3_do_lock(struct s3_probing *p)
 {
 	struct state_ref ref = s3_scratch_ref(p, SCRATCH_LOCKED);
@@ -576,6 +593,8 @@ static const struct s3_step s3_steps[] = {
 	{ "racing_writes", s3_do_race_read, s3_saw_replaced_race },
 	{ "delete_create", s3_do_delete, s3_saw_delete },
 	{ "delete_create", s3_do_create_again, s3_saw_recreate },
+	{ "lock", s3_do_lock_left, NULL },
+	{ "lock", s3_do_lock_sweep, NULL },
 	{ "lock", s3_do_lock, s3_saw_lock },
 	{ "lock", s3_do_lock_again, s3_saw_lock_again },
 	{ "lock", s3_do_unlock, NULL },

@@ -111,7 +111,7 @@ s3_etag_quoted(const char *etag)
 int64_t
 s3_now(const struct s3 *s)
 {
-	return loop_wall(s->env->loop) + s->clock_offset_ms;
+	return loop_wall(s->env->loop) + s->net.clock_offset_ms;
 }
 
 int64_t
@@ -248,27 +248,11 @@ s3_throttled(const struct s3_answer *a)
 
 /* ---------------------------------------------------------------- addresses */
 
-static const struct {
-	const char *region, *suffix;
-} s3_partitions[] = { { "cn-", "amazonaws.com.cn" }, { "us-isob-", "sc2s.sgov.gov" }, { "us-iso-", "c2s.ic.gov" },
-	{ "us-isof-", "csp.hci.ic.gov" }, { "eu-isoe-", "cloud.adc-e.uk" }, { "eusc-", "amazonaws.eu" }, { "", "amazonaws.com" } };
-
-static char *
-s3_aws_host(const struct s3 *s)
-{
-	size_t i = 0;
-
-	while (strncmp(s->region, s3_partitions[i].region, strlen(s3_partitions[i].region)) != 0)
-		i++;
-	return xasprintf("s3%s%s.%s.%s", s->conf->use_fips_endpoint ? "-fips" : "",
-	    s->conf->use_dualstack_endpoint ? ".dualstack" : "", s->region, s3_partitions[i].suffix);
-}
-
 /* "host:port" as it is sent and signed; the URL without a path. */
 static void
 s3_address(const struct s3 *s, struct buf *host, struct buf *url)
 {
-	char *aws = s->endpoint.scheme == NULL ? s3_aws_host(s) : NULL;
+	char *aws = s->endpoint.scheme == NULL ? aws_host(s->conf, "s3", s->region) : NULL;
 
 	if (!s->path_style)
 		buf_printf(host, "%s.", s->conf->bucket);
@@ -296,37 +280,6 @@ s3_path(const struct s3 *s, const char *key, struct buf *ret)
 	buf_putc(ret, '/');
 	if (key != NULL)
 		url_escape(URL_S3_PATH, span_str(key), ret);
-}
-
-/* Does the host or one of its parents stand in no_proxy? */
-static bool
-s3_direct(const struct s3 *s, const char *host)
-{
-	const char *list = s->conf->no_proxy;
-	size_t      h = strcspn(host, ":");
-
-	while (list != NULL && *list != '\0') {
-		size_t      n = strcspn(list, ", "), skip = n > 0 && list[0] == '.';
-		const char *item = list + skip;
-		size_t      len = n - skip;
-
-		if (n == 1 && *list == '*')
-			return true;
-		if (len > 0 && len <= h && strncasecmp(host + h - len, item, len) == 0 && (len == h || host[h - len - 1] == '.'))
-			return true;
-		list += n;
-		list += strspn(list, ", ");
-	}
-	return false;
-}
-
-static const char *
-s3_proxy(const struct s3 *s)
-{
-	bool        tls = s->endpoint.scheme == NULL || strcmp(s->endpoint.scheme, "https") == 0;
-	const char *proxy = tls && s->conf->https_proxy != NULL ? s->conf->https_proxy : s->conf->http_proxy;
-
-	return proxy != NULL && proxy[0] != '\0' ? proxy : NULL;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -390,7 +343,7 @@ s3_sign(struct s3_send *x, const struct s3_request *r, const char *host, const c
 
 	s3_cred_key(x->s->cred, &key);
 	x->generation = s3_cred_generation(x->s->cred);
-	x->offset = x->s->clock_offset_ms;
+	x->offset = x->s->net.clock_offset_ms;
 	snprintf(x->region, sizeof(x->region), "%s", x->s->region);
 	sigv4_sign(&key, &(struct sigv4_request){ .method = r->method, .host = host, .path = path, .query = r->query,
 	    .headers = r->headers, .nheaders = r->nheaders, .payload_hash = digest_hex(r->body != NULL ? &r->digest : &empty, hex),
@@ -425,8 +378,10 @@ s3_attempt(struct s3_send *x, const struct s3_request *r, struct s3_answer *ret)
 	size_t              n = 0;
 	struct buf          host, url, path;
 	struct op          *op;
+	bool                tls = s->endpoint.scheme == NULL || strcmp(s->endpoint.scheme, "https") == 0;
 	struct http_request h = { .method = r->method, .headers = headers, .body = r->body, .changing = r->changing,
-		.max_body = r->max_body, .max_body_name = r->max_body_name, .tls = &s->tls, .proxy = s3_proxy(s), .keep = r->keep, .spool = r->spool };
+		.max_body = r->max_body, .max_body_name = r->max_body_name, .tls = &s->net.tls, .proxy = aws_proxy(s->conf, tls),
+		.keep = r->keep, .spool = r->spool };
 
 	buf_init(&host, 0);
 	buf_init(&url, 0);
@@ -439,7 +394,7 @@ s3_attempt(struct s3_send *x, const struct s3_request *r, struct s3_answer *ret)
 	h.url = buf_str(&url);
 	h.nheaders = n + r->nheaders;
 	h.timeout_ms = s3_timeout_ms(s, r);
-	h.no_proxy = s3_direct(s, buf_str(&host));
+	h.no_proxy = aws_direct(s->conf, buf_str(&host));
 	h.expect_continue = r->body != NULL && body_size(r->body) > S3_EXPECT_ABOVE && s3_is_conditional(r);
 	if (r->on_body != NULL) {
 		h.on_body = s3_piece;
@@ -525,7 +480,7 @@ s3_learn_clock(struct s3_send *x, const struct s3_answer *a)
 	if (!said && wrong < S3_SKEW_MS && wrong > -S3_SKEW_MS)
 		return false;
 	x->clock_learned = true;
-	s->clock_offset_ms = offset;
+	s->net.clock_offset_ms = offset;
 	log_at(LOG_WARN, s->b.label, "the clock here is %s %s: requests are signed with the server's time",
 	    duration_format(offset < 0 ? -offset : offset, text), offset < 0 ? "fast" : "slow");
 	return true;

@@ -183,6 +183,21 @@ s3_key_block(void)
 	return S3_BLOCK("  key = \"net/main.tfstate\"\n");
 }
 
+#define S3_TABLE "  dynamodb_table = \"" FAKE_DYNAMO_TABLE "\"\n  dynamodb_endpoint = \"http://" FAKE_DYNAMO_HOST "\"\n"
+
+static const char *
+s3_table_block(void)
+{
+	return "backend \"s3\" \"b\" {\n  bucket = \"acme\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n"
+	    "  use_path_style = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n" S3_TABLE "}\n";
+}
+
+static const char *
+s3_both_block(void)
+{
+	return S3_BLOCK("  key = \"net/main.tfstate\"\n" S3_TABLE);
+}
+
 static void
 s3_begin(struct provider_rig *r)
 {
@@ -194,6 +209,8 @@ s3_end(struct provider_rig *r)
 {
 	(void)r;
 	CHECK_U64(bucket->wrong, 0);
+	for (void *at = json_object_iter(bucket->dynamo->items); at != NULL; at = json_object_iter_next(bucket->dynamo->items, at))
+		test_fail(__FILE__, __LINE__, "the row %s is left", json_object_iter_key(at));
 	fake_s3_free(bucket);
 }
 
@@ -221,9 +238,23 @@ s3_key(void)
 	    .first = "net/main.tfstate", .second = "env:/dev/net/main.tfstate" });
 }
 
+static void
+s3_table(void)
+{
+	conformance_run(&(struct conformance){ .block = s3_table_block, .begin = s3_begin, .end = s3_end, .other = s3_other,
+	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+static void
+s3_both(void)
+{
+	conformance_run(&(struct conformance){ .block = s3_both_block, .begin = s3_begin, .end = s3_end, .other = s3_other,
+	    .first = "net/main.tfstate", .second = "env:/dev/net/main.tfstate" });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
-	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { NULL, NULL } });
+	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both }, { NULL, NULL } });
 }

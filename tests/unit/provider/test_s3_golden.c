@@ -14,6 +14,8 @@
  */
 #define HOST "127.0.0.1:18402"
 #define BARE "bare bucket = \"tfstate-demo\"\nregion = \"us-east-1\"\naccess_key = \"a\"\nsecret_key = \"b\"\n"
+#define TABLED ARGS_PLAIN "dynamodb_table = \"tf-locks\"\ndynamodb_endpoint = \"http://" HOST "\"\n"
+#define ARGS_PLAIN BARE "endpoint = \"http://" HOST "\"\nuse_path_style = true\n"
 #define ARGS BARE "endpoint = \"http://" HOST "\"\nuse_path_style = true\nuse_lockfile = true\n"
 
 struct golden {
@@ -96,6 +98,26 @@ matters(const char *name, const char *value)
 	return strncasecmp(name, "x-amz-", 6) == 0 || strncasecmp(name, "if-", 3) == 0 || strcasecmp(name, "content-type") == 0;
 }
 
+/* The same call but for its condition, where ours are stricter, and for our wish to see what refused it. */
+static void
+compare_calls(const struct scripted_request *rq, const char *text)
+{
+	json_t     *ours = json_loadb((const char *)rq->body.p, rq->body.n, 0, NULL), *theirs = json_loads(text, 0, NULL);
+	const char *condition = json_string_value(json_object_get(theirs, "ConditionExpression"));
+
+	if (condition != NULL && strcmp(condition, json_string_value(json_object_get(ours, "ConditionExpression"))) != 0)
+		buf_printf(&g.wrong, "%s: another condition\n", text);
+	for (int i = 0; i < 2; i++) {
+		json_object_del(i == 0 ? ours : theirs, "ConditionExpression");
+		json_object_del(i == 0 ? ours : theirs, "ExpressionAttributeValues");
+		json_object_del(i == 0 ? ours : theirs, "ReturnValuesOnConditionCheckFailure");
+	}
+	if (!json_equal(ours, theirs))
+		buf_printf(&g.wrong, "%s is sent as %.*s\n", text, (int)rq->body.n, (const char *)rq->body.p);
+	json_decref(ours);
+	json_decref(theirs);
+}
+
 static void
 compare(const struct scripted_request *rq, json_t *request)
 {
@@ -113,7 +135,9 @@ compare(const struct scripted_request *rq, json_t *request)
 			    ours != NULL ? ours : "(absent)");
 		free(name);
 	}
-	if (!span_is(rq->body, body))
+	if (scripted_header(rq, "x-amz-target") != NULL)
+		compare_calls(rq, body);
+	else if (!span_is(rq->body, body))
 		buf_printf(&g.wrong, "%s %s: another body\n", rq->method, rq->url);
 	free(body);
 }
@@ -136,7 +160,10 @@ handle(void *arg, const struct scripted_request *rq, struct scripted_answer *ret
 	for (; g.next < json_array_size(g.list); g.next++) {
 		json_t *x = json_array_get(g.list, g.next), *request = json_object_get(x, "request");
 
-		if (strcmp(text_of(request, "method"), rq->method) != 0 || !same_place(rq, text_of(request, "target")))
+		const char *call = recorded(json_object_get(request, "headers"), "x-amz-target");
+
+		if (strcmp(text_of(request, "method"), rq->method) != 0 || !same_place(rq, text_of(request, "target")) ||
+		    (call != NULL && strcmp(call, scripted_header(rq, "x-amz-target")) != 0))
 			continue;
 		compare(rq, request);
 		answer(ret, json_object_get(x, "response"));
@@ -315,6 +342,82 @@ meets_other_locks(void)
 	end();
 }
 
+/* ---------------------------------------------------------------- with a table */
+
+/* "Info" of the first recorded PutItem. */
+static void
+recorded_row(struct lock_info *ret)
+{
+	size_t  i;
+	json_t *x;
+
+	json_array_foreach(g.list, i, x) {
+		json_t     *body = json_loads(text_of(json_object_get(x, "request"), "body"), 0, NULL);
+		json_t     *info = json_object_get(json_object_get(json_object_get(body, "Item"), "Info"), "S");
+		bool        found = info != NULL && lock_info_parse(span_str(json_string_value(info)), ret, NULL) == ERR_OK;
+
+		json_decref(body);
+		if (found)
+			return;
+	}
+	test_fail(__FILE__, __LINE__, "no lock row recorded");
+}
+
+/* The rows have the very bytes that terraform puts there, also those of the digest. */
+static void
+writes_rows_like_terraform(void)
+{
+	static const struct {
+		const char *file, *args, *name;
+	} rows[] = { { "dynamodb/apply-first", TABLED, "app/ddb.tfstate" },
+		{ "both/apply-first", TABLED "use_lockfile = true\n", "app/both.tfstate" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct state_ref ref = { rows[i].name };
+		struct lock_info lock, holder;
+		struct snapshot  s;
+		struct body     *bytes;
+		char            *body, etag[ETAG_MAX];
+
+		begin(rows[i].file, rows[i].args);
+		recorded_row(&lock);
+		CHECK_OK(s3_rig_run(&g.r, provider_lock(g.r.b, &ref, &lock, &holder)), g.r.err);
+		body = recorded_body("PUT", ".tfstate");
+		CHECK_OK(s3_rig_put(&g.r, ref.name, body, PUT_UNDER_LOCK, NULL, etag), g.r.err);
+		bytes = body_copy(span_str(body));
+		snapshot_of(&s, bytes, NULL);
+		CHECK_OK(s3_rig_run(&g.r, provider_seal(g.r.b, &ref, &s)), g.r.err);
+		CHECK_OK(s3_rig_run(&g.r, provider_unlock(g.r.b, &ref, &lock)), g.r.err);
+		snapshot_free(&s);
+		body_unref(bytes);
+		free(body);
+		end();
+	}
+}
+
+static void
+meets_other_rows(void)
+{
+	static const struct {
+		const char *file, *args, *name;
+	} rows[] = { { "dynamodb/contention", TABLED, "app/ddb.tfstate" },
+		{ "both/contention-on-row", TABLED "use_lockfile = true\n", "app/both.tfstate" } };
+	struct lock_info lock, holder, there;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin(rows[i].file, rows[i].args);
+		recorded_row(&lock);
+		CHECK_U64(s3_rig_run(&g.r, provider_lock(g.r.b, &(struct state_ref){ rows[i].name }, &lock, &holder)), ERR_LOCKED);
+		CHECK(strncmp(holder.id, "aaaaaaaa-bbbb-", 14) == 0);
+		end();
+	}
+	begin("dynamodb/force-unlock", TABLED);
+	CHECK_OK(s3_rig_run(&g.r, provider_lock_peek(g.r.b, &(struct state_ref){ "app/ddb.tfstate" }, &there)), g.r.err);
+	CHECK_OK(s3_rig_run(&g.r, provider_unlock(g.r.b, &(struct state_ref){ "app/ddb.tfstate" }, &there)), g.r.err);
+	CHECK_U64(g.requests, 2);
+	end();
+}
+
 /* ---------------------------------------------------------------- answers one by one */
 
 /* Exchange i of the recording answers the next request of that method, whatever its place. */
@@ -467,6 +570,8 @@ main(int argc, char **argv)
 	    { "writes_workspaces", writes_workspaces },
 	    { "encrypts_like_terraform", encrypts_like_terraform },
 	    { "meets_other_locks", meets_other_locks },
+	    { "writes_rows_like_terraform", writes_rows_like_terraform },
+	    { "meets_other_rows", meets_other_rows },
 	    { "reads_recorded_listings", reads_recorded_listings },
 	    { "reads_recorded_errors", reads_recorded_errors },
 	    { "reads_recorded_conditions", reads_recorded_conditions },

@@ -6,6 +6,7 @@
 #include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
+#include "base/encode.h"
 
 /*
  * A whole agent and one server on the other end of the wire, with each request in turn lost, cut, delayed, or applied without an
@@ -18,6 +19,7 @@
 #define S3_SIDE \
 	"  bucket = \"acme\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n  use_path_style = true\n" \
 	"  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n"
+#define TABLE "  dynamodb_table = \"" FAKE_DYNAMO_TABLE "\"\n  dynamodb_endpoint = \"http://" FAKE_DYNAMO_HOST "\"\n"
 #define HTTP_SIDE \
 	"  address = \"http://h.example/{name}\"\n  lock_address = \"http://h.example/{name}\"\n" \
 	"  unlock_address = \"http://h.example/{name}\"\n  states = [\"" NAME "\"]\n"
@@ -25,15 +27,19 @@
 
 static const struct side {
 	const char *what, *text;
-	bool        s3, source;
+	bool        s3, source, table;
 } sides[] = {
 	{ "S3 target with a lock file", "backend \"mem\" \"a\" {}\nbackend \"s3\" \"b\" {\n  use_lockfile = true\n" S3_SIDE "}\n" EDGE, true,
-	    false },
+	    false, false },
 	{ "S3 target with preconditions only",
-	    "backend \"mem\" \"a\" {}\nbackend \"s3\" \"b\" {\n  use_lockfile = false\n" S3_SIDE "}\n" EDGE, true, false },
-	{ "S3 source", "backend \"s3\" \"a\" {\n" S3_SIDE "}\nbackend \"mem\" \"b\" {}\n" EDGE, true, true },
-	{ "HTTP target", "backend \"mem\" \"a\" {}\nbackend \"http\" \"b\" {\n" HTTP_SIDE "}\n" EDGE, false, false },
-	{ "HTTP source", "backend \"http\" \"a\" {\n" HTTP_SIDE "}\nbackend \"mem\" \"b\" {}\n" EDGE, false, true },
+	    "backend \"mem\" \"a\" {}\nbackend \"s3\" \"b\" {\n  use_lockfile = false\n" S3_SIDE "}\n" EDGE, true, false, false },
+	{ "S3 source", "backend \"s3\" \"a\" {\n" S3_SIDE "}\nbackend \"mem\" \"b\" {}\n" EDGE, true, true, false },
+	{ "HTTP target", "backend \"mem\" \"a\" {}\nbackend \"http\" \"b\" {\n" HTTP_SIDE "}\n" EDGE, false, false, false },
+	{ "HTTP source", "backend \"http\" \"a\" {\n" HTTP_SIDE "}\nbackend \"mem\" \"b\" {}\n" EDGE, false, true, false },
+	{ "S3 target with a lock table", "backend \"mem\" \"a\" {}\nbackend \"s3\" \"b\" {\n" S3_SIDE TABLE "}\n" EDGE, true, false, true },
+	{ "S3 target with both locks", "backend \"mem\" \"a\" {}\nbackend \"s3\" \"b\" {\n  use_lockfile = true\n" S3_SIDE TABLE "}\n" EDGE,
+	    true, false, true },
+	{ "S3 source with a table", "backend \"s3\" \"a\" {\n" S3_SIDE TABLE "}\nbackend \"mem\" \"b\" {}\n" EDGE, true, true, true },
 };
 
 static const struct side    *side;
@@ -112,7 +118,26 @@ replica(void)
 static uint64_t
 locks(void)
 {
-	return mem_world_locks(world) + (side->s3 ? fake_s3_text(s3, NAME ".tflock") != NULL : state_server_locks(server));
+	if (!side->s3)
+		return mem_world_locks(world) + state_server_locks(server);
+	return mem_world_locks(world) + (fake_s3_text(s3, NAME ".tflock") != NULL) +
+	    (fake_dynamo_get(s3->dynamo, "acme/" NAME, "Info") != NULL);
+}
+
+/* Does the table say what terraform, reading now, would find? */
+static bool
+sealed(void)
+{
+	const char *text = side->s3 ? fake_s3_text(s3, NAME) : NULL, *row;
+	uint8_t     md5[MD5_LEN];
+	char        hex[2 * MD5_LEN + 1];
+
+	if (!side->table || text == NULL)
+		return true;
+	md5_of(text, strlen(text), md5);
+	hex_encode(md5, sizeof(md5), hex);
+	row = fake_dynamo_get(s3->dynamo, "acme/" NAME "-md5", "Digest");
+	return side->source ? row == NULL || strcmp(row, hex) == 0 : row != NULL && strcmp(row, hex) == 0;
 }
 
 static void
@@ -128,7 +153,7 @@ sync_once(void)
 static void
 settle(uint64_t serial, const char *what)
 {
-	for (int i = 0; i < 8 && (replica() != serial || locks() > 0); i++) {
+	for (int i = 0; i < 8 && (replica() != serial || locks() > 0 || !sealed()); i++) {
 		agent_rig_wait(&r, 2 * LATE_MS);
 		sync_once();
 		if (replica() + 1 < serial)
@@ -139,6 +164,8 @@ settle(uint64_t serial, const char *what)
 		    scripted_http_trace(net));
 	if (locks() > 0)
 		test_fail(__FILE__, __LINE__, "%s: a lock remains\n%s", what, scripted_http_trace(net));
+	if (!sealed())
+		test_fail(__FILE__, __LINE__, "%s: the digest is another one\n%s", what, scripted_http_trace(net));
 }
 
 /* false: the n-th request was never made. */
@@ -218,12 +245,32 @@ http_source(void)
 	each_request(&sides[4]);
 }
 
+static void
+s3_table(void)
+{
+	each_request(&sides[5]);
+}
+
+static void
+s3_both(void)
+{
+	each_request(&sides[6]);
+}
+
+static void
+s3_table_source(void)
+{
+	each_request(&sides[7]);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "S3 target with a lock file", s3_locked }, { "S3 target with preconditions only", s3_conditional },
-		{ "S3 source", s3_source }, { "HTTP target", http_target }, { "HTTP source", http_source }, { NULL, NULL },
+		{ "S3 source", s3_source }, { "HTTP target", http_target }, { "HTTP source", http_source },
+		{ "S3 target with a lock table", s3_table }, { "S3 target with both locks", s3_both },
+		{ "S3 source with a table", s3_table_source }, { NULL, NULL },
 	};
 
 	return test_main(argc, argv, tests);

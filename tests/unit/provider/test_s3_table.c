@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: MIT */
+#include "../../lib/s3_rig.h"
+#include "../../lib/test.h"
+#include "base/encode.h"
+
+/* The lock table: rows of locks and of digests, alone and beside the lock object; every answer, and what is made of it. */
+#define KEY      "prod/a.tfstate"
+#define ROW      "acme/" KEY
+#define MD5_ROW  ROW "-md5"
+#define LOCK_KEY KEY ".tflock"
+#define TABLE    "dynamodb_table = \"" FAKE_DYNAMO_TABLE "\"\n  dynamodb_endpoint = \"http://" FAKE_DYNAMO_HOST "\"\n"
+
+static const char foreign[] = "{\"ID\":\"28199e1c-3fc0-5817-efb1-6ca623fe2f7d\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\","
+    "\"Who\":\"root@vm\",\"Version\":\"1.11.4\",\"Created\":\"2026-11-22T00:44:48.913724782Z\",\"Path\":\"acme/" KEY "\"}";
+static const char throttled[] = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException\"}";
+static const char conflict[] = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#TransactionConflictException\"}";
+
+static struct s3_rig    r;
+static struct lock_info lock, holder;
+
+static void
+begin_as(const char *args)
+{
+	memset(&r, 0, sizeof(r));
+	s3_rig_open(&r, args);
+	provider_lock_new(r.b, &(struct state_ref){ KEY }, "edge \"e\"", &lock);
+}
+
+static void
+begin(void)
+{
+	begin_as(TABLE);
+}
+
+static void
+begin_both(void)
+{
+	begin_as("use_lockfile = true\n  " TABLE);
+}
+
+static enum err_code
+take(void)
+{
+	return s3_rig_run(&r, provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holder));
+}
+
+static enum err_code
+give_back(void)
+{
+	return s3_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ KEY }, &lock));
+}
+
+static enum err_code
+peek(struct lock_info *ret)
+{
+	return s3_rig_run(&r, provider_lock_peek(r.b, &(struct state_ref){ KEY }, ret));
+}
+
+static void
+rule(const char *what, enum fake_s3_how how, int status, const char *body, unsigned times)
+{
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .what = what, .how = how, .status = status, .body = body, .times = times });
+}
+
+static const char *
+row(const char *id, const char *attribute)
+{
+	return fake_dynamo_get(r.fake->dynamo, id, attribute);
+}
+
+static bool
+is_locked_by_us(void)
+{
+	const char *text = row(ROW, "Info");
+
+	return text != NULL && strstr(text, lock.id) != NULL;
+}
+
+/* ---------------------------------------------------------------- locks */
+
+static void
+locks_and_unlocks(void)
+{
+	struct buf body;
+
+	begin();
+	CHECK((provider_caps(r.b) & (PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_UNLISTED)) != 0);
+	CHECK_OK(take(), r.err);
+	CHECK(!lock.late);
+	CHECK_U64(r.fake->nlog, 1);
+	CHECK_U64(r.b->requests, 1);
+	CHECK_STR(fake_s3_header(r.fake, 0, "content-type"), "application/x-amz-json-1.0");
+	buf_init(&body, 0);
+	lock_info_body(&lock, &body);
+	CHECK_STR(row(ROW, "Info"), buf_str(&body));
+	buf_free(&body);
+	CHECK_OK(take(), r.err); /* ours already */
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(fake_s3_seen(r.fake, "GetItem"), 0);
+	CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+	CHECK_OK(give_back(), r.err); /* twice */
+	CHECK_U64(r.fake->wrong, 0);
+	s3_rig_close(&r);
+}
+
+static void
+sees_who_holds_it(void)
+{
+	struct lock_info there;
+
+	for (int bare = 0; bare < 2; bare++) {
+		begin();
+		r.fake->dynamo->bare = bare != 0; /* a refusal that does not show the row */
+		CHECK_U64(peek(&there), ERR_NOT_FOUND);
+		fake_dynamo_put(r.fake->dynamo, ROW, "Info", foreign);
+		CHECK_OK(peek(&there), r.err);
+		CHECK_STR(there.who, "root@vm");
+		CHECK_U64(take(), ERR_LOCKED);
+		CHECK_STR(holder.id, "28199e1c-3fc0-5817-efb1-6ca623fe2f7d");
+		CHECK(strstr(r.err.msg, "root@vm (OperationTypeApply) since 2026-11-22T00:44:48.913724782Z") != NULL);
+		CHECK_U64(fake_s3_seen(r.fake, "GetItem"), bare ? 3 : 2);
+		CHECK_OK(give_back(), r.err); /* another id: ours is gone, and theirs stays */
+		CHECK_STR(row(ROW, "Info"), foreign);
+		fake_dynamo_put(r.fake->dynamo, ROW, "Info", "nonsense");
+		CHECK_U64(take(), ERR_LOCKED);
+		CHECK_OK(give_back(), r.err);
+		CHECK_STR(row(ROW, "Info"), "nonsense");
+		CHECK_OK(peek(&there), r.err);
+		CHECK(there.id[0] == '\0' && there.who[0] != '\0');
+		s3_rig_close(&r);
+	}
+}
+
+/* By its id, whatever the spelling of its row. */
+static void
+breaks_a_foreign_lock(void)
+{
+	static const char odd[] = "{ \"Created\": \"2026-11-22T00:44:48+00:00\", \"ID\": \"x\", \"Extra\": 1 }";
+
+	begin();
+	for (int i = 0; i < 2; i++) {
+		fake_dynamo_put(r.fake->dynamo, ROW, "Info", i == 0 ? foreign : odd);
+		CHECK_OK(peek(&lock), r.err);
+		CHECK_OK(give_back(), r.err);
+		CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+	}
+	s3_rig_close(&r);
+}
+
+static void
+knows_its_own_first_try(void)
+{
+	begin();
+	rule("PutItem", FAKE_LOST, 0, NULL, 1); /* it arrived, the answer did not: the second try meets our own lock */
+	CHECK_OK(take(), r.err);
+	CHECK(is_locked_by_us() && lock.late);
+	CHECK_U64(fake_s3_seen(r.fake, "PutItem"), 2);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_APPLY, 500, "{\"__type\":\"x#InternalServerError\"}", 1);
+	CHECK_OK(take(), r.err);
+	CHECK(is_locked_by_us());
+	s3_rig_close(&r);
+}
+
+static void
+is_in_doubt_only_without_any_answer(void)
+{
+	begin();
+	rule("PutItem", FAKE_LOST_BEFORE, 0, NULL, 2);
+	CHECK_OK(take(), r.err);
+	CHECK_U64(fake_s3_seen(r.fake, "PutItem"), 3);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_LOST_BEFORE, 0, NULL, 99);
+	CHECK_U64(take(), ERR_UNCERTAIN); /* the row is absent, but a request may still arrive */
+	fake_s3_no_rules(r.fake);
+	rule("PutItem", FAKE_LOST, 0, NULL, 1);
+	rule("PutItem", FAKE_REFUSED, 0, NULL, 99);
+	CHECK_OK(take(), r.err); /* not one answer to a write, but the read finds our id */
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_LOST, 0, NULL, 1);
+	rule("PutItem", FAKE_ANSWER, 400, "{\"__type\":\"x#AccessDeniedException\"}", 9);
+	CHECK_U64(take(), ERR_UNCERTAIN); /* a later refusal says nothing of the first */
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_REFUSED, 0, NULL, 1);
+	CHECK_U64(take(), ERR_NETWORK);
+	CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+	s3_rig_close(&r);
+}
+
+static void
+waits_for_a_busy_table(void)
+{
+	begin();
+	rule("PutItem", FAKE_ANSWER, 400, throttled, 3);
+	CHECK_OK(take(), r.err);
+	CHECK_U64(fake_s3_seen(r.fake, "PutItem"), 4);
+	rule("DeleteItem", FAKE_ANSWER, 400, throttled, 2);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_ANSWER, 400, conflict, 2);
+	CHECK_OK(take(), r.err);
+	CHECK_OK(give_back(), r.err);
+	rule("PutItem", FAKE_ANSWER, 400, throttled, 99);
+	CHECK_U64(take(), ERR_BUSY); /* refused for certain */
+	s3_rig_close(&r);
+}
+
+static void
+unlocks_whatever_happens_on_the_way(void)
+{
+	static const struct {
+		enum fake_s3_how how;
+		int              status;
+		const char      *body;
+	} ways[] = { { FAKE_LOST, 0, NULL }, { FAKE_LOST_BEFORE, 0, NULL }, { FAKE_ANSWER, 500, "{}" }, { FAKE_ANSWER, 400, throttled },
+		{ FAKE_ANSWER, 400, conflict }, { FAKE_REFUSED, 0, NULL }, { FAKE_APPLY, 500, "{}" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		begin();
+		CHECK_OK(take(), r.err);
+		rule("DeleteItem", ways[i].how, ways[i].status, ways[i].body, 2);
+		if (give_back() != ERR_OK)
+			test_fail(__FILE__, __LINE__, "way %zu: %s", i, r.err.msg);
+		CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+		s3_rig_close(&r);
+	}
+	begin();
+	CHECK_OK(take(), r.err);
+	rule("DeleteItem", FAKE_LOST_BEFORE, 0, NULL, 99);
+	CHECK_U64(give_back(), ERR_UNCERTAIN);
+	s3_rig_close(&r);
+}
+
+#define WITHOUT_LATE (~(1u << SCRIPTED_LATE))
+
+/* Two at once over a network that loses, cuts and delays one request in four. */
+static void
+excludes_whatever_the_network_does(void)
+{
+	unsigned unknown = 0, held = 0;
+
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		struct lock_info other, holders[2];
+		struct err       outcomes[2];
+		struct op       *ops[2];
+		const char      *text;
+		unsigned         winners = 0, doubts = 0;
+
+		if (seed % 2 == 0)
+			begin();
+		else
+			begin_both();
+		provider_lock_new(r.b, &(struct state_ref){ KEY }, "", &other);
+		scripted_chaos(r.fake->http, 250, WITHOUT_LATE, seed);
+		scripted_latency(r.fake->http, 1, 200, seed);
+		ops[0] = provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holders[0]);
+		ops[1] = provider_lock(r.b, &(struct state_ref){ KEY }, &other, &holders[1]);
+		s3_rig_run(&r, op_all(r.loop, ops, 2, 0, outcomes));
+		text = row(ROW, "Info");
+		for (int i = 0; i < 2; i++) {
+			const char *id = i == 0 ? lock.id : other.id, *object = fake_s3_text(r.fake, LOCK_KEY);
+			bool        in = (text != NULL && strstr(text, id) != NULL) || (object != NULL && strstr(object, id) != NULL);
+
+			winners += outcomes[i].code == ERR_OK;
+			doubts += outcomes[i].code == ERR_UNCERTAIN;
+			if (outcomes[i].code == ERR_OK && (text == NULL || strstr(text, id) == NULL))
+				test_fail(__FILE__, __LINE__, "seed %llu: held, but not there", (unsigned long long)seed);
+			if (outcomes[i].code != ERR_OK && outcomes[i].code != ERR_UNCERTAIN && in)
+				test_fail(__FILE__, __LINE__, "seed %llu: %s, but it is there", (unsigned long long)seed, outcomes[i].msg);
+		}
+		CHECK(winners <= 1);
+		scripted_chaos(r.fake->http, 0, 0, seed);
+		CHECK_OK(give_back(), r.err);
+		lock = other;
+		CHECK_OK(give_back(), r.err);
+		CHECK_U64(fake_dynamo_count(r.fake->dynamo) + fake_s3_count(r.fake), 0);
+		unknown += doubts > 0;
+		held += winners;
+		s3_rig_close(&r);
+	}
+	CHECK(unknown > 0 && unknown < 60 && held > 120);
+}
+
+/* ---------------------------------------------------------------- both locks */
+
+static void
+takes_the_object_then_the_row(void)
+{
+	struct lock_info there;
+
+	begin_both();
+	CHECK_OK(take(), r.err);
+	CHECK_U64(r.fake->nlog, 2);
+	CHECK(strstr(r.fake->log[0], "PUT http://" FAKE_S3_HOST "/acme/" LOCK_KEY) == r.fake->log[0]);
+	CHECK(strstr(r.fake->log[1], "PutItem") != NULL);
+	CHECK_STR(lock.generation, fake_s3_get(r.fake, LOCK_KEY)->etag);
+	CHECK_STR(fake_s3_text(r.fake, LOCK_KEY), row(ROW, "Info"));
+	fake_s3_forget(r.fake);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(r.fake->nlog, 3);
+	CHECK(strstr(r.fake->log[1], "DELETE ") == r.fake->log[1] && strstr(r.fake->log[2], "DeleteItem") != NULL);
+	CHECK_U64(fake_s3_count(r.fake) + fake_dynamo_count(r.fake->dynamo), 0);
+
+	fake_s3_put(r.fake, LOCK_KEY, foreign); /* held by a terraform that knows the object only */
+	fake_s3_forget(r.fake);
+	CHECK_U64(take(), ERR_LOCKED);
+	CHECK_U64(fake_s3_seen(r.fake, "PutItem"), 0);
+	CHECK_OK(peek(&there), r.err);
+	CHECK_STR(there.who, "root@vm");
+	fake_s3_del(r.fake, LOCK_KEY);
+
+	fake_dynamo_put(r.fake->dynamo, ROW, "Info", foreign); /* or the row only: the object goes back */
+	CHECK_U64(take(), ERR_LOCKED);
+	CHECK_STR(holder.who, "root@vm");
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	CHECK_OK(peek(&there), r.err);
+	CHECK_STR(there.who, "root@vm");
+	lock = there;
+	CHECK_OK(give_back(), r.err); /* half a lock can be broken, too */
+	CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+	s3_rig_close(&r);
+}
+
+static void
+never_says_not_held_of_half_a_lock(void)
+{
+	begin_both();
+	fake_dynamo_put(r.fake->dynamo, ROW, "Info", foreign);
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .method = "DELETE", .how = FAKE_LOST_BEFORE, .times = 99 });
+	CHECK_U64(take(), ERR_UNCERTAIN);
+	CHECK(fake_s3_text(r.fake, LOCK_KEY) != NULL);
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	CHECK_STR(row(ROW, "Info"), foreign);
+	fake_dynamo_del(r.fake->dynamo, ROW);
+
+	rule("PutItem", FAKE_LOST, 0, NULL, 1); /* a row in doubt leaves the object to whoever unlocks */
+	rule("dynamodb", FAKE_REFUSED, 0, NULL, 99);
+	CHECK_U64(take(), ERR_UNCERTAIN);
+	CHECK(lock.generation[0] != '\0');
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(fake_s3_count(r.fake) + fake_dynamo_count(r.fake->dynamo), 0);
+
+	CHECK_OK(take(), r.err); /* each half is tried, whatever becomes of the other */
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .method = "DELETE", .how = FAKE_ANSWER, .status = 403,
+	    .body = "<Error><Code>AccessDenied</Code></Error>", .times = 9 });
+	CHECK_U64(give_back(), ERR_AUTH);
+	CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	s3_rig_close(&r);
+}
+
+/* ---------------------------------------------------------------- digests */
+
+#define STATE "{\"version\":4,\"serial\":1,\"lineage\":\"l\",\"outputs\":{},\"resources\":[]}\n"
+#define OTHER "{\"version\":4,\"serial\":2,\"lineage\":\"l\",\"outputs\":{},\"resources\":[]}\n"
+
+static const char *
+md5(const char *text)
+{
+	static char hex[2][2 * MD5_LEN + 1];
+	static int  turn;
+	uint8_t     sum[MD5_LEN];
+
+	md5_of(text, strlen(text), sum);
+	hex_encode(sum, sizeof(sum), hex[turn ^= 1]);
+	return hex[turn];
+}
+
+static enum err_code
+get(void)
+{
+	struct snapshot s;
+	enum err_code   rc = s3_rig_get(&r, KEY, &s);
+
+	CHECK((s.body != NULL) == (rc == ERR_OK || rc == ERR_CORRUPT));
+	snapshot_free(&s);
+	return rc;
+}
+
+static enum err_code
+seal(const char *text)
+{
+	struct body    *body = body_copy(span_str(text));
+	struct snapshot s;
+	enum err_code   rc;
+
+	snapshot_of(&s, body, NULL);
+	body_unref(body);
+	rc = s3_rig_run(&r, provider_seal(r.b, &(struct state_ref){ KEY }, &s));
+	snapshot_free(&s);
+	return rc;
+}
+
+static void
+compares_what_it_reads(void)
+{
+	int64_t begun;
+	char    upper[2 * MD5_LEN + 1];
+
+	begin();
+	fake_s3_put(r.fake, KEY, STATE);
+	CHECK_OK(get(), r.err); /* no row */
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(STATE));
+	CHECK_OK(get(), r.err);
+	snprintf(upper, sizeof(upper), "%s", md5(STATE));
+	for (char *p = upper; *p != '\0'; p++)
+		*p = *p >= 'a' ? (char)(*p - 32) : *p;
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", upper);
+	CHECK_OK(get(), r.err);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", "not a digest");
+	CHECK_OK(get(), r.err);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(OTHER));
+	fake_s3_forget(r.fake);
+	begun = loop_now(r.loop);
+	CHECK_U64(get(), ERR_CORRUPT);
+	CHECK(strstr(r.err.msg, md5(STATE)) != NULL && strstr(r.err.msg, md5(OTHER)) != NULL);
+	CHECK(strstr(r.err.hint, md5(STATE)) != NULL && strstr(r.err.hint, MD5_ROW) != NULL);
+	CHECK(loop_now(r.loop) - begun >= 10000);
+	CHECK_U64(fake_s3_seen(r.fake, "GetItem"), 6); /* as often as terraform */
+	CHECK_STR(row(MD5_ROW, "Digest"), md5(OTHER));  /* not repaired: it is not ours */
+	s3_rig_close(&r);
+}
+
+struct writer {
+	struct timer t;
+};
+
+static void
+write_digest(void *arg)
+{
+	(void)arg;
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(STATE));
+}
+
+/* Somebody is between his two writes. */
+static void
+waits_for_the_second_write(void)
+{
+	struct writer w;
+
+	begin();
+	fake_s3_put(r.fake, KEY, STATE);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(OTHER));
+	timer_init(&w.t, r.loop, write_digest, NULL);
+	timer_set(&w.t, 3000);
+	CHECK_OK(get(), r.err);
+	s3_rig_close(&r);
+}
+
+/* Lock, look, write, read back, seal, unlock: seven requests, and ten seconds are waited for nowhere. */
+static void
+writes_the_digest_after_the_state(void)
+{
+	char    etag[ETAG_MAX];
+	int64_t begun;
+
+	begin();
+	begun = loop_now(r.loop);
+	CHECK_OK(take(), r.err);
+	CHECK_U64(get(), ERR_NOT_FOUND);
+	CHECK_OK(s3_rig_put(&r, KEY, STATE, PUT_ABSENT, NULL, etag), r.err);
+	CHECK_OK(get(), r.err); /* the digest is still of what was there */
+	CHECK(row(MD5_ROW, "Digest") == NULL);
+	CHECK_OK(seal(STATE), r.err);
+	CHECK_STR(row(MD5_ROW, "Digest"), md5(STATE));
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(r.fake->nlog, 7);
+
+	CHECK_OK(take(), r.err);
+	CHECK_OK(get(), r.err);
+	CHECK_OK(s3_rig_put(&r, KEY, OTHER, PUT_MATCH, etag, etag), r.err);
+	CHECK_OK(get(), r.err);
+	CHECK_OK(seal(OTHER), r.err);
+	CHECK_STR(row(MD5_ROW, "Digest"), md5(OTHER));
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(r.fake->nlog, 14);
+	CHECK(loop_now(r.loop) - begun < 1000);
+
+	CHECK_OK(take(), r.err); /* of bytes that were not sealed only the one who wrote them may make nothing */
+	CHECK_OK(s3_rig_put(&r, KEY, STATE, PUT_MATCH, etag, etag), r.err);
+	CHECK_OK(get(), r.err);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(get(), ERR_CORRUPT);
+	s3_rig_close(&r);
+}
+
+static void
+seals_whatever_happens_on_the_way(void)
+{
+	static const struct {
+		enum fake_s3_how how;
+		int              status;
+		const char      *body;
+	} ways[] = { { FAKE_LOST, 0, NULL }, { FAKE_LOST_BEFORE, 0, NULL }, { FAKE_ANSWER, 500, "{}" }, { FAKE_ANSWER, 400, throttled },
+		{ FAKE_ANSWER, 400, conflict }, { FAKE_REFUSED, 0, NULL }, { FAKE_APPLY, 500, "{}" } };
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(ways); i++) {
+		char etag[ETAG_MAX];
+
+		begin();
+		CHECK_OK(take(), r.err);
+		if (i % 2 == 0) {
+			fake_s3_put(r.fake, KEY, OTHER);
+			fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(OTHER));
+		}
+		get();
+		CHECK_OK(s3_rig_put(&r, KEY, STATE, PUT_UNDER_LOCK, NULL, etag), r.err);
+		rule("PutItem", ways[i / 2].how, ways[i / 2].status, ways[i / 2].body, 2);
+		if (seal(STATE) != ERR_OK)
+			test_fail(__FILE__, __LINE__, "way %zu: %s", i, r.err.msg);
+		CHECK_STR(row(MD5_ROW, "Digest"), md5(STATE));
+		CHECK_OK(give_back(), r.err);
+		CHECK_OK(get(), r.err);
+		s3_rig_close(&r);
+	}
+	begin();
+	CHECK_OK(take(), r.err);
+	rule("PutItem", FAKE_LOST_BEFORE, 0, NULL, 99);
+	CHECK_U64(seal(STATE), ERR_UNCERTAIN);
+	CHECK(strstr(r.err.hint, md5(STATE)) != NULL);
+	fake_s3_no_rules(r.fake);
+	r.fake->dynamo->denies = "PutItem";
+	CHECK_U64(seal(STATE), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "dynamodb:PutItem") != NULL);
+	s3_rig_close(&r);
+}
+
+/* A digest that arrives a minute late, when somebody else has written, changes nothing. */
+static void
+a_late_digest_changes_nothing(void)
+{
+	begin();
+	fake_s3_put(r.fake, KEY, OTHER);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(OTHER));
+	CHECK_OK(take(), r.err);
+	CHECK_OK(get(), r.err);
+	scripted_late(r.fake->http, 60000);
+	scripted_fail(r.fake->http, scripted_http_count(r.fake->http) + 1, SCRIPTED_LATE);
+	CHECK_OK(seal(STATE), r.err);
+	CHECK_OK(give_back(), r.err);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5("third"));
+	s3_rig_run(&r, op_sleep(r.loop, 120000));
+	CHECK_STR(row(MD5_ROW, "Digest"), md5("third"));
+	s3_rig_close(&r);
+}
+
+static void
+deletes_the_digest_with_the_state(void)
+{
+	begin();
+	fake_s3_put(r.fake, KEY, STATE);
+	fake_dynamo_put(r.fake->dynamo, MD5_ROW, "Digest", md5(STATE));
+	rule("DeleteItem", FAKE_LOST_BEFORE, 0, NULL, 1);
+	CHECK_OK(s3_rig_run(&r, provider_del(r.b, &(struct state_ref){ KEY }, NULL)), r.err);
+	CHECK_U64(fake_dynamo_count(r.fake->dynamo) + fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+/* ---------------------------------------------------------------- refusals */
+
+static void
+says_what_is_wrong_with_the_table(void)
+{
+	struct lock_info there;
+
+	begin();
+	r.fake->dynamo->missing = true;
+	CHECK_U64(take(), ERR_CONFIG); /* no such table is neither "locked" nor "not locked" */
+	CHECK(strstr(r.err.msg, "table " FAKE_DYNAMO_TABLE " does not exist in region us-east-1") != NULL);
+	CHECK(strstr(r.err.hint, "dynamodb_table") != NULL);
+	CHECK_U64(peek(&there), ERR_CONFIG);
+	CHECK_U64(give_back(), ERR_CONFIG);
+	fake_s3_put(r.fake, KEY, STATE);
+	CHECK_U64(s3_rig_run(&r, provider_del(r.b, &(struct state_ref){ KEY }, NULL)), ERR_CONFIG);
+	r.fake->dynamo->missing = false;
+	r.fake->dynamo->other_key = true;
+	CHECK_U64(take(), ERR_CONFIG);
+	CHECK(strstr(r.err.hint, "partition key LockID of type String") != NULL);
+	r.fake->dynamo->other_key = false;
+	r.fake->dynamo->denies = "PutItem";
+	CHECK_U64(take(), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "need dynamodb:PutItem on arn:aws:dynamodb:us-east-1:*:table/" FAKE_DYNAMO_TABLE) != NULL);
+	r.fake->dynamo->denies = "GetItem";
+	CHECK_U64(peek(&there), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "dynamodb:GetItem") != NULL);
+	rule("PutItem", FAKE_ANSWER, 200, NULL, 1);
+	s3_rig_close(&r);
+}
+
+static void
+says_what_is_wrong_with_the_answer(void)
+{
+	struct lock_info there;
+
+	begin();
+	rule("GetItem", FAKE_ANSWER, 404, "<html>no</html>", 1);
+	CHECK_U64(peek(&there), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.hint, "something other than DynamoDB") != NULL);
+	rule("GetItem", FAKE_ANSWER, 200, "<html>portal</html>", 1);
+	CHECK_U64(peek(&there), ERR_UNSUPPORTED); /* never "not locked" */
+	rule("GetItem", FAKE_ANSWER, 200, "{\"Item\":{\"LockID\":{\"S\":\"", 1);
+	CHECK_U64(peek(&there), ERR_UNSUPPORTED);
+	rule("GetItem", FAKE_CUT, 0, NULL, 1);
+	CHECK_U64(peek(&there), ERR_NOT_FOUND); /* a read is asked again */
+	rule("GetItem", FAKE_ANSWER, 503, "", 99);
+	CHECK_U64(peek(&there), ERR_BUSY);
+	fake_s3_no_rules(r.fake);
+	rule("GetItem", FAKE_ANSWER, 407, "", 1);
+	CHECK_U64(peek(&there), ERR_AUTH);
+	s3_rig_close(&r);
+}
+
+static void
+says_whose_credentials_are_refused(void)
+{
+	struct lock_info there;
+
+	begin();
+	r.fake->access = "AKIDOTHER";
+	CHECK_U64(peek(&there), ERR_AUTH);
+	CHECK(strstr(r.err.msg, "the credentials from the backend block are refused") != NULL);
+	CHECK(strstr(r.err.msg, FAKE_S3_SECRET) == NULL && strstr(r.err.hint, FAKE_S3_SECRET) == NULL);
+	r.fake->access = FAKE_S3_ACCESS;
+	r.fake->secret = "other";
+	CHECK_U64(peek(&there), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "secret_key") != NULL);
+	r.fake->secret = FAKE_S3_SECRET;
+	r.fake->session_token = "tok";
+	CHECK_U64(peek(&there), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "expired") != NULL);
+	r.fake->session_token = NULL;
+	r.fake->clock_ms = -(int64_t)20 * 60 * 1000;
+	CHECK_U64(peek(&there), ERR_NOT_FOUND); /* the server's clock is learned, also for S3 */
+	CHECK_OK(take(), r.err);
+	s3_rig_close(&r);
+}
+
+static void
+goes_where_the_configuration_says(void)
+{
+	static const struct {
+		const char *args, *url;
+	} rows[] = {
+		{ "", "https://dynamodb.us-east-1.amazonaws.com/" },
+		{ "use_fips_endpoint = true", "https://dynamodb-fips.us-east-1.amazonaws.com/" },
+		{ "use_dualstack_endpoint = true", "https://dynamodb.us-east-1.api.aws/" },
+		{ "region = \"cn-north-1\"", "https://dynamodb.cn-north-1.amazonaws.com.cn/" },
+		{ "endpoints = { dynamodb = \"http://d.test/base\" }", "http://d.test/base/" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct lock_info there;
+		char            *args = xasprintf("bare bucket = \"acme\"\n%s%s\n  access_key = \"a\"\n  secret_key = \"b\"\n  dynamodb_table = \"t\"\n",
+		    strstr(rows[i].args, "region") != NULL ? "" : "region = \"us-east-1\"\n", rows[i].args);
+
+		memset(&r, 0, sizeof(r));
+		s3_rig_open(&r, args);
+		CHECK_U64(peek(&there), ERR_NETWORK);
+		CHECK(strstr(r.fake->log[0], rows[i].url) == r.fake->log[0] + 5);
+		s3_rig_close(&r);
+		free(args);
+	}
+	memset(&r, 0, sizeof(r));
+	CHECK_U64(s3_rig_try(&r, "dynamodb_table = \"t\"\n  dynamodb_endpoint = \"ftp://x\""), ERR_CONFIG);
+	CHECK(strstr(r.err.msg, "endpoint of dynamodb") != NULL);
+	s3_rig_close(&r);
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+	    { "locks_and_unlocks", locks_and_unlocks },
+	    { "sees_who_holds_it", sees_who_holds_it },
+	    { "breaks_a_foreign_lock", breaks_a_foreign_lock },
+	    { "knows_its_own_first_try", knows_its_own_first_try },
+	    { "is_in_doubt_only_without_any_answer", is_in_doubt_only_without_any_answer },
+	    { "waits_for_a_busy_table", waits_for_a_busy_table },
+	    { "unlocks_whatever_happens_on_the_way", unlocks_whatever_happens_on_the_way },
+	    { "excludes_whatever_the_network_does", excludes_whatever_the_network_does },
+	    { "takes_the_object_then_the_row", takes_the_object_then_the_row },
+	    { "never_says_not_held_of_half_a_lock", never_says_not_held_of_half_a_lock },
+	    { "compares_what_it_reads", compares_what_it_reads },
+	    { "waits_for_the_second_write", waits_for_the_second_write },
+	    { "writes_the_digest_after_the_state", writes_the_digest_after_the_state },
+	    { "seals_whatever_happens_on_the_way", seals_whatever_happens_on_the_way },
+	    { "a_late_digest_changes_nothing", a_late_digest_changes_nothing },
+	    { "deletes_the_digest_with_the_state", deletes_the_digest_with_the_state },
+	    { "says_what_is_wrong_with_the_table", says_what_is_wrong_with_the_table },
+	    { "says_what_is_wrong_with_the_answer", says_what_is_wrong_with_the_answer },
+	    { "says_whose_credentials_are_refused", says_whose_credentials_are_refused },
+	    { "goes_where_the_configuration_says", goes_where_the_configuration_says },
+	    { NULL, NULL } });
+}
