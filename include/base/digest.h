@@ -16,6 +16,7 @@
 #define DIGEST_LEN 32
 #define DIGEST_HEX (2 * DIGEST_LEN + 1)
 #define MD5_LEN    16
+#define SHA1_LEN   20
 
 struct digest {
 	uint8_t b[DIGEST_LEN];
@@ -35,6 +36,7 @@ void           sha256_of(const void *p, size_t n, struct digest *ret);
 
 void           hmac_sha256(struct span key, struct span data, uint8_t ret[DIGEST_LEN]);
 void           md5_of(const void *p, size_t n, uint8_t ret[MD5_LEN]);
+void           sha1_of(const void *p, size_t n, uint8_t ret[SHA1_LEN]); /* names of files that others give so */
 /* Several pieces as one message. */
 struct md5;
 struct md5    *md5_new(void);

@@ -109,6 +109,7 @@ enum conf_type {
 	CONF_STRS,      /* struct conf_strs       */
 	CONF_MAP,       /* struct conf_map: string values */
 	CONF_SECRETS,   /* the same, and each value may be a credential; no default */
+	CONF_INNER,     /* struct conf_value *, an object: conf_inner() makes a block of it; printed masked, no default */
 	CONF_ENUM,      /* int: index into choices */
 };
 
@@ -146,10 +147,13 @@ enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct con
     const char *const *block_types, struct err *reterr);
 /* "FILE:LINE:COLUMN: message", ERR_CONFIG. */
 enum err_code conf_error(struct err *reterr, struct conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* The members of an object as the arguments of a block called type. */
+struct conf_block *conf_inner(struct conf *c, const char *type, const struct conf_value *object);
 struct conf_attr *conf_attr(struct conf_block *b, const char *name);            /* NULL: absent */
 /* The block with all inside it as HCL in the layout of "terraform fmt". Values by reference are printed as references, other
- * fields of CONF_SECRET and CONF_SECRETS, arguments of no table, and the user and query parts of URLs as "(sensitive)"; defaults and values from
- * the environment are marked by a comment. tables NULL, and nested blocks: the tables that conf_fields() filled from them. */
+ * fields of CONF_SECRET, CONF_SECRETS and CONF_INNER, arguments of no table, and the user and query parts of URLs as
+ * "(sensitive)"; defaults and values from the environment are marked by a comment. tables NULL, and nested blocks: the tables that
+ * conf_fields() filled from them. */
 void          conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret);
 bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */
 

@@ -207,6 +207,14 @@ md5_of(const void *p, size_t n, uint8_t ret[MD5_LEN])
 	md5_end(h, ret);
 }
 
+void
+sha1_of(const void *p, size_t n, uint8_t ret[SHA1_LEN])
+{
+	size_t len;
+
+	digest_must(psa_hash_compute(PSA_ALG_SHA_1, p, n, ret, SHA1_LEN, &len) == PSA_SUCCESS && len == SHA1_LEN);
+}
+
 /* --- digests as values --- */
 
 bool

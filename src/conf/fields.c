@@ -58,6 +58,7 @@ conf_wants(const struct conf_want *w)
 	case CONF_STRS:    return "a list of strings such as [\"a\", \"b\"]";
 	case CONF_MAP:
 	case CONF_SECRETS: return "an object of strings such as { a = \"b\" }";
+	case CONF_INNER:   return "an object such as { name = \"x\" }";
 	case CONF_ENUM:    return arena_printf(w->c->arena, "one of %s", conf_one_of(w->c, w->f->choices));
 	}
 	return "";
@@ -68,7 +69,7 @@ static const char *
 conf_found_value(const struct conf_want *w)
 {
 	bool        hidden = w->v->from_ref || w->f->type == CONF_SECRET || w->f->type == CONF_STR || w->f->type == CONF_MAP ||
-	    w->f->type == CONF_SECRETS;
+	    w->f->type == CONF_SECRETS || w->f->type == CONF_INNER;
 	const char *text = w->v->text;
 
 	switch (w->v->kind) {
@@ -290,6 +291,10 @@ conf_store(const struct conf_want *w, void *at, struct err *reterr)
 	case CONF_SIZE:    ok = conf_as_size(w->c, v, at); break;
 	case CONF_PERCENT: ok = conf_as_percent(w->c, v, at); break;
 	case CONF_ENUM:    ok = conf_as_choice(v, w->f->choices, at); break;
+	case CONF_INNER:
+		ok = v->kind == CONF_OBJECT;
+		*(const struct conf_value **)at = v;
+		break;
 	}
 	return ok ? ERR_OK : conf_mismatch(w, reterr);
 }
@@ -342,7 +347,7 @@ conf_from_env(struct conf *c, struct conf_block *b, const struct conf_field *f, 
 	struct conf_value v = { .kind = CONF_TEXT, .pos = b->pos, .from_ref = true };
 	struct conf_want  w = { c, f, &v, arena_printf(c->arena, "environment variable %s", env) };
 
-	assert(f->type != CONF_MAP && f->type != CONF_SECRETS); /* no text form */
+	assert(f->type != CONF_MAP && f->type != CONF_SECRETS && f->type != CONF_INNER); /* no text form */
 	if (!utf8_valid(span_str(text)))
 		return conf_error(reterr, b->pos, "%s: expected text in UTF-8", w.origin);
 	v.text = conf_keep(c, span_str(text));
@@ -498,4 +503,19 @@ conf_finish(struct conf *c, struct conf_block *b, const struct conf_field *const
 		if (!conf_listed(block_types, b->blocks[i].type))
 			return conf_unknown(c, b, "block", b->blocks[i].type, b->blocks[i].pos, block_types, names, reterr);
 	return ERR_OK;
+}
+
+struct conf_block *
+conf_inner(struct conf *c, const char *type, const struct conf_value *object)
+{
+	struct conf_block *b = arena_alloc(c->arena, sizeof(*b));
+
+	memset(b, 0, sizeof(*b));
+	b->type = type;
+	b->pos = object->pos;
+	b->attrs = arena_alloc(c->arena, (object->nitems + 1) * sizeof(*b->attrs));
+	for (; b->nattrs < object->nitems; b->nattrs++)
+		b->attrs[b->nattrs] = (struct conf_attr){ .name = object->keys[b->nattrs], .pos = object->items[b->nattrs].pos,
+			.value = object->items[b->nattrs] };
+	return b;
 }

@@ -114,7 +114,8 @@ conf_lines_attrs(const struct conf_block *b, const struct conf_field *const *tab
 		struct buf               value;
 
 		buf_init(&value, 0);
-		conf_print_value(&value, &b->attrs[i].value, f != NULL && f->type != CONF_SECRET && f->type != CONF_SECRETS);
+		conf_print_value(&value, &b->attrs[i].value, f != NULL && f->type != CONF_SECRET && f->type != CONF_SECRETS &&
+		    f->type != CONF_INNER);
 		conf_line_add(l, b->attrs[i].name, &value, NULL, NULL);
 	}
 }
