@@ -159,7 +159,7 @@ fake_listed(const char *names, size_t n, const char *name)
 
 /* Signs what arrived with what it says it was signed with. */
 static bool
-fake_signature_fits(struct fake_call *x, const char *auth, const char *region, const char *service, const char *hash)
+fake_signature_fits(struct fake_call *x, const char *access, const char *auth, const char *region, const char *service, const char *hash)
 {
 	static const char *const own[] = { "host", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "authorization" };
 	const char              *signed_at = strstr(auth, "SignedHeaders="), *token = fake_header(x, "x-amz-security-token");
@@ -167,7 +167,7 @@ fake_signature_fits(struct fake_call *x, const char *auth, const char *region, c
 	struct http_header       list[HTTP_HEADERS_MAX], ret[SIGV4_HEADERS_MAX];
 	struct buf               host;
 	struct secret           *secret = secret_new(span_str(x->f->secret)), *session = token ? secret_new(span_str(token)) : NULL;
-	struct sigv4_key         key = { x->f->access, secret, session, NULL };
+	struct sigv4_key         key = { access, secret, session, NULL };
 	bool                     fits;
 
 	assert(signed_at != NULL);
@@ -236,7 +236,7 @@ fake_refuses(struct fake_call *x)
 		return fake_error(x, 403, "RequestTimeTooSkewed", ""), true;
 	if (f->session_token != NULL && (token == NULL || strcmp(token, f->session_token) != 0))
 		return fake_error(x, 400, "ExpiredToken", ""), true;
-	if (!fake_signature_fits(x, auth, region, "s3", hash)) {
+	if (!fake_signature_fits(x, access, auth, region, "s3", hash)) {
 		f->wrong++;
 		return fake_error(x, 403, "SignatureDoesNotMatch", ""), true;
 	}
@@ -286,12 +286,78 @@ fake_dynamo_serve(struct fake_call *x)
 		fake_dynamo_error(x, "InvalidSignatureException", "Signature expired: told so");
 	} else {
 		sha256_of(x->rq->body.p, x->rq->body.n, &d);
-		if (fake_signature_fits(x, auth, region, "dynamodb", digest_hex(&d, hex))) {
+		if (fake_signature_fits(x, access, auth, region, "dynamodb", digest_hex(&d, hex))) {
 			fake_dynamo_answer(f->dynamo, x->rq, x->ret);
 			return;
 		}
 		f->wrong++;
 		fake_dynamo_error(x, "InvalidSignatureException", "The request signature we calculated does not match");
+	}
+}
+
+/* ---------------------------------------------------------------- STS */
+
+static bool
+fake_to_sts(const struct scripted_request *rq)
+{
+	return strncmp(rq->url, "http://" FAKE_STS_HOST "/", strlen("http://" FAKE_STS_HOST "/")) == 0;
+}
+
+static void
+fake_sts_error(struct fake_call *x, int status, const char *code)
+{
+	x->ret->status = status;
+	buf_printf(&x->body, "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>%s</Code>"
+	    "<Message>told so</Message></Error></ErrorResponse>", code);
+}
+
+/* Keys that it knows, with the session that belongs to them, and a signature that fits. */
+static bool
+fake_sts_knows(struct fake_call *x)
+{
+	const char   *auth = fake_header(x, "authorization"), *token = fake_header(x, "x-amz-security-token");
+	char          access[128], region[64], hex[DIGEST_HEX], want[32];
+	struct digest d;
+	unsigned      role = 0;
+
+	if (auth == NULL || sscanf(auth, "AWS4-HMAC-SHA256 Credential=%127[^/]/%*8[0-9]/%63[^/]/sts/aws4_request,", access, region) != 2)
+		return false;
+	snprintf(want, sizeof(want), "%s", "");
+	if (strncmp(access, "ASIAROLE", 8) == 0) {
+		role = (unsigned)strtoul(access + 8, NULL, 10);
+		snprintf(want, sizeof(want), "role%u", role);
+	}
+	if (role > x->f->roles || (role == 0 && strcmp(access, FAKE_S3_ACCESS) != 0) || strcmp(token != NULL ? token : "", want) != 0)
+		return false;
+	sha256_of(x->rq->body.p, x->rq->body.n, &d);
+	return fake_signature_fits(x, access, auth, region, "sts", digest_hex(&d, hex));
+}
+
+static void
+fake_sts_serve(struct fake_call *x)
+{
+	struct fake_s3 *f = x->f;
+	char           *form = span_dup(x->rq->body), time[TIME_TEXT_MAX];
+	bool            web = strstr(form, "Action=AssumeRoleWithWebIdentity&") != NULL, who = strstr(form, "GetCallerIdentity") != NULL;
+	const char     *what = web ? "AssumeRoleWithWebIdentity" : "AssumeRole";
+
+	snprintf(f->sts_form, sizeof(f->sts_form), "%s", form);
+	free(form);
+	if (f->sts_refuses != NULL) {
+		fake_sts_error(x, strcmp(f->sts_refuses, "AccessDenied") == 0 ? 403 : 400, f->sts_refuses);
+	} else if (web ? fake_header(x, "authorization") != NULL : !fake_sts_knows(x)) {
+		fake_sts_error(x, 403, "InvalidClientTokenId");
+	} else if (who) {
+		x->ret->status = 200;
+		buf_puts(&x->body, "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult>"
+		    "</GetCallerIdentityResponse>");
+	} else {
+		x->ret->status = 200;
+		f->roles++;
+		buf_printf(&x->body, "<%sResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><%sResult><Credentials><AccessKeyId>ASIAROLE%u"
+		    "</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>role%u</SessionToken><Expiration>%s</Expiration></Credentials>"
+		    "</%sResult></%sResponse>", what, what, f->roles, f->secret, f->roles, time_format(loop_wall(f->loop) + 3600 * 1000, time), what,
+		    what);
 	}
 }
 
@@ -643,6 +709,8 @@ fake_arrived(void *arg, const struct scripted_request *rq, struct scripted_answe
 	buf_init(&x.body, 0);
 	if (fake_to_dynamo(rq) && (r == NULL || r->how != FAKE_ANSWER))
 		fake_dynamo_serve(&x);
+	else if (fake_to_sts(rq) && (r == NULL || r->how != FAKE_ANSWER))
+		fake_sts_serve(&x);
 	else if (r == NULL || r->how != FAKE_ANSWER)
 		fake_serve(&x);
 	if (r != NULL && (r->how == FAKE_ANSWER || r->how == FAKE_APPLY))
@@ -668,7 +736,7 @@ fake_decides(void *arg, const struct scripted_request *rq)
 	struct fake_s3            *f = arg;
 	const struct fake_s3_rule *r = fake_take_rule(f, rq);
 	char                      *key = fake_key_of(f, rq);
-	bool                       ours = key != NULL || fake_to_dynamo(rq);
+	bool                       ours = key != NULL || fake_to_dynamo(rq) || fake_to_sts(rq);
 
 	free(key);
 	fake_log(f, rq);

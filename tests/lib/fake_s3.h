@@ -12,6 +12,7 @@
  * Every way takes 5 ms. Requests to any other place end with ERR_NETWORK unless a rule answers them.
  */
 #define FAKE_S3_HOST   "s3.test:9000" /* path style: http://s3.test:9000/BUCKET/KEY */
+#define FAKE_STS_HOST  "sts.test"     /* takes FAKE_S3_ACCESS and what it gave itself; the n-th role is ASIAROLEn, token roleN */
 #define FAKE_S3_ACCESS "AKIDEXAMPLE"
 #define FAKE_S3_SECRET "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
@@ -52,6 +53,9 @@ struct fake_s3 {
 	struct fake_dynamo *dynamo;      /* at FAKE_DYNAMO_HOST, for the same keys */
 	const char        *bucket, *region, *session_token, *access, *secret; /* session_token NULL: none wanted */
 	bool               bucket_missing;
+	const char        *sts_refuses;  /* code of its answer; NULL: it does not */
+	unsigned           roles;        /* that it gave */
+	char               sts_form[2048]; /* of its last request */
 	int64_t            clock_ms;     /* the server's clock minus the loop's */
 	bool               versioned;    /* deleting leaves a marker ... */
 	bool               marker_exists;/* ... which counts as an object for If-None-Match */

@@ -17,8 +17,6 @@
 
 static const char *const s3_retry_modes[] = { "legacy", "standard", "adaptive", NULL };
 
-#define S3_ROLES "taking a role"
-
 #define AT(member) offsetof(struct s3_conf, member)
 
 static const struct conf_field s3_fields[] = {
@@ -44,7 +42,7 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "force_path_style", .type = CONF_BOOL, .offset = AT(force_path_style), .def = "false",
 	    .help = "older name of use_path_style" },
 	{ .name = "endpoints", .type = CONF_MAP, .offset = AT(endpoints),
-	    .help = "{ s3 = URL, dynamodb = URL }: an S3-compatible store, and its table" },
+	    .help = "{ s3 = URL, dynamodb = URL, sts = URL, sso = URL }: an S3-compatible store, its table, and issuers" },
 	{ .name = "endpoint", .type = CONF_STR, .offset = AT(endpoint),
 	    .env = "AWS_ENDPOINT_URL_S3 AWS_S3_ENDPOINT AWS_ENDPOINT_URL",
 	    .help = "older form of endpoints = { s3 = URL }" },
@@ -75,9 +73,9 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "skip_metadata_api_check", .type = CONF_BOOL, .offset = AT(skip_metadata_api_check), .def = "false",
 	    .help = "never ask the instance's metadata" },
 	{ .name = "skip_credentials_validation", .type = CONF_BOOL, .offset = AT(skip_credentials_validation),
-	    .def = "false", .help = "no difference: STS is never asked" },
+	    .def = "false", .help = "no difference: the first request tells" },
 	{ .name = "skip_requesting_account_id", .type = CONF_BOOL, .offset = AT(skip_requesting_account_id),
-	    .def = "false", .help = "no difference: it is never asked for" },
+	    .def = "false", .help = "it is asked for only where account ids are allowed or forbidden; with these an error" },
 	{ .name = "skip_region_validation", .type = CONF_BOOL, .offset = AT(skip_region_validation), .def = "false",
 	    .help = "no difference: any region may be named" },
 	{ .name = "custom_ca_bundle", .type = CONF_PATH, .offset = AT(custom_ca_bundle), .env = "AWS_CA_BUNDLE",
@@ -93,28 +91,29 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "iam_endpoint", .type = CONF_STR, .offset = AT(iam_endpoint),
 	    .help = "accepted; IAM is never asked" },
 	{ .name = "sts_endpoint", .type = CONF_STR, .offset = AT(sts_endpoint),
-	    .help = "accepted; STS is never asked" },
-	{ .name = "sts_region", .type = CONF_STR, .offset = AT(sts_region), .help = "accepted; STS is never asked" },
+	    .env = "AWS_ENDPOINT_URL_STS AWS_STS_ENDPOINT AWS_ENDPOINT_URL", .help = "older form of endpoints = { sts = URL }" },
+	{ .name = "sts_region", .type = CONF_STR, .offset = AT(sts_region), .help = "of STS; default: region" },
 	{ .name = "dynamodb_table", .type = CONF_STR, .offset = AT(dynamodb_table),
 	    .help = "lock by rows of this table, and keep the MD5 of each state there; with use_lockfile both locks are taken" },
 	{ .name = "dynamodb_endpoint", .type = CONF_STR, .offset = AT(dynamodb_endpoint),
 	    .env = "AWS_ENDPOINT_URL_DYNAMODB AWS_DYNAMODB_ENDPOINT AWS_ENDPOINT_URL",
 	    .help = "older form of endpoints = { dynamodb = URL }" },
-	{ .name = "assume_role", .type = CONF_MAP, .help = "role to take", .later = S3_ROLES },
-	{ .name = "assume_role_with_web_identity", .type = CONF_MAP, .help = "role to take", .later = S3_ROLES },
-	{ .name = "role_arn", .type = CONF_STR, .help = "role to take", .later = S3_ROLES },
-	{ .name = "session_name", .type = CONF_STR, .help = "of the role's session", .later = S3_ROLES },
-	{ .name = "external_id", .type = CONF_STR, .help = "for the role", .later = S3_ROLES },
-	{ .name = "assume_role_duration_seconds", .type = CONF_INT, .help = "of the role's session",
-	    .later = S3_ROLES },
-	{ .name = "assume_role_policy", .type = CONF_STR, .help = "for the role", .later = S3_ROLES },
-	{ .name = "assume_role_policy_arns", .type = CONF_STRS, .help = "for the role", .later = S3_ROLES },
-	{ .name = "assume_role_tags", .type = CONF_MAP, .help = "for the role", .later = S3_ROLES },
-	{ .name = "assume_role_transitive_tag_keys", .type = CONF_STRS, .help = "for the role", .later = S3_ROLES },
-	{ .name = "allowed_account_ids", .type = CONF_STRS, .help = "accounts that may be used",
-	    .later = "asking STS whose credentials these are" },
-	{ .name = "forbidden_account_ids", .type = CONF_STRS, .help = "accounts that may not be used",
-	    .later = "asking STS whose credentials these are" },
+	{ .name = "assume_role", .type = CONF_INNER, .offset = AT(assume_role),
+	    .help = "a role to take with the credentials found, as argument or block" },
+	{ .name = "assume_role_with_web_identity", .type = CONF_INNER, .offset = AT(assume_role_with_web_identity),
+	    .help = "a role to take with a token, instead of other credentials" },
+	{ .name = "role_arn", .type = CONF_STR, .offset = AT(role_arn), .help = "older form of assume_role" },
+	{ .name = "session_name", .type = CONF_STR, .offset = AT(session_name), .help = "the same" },
+	{ .name = "external_id", .type = CONF_STR, .offset = AT(external_id), .help = "the same" },
+	{ .name = "assume_role_duration_seconds", .type = CONF_INT, .offset = AT(assume_role_duration_seconds), .help = "the same" },
+	{ .name = "assume_role_policy", .type = CONF_STR, .offset = AT(assume_role_policy), .help = "the same" },
+	{ .name = "assume_role_policy_arns", .type = CONF_STRS, .offset = AT(assume_role_policy_arns), .help = "the same" },
+	{ .name = "assume_role_tags", .type = CONF_MAP, .offset = AT(assume_role_tags), .help = "the same" },
+	{ .name = "assume_role_transitive_tag_keys", .type = CONF_STRS, .offset = AT(assume_role_transitive_tag_keys),
+	    .help = "the same" },
+	{ .name = "allowed_account_ids", .type = CONF_STRS, .offset = AT(allowed_account_ids),
+	    .help = "no others are used: STS is asked whose the credentials are" },
+	{ .name = "forbidden_account_ids", .type = CONF_STRS, .offset = AT(forbidden_account_ids), .help = "these are not used" },
 	{ .name = "state_tags", .type = CONF_MAP, .help = "tags of state objects", .later = "object tags" },
 	{ .name = "lock_tags", .type = CONF_MAP, .help = "tags of lock objects", .later = "object tags" },
 	{ .name = NULL },
@@ -304,9 +303,6 @@ s3_check_blocks(struct conf_block *block, struct err *reterr)
 	for (size_t i = 0; i < block->nblocks; i++) {
 		const struct conf_block *inner = &block->blocks[i];
 
-		if (strncmp(inner->type, "assume_role", strlen("assume_role")) == 0)
-			return conf_error(reterr, inner->pos, "block \"%s\" needs a later version of stateferry: " S3_ROLES,
-			    inner->type);
 		if (strcmp(inner->type, "endpoints") == 0)
 			return conf_error(reterr, inner->pos,
 			    "\"endpoints\" is an argument; expected endpoints = { s3 = \"URL\" }");
@@ -322,7 +318,7 @@ struct s3_service {
 
 static const struct s3_service s3_services[] = { { "s3", "endpoint", AT(endpoint) },
 	{ "dynamodb", "dynamodb_endpoint", AT(dynamodb_endpoint) }, { "sts", "sts_endpoint", AT(sts_endpoint) },
-	{ "iam", "iam_endpoint", AT(iam_endpoint) } };
+	{ "iam", "iam_endpoint", AT(iam_endpoint) }, { "sso", NULL, 0 } };
 
 static enum err_code
 s3_unknown_service(struct conf_pos pos, const char *key, struct err *reterr)
@@ -330,8 +326,6 @@ s3_unknown_service(struct conf_pos pos, const char *key, struct err *reterr)
 	static const char *const names[] = { "dynamodb", "iam", "s3", "sso", "sts", NULL };
 	const char              *near = name_closest(key, names);
 
-	if (strcmp(key, "sso") == 0)
-		return conf_error(reterr, pos, "endpoints: \"%s\" needs a later version of stateferry", key);
 	return conf_error(reterr, pos, "endpoints: unknown service \"%.40s\"%s%s%s", key, near != NULL ? ", did you mean \"" :
 	    "; expected s3", near != NULL ? near : "", near != NULL ? "\"?" : "");
 }
@@ -348,7 +342,7 @@ s3_check_endpoints(struct conf_block *block, const struct s3_conf *c, struct err
 			k++;
 		if (k == ARRAY_LEN(s3_services))
 			return s3_unknown_service(attr->value.items[i].pos, c->endpoints.keys[i], reterr);
-		if (conf_attr(block, s3_services[k].argument) != NULL &&
+		if (s3_services[k].argument != NULL && conf_attr(block, s3_services[k].argument) != NULL &&
 		    s3_given(*(const char *const *)((const char *)c + s3_services[k].offset)))
 			return conf_error(reterr, block->pos, "either endpoints = { %s = URL } or %s, not both", s3_services[k].name,
 			    s3_services[k].argument);
@@ -363,16 +357,19 @@ s3_endpoint_of(struct s3 *s, struct conf_block *block, const struct s3_profile *
 {
 	const struct s3_conf    *c = s->conf;
 	const struct s3_service *at = s3_services;
-	const char              *text = NULL, *old, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	const char              *text = NULL, *old = NULL, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	struct err               e;
 
 	while (strcmp(at->name, service) != 0)
 		at++;
-	old = *(const char *const *)((const char *)c + at->offset);
+	if (at->argument != NULL)
+		old = *(const char *const *)((const char *)c + at->offset);
+	else
+		old = s3_env(s->env, "AWS_ENDPOINT_URL_SSO");
 	for (size_t i = 0; i < c->endpoints.n; i++)
 		if (strcmp(c->endpoints.keys[i], service) == 0)
 			text = c->endpoints.values[i];
-	if (text == NULL && (conf_attr(block, at->argument) != NULL || ignore == NULL || strcmp(ignore, "true") != 0))
+	if (text == NULL && ((at->argument != NULL && conf_attr(block, at->argument) != NULL) || ignore == NULL || strcmp(ignore, "true") != 0))
 		text = s3_given(old) ? old : profile->endpoint_url;
 	*ret = s3_given(text) ? text : NULL;
 	if (*ret == NULL)
@@ -424,6 +421,29 @@ s3_set_region(struct s3 *s, struct conf_block *block, const struct s3_profile *p
 		return conf_error(reterr, block->pos, "region: expected a region's name such as \"eu-west-3\"");
 	s->region = xstrdup(region);
 	return ERR_OK;
+}
+
+/* Where roles are taken: regional, as all current SDKs have it. */
+static enum err_code
+s3_set_sts(struct s3 *s, struct conf_block *block, const struct s3_profile *profile, struct err *reterr)
+{
+	struct s3_sts sts = { .region = xstrdup(s3_given(s->conf->sts_region) ? s->conf->sts_region : s->region) };
+	struct url    u[2] = { { .scheme = NULL }, { .scheme = NULL } };
+	const char   *text, *sso = NULL;
+	char         *host = aws_host(s->conf, "sts", sts.region);
+	enum err_code rc = s3_endpoint_of(s, block, profile, "sts", &u[0], &text, reterr);
+
+	if (rc == ERR_OK)
+		rc = s3_endpoint_of(s, block, profile, "sso", &u[1], &sso, reterr);
+	if (rc == ERR_OK) {
+		sts.endpoint = text != NULL ? xstrdup(text) : xasprintf("https://%s", host);
+		sts.sso_endpoint = xstrdup(sso);
+	}
+	free(host);
+	url_free(&u[0]);
+	url_free(&u[1]);
+	s3_cred_place(s->cred, &sts);
+	return rc;
 }
 
 static void
@@ -531,13 +551,17 @@ s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_prof
 	struct span host;
 	struct err  e = { .code = ERR_OK };
 
-	if (s3_cred_new(s->env, s->conf, conf_dir(c), &s->cred, profile, &e) != ERR_OK) {
+	if (s3_roles_read(s, c, block, reterr) != ERR_OK)
+		return reterr->code;
+	if (s3_cred_new(s->env, s->conf, conf_dir(c), s->web.arn != NULL ? &s->web : NULL, s->role.arn != NULL ? &s->role : NULL, &s->cred,
+	        profile, &e) != ERR_OK) {
 		conf_error(reterr, block->pos, "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
 	if (s3_check_endpoints(block, s->conf, reterr) != ERR_OK ||
 	    s3_endpoint_of(s, block, profile, "s3", &s->endpoint, &text, reterr) != ERR_OK ||
 	    s3_set_region(s, block, profile, reterr) != ERR_OK || s3_set_table(s, block, profile, reterr) != ERR_OK ||
+	    s3_set_sts(s, block, profile, reterr) != ERR_OK ||
 	    s3_set_encryption(s, block, reterr) != ERR_OK)
 		return reterr->code;
 	host = span_str(s->endpoint.host);
@@ -545,6 +569,17 @@ s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_prof
 	s->path_style = s->conf->use_path_style || s->conf->force_path_style || !s3_bucket_fits_host(s->conf->bucket) ||
 	    (host.n > 0 && s3_is_address(s->endpoint.host));
 	s->checksum_mode = validation == NULL || strcmp(validation, "when_required") != 0;
+	return ERR_OK;
+}
+
+static enum err_code
+s3_check_accounts(struct conf_block *block, const struct s3_conf *c, struct err *reterr)
+{
+	if (c->allowed_account_ids.n > 0 && c->forbidden_account_ids.n > 0)
+		return conf_error(reterr, block->pos, "either allowed_account_ids or forbidden_account_ids, not both");
+	if (c->skip_requesting_account_id && (c->allowed_account_ids.n > 0 || c->forbidden_account_ids.n > 0))
+		return conf_error(reterr, block->pos, "skip_requesting_account_id = true cannot stand beside allowed_account_ids or "
+		    "forbidden_account_ids");
 	return ERR_OK;
 }
 
@@ -560,6 +595,8 @@ s3_open(const struct provider_env *env, struct conf *c, struct conf_block *block
 		return reterr->code;
 	if (((const struct s3_conf *)conf)->max_retries < 0)
 		return conf_error(reterr, block->pos, "max_retries is not negative");
+	if (s3_check_accounts(block, conf, reterr) != ERR_OK)
+		return reterr->code;
 	s = xcalloc(1, sizeof(*s));
 	s->env = env;
 	s->conf = conf;

@@ -12,8 +12,8 @@
 /*
  * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
  * request with what may be repeated, s3_list.c, s3_object.c, s3_probe.c, s3_create.c; locks: s3_lock.c which, s3_tflock.c objects,
- * s3_row.c and s3_table.c rows; s3_aws.c requests to other services; where credentials come from: s3_cred.c, s3_profile.c with
- * s3_ini.c, s3_metadata.c.
+ * s3_row.c and s3_table.c rows; s3_aws.c requests to other services; credentials: s3_cred.c, which of them
+ * s3_chain.c with s3_profile.c, s3_ini.c, s3_process.c and s3_role.c; asked for s3_metadata.c, s3_sts.c.
  */
 #define S3_KEY_MAX     1024           /* bytes of an object key */
 #define S3_LOCK_SUFFIX ".tflock"
@@ -38,7 +38,14 @@ struct s3_conf {
 	const char      *custom_ca_bundle, *http_proxy, *https_proxy, *no_proxy;
 	bool             insecure;
 	const char      *dynamodb_table, *dynamodb_endpoint;
-	const char      *iam_endpoint, *sts_endpoint, *sts_region; /* of services that this version never calls */
+	const char      *iam_endpoint;      /* of a service that is never asked */
+	const char      *sts_endpoint, *sts_region;
+	struct conf_value *assume_role, *assume_role_with_web_identity;
+	const char      *role_arn, *session_name, *external_id, *assume_role_policy; /* the older form of assume_role */
+	int64_t          assume_role_duration_seconds;
+	struct conf_strs assume_role_policy_arns, assume_role_transitive_tag_keys;
+	struct conf_map  assume_role_tags;
+	struct conf_strs allowed_account_ids, forbidden_account_ids;
 };
 
 struct s3 {
@@ -46,6 +53,7 @@ struct s3 {
 	const struct provider_env *env;
 	const struct s3_conf      *conf;
 	struct s3_cred            *cred;
+	struct s3_role             role, web;  /* of the block; arn NULL: none */
 	struct url                 endpoint;   /* custom; scheme NULL: AWS, whose host follows from region */
 	char                      *region;     /* as configured, then as learned */
 	char                      *table_region, *table_endpoint; /* of the lock table; the endpoint as a URL */
@@ -69,6 +77,9 @@ const char *s3_env(const struct provider_env *env, const char *name);
 char       *s3_key_of(const struct s3 *s, const char *name);
 /* For a listed object: is it a state of this backend? Its name then is key + the prefix's length. */
 bool        s3_key_is_state(const struct s3 *s, const char *key);
+
+/* s3_role.c: the roles that the block names. */
+enum err_code s3_roles_read(struct s3 *s, struct conf *c, struct conf_block *block, struct err *reterr);
 
 /* --- s3_request.c: one request, signed; repeated where that can do no harm ------------------------------------------- */
 

@@ -12,6 +12,7 @@
  * One set of credentials for a backend. What is fixed (block, environment) is there from the start; the rest is fetched, kept and
  * renewed by token.h.
  */
+#define S3_CRED_TIMEOUT_MS  ((int64_t)30 * 1000) /* of one request to STS or SSO */
 #define S3_CONTAINER_HOST   "http://169.254.170.2"
 #define S3_INSTANCE_HOST    "http://169.254.169.254"
 #define S3_INSTANCE_HOST_V6 "http://[fd00:ec2::254]"
@@ -28,6 +29,10 @@ struct s3_cred {
 	bool                       fixed; /* there is nowhere to get others from */
 	struct s3_files            files;
 	struct s3_metadata         meta;
+	struct s3_sources          sources;
+	struct aws_net             net;
+	struct s3_sts              sts;
+	const struct s3_conf      *conf;
 	struct token              *token;
 };
 
@@ -53,16 +58,13 @@ s3_cred_release(void *arg)
 
 	s3_files_free(&c->files);
 	s3_metadata_free(&c->meta);
+	free(c->sts.region);
+	free(c->sts.endpoint);
+	free(c->sts.sso_endpoint);
 	free(c);
 }
 
 /* --- from the configuration ------------------------------------------------------------------------------------------- */
-
-static struct secret *
-s3_secret_copy(const struct secret *s)
-{
-	return s == NULL || secret_len(s) == 0 ? NULL : secret_new(span_str(secret_str(s)));
-}
 
 static struct secret *
 s3_env_secret(const struct provider_env *env, const char *name)
@@ -166,55 +168,37 @@ s3_cred_half(const char *id, const struct secret *key, const char *what, const c
 	return err_set(reterr, ERR_CONFIG, 0, "%s without %s", a ? what : other, a ? other : what);
 }
 
-/* The block, its profile, the environment: when they have keys, these are known for good. */
-static enum err_code
-s3_cred_fixed(struct s3_cred *c, const struct s3_conf *conf, struct s3_signer *ret, struct err *reterr)
+/* Must the account be asked for? */
+static bool
+s3_cred_asks_account(const struct s3_cred *c)
 {
-	const struct provider_env *env = c->env;
-	const char                *id = s3_env2(env, "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY");
-	const char                *key = s3_env2(env, "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY");
-	bool                       profile = conf->profile != NULL && conf->profile[0] != '\0';
-
-	if (s3_cred_half(conf->access_key, conf->secret_key, "access_key", "secret_key", reterr) != ERR_OK)
-		return reterr->code;
-	if (conf->access_key != NULL && conf->access_key[0] != '\0') {
-		ret->keys = (struct s3_keys){ xstrdup(conf->access_key), s3_secret_copy(conf->secret_key),
-		    s3_secret_copy(conf->token), 0 };
-		snprintf(ret->source, sizeof(ret->source), "the backend block");
-	} else if (!profile && id != NULL && key != NULL) {
-		ret->keys = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), s3_env_secret(env, "AWS_SESSION_TOKEN"), 0 };
-		snprintf(ret->source, sizeof(ret->source), "the environment");
-	}
-	c->fixed = ret->keys.access_key != NULL;
-	if (!c->fixed && !profile && s3_env(env, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL) {
-		err_set(reterr, ERR_CONFIG, 0, "AWS_WEB_IDENTITY_TOKEN_FILE: taking a role by a web identity needs a later version of "
-		    "stateferry");
-		return err_hint(reterr, "give access_key and secret_key or a profile, or use EKS Pod Identity");
-	}
-	return ERR_OK;
+	return c->conf->allowed_account_ids.n > 0 || c->conf->forbidden_account_ids.n > 0;
 }
 
-/* What is known without asking: fixed keys, or those of a profile. */
+/* What is known without asking: keys of the block, the environment or a profile, that are used as they are. */
 static enum err_code
-s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile,
-    struct err *reterr)
+s3_cred_open(struct s3_cred *c, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile, struct err *reterr)
 {
-	if (s3_cred_fixed(c, conf, ret, reterr) != ERR_OK || s3_cred_files(c, conf, dir, reterr) != ERR_OK)
+	const struct s3_conf *conf = c->conf;
+	struct s3_chain       chain;
+	bool                  plain;
+	enum err_code         rc;
+
+	if (s3_cred_half(conf->access_key, conf->secret_key, "access_key", "secret_key", reterr) != ERR_OK ||
+	    s3_cred_files(c, conf, dir, reterr) != ERR_OK)
 		return reterr->code;
 	s3_cred_metadata(c, conf);
-	if (c->fixed) { /* the profile may still say which region */
-		if (conf->region == NULL)
-			s3_profile_read(c->env->source, &c->files, ret_profile, NULL);
-		return ERR_OK;
+	s3_profile_read(c->env->source, &c->files, c->files.profile, ret_profile, NULL); /* for the region */
+	rc = s3_chain_find(&c->sources, &chain, reterr);
+	plain = rc == ERR_OK && chain.base == BASE_KEYS && chain.nroles == 0 && !s3_cred_asks_account(c);
+	c->fixed = plain && chain.last == NULL;
+	if (plain) {
+		ret->keys = chain.keys;
+		chain.keys = (struct s3_keys){ 0 };
+		memcpy(ret->source, chain.source, sizeof(ret->source));
 	}
-	if (s3_profile_read(c->env->source, &c->files, ret_profile, reterr) != ERR_OK)
-		return reterr->code;
-	if (ret_profile->keys.access_key != NULL) {
-		ret->keys = ret_profile->keys;
-		ret_profile->keys = (struct s3_keys){ 0 };
-		snprintf(ret->source, sizeof(ret->source), "profile \"%s\"", c->files.profile);
-	}
-	return ERR_OK;
+	s3_chain_free(&chain);
+	return rc;
 }
 
 static struct op *s3_cred_fetch(void *arg, void *ret);
@@ -223,17 +207,20 @@ static const struct token_class s3_token_class = { "the set of credentials", siz
 	s3_signer_ends, s3_signer_wipe, s3_cred_release };
 
 enum err_code
-s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const char *dir, struct s3_cred **ret,
-    struct s3_profile *ret_profile, struct err *reterr)
+s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const char *dir, const struct s3_role *web,
+    const struct s3_role *role, struct s3_cred **ret, struct s3_profile *ret_profile, struct err *reterr)
 {
 	struct s3_cred  *c = xcalloc(1, sizeof(*c));
 	struct s3_signer first = { .source = "" };
 	enum err_code    rc;
 
 	c->env = env;
+	c->conf = conf;
+	c->sources = (struct s3_sources){ env, &c->files, conf, web, role };
+	aws_net_init(&c->net, env, conf, S3_CRED_TIMEOUT_MS);
 	c->token = token_new(env->loop, &s3_token_class, c, "s3");
 	memset(ret_profile, 0, sizeof(*ret_profile));
-	rc = s3_cred_open(c, conf, dir, &first, ret_profile, reterr);
+	rc = s3_cred_open(c, dir, &first, ret_profile, reterr);
 	if (rc == ERR_OK && first.keys.access_key != NULL)
 		token_set(c->token, &first, loop_wall(env->loop));
 	if (rc == ERR_OK)
@@ -249,6 +236,15 @@ s3_cred_free(struct s3_cred *c)
 {
 	if (c != NULL)
 		token_free(c->token);
+}
+
+void
+s3_cred_place(struct s3_cred *c, struct s3_sts *owned)
+{
+	c->sts = *owned;
+	c->sts.net = &c->net;
+	c->sts.agent_name = c->env->agent_name;
+	memset(owned, 0, sizeof(*owned));
 }
 
 void
@@ -292,21 +288,25 @@ s3_cred_ready(struct s3_cred *c, int64_t wall_ms)
 struct s3_fetch {
 	struct op         op;
 	struct s3_cred   *c;        /* outlives the op */
-	struct s3_profile profile;
+	struct s3_chain   chain;
+	struct s3_keys    from;     /* with which the next role is taken */
+	size_t            role;
+	char              account[S3_ACCOUNT_MAX];
 	struct s3_signer *ret;
 };
 
-enum s3_fetch_state { FETCH_START, FETCH_READ, FETCH_CONTAINER, FETCH_INSTANCE };
+enum s3_fetch_state { FETCH_START, FETCH_LOADED, FETCH_BASE, FETCH_BASED, FETCH_KNOWN };
 
-static const char *const s3_fetch_states[] = { "start", "files read", "container", "instance" };
+static const char *const s3_fetch_states[] = { "start", "files read", "first credentials", "role", "account" };
 
 static enum err_code
 s3_fetch_job(struct work_job *job, void *arg, struct err *reterr)
 {
 	struct s3_fetch *f = arg;
 
-	(void)job;
-	return s3_profile_read(f->c->env->source, &f->c->files, &f->profile, reterr);
+	if (s3_chain_find(&f->c->sources, &f->chain, reterr) != ERR_OK)
+		return reterr->code;
+	return s3_chain_load(&f->c->sources, &f->chain, job, reterr);
 }
 
 static enum op_turn
@@ -316,7 +316,7 @@ s3_fetch_none(struct s3_fetch *f)
 	bool       silent = !op_failed(op) || op->res.code == ERR_NETWORK || op->res.code == ERR_TIMEOUT;
 
 	/* Where nobody answers now, but somebody did before, the reason is the network. */
-	if (silent && token_value(f->c->token) == NULL && !op->cancelled) {
+	if (silent && f->chain.base == BASE_MACHINE && token_value(f->c->token) == NULL && !op->cancelled) {
 		err_set(&op->res, ERR_AUTH, 0, "no credentials: neither in the block nor the environment, none in profile \"%s\"%s",
 		    f->c->files.profile, f->c->meta.instance_url != NULL ? ", and no instance metadata answers" : "");
 		err_hint(&op->res, "set access_key and secret_key, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or profile");
@@ -324,34 +324,121 @@ s3_fetch_none(struct s3_fetch *f)
 	return op_fail(op);
 }
 
+static struct op *
+s3_fetch_machine(struct s3_fetch *f)
+{
+	struct s3_cred *c = f->c;
+
+	if (f->chain.base != BASE_INSTANCE && c->meta.container_url != NULL) {
+		snprintf(f->chain.source, sizeof(f->chain.source), "the container's endpoint");
+		return s3_container_keys(c->env, &c->meta, &f->from);
+	}
+	if (f->chain.base == BASE_CONTAINER)
+		return op_error(f->op.loop, ERR_CONFIG, 0, "credential_source is EcsContainer, but no variable AWS_CONTAINER_CREDENTIALS_* is set");
+	if (c->meta.instance_url == NULL) {
+		f->chain.base = BASE_MACHINE;
+		return op_error(f->op.loop, ERR_NETWORK, 0, "the instance's metadata is turned off");
+	}
+	snprintf(f->chain.source, sizeof(f->chain.source), "the instance's metadata");
+	return s3_instance_keys(c->env, &c->meta, &f->from);
+}
+
+static enum op_turn
+s3_fetch_base(struct s3_fetch *f)
+{
+	struct op *op = &f->op;
+
+	if (op_failed(op))
+		return op_fail(op);
+	switch (f->chain.base) {
+	case BASE_KEYS:
+	case BASE_PROCESS:
+		f->from = f->chain.keys;
+		f->chain.keys = (struct s3_keys){ 0 };
+		return op_go(op, FETCH_BASE);
+	case BASE_WEB:
+		return op_await(op, FETCH_BASE, s3_take_role(&f->c->sts, &f->chain.web, NULL, f->chain.token, &f->from));
+	case BASE_SSO:
+		return op_await(op, FETCH_BASE, s3_sso_keys(&f->c->sts, &f->chain, &f->from));
+	case BASE_MACHINE:
+	case BASE_CONTAINER:
+	case BASE_INSTANCE:
+		break;
+	}
+	return op_await(op, FETCH_BASE, s3_fetch_machine(f));
+}
+
+/* The next role, the account, or the end. */
+static enum op_turn
+s3_fetch_next(struct s3_fetch *f)
+{
+	struct op            *op = &f->op;
+	const struct s3_role *role;
+
+	if (f->role < f->chain.nroles) {
+		role = &f->chain.roles[f->role++];
+		snprintf(f->ret->source, sizeof(f->ret->source), "role %.80s", role->arn);
+		s3_keys_free(&f->ret->keys);
+		return op_await(op, FETCH_BASED, s3_take_role(&f->c->sts, role, &f->from, NULL, &f->ret->keys));
+	}
+	f->ret->keys = f->from;
+	f->from = (struct s3_keys){ 0 };
+	if (f->role == 0)
+		snprintf(f->ret->source, sizeof(f->ret->source), "%s", f->chain.source);
+	if (!s3_cred_asks_account(f->c))
+		return op_ok(op);
+	return op_await(op, FETCH_KNOWN, s3_account_of(&f->c->sts, &f->ret->keys, f->account));
+}
+
+static bool
+s3_account_in(const struct conf_strs *list, const char *account)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (strcmp(list->items[i], account) == 0)
+			return true;
+	return false;
+}
+
+static enum op_turn
+s3_fetch_known(struct s3_fetch *f)
+{
+	const struct s3_conf *conf = f->c->conf;
+	struct op            *op = &f->op;
+
+	if (op_failed(op))
+		return op_fail(op);
+	if (s3_account_in(&conf->forbidden_account_ids, f->account) ||
+	    (conf->allowed_account_ids.n > 0 && !s3_account_in(&conf->allowed_account_ids, f->account))) {
+		err_set(&op->res, ERR_AUTH, 0, "the credentials from %s are of account %s, which this backend may not use", f->ret->source,
+		    f->account);
+		err_hint(&op->res, "check profile and environment; %s says so", conf->allowed_account_ids.n > 0 ? "allowed_account_ids" :
+		    "forbidden_account_ids");
+		return op_fail(op);
+	}
+	return op_ok(op);
+}
+
 static enum op_turn
 s3_fetch_step(struct op *op)
 {
 	struct s3_fetch *f = container_of(op, struct s3_fetch, op);
-	struct s3_cred  *c = f->c;
 
 	switch ((enum s3_fetch_state)op->state) {
 	case FETCH_START:
-		return op_await(op, FETCH_READ, work_run(c->env->work, s3_fetch_job, f));
-	case FETCH_READ:
+		return op_await(op, FETCH_LOADED, work_run(f->c->env->work, s3_fetch_job, f));
+	case FETCH_LOADED:
+		return s3_fetch_base(f);
+	case FETCH_BASE:
+		return op_failed(op) ? s3_fetch_none(f) : s3_fetch_next(f);
+	case FETCH_BASED:
 		if (op_failed(op))
 			return op_fail(op);
-		f->ret->keys = f->profile.keys;
-		f->profile.keys = (struct s3_keys){ 0 };
-		snprintf(f->ret->source, sizeof(f->ret->source), "profile \"%s\"", c->files.profile);
-		if (f->ret->keys.access_key != NULL)
-			return op_ok(op);
-		snprintf(f->ret->source, sizeof(f->ret->source), "the container's endpoint");
-		if (c->meta.container_url != NULL)
-			return op_await(op, FETCH_CONTAINER, s3_container_keys(c->env, &c->meta, &f->ret->keys));
-		snprintf(f->ret->source, sizeof(f->ret->source), "the instance's metadata");
-		if (c->meta.instance_url == NULL)
-			return s3_fetch_none(f);
-		return op_await(op, FETCH_INSTANCE, s3_instance_keys(c->env, &c->meta, &f->ret->keys));
-	case FETCH_CONTAINER:
-		return op_finish(op);
-	case FETCH_INSTANCE:
-		return op_failed(op) ? s3_fetch_none(f) : op_ok(op);
+		s3_keys_free(&f->from);
+		f->from = f->ret->keys;
+		f->ret->keys = (struct s3_keys){ 0 };
+		return s3_fetch_next(f);
+	case FETCH_KNOWN:
+		return s3_fetch_known(f);
 	}
 	return OP_DONE;
 }
@@ -361,7 +448,8 @@ s3_fetch_free(struct op *op)
 {
 	struct s3_fetch *f = container_of(op, struct s3_fetch, op);
 
-	s3_profile_free(&f->profile);
+	s3_chain_free(&f->chain);
+	s3_keys_free(&f->from);
 	free(f);
 }
 

@@ -63,7 +63,7 @@ s3_keys_member(struct s3_keys_reader *r, const struct json_token *t)
 		secret_free(r->keys.secret_key);
 		r->keys.secret_key = secret_new(t->text);
 		r->cut |= t->cut;
-	} else if (strcmp(k, "Token") == 0) {
+	} else if (strcmp(k, "Token") == 0 || strcmp(k, "SessionToken") == 0) { /* of an endpoint, of a program */
 		secret_free(r->keys.token);
 		r->keys.token = t->text.n > 0 ? secret_new(t->text) : NULL;
 		r->cut |= t->cut;

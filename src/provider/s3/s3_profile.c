@@ -4,25 +4,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "s3_cred.h"
 #include "s3_ini.h"
 
-/* One kind of file, credentials or config, as far as the profile is concerned. */
+/* The sections of one kind of file that are about one name. */
 struct s3_side {
-	const char    *profile;
-	bool           config;      /* sections are called "profile NAME" */
-	bool           found;
-	struct s3_keys keys;
-	char          *region, *endpoint_url;
-	bool           role_arn;
-	const char    *other;       /* another way to credentials that we do not go; NULL: none */
+	const char       *name;
+	const char       *word;  /* in front of the name, "profile"; NULL: none */
+	bool              bare;  /* "default" may stand alone */
+	struct s3_profile p;
 };
 
-/* Ways to credentials that need requests or programs which this version does not know. */
-static const char *const s3_profile_later[] = { "credential_source", "web_identity_token_file", "sso_session", "sso_start_url",
-	"credential_process" };
+#define AT(member) offsetof(struct s3_profile, member)
+
+static const struct {
+	const char *key;
+	size_t      offset;
+} s3_profile_texts[] = { { "region", AT(region) }, { "endpoint_url", AT(endpoint_url) }, { "role_arn", AT(role_arn) },
+	{ "external_id", AT(external_id) }, { "role_session_name", AT(role_session_name) }, { "duration_seconds", AT(duration_seconds) },
+	{ "source_profile", AT(source_profile) }, { "credential_source", AT(credential_source) },
+	{ "web_identity_token_file", AT(web_identity_token_file) }, { "mfa_serial", AT(mfa_serial) },
+	{ "credential_process", AT(credential_process) }, { "sso_session", AT(sso_session) }, { "sso_start_url", AT(sso_start_url) },
+	{ "sso_region", AT(sso_region) }, { "sso_account_id", AT(sso_account_id) }, { "sso_role_name", AT(sso_role_name) } };
+
+static char **
+s3_profile_text(struct s3_profile *p, size_t i)
+{
+	return (char **)(void *)((char *)p + s3_profile_texts[i].offset);
+}
 
 void
 s3_keys_free(struct s3_keys *k)
@@ -31,6 +43,18 @@ s3_keys_free(struct s3_keys *k)
 	secret_free(k->secret_key);
 	secret_free(k->token);
 	*k = (struct s3_keys){ 0 };
+}
+
+static struct secret *
+s3_secret_dup(const struct secret *s)
+{
+	return s == NULL || secret_len(s) == 0 ? NULL : secret_new(span_str(secret_str(s)));
+}
+
+void
+s3_keys_copy(struct s3_keys *to, const struct s3_keys *from)
+{
+	*to = (struct s3_keys){ xstrdup(from->access_key), s3_secret_dup(from->secret_key), s3_secret_dup(from->token), from->expires };
 }
 
 void
@@ -48,17 +72,9 @@ void
 s3_profile_free(struct s3_profile *p)
 {
 	s3_keys_free(&p->keys);
-	free(p->region);
-	free(p->endpoint_url);
-	*p = (struct s3_profile){ 0 };
-}
-
-static void
-s3_side_free(struct s3_side *s)
-{
-	s3_keys_free(&s->keys);
-	free(s->region);
-	free(s->endpoint_url);
+	for (size_t i = 0; i < ARRAY_LEN(s3_profile_texts); i++)
+		free(*s3_profile_text(p, i));
+	memset(p, 0, sizeof(*p));
 }
 
 /* --- one file --- */
@@ -67,11 +83,11 @@ s3_side_free(struct s3_side *s)
 static bool
 s3_side_is(const struct s3_side *side, struct span section)
 {
-	size_t word = strlen("profile");
+	size_t word = side->word != NULL ? strlen(side->word) : 0;
 
-	if (span_is(section, side->profile))
-		return !side->config || strcmp(side->profile, "default") == 0;
-	if (!side->config || section.n <= word || !span_starts(section, "profile"))
+	if (span_is(section, side->name) && side->bare)
+		return true;
+	if (word == 0 || section.n <= word || !span_starts(section, side->word))
 		return false;
 	section = span_of(section.p + word, section.n - word);
 	if (section.p[0] != ' ' && section.p[0] != '\t')
@@ -80,7 +96,7 @@ s3_side_is(const struct s3_side *side, struct span section)
 		section = span_of(section.p + 1, section.n - 1);
 	if (section.n >= 2 && (section.p[0] == '"' || section.p[0] == '\'') && section.p[section.n - 1] == section.p[0])
 		section = span_of(section.p + 1, section.n - 2);
-	return span_is(section, side->profile);
+	return span_is(section, side->name);
 }
 
 static bool
@@ -110,38 +126,47 @@ s3_side_pair(void *arg, struct span section, struct span parent, struct span key
 
 	if (parent.n > 0 || !s3_side_is(s, section))
 		return;
-	s->found = true;
+	s->p.found = true;
 	if (s3_key_is(key, "aws_access_key_id"))
-		s3_take_text(&s->keys.access_key, value);
+		s3_take_text(&s->p.keys.access_key, value);
 	else if (s3_key_is(key, "aws_secret_access_key"))
-		s3_take_secret(&s->keys.secret_key, value);
+		s3_take_secret(&s->p.keys.secret_key, value);
 	else if (s3_key_is(key, "aws_session_token"))
-		s3_take_secret(&s->keys.token, value);
-	else if (s3_key_is(key, "region"))
-		s3_take_text(&s->region, value);
-	else if (s3_key_is(key, "endpoint_url"))
-		s3_take_text(&s->endpoint_url, value);
-	else if (s3_key_is(key, "role_arn"))
-		s->role_arn = s->role_arn || value.n > 0;
-	for (size_t i = 0; value.n > 0 && i < ARRAY_LEN(s3_profile_later); i++)
-		if (s3_key_is(key, s3_profile_later[i]))
-			s->other = s3_profile_later[i];
+		s3_take_secret(&s->p.keys.token, value);
+	for (size_t i = 0; i < ARRAY_LEN(s3_profile_texts); i++)
+		if (s3_key_is(key, s3_profile_texts[i].key))
+			s3_take_text(s3_profile_text(&s->p, i), value);
 }
 
-static enum err_code
-s3_file_read(const char *path, struct buf *ret, struct err *reterr)
+static bool
+s3_file_loose(int fd)
 {
-	int     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	return fstat(fd, &st) != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 || (st.st_uid != 0 && st.st_uid != geteuid());
+}
+
+enum err_code
+s3_file_read(const struct conf_source *src, const char *path, struct buf *ret, bool *found, bool *loose, struct err *reterr)
+{
+	int     fd;
 	ssize_t n = 1;
 
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return ERR_OK;
+	*found = true;
+	*loose = false;
+	if (src != NULL && src->file != NULL) {
+		*found = src->file(src->arg, path, ret, reterr) == ERR_OK || reterr->detail != ENOENT;
+		return !*found || reterr->code == ERR_OK ? ERR_OK : reterr->code;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	*found = fd >= 0 || (errno != ENOENT && errno != ENOTDIR);
 	if (fd < 0)
-		return err_errno(reterr, errno, "cannot open %s", path);
+		return *found ? err_errno(reterr, errno, "cannot open %s", path) : ERR_OK;
 	while (n > 0 && buf_reserve(ret, 4096, reterr) == ERR_OK) {
 		n = read(fd, ret->data + ret->len, 4096);
 		ret->len += n > 0 ? (size_t)n : 0;
 	}
+	*loose = s3_file_loose(fd);
 	close(fd);
 	if (n < 0)
 		return err_errno(reterr, errno, "cannot read %s", path);
@@ -149,83 +174,79 @@ s3_file_read(const char *path, struct buf *ret, struct err *reterr)
 }
 
 static enum err_code
-s3_side_file(const struct conf_source *src, const char *path, struct s3_side *s, struct err *reterr)
+s3_side_files(const struct conf_source *src, char *const *paths, size_t n, struct s3_side *s, struct err *reterr)
 {
+	enum err_code rc = ERR_OK;
 	struct buf    text;
-	enum err_code rc;
+	bool          found, loose;
 
-	buf_init(&text, S3_SHARED_FILE_MAX);
-	buf_reserve(&text, 4096, NULL);
-	if (src != NULL && src->file != NULL)
-		rc = src->file(src->arg, path, &text, reterr) == ERR_OK || reterr->detail == ENOENT ? ERR_OK : reterr->code;
-	else
-		rc = s3_file_read(path, &text, reterr);
-	if (rc == ERR_OK)
-		s3_ini_parse(buf_span(&text), s3_side_pair, s);
-	buf_wipe_free(&text);
+	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
+		buf_init(&text, S3_SHARED_FILE_MAX);
+		buf_reserve(&text, 4096, NULL);
+		err_clear(reterr);
+		rc = s3_file_read(src, paths[i], &text, &found, &loose, reterr);
+		s->p.loose |= loose;
+		if (rc == ERR_OK)
+			s3_ini_parse(buf_span(&text), s3_side_pair, s);
+		buf_wipe_free(&text);
+	}
 	return rc;
 }
 
 /* --- both kinds together --- */
 
-static void
-s3_profile_region(struct s3_side *a, struct s3_side *b, struct s3_profile *ret)
-{
-	ret->region = xstrdup(a->region != NULL ? a->region : b->region);
-	ret->endpoint_url = xstrdup(b->endpoint_url != NULL ? b->endpoint_url : a->endpoint_url);
-}
-
+/* The credentials file wins, but for the endpoint, which belongs into the other. */
 static enum err_code
-s3_profile_role(const struct s3_files *f, const char *key, struct err *reterr)
+s3_profile_merge(struct s3_side *cred, struct s3_side *config, struct s3_profile *ret, struct err *reterr)
 {
-	err_set(reterr, ERR_CONFIG, 0, "profile \"%s\" gets its credentials by %s, which needs a later version of stateferry",
-	    f->profile, key);
-	return err_hint(reterr, "give a profile with aws_access_key_id, or keys in the environment");
-}
+	struct s3_side *with = cred->p.keys.access_key != NULL || cred->p.keys.secret_key != NULL ? cred : config;
 
-/* The credentials file wins; role_arn wins over keys, which are only its source then. */
-static enum err_code
-s3_profile_merge(const struct s3_files *f, struct s3_side *cred, struct s3_side *config, struct s3_profile *ret,
-    struct err *reterr)
-{
-	struct s3_side *with = cred->keys.access_key != NULL || cred->keys.secret_key != NULL ? cred : config;
-	const char     *other = cred->other != NULL ? cred->other : config->other;
+	if ((with->p.keys.access_key != NULL) != (with->p.keys.secret_key != NULL))
+		return err_set(reterr, ERR_CONFIG, 0, "profile \"%s\" has aws_%s without its other half", cred->name,
+		    with->p.keys.access_key != NULL ? "access_key_id" : "secret_access_key");
+	for (size_t i = 0; i < ARRAY_LEN(s3_profile_texts); i++) {
+		struct s3_side *first = s3_profile_texts[i].offset == AT(endpoint_url) ? config : cred;
+		struct s3_side *from = *s3_profile_text(&first->p, i) != NULL ? first : first == cred ? config : cred;
 
-	if (f->named && !cred->found && !config->found) {
-		err_set(reterr, ERR_CONFIG, 0, "there is no profile \"%s\" in %s", f->profile,
-		    f->ncredentials > 0 ? f->credentials[0] : "the shared files");
-		return err_hint(reterr, "aws configure --profile %s makes one", f->profile);
+		*s3_profile_text(ret, i) = *s3_profile_text(&from->p, i);
+		*s3_profile_text(&from->p, i) = NULL;
 	}
-	if (cred->role_arn || config->role_arn)
-		return s3_profile_role(f, "role_arn", reterr);
-	if ((with->keys.access_key != NULL) != (with->keys.secret_key != NULL))
-		return err_set(reterr, ERR_CONFIG, 0, "profile \"%s\" has aws_%s without its other half", f->profile,
-		    with->keys.access_key != NULL ? "access_key_id" : "secret_access_key");
-	if (with->keys.access_key == NULL && other != NULL)
-		return s3_profile_role(f, other, reterr);
-	s3_profile_region(cred, config, ret);
-	ret->keys = with->keys;
-	with->keys = (struct s3_keys){ 0 };
+	ret->keys = with->p.keys;
+	with->p.keys = (struct s3_keys){ 0 };
+	ret->found = cred->p.found || config->p.found;
+	ret->loose = cred->p.loose || config->p.loose;
 	return ERR_OK;
 }
 
 enum err_code
-s3_profile_read(const struct conf_source *src, const struct s3_files *f, struct s3_profile *ret, struct err *reterr)
+s3_profile_read(const struct conf_source *src, const struct s3_files *f, const char *name, struct s3_profile *ret,
+    struct err *reterr)
 {
-	struct s3_side cred = { .profile = f->profile }, config = { .profile = f->profile, .config = true };
-	enum err_code  rc = ERR_OK;
+	struct s3_side cred = { .name = name, .bare = true };
+	struct s3_side config = { .name = name, .word = "profile", .bare = strcmp(name, "default") == 0 };
+	enum err_code  rc;
 	struct err     e = { .code = ERR_OK };
 
 	memset(ret, 0, sizeof(*ret));
-	for (size_t i = 0; rc == ERR_OK && i < f->ncredentials; i++)
-		rc = s3_side_file(src, f->credentials[i], &cred, &e);
-	for (size_t i = 0; rc == ERR_OK && i < f->nconfig; i++)
-		rc = s3_side_file(src, f->config[i], &config, &e);
+	rc = s3_side_files(src, f->credentials, f->ncredentials, &cred, &e);
 	if (rc == ERR_OK)
-		rc = s3_profile_merge(f, &cred, &config, ret, &e);
-	s3_side_free(&cred);
-	s3_side_free(&config);
+		rc = s3_side_files(src, f->config, f->nconfig, &config, &e);
+	if (rc == ERR_OK)
+		rc = s3_profile_merge(&cred, &config, ret, &e);
+	s3_profile_free(&cred.p);
+	s3_profile_free(&config.p);
 	if (rc != ERR_OK && reterr != NULL)
 		*reterr = e;
+	return rc;
+}
+
+enum err_code
+s3_session_read(const struct conf_source *src, const struct s3_files *f, const char *name, struct s3_profile *ret,
+    struct err *reterr)
+{
+	struct s3_side side = { .name = name, .word = "sso-session" };
+	enum err_code  rc = s3_side_files(src, f->config, f->nconfig, &side, reterr);
+
+	*ret = side.p;
 	return rc;
 }

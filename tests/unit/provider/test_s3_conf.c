@@ -10,12 +10,7 @@
 static void
 refuses_what_it_does_not_do_yet_by_name(void)
 {
-	static const char *const args[] = { "assume_role = { role_arn = \"r\" }",
-		"assume_role_with_web_identity = { role_arn = \"r\" }", "role_arn = \"r\"",
-		"session_name = \"s\"", "external_id = \"x\"", "assume_role_duration_seconds = 900", "assume_role_policy = \"{}\"",
-		"assume_role_policy_arns = [\"a\"]", "assume_role_tags = { a = \"b\" }", "assume_role_transitive_tag_keys = [\"a\"]",
-		"allowed_account_ids = [\"1\"]", "forbidden_account_ids = [\"1\"]", "state_tags = { a = \"b\" }", "lock_tags = { a = \"b\" }",
-		"assume_role {\nrole_arn = \"r\"\n}", "assume_role_with_web_identity {\n}" };
+	static const char *const args[] = { "state_tags = { a = \"b\" }", "lock_tags = { a = \"b\" }" };
 
 	for (size_t i = 0; i < ARRAY_LEN(args); i++) {
 		struct s3_rig r = { 0 };
@@ -61,8 +56,6 @@ static const struct {
 	{ BASE "region = \"r\"\nsecret_key = \"geheim\"", "secret_key without access_key" },
 	{ BASE "region = \"r\"\nbuket = \"a\"", "did you mean \"bucket\"" },
 	{ BASE "region = \"r\"\nendpoints = { s4 = \"http://x\" }", "did you mean \"s3\"" },
-	{ BASE "region = \"r\"\nendpoints = { sso = \"http://x\" }", "later version" },
-	{ BASE "region = \"r\"\nendpoints = { sso = \"http://x\" }", "later version" },
 	{ BASE "region = \"r\"\nendpoints {\n}", "expected endpoints = {" },
 	{ BASE "region = \"r\"\nendpoints = { s3 = \"store.example\" }", "endpoint of s3" },
 	{ BASE "region = \"r\"\nendpoints = { s3 = \"https://u:geheim@store.example\" }", "endpoint of s3" },
