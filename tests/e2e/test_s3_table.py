@@ -150,14 +150,13 @@ def test_a_table_that_is_none(agent, places, tabled, dynamo, wrong, code, word):
 
 @pytest.mark.deadline(120)
 def test_one_server_for_all_and_a_role(agent, places, make_bucket):
-    """Ministack: the bucket, the table and STS, whose shapes differ from the others'."""
-    bucket = make_bucket(Ministack)
+    """Ministack: the bucket, the table and STS, whose shapes differ from the others'. Nothing is there at first."""
+    bucket = make_bucket(Ministack, create=False)
     port = bucket.server.port
     url = f"http://127.0.0.1:{port}"
     table = Dynalite.__new__(Dynalite)
     table.port = port
-    table.create("locks")
-    args = bucket.backend(dynamodb_table="locks", use_lockfile=True,
+    args = bucket.backend(dynamodb_table="locks", use_lockfile=True, create=True,
                           assume_role={"role_arn": "arn:aws:iam::000000000000:role/tfstate", "external_id": "x"})
     args["endpoints"] = {"s3": url, "dynamodb": url, "sts": url}
     live = places("local")

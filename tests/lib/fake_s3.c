@@ -561,12 +561,37 @@ fake_object(struct fake_call *x)
 	}
 }
 
+/* A setting has its own checksum. */
+static void
+fake_setting(struct fake_call *x, const char *name)
+{
+	struct fake_s3 *f = x->f;
+	size_t          n = strlen(f->settings);
+	const char     *sum = fake_header(x, "content-md5");
+	uint8_t         md5[MD5_LEN];
+	struct buf      want;
+
+	md5_of(x->rq->body.p, x->rq->body.n, md5);
+	buf_init(&want, 0);
+	base64_encode(span_of(md5, sizeof(md5)), &want);
+	assert(sum != NULL && strcmp(sum, buf_str(&want)) == 0 && !f->bucket_missing);
+	buf_free(&want);
+	if (f->denies_setting != NULL && strncmp(name, f->denies_setting, strlen(f->denies_setting)) == 0) {
+		fake_error(x, 403, "AccessDenied", "");
+		return;
+	}
+	snprintf(f->settings + n, sizeof(f->settings) - n, "%s%.*s\n", name, (int)x->rq->body.n, (const char *)x->rq->body.p);
+	x->ret->status = 200;
+}
+
 static void
 fake_bucket(struct fake_call *x)
 {
 	struct fake_s3 *f = x->f;
 
-	if (fake_is(x, "PUT")) {
+	if (fake_is(x, "PUT") && x->rq->at.query != NULL) {
+		fake_setting(x, x->rq->at.query);
+	} else if (fake_is(x, "PUT")) {
 		if (!f->bucket_missing) {
 			fake_error(x, 409, "BucketAlreadyOwnedByYou", "");
 			return;

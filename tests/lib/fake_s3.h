@@ -53,6 +53,8 @@ struct fake_s3 {
 	struct fake_dynamo *dynamo;      /* at FAKE_DYNAMO_HOST, for the same keys */
 	const char        *bucket, *region, *session_token, *access, *secret; /* session_token NULL: none wanted */
 	bool               bucket_missing;
+	char               settings[1024]; /* "NAME=body" of the settings of the bucket, one a line */
+	const char        *denies_setting; /* name; NULL: none */
 	const char        *sts_refuses;  /* code of its answer; NULL: it does not */
 	unsigned           roles;        /* that it gave */
 	char               sts_form[2048]; /* of its last request */

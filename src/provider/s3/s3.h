@@ -176,6 +176,8 @@ struct op *s3_row_lock_peek(struct backend *b, const struct state_ref *ref, stru
 /* --- s3_table.c: the lock table, and the digests in it --------------------------------------------------------------- */
 
 bool       s3_has_table(const struct s3 *s);
+/* Makes it when it is missing, as terraform needs it, and waits until it can be used. */
+struct op *s3_table_create(struct s3 *s);
 /* Does that name have a row with its digest? Only states have. */
 bool       s3_has_digest(const struct s3 *s, const char *name);
 /* *ret, owned: what the row says, "": there is none. */

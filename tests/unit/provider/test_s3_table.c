@@ -671,6 +671,68 @@ goes_where_the_configuration_says(void)
 	s3_rig_close(&r);
 }
 
+/* ---------------------------------------------------------------- making what is missing */
+
+#define AT_AWS "bare bucket = \"acme\"\nregion = \"us-east-1\"\naccess_key = \"" FAKE_S3_ACCESS "\"\nsecret_key = \"" FAKE_S3_SECRET "\"\n"
+
+static void
+makes_a_closed_bucket_that_keeps_versions(void)
+{
+	begin_as(AT_AWS "encrypt = true\nkms_key_id = \"alias/a&b\"");
+	r.fake->bucket_missing = true;
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err);
+	CHECK_STR(r.fake->settings, "publicAccessBlock=<PublicAccessBlockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+	    "<BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>"
+	    "<RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>\n"
+	    "encryption=<ServerSideEncryptionConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Rule>"
+	    "<ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>alias/a&amp;b</KMSMasterKeyID>"
+	    "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled></Rule></ServerSideEncryptionConfiguration>\n"
+	    "versioning=<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status>"
+	    "</VersioningConfiguration>\n");
+	r.fake->settings[0] = '\0';
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err); /* it is there: whoever made it has decided */
+	CHECK_STR(r.fake->settings, "");
+	s3_rig_close(&r);
+
+	begin_as(AT_AWS);
+	r.fake->bucket_missing = true;
+	r.fake->denies_setting = "publicAccessBlock";
+	rule("versioning=", FAKE_LOST, 0, NULL, 1);
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err); /* said, and used all the same */
+	CHECK(strncmp(r.fake->settings, "versioning=", 11) == 0);
+	s3_rig_close(&r);
+
+	begin_as(""); /* another store keeps its own settings */
+	r.fake->bucket_missing = true;
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err);
+	CHECK(!r.fake->bucket_missing);
+	CHECK_STR(r.fake->settings, "");
+	s3_rig_close(&r);
+}
+
+static void
+makes_the_table_with_the_bucket(void)
+{
+	begin();
+	r.fake->bucket_missing = r.fake->dynamo->missing = true;
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err);
+	CHECK(!r.fake->dynamo->missing && !r.fake->dynamo->creating);
+	CHECK_OK(take(), r.err);
+	s3_rig_close(&r);
+	begin();
+	r.fake->bucket_missing = r.fake->dynamo->missing = true;
+	rule("CreateTable", FAKE_LOST, 0, NULL, 1);
+	CHECK_OK(s3_rig_run(&r, provider_create(r.b)), r.err);
+	CHECK_U64(fake_s3_seen(r.fake, "CreateTable"), 1);
+	s3_rig_close(&r);
+	begin();
+	r.fake->bucket_missing = r.fake->dynamo->missing = true;
+	r.fake->dynamo->denies = "CreateTable";
+	CHECK_U64(s3_rig_run(&r, provider_create(r.b)), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "dynamodb:CreateTable") != NULL);
+	s3_rig_close(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -695,5 +757,7 @@ main(int argc, char **argv)
 	    { "says_what_is_wrong_with_the_answer", says_what_is_wrong_with_the_answer },
 	    { "says_whose_credentials_are_refused", says_whose_credentials_are_refused },
 	    { "goes_where_the_configuration_says", goes_where_the_configuration_says },
+	    { "makes_a_closed_bucket_that_keeps_versions", makes_a_closed_bucket_that_keeps_versions },
+	    { "makes_the_table_with_the_bucket", makes_the_table_with_the_bucket },
 	    { NULL, NULL } });
 }
