@@ -296,7 +296,7 @@ s3_chain_sso(const struct s3_sources *s, struct s3_chain *c, struct err *reterr)
 {
 	const struct s3_profile *p = c->last;
 	struct s3_profile        session = { .found = false };
-	const char              *region = p->sso_region, *key = p->sso_start_url, *name = s->files->profile;
+	const char              *region = p->sso_region, *key = p->sso_start_url, *name = s->files->profile, *missing;
 	enum err_code            rc = ERR_OK;
 
 	if (p->sso_session != NULL) {
@@ -306,10 +306,11 @@ s3_chain_sso(const struct s3_sources *s, struct s3_chain *c, struct err *reterr)
 		region = session.sso_region;
 		key = name = p->sso_session;
 	}
-	if (rc == ERR_OK && (region == NULL || key == NULL || p->sso_account_id == NULL || p->sso_role_name == NULL))
-		rc = err_set(reterr, ERR_CONFIG, 0, "%s: expected %s beside its other sso arguments", c->source, region == NULL ?
-		    "sso_region" : key == NULL ? "sso_start_url" : p->sso_account_id == NULL ? "sso_account_id" : "sso_role_name");
-	if (rc == ERR_OK) {
+	missing = region == NULL ? "sso_region" : key == NULL ? "sso_start_url" : p->sso_account_id == NULL ? "sso_account_id" :
+	    p->sso_role_name == NULL ? "sso_role_name" : NULL;
+	if (rc == ERR_OK && missing != NULL) {
+		rc = err_set(reterr, ERR_CONFIG, 0, "%s: expected %s beside its other sso arguments", c->source, missing);
+	} else if (rc == ERR_OK) {
 		c->sso_region = xstrdup(region);
 		rc = s3_sso_cache(s, c, key, name, reterr);
 	}

@@ -41,6 +41,7 @@ struct s3_probing {
 	struct err        outcomes[S3_PROBE_RACERS]; /* of a race, or of cleaning */
 	size_t            winner;      /* whose body */
 	int               winners;
+	bool              careless;    /* DELETE ignores If-Match */
 	struct lock_info  locks[2], holder;
 };
 
@@ -89,8 +90,11 @@ s3_probe_prepare(struct s3_probing *p)
 	digest_hex(&label, hex)[8] = '\0';
 	p->folder = xasprintf("%.*s" S3_PROBE_FOLDER, slash != NULL ? (int)(slash - key) + 1 : 0, key != NULL ? key : "");
 	p->own = xasprintf("%s%s.%s/", p->folder, agent != NULL ? agent : id, hex);
-	for (size_t i = 0; i < SCRATCHES; i++) /* no listing shows a lock row: it is found again by its name */
-		p->names[i] = xasprintf("%s%s%s%s", p->own, i < SCRATCH_LOCKED ? id : "", i < SCRATCH_LOCKED ? "/" : "", s3_scratch[i]);
+	for (size_t i = 0; i < SCRATCHES; i++) {
+		bool fixed = i >= SCRATCH_LOCKED && s3_has_table(p->s); /* no listing shows a lock row: it is found again by its name */
+
+		p->names[i] = xasprintf("%s%s%s%s", p->own, fixed ? "" : id, fixed ? "" : "/", s3_scratch[i]);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
 		snprintf(text, sizeof(text), "{\"probe\":\"%s\",\"writer\":%zu}", id, i);
 		body = body_copy(span_str(text));
@@ -464,6 +468,25 @@ s3_saw_replaced_race(struct s3_probing *p)
 
 /* ---------------------------------------------------------------- delete_create, lock */
 
+/* Unlocking does not rely on that precondition, so this is no verdict: it is told with the lock. */
+static struct op *
+s3_do_delete_wrong(struct s3_probing *p)
+{
+	s3_request_free(&p->req);
+	p->req.method = "DELETE";
+	p->req.key = s3_key_of(p->s, p->names[SCRATCH_RACE]);
+	p->req.changing = true;
+	s3_request_header(&p->req, "if-match", "\"00000000000000000000000000000000\"");
+	return s3_send(p->s, &p->req, &p->ans);
+}
+
+static enum s3_verdict
+s3_saw_delete_wrong(struct s3_probing *p)
+{
+	p->careless = !op_failed(&p->op) && p->ans.http.status / 100 == 2;
+	return STEP_NEXT;
+}
+
 static struct op *
 s3_do_delete(struct s3_probing *p)
 {
@@ -563,8 +586,9 @@ s3_saw_peek(struct s3_probing *p)
 {
 	bool gone = p->op.res.code == ERR_NOT_FOUND;
 
-	s3_say(p, "lock", gone, "%s", gone ? "held by one, refused to another, released" :
-	    "the lock is still there after its release");
+	s3_say(p, "lock", gone, "%s%s", gone ? "held by one, refused to another, released" :
+	    "the lock is still there after its release", gone && p->careless && p->s->conf->use_lockfile ?
+	    "; DELETE ignores If-Match here, so only the comparison of ids just before it protects another's lock" : "");
 	return STEP_NEXT;
 }
 
@@ -591,6 +615,7 @@ static const struct s3_step s3_steps[] = {
 	{ "racing_writes", s3_do_race_read, s3_saw_created_race },
 	{ "racing_writes", s3_do_race_replace, s3_saw_race_replace },
 	{ "racing_writes", s3_do_race_read, s3_saw_replaced_race },
+	{ "delete_create", s3_do_delete_wrong, s3_saw_delete_wrong },
 	{ "delete_create", s3_do_delete, s3_saw_delete },
 	{ "delete_create", s3_do_create_again, s3_saw_recreate },
 	{ "lock", s3_do_lock_left, NULL },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -8,7 +9,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include "s3_cred.h"
 
@@ -45,6 +45,7 @@ process_word(char **at, char **ret)
 	return quote == '\0';
 }
 
+/* At least one, on success. */
 static enum err_code
 process_words(char *line, char *ret[PROCESS_WORDS_MAX + 1], struct err *reterr)
 {
@@ -64,6 +65,7 @@ process_words(char *line, char *ret[PROCESS_WORDS_MAX + 1], struct err *reterr)
 static enum err_code
 process_start(char *const *words, int out, pid_t *ret, struct err *reterr)
 {
+	const char                *program = words[0] != NULL ? words[0] : "";
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t          attr;
 	sigset_t                   none;
@@ -78,10 +80,10 @@ process_start(char *const *words, int out, pid_t *ret, struct err *reterr)
 	posix_spawnattr_setpgroup(&attr, 0);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-	rc = posix_spawnp(ret, words[0], &files, &attr, words, environ);
+	rc = posix_spawnp(ret, program, &files, &attr, words, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&files);
-	return rc == 0 ? ERR_OK : err_errno(reterr, rc, "credential_process: cannot run %.80s", words[0]);
+	return rc == 0 ? ERR_OK : err_errno(reterr, rc, "credential_process: cannot run %.80s", program);
 }
 
 static int64_t

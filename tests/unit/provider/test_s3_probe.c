@@ -122,6 +122,43 @@ finds_out_a_store_that_does_not_verify(void)
 }
 
 static void
+tells_what_an_unlock_cannot_rely_on(void)
+{
+	begin("use_lockfile = true");
+	CHECK_OK(probe(), r.err);
+	CHECK(!detail("lock", "DELETE ignores If-Match"));
+	s3_rig_close(&r);
+	begin("use_lockfile = true");
+	r.fake->ignores_delete_match = true;
+	CHECK_OK(probe(), r.err);
+	CHECK_STR(buf_str(&said), ALL_GOOD);
+	CHECK(detail("lock", "DELETE ignores If-Match here, so only the comparison of ids"));
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
+/* A row excludes others wherever its table is, whatever the store of the states enforces. */
+static void
+tries_the_lock_that_is_configured(void)
+{
+	static const char table[] = "dynamodb_table = \"" FAKE_DYNAMO_TABLE "\"\ndynamodb_endpoint = \"http://" FAKE_DYNAMO_HOST "\"\n";
+	char             *args;
+
+	for (int both = 0; both < 2; both++) {
+		args = xasprintf("%suse_lockfile = %s", table, both ? "true" : "false");
+		begin(args);
+		free(args);
+		r.fake->ignores_conditions = true;
+		r.env.agent_id = "0123";
+		fake_dynamo_put(r.fake->dynamo, "acme/.stateferry/probe/0123.a6b98879/locked", "Info", "{\"ID\":\"x\"}"); /* of a killed one */
+		CHECK_OK(probe(), r.err);
+		CHECK(strstr(buf_str(&said), "create_only- ") != NULL && strstr(buf_str(&said), " lock+") != NULL);
+		CHECK_U64(fake_s3_count(r.fake) + fake_dynamo_count(r.fake->dynamo), 0);
+		s3_rig_close(&r);
+	}
+}
+
+static void
 tells_why_it_cannot_try(void)
 {
 	begin("");
@@ -266,6 +303,8 @@ main(int argc, char **argv)
 	    { "finds_out_stores_that_know_no_conditions", finds_out_stores_that_know_no_conditions },
 	    { "finds_out_the_delete_marker_trap", finds_out_the_delete_marker_trap },
 	    { "finds_out_a_store_that_does_not_verify", finds_out_a_store_that_does_not_verify },
+	    { "tells_what_an_unlock_cannot_rely_on", tells_what_an_unlock_cannot_rely_on },
+	    { "tries_the_lock_that_is_configured", tries_the_lock_that_is_configured },
 	    { "tells_why_it_cannot_try", tells_why_it_cannot_try },
 	    { "notices_a_clock_that_is_off", notices_a_clock_that_is_off },
 	    { "says_what_it_could_not_delete", says_what_it_could_not_delete },
