@@ -75,6 +75,7 @@ static void
 s3_profile_keys(const char *name, struct s3_profile *p, struct s3_chain *ret)
 {
 	ret->last = p;
+	ret->last_name = name;
 	snprintf(ret->source, sizeof(ret->source), "profile \"%.80s\"", name);
 	if (p->keys.access_key != NULL) {
 		ret->base = BASE_KEYS;
@@ -296,7 +297,7 @@ s3_chain_sso(const struct s3_sources *s, struct s3_chain *c, struct err *reterr)
 {
 	const struct s3_profile *p = c->last;
 	struct s3_profile        session = { .found = false };
-	const char              *region = p->sso_region, *key = p->sso_start_url, *name = s->files->profile, *missing;
+	const char              *region = p->sso_region, *key = p->sso_start_url, *name = c->last_name, *missing;
 	enum err_code            rc = ERR_OK;
 
 	if (p->sso_session != NULL) {

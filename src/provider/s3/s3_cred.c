@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "provider/token.h"
 #include "s3.h"
 
@@ -32,7 +33,10 @@ struct s3_cred {
 	struct s3_sources          sources;
 	struct aws_net             net;
 	struct s3_sts              sts;
-	const struct s3_conf      *conf;
+	/* A fetch may outlive the backend and its configuration: what it reads of these is copied. */
+	struct arena              *arena;
+	struct s3_conf             conf;  /* only what s3_cred_copy() names */
+	struct s3_role             web, role;
 	struct token              *token;
 };
 
@@ -61,7 +65,64 @@ s3_cred_release(void *arg)
 	free(c->sts.region);
 	free(c->sts.endpoint);
 	free(c->sts.sso_endpoint);
+	secret_free(c->conf.secret_key);
+	secret_free(c->conf.token);
+	secret_free((struct secret *)(uintptr_t)c->web.token);
+	arena_free(c->arena);
 	free(c);
+}
+
+/* --- copies ----------------------------------------------------------------------------------------------------------- */
+
+static struct conf_strs
+s3_copy_list(struct arena *a, const struct conf_strs *list)
+{
+	struct conf_strs ret = { arena_alloc(a, (list->n + 1) * sizeof(*ret.items)), list->n };
+
+	for (size_t i = 0; i < list->n; i++)
+		ret.items[i] = arena_strdup(a, list->items[i]);
+	return ret;
+}
+
+static struct s3_role
+s3_copy_role(struct arena *a, const struct s3_role *r)
+{
+	struct conf_strs keys = s3_copy_list(a, &(struct conf_strs){ r->tags.keys, r->tags.n });
+	struct conf_strs values = s3_copy_list(a, &(struct conf_strs){ r->tags.values, r->tags.n });
+
+	return (struct s3_role){ .arn = arena_strdup(a, r->arn), .session_name = arena_strdup(a, r->session_name),
+		.external_id = arena_strdup(a, r->external_id), .policy = arena_strdup(a, r->policy),
+		.source_identity = arena_strdup(a, r->source_identity), .seconds = r->seconds,
+		.policy_arns = s3_copy_list(a, &r->policy_arns), .transitive_tag_keys = s3_copy_list(a, &r->transitive_tag_keys),
+		.tags = { keys.items, values.items, r->tags.n }, .token_file = arena_strdup(a, r->token_file),
+		.token = r->token != NULL ? secret_new(span_str(secret_str(r->token))) : NULL };
+}
+
+static struct secret *
+s3_copy_secret(const struct secret *s)
+{
+	return s != NULL ? secret_new(span_str(secret_str(s))) : NULL;
+}
+
+static void
+s3_cred_copy(struct s3_cred *c, const struct s3_conf *conf, const struct s3_role *web, const struct s3_role *role)
+{
+	struct arena *a = c->arena = arena_new();
+
+	c->conf = (struct s3_conf){ .profile = arena_strdup(a, conf->profile), .access_key = arena_strdup(a, conf->access_key),
+		.secret_key = s3_copy_secret(conf->secret_key), .token = s3_copy_secret(conf->token),
+		.http_proxy = arena_strdup(a, conf->http_proxy), .https_proxy = arena_strdup(a, conf->https_proxy),
+		.no_proxy = arena_strdup(a, conf->no_proxy), .custom_ca_bundle = arena_strdup(a, conf->custom_ca_bundle),
+		.insecure = conf->insecure, .max_retries = conf->max_retries, .use_fips_endpoint = conf->use_fips_endpoint,
+		.use_dualstack_endpoint = conf->use_dualstack_endpoint,
+		.allowed_account_ids = s3_copy_list(a, &conf->allowed_account_ids),
+		.forbidden_account_ids = s3_copy_list(a, &conf->forbidden_account_ids) };
+	if (web != NULL)
+		c->web = s3_copy_role(a, web);
+	if (role != NULL)
+		c->role = s3_copy_role(a, role);
+	c->sources = (struct s3_sources){ c->env, &c->files, &c->conf, web != NULL ? &c->web : NULL, role != NULL ? &c->role : NULL };
+	aws_net_init(&c->net, c->env, &c->conf, S3_CRED_TIMEOUT_MS);
 }
 
 /* --- from the configuration ------------------------------------------------------------------------------------------- */
@@ -172,14 +233,13 @@ s3_cred_half(const char *id, const struct secret *key, const char *what, const c
 static bool
 s3_cred_asks_account(const struct s3_cred *c)
 {
-	return c->conf->allowed_account_ids.n > 0 || c->conf->forbidden_account_ids.n > 0;
+	return c->conf.allowed_account_ids.n > 0 || c->conf.forbidden_account_ids.n > 0;
 }
 
 /* What is known without asking: keys of the block, the environment or a profile, that are used as they are. */
 static enum err_code
-s3_cred_open(struct s3_cred *c, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile, struct err *reterr)
+s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile, struct err *reterr)
 {
-	const struct s3_conf *conf = c->conf;
 	struct s3_chain       chain;
 	bool                  plain;
 	enum err_code         rc;
@@ -215,12 +275,10 @@ s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const ch
 	enum err_code    rc;
 
 	c->env = env;
-	c->conf = conf;
-	c->sources = (struct s3_sources){ env, &c->files, conf, web, role };
-	aws_net_init(&c->net, env, conf, S3_CRED_TIMEOUT_MS);
+	s3_cred_copy(c, conf, web, role);
 	c->token = token_new(env->loop, &s3_token_class, c, "s3");
 	memset(ret_profile, 0, sizeof(*ret_profile));
-	rc = s3_cred_open(c, dir, &first, ret_profile, reterr);
+	rc = s3_cred_open(c, conf, dir, &first, ret_profile, reterr);
 	if (rc == ERR_OK && first.keys.access_key != NULL)
 		token_set(c->token, &first, loop_wall(env->loop));
 	if (rc == ERR_OK)
@@ -402,7 +460,7 @@ s3_account_in(const struct conf_strs *list, const char *account)
 static enum op_turn
 s3_fetch_known(struct s3_fetch *f)
 {
-	const struct s3_conf *conf = f->c->conf;
+	const struct s3_conf *conf = &f->c->conf;
 	struct op            *op = &f->op;
 
 	if (op_failed(op))

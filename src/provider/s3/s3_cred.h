@@ -78,6 +78,7 @@ struct s3_chain {
 	struct s3_role    roles[S3_CHAIN_MAX];
 	size_t            nroles;
 	const struct s3_profile *last;    /* SSO, PROCESS: the profile that says so */
+	const char       *last_name;
 	char             *sso_region;
 	struct secret    *token;          /* WEB, SSO: as it is now */
 	struct s3_profile profiles[S3_CHAIN_MAX]; /* what the texts above point into */
@@ -138,7 +139,8 @@ enum err_code s3_keys_parse(struct span json, struct s3_keys *ret, struct err *r
 struct s3_cred;
 
 /* May read the shared files; dir: what relative paths are relative to. *ret_profile is what the profile says of region and
- * endpoint; freed by the caller. web, role: of the block, NULL: none; live as long. */
+ * endpoint; freed by the caller. web, role: of the block, NULL: none. Nothing of the arguments is
+ * needed afterwards but env. */
 enum err_code  s3_cred_new(const struct provider_env *env, const struct s3_conf *conf, const char *dir, const struct s3_role *web,
     const struct s3_role *role, struct s3_cred **ret, struct s3_profile *ret_profile, struct err *reterr);
 /* Where STS and SSO are; takes the texts. Before the first request. */

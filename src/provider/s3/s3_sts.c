@@ -167,7 +167,7 @@ s3_role_element(void *arg, const char *path, struct span text, struct err *reter
 		x->got.secret_key = secret_new(text);
 	} else if (strcmp(at, "SessionToken") == 0) {
 		secret_free(x->got.token);
-		x->got.token = secret_new(text);
+		x->got.token = text.n > 0 ? secret_new(text) : NULL;
 	} else if (strcmp(at, "Expiration") == 0) {
 		snprintf(x->expires, sizeof(x->expires), "%.*s", (int)text.n, (const char *)text.p);
 	}
@@ -341,7 +341,7 @@ s3_sso_parse(struct s3_asking *x)
 
 	if (id == NULL || key == NULL)
 		return false;
-	x->got = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), token != NULL ? secret_new(span_str(token)) : NULL,
+	x->got = (struct s3_keys){ xstrdup(id), secret_new(span_str(key)), token != NULL && token[0] != '\0' ? secret_new(span_str(token)) : NULL,
 		json_integer_value(json_object_get(c, "expiration")) };
 	return true;
 }
