@@ -191,43 +191,6 @@ renews_a_role_before_it_ends(void)
 }
 
 static void
-ended(struct op *op, void *arg)
-{
-	*(bool *)arg = true;
-	op_free(op);
-}
-
-/* A reload closes the backend and drops its configuration while credentials are under way: the job still runs, and reads its own. */
-static void
-outlives_its_configuration(void)
-{
-	for (unsigned turns = 1; turns < 30; turns++) {
-		struct snapshot s;
-		struct op      *op;
-		bool            done = false;
-
-		begin();
-		s3_rig_open(&r, WHERE KEYS "assume_role = { role_arn = \"r\", tags = { a = \"b\" }, policy_arns = [\"p\"] }\nno_proxy = \"x\"\n"
-		    "allowed_account_ids = [\"123456789012\"]");
-		op = provider_get(r.b, &(struct state_ref){ "a" }, NULL, &s);
-		op_start(op, ended, &done);
-		for (unsigned i = 0; i < turns && !done; i++)
-			loop_turn(r.loop, false);
-		if (!done)
-			op_cancel(op);
-		while (!done)
-			loop_turn(r.loop, false);
-		snapshot_free(&s);
-		provider_close(r.b);
-		conf_free(r.conf);
-		r.b = NULL;
-		r.conf = NULL;
-		s3_rig_run(&r, op_sleep(r.loop, 60000));
-		s3_rig_close(&r);
-	}
-}
-
-static void
 asks_whose_they_are(void)
 {
 	begin();
@@ -563,7 +526,6 @@ main(int argc, char **argv)
 	    { "refuses_roles_that_say_too_little_or_too_much", refuses_roles_that_say_too_little_or_too_much },
 	    { "says_why_a_role_is_not_given", says_why_a_role_is_not_given },
 	    { "renews_a_role_before_it_ends", renews_a_role_before_it_ends },
-	    { "outlives_its_configuration", outlives_its_configuration },
 	    { "asks_whose_they_are", asks_whose_they_are },
 	    { "follows_profiles", follows_profiles },
 	    { "takes_a_role_with_a_web_identity", takes_a_role_with_a_web_identity },
