@@ -106,7 +106,7 @@ struct s3_request {
 struct s3_answer {
 	struct http_response http;
 	char                 code[S3_CODE_MAX]; /* of an error body, or ""; then: */
-	char                 message[128];
+	char                 message[256];
 	char                 region[64], endpoint[256];
 	int64_t              server_time;
 };

@@ -238,7 +238,8 @@ s3_cred_asks_account(const struct s3_cred *c)
 
 /* What is known without asking: keys of the block, the environment or a profile, that are used as they are. */
 static enum err_code
-s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile, struct err *reterr)
+s3_cred_open(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct s3_signer *ret, struct s3_profile *ret_profile,
+    struct err *reterr)
 {
 	struct s3_chain       chain;
 	bool                  plain;

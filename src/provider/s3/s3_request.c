@@ -678,6 +678,9 @@ s3_refused_denied(const struct s3 *s, const struct s3_request *r, const struct s
 	    a->code[0] != '\0' ? " " : "", a->code);
 	if (s3_refused_key(r, a))
 		return err_hint(reterr, S3_KEY_HINT);
+	if (strstr(a->message, "kms:") != NULL) /* S3 itself would allow it */
+		return err_hint(reterr, "the credentials from %s need %s on the KMS key that encrypts it", s3_cred_source(s->cred),
+		    r->changing ? "kms:GenerateDataKey" : "kms:Decrypt");
 	return err_hint(reterr, "the credentials from %s need %s on arn:aws:s3:::%s%s%s%s%s", s3_cred_source(s->cred),
 	    s3_permission(r), s->conf->bucket, r->key != NULL ? "/" : "", r->key != NULL ? r->key : "",
 	    r->key != NULL && !r->changing ? ", and s3:ListBucket to tell a missing object from a forbidden one" : "",
@@ -716,6 +719,10 @@ s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answe
 	}
 	if (status == 301 || status == 307 || status == 308)
 		return s3_refused_place(s, a, reterr);
+	if (strncmp(a->code, "KMS.", 4) == 0) {
+		err_set(reterr, ERR_CONFIG, status, "bucket %s: %s: its KMS key cannot be used (%d %s)", bucket, what, status, a->code);
+		return err_hint(reterr, "check kms_key_id, that the key is enabled, and that it is in the bucket's region");
+	}
 	if (strcmp(a->code, "InvalidObjectState") == 0)
 		return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the object is archived (%d %s)", bucket, what,
 		    status, a->code);

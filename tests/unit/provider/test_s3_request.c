@@ -358,10 +358,28 @@ static const struct {
 	{ 404, "NoSuchBucket", true, ERR_NOT_FOUND, "bucket acme does not exist", "create = true" },
 	{ 404, "NoSuchBucket", false, ERR_CONFIG, "bucket acme does not exist", "create = true" },
 	{ 404, "", false, ERR_UNSUPPORTED, "none of S3", "something other than S3" },
+	{ 400, "KMS.NotFoundException", true, ERR_CONFIG, "KMS key cannot be used", "kms_key_id" },
+	{ 400, "KMS.DisabledException", false, ERR_CONFIG, "KMS key cannot be used", "enabled" },
 	{ 403, "InvalidObjectState", false, ERR_UNSUPPORTED, "archived", "" },
 	{ 501, "NotImplemented", true, ERR_UNSUPPORTED, "501 NotImplemented", "probe" },
 	{ 400, "KeyTooLongError", true, ERR_UNSUPPORTED, "400 KeyTooLongError: no more", "" },
 };
+
+static void
+names_the_permission_on_a_key_of_kms(void)
+{
+	static const char body[] = "<Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::123456789012:assumed-role/reader/session is not "
+	    "authorized to perform: kms:Decrypt on the resource because no policy allows it</Message></Error>";
+	struct s3_rig r = { 0 };
+
+	s3_rig_open(&r, "");
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .status = 403, .body = body, .times = 2 });
+	CHECK_U64(get(&r, "a"), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "need kms:Decrypt on the KMS key") != NULL);
+	CHECK_U64(put(&r, "a"), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "need kms:GenerateDataKey on the KMS key") != NULL);
+	s3_rig_close(&r);
+}
 
 static void
 says_what_a_refusal_means(void)
@@ -424,6 +442,7 @@ main(int argc, char **argv)
 	    { "notices_a_stalled_answer", notices_a_stalled_answer },
 	    { "repeats_a_write_only_when_it_was_refused", repeats_a_write_only_when_it_was_refused },
 	    { "says_what_a_refusal_means", says_what_a_refusal_means },
+	    { "names_the_permission_on_a_key_of_kms", names_the_permission_on_a_key_of_kms },
 	    { "cancels", cancels },
 	    { NULL, NULL } });
 }
