@@ -101,10 +101,17 @@ recover_peek(struct recover_one *r)
 	return r->lock.id[0] == '\0' ? NULL : provider_lock_peek(r->dst, &(struct state_ref){ r->name }, &r->there);
 }
 
+/* Of two locks on one state the one that is shown may be another's, while the other is still ours: unlocking compares ids. */
+static bool
+recover_may_hold_half(const struct recover_one *r)
+{
+	return r->lock.id[0] != '\0' && r->there.id[0] != '\0' && !r->look_failed && (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0;
+}
+
 static struct op *
 recover_unlock(struct recover_one *r)
 {
-	return r->locked_by_us ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
+	return r->locked_by_us || recover_may_hold_half(r) ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
 }
 
 /* A write that was cut off before its sidecar: it is completed while our lock is still on it, else by the next push. */

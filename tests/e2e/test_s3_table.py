@@ -200,3 +200,28 @@ def test_killed_between_the_state_and_its_digest(agent, places, proxy, tabled, n
     agent.sync()
     assert tabled.bucket.get(NAME) == state(3 if newer else 2, line)
     assert tabled.sealed(NAME) and tabled.unlocked(NAME)
+
+
+@pytest.mark.deadline(120)
+def test_half_of_our_lock_is_released_beside_another(agent, places, proxy, tabled):
+    """The agent dies holding both locks; the object is broken and taken by somebody who does not know the table: the row is still ours."""
+    front = proxy(tabled.dynamo)
+    live = places("local")
+    live.add(agent, "live")
+    args = tabled.args(True)
+    args["endpoints"]["dynamodb"] = f"http://127.0.0.1:{front.port}"
+    agent.backend("s3", "dr", args, lock_timeout="1s")
+    agent.replicate("out", "live", ["dr"])
+    line = lineage()
+    live.put(NAME, state(1, line))
+    digest = front.rules.add("POST", nth=3, drop="before", hold=True)
+    agent.start()
+    digest.wait()
+    agent.kill()
+    digest.release()
+    ours = json.loads(tabled.row(NAME))
+    other = json.dumps(ours | {"ID": "6f9619ff-8b86-d011-b42d-00cf4fc964ff", "Who": "root@vm"}).encode()
+    tabled.bucket.put(NAME + ".tflock", other)
+    live.put(NAME, state(2, line))
+    agent.sync(code=11)
+    assert tabled.row(NAME) is None and tabled.bucket.get(NAME + ".tflock") == other
