@@ -7,7 +7,7 @@ import json
 import pytest
 
 from conftest import need
-from servers import Dynalite, Ministack
+from servers import Dynalite, Ministack, Moto
 from states import lineage, serial_of, state
 
 NAME = "net/prod.tfstate"
@@ -149,15 +149,17 @@ def test_a_table_that_is_none(agent, places, tabled, dynamo, wrong, code, word):
 
 
 @pytest.mark.deadline(120)
-def test_one_server_for_all_and_a_role(agent, places, make_bucket):
-    """Ministack: the bucket, the table and STS, whose shapes differ from the others'. Nothing is there at first."""
-    bucket = make_bucket(Ministack, create=False)
+@pytest.mark.parametrize("cls,account", [(Ministack, "000000000000"), (Moto, "123456789012")], ids=["ministack", "moto"])
+def test_one_server_for_all_and_a_role(agent, places, make_bucket, cls, account):
+    """The bucket, the table and STS, whose shapes differ from the others'. Nothing is there at first."""
+    bucket = make_bucket(cls, create=False)
     port = bucket.server.port
     url = f"http://127.0.0.1:{port}"
     table = Dynalite.__new__(Dynalite)
     table.port = port
     args = bucket.backend(dynamodb_table="locks", use_lockfile=True, create=True,
-                          assume_role={"role_arn": "arn:aws:iam::000000000000:role/tfstate", "external_id": "x"})
+                          assume_role={"role_arn": f"arn:aws:iam::{account}:role/tfstate", "external_id": "x"},
+                          allowed_account_ids=[account], skip_requesting_account_id=False)
     args["endpoints"] = {"s3": url, "dynamodb": url, "sts": url}
     live = places("local")
     live.add(agent, "live")
@@ -170,7 +172,7 @@ def test_one_server_for_all_and_a_role(agent, places, make_bucket):
         assert bucket.get(NAME) == state(serial, line)
         assert table.rows("locks") == {f"{bucket.name}/{NAME}-md5": hashlib.md5(state(serial, line)).hexdigest()}
     checks = {c["name"]: c for c in agent.json("probe", "dr")["checks"]}
-    assert checks["lock"]["ok"] and "role arn:aws:iam::000000000000:role/tfstate" in checks["auth"]["detail"]
+    assert checks["lock"]["ok"] and f"role arn:aws:iam::{account}:role/tfstate" in checks["auth"]["detail"]
     assert list(table.rows("locks")) == [f"{bucket.name}/{NAME}-md5"]
 
 

@@ -6,7 +6,8 @@
 #include "s3.h"
 
 /* Credentials for credentials: roles of STS, the portal of IAM Identity Center (SSO), and whose they are. */
-#define STS_VERSION "2011-06-15"
+#define STS_VERSION  "2011-06-15"
+#define S3_FORM_ROOM 8192 /* more than a role's arguments take beside a policy */
 
 struct s3_asking {
 	struct op             op;
@@ -134,6 +135,8 @@ s3_role_send(struct s3_asking *x)
 	if (role->seconds > 0)
 		snprintf(seconds, sizeof(seconds), "%lld", (long long)role->seconds);
 	buf_init(&form, 0);
+	if (x->token != NULL) /* all of it at once: growing would leave pieces behind */
+		buf_reserve(&form, S3_FORM_ROOM + 3 * secret_len(x->token), NULL);
 	s3_sts_add(&form, "Action", x->token != NULL ? "AssumeRoleWithWebIdentity" : "AssumeRole");
 	s3_sts_add(&form, "DurationSeconds", seconds);
 	s3_sts_add(&form, "ExternalId", x->token != NULL ? NULL : role->external_id);
@@ -196,6 +199,8 @@ s3_role_refused(struct s3_asking *x)
 	const char *arn = x->role->arn;
 	char       *where = xasprintf("role %.80s", arn);
 
+	if (x->token != NULL) /* it may be quoted */
+		mem_wipe(x->ans.message, sizeof(x->ans.message));
 	aws_refused(&x->req, &x->ans, where, &op->res);
 	if (x->token != NULL && (aws_answer_is(&x->ans, "ExpiredTokenException") || aws_answer_is(&x->ans, "InvalidIdentityToken"))) {
 		err_set(&op->res, ERR_AUTH, x->ans.http.status, "%s: the token of the web identity %s (%d %s)", where,

@@ -305,6 +305,11 @@ says_why_a_web_identity_is_refused(void)
 	r.fake->sts_refuses = "AccessDenied";
 	fails(WHERE "profile = \"web\"", ERR_AUTH, "arn:web is not allowed", "trust policy");
 	begin();
+	files();
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .what = FAKE_STS_HOST, .how = FAKE_ANSWER, .status = 400,
+	    .body = "<ErrorResponse><Error><Code>ValidationError</Code><Message>Value '" TOKEN "' failed</Message></Error></ErrorResponse>" });
+	fails(WHERE "profile = \"web\"", ERR_CONFIG, "400 ValidationError", "arguments of the role"); /* and no canary */
+	begin();
 	s3_rig_file(&r, "/home/u/.aws/config", config);
 	fails(WHERE "profile = \"web\"", ERR_AUTH, "/run/token is not there", "web_identity_token_file");
 	begin();
