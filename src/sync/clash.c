@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "clash.h"
+
+#include <stdlib.h>
+
+/* Edges that contradict each other, or themselves; what only a listing can show is found when the state comes. */
+
+static bool
+clash_reaches(const struct plan *p, const struct backend *from, const struct backend *to, size_t depth)
+{
+	if (from == to)
+		return true;
+	for (size_t i = 0; depth > 0 && i < p->nedges; i++)
+		for (size_t j = 0; p->edges[i].kind == EDGE_REPLICATE && p->edges[i].from == from && j < p->edges[i].nlanes; j++)
+			if (clash_reaches(p, p->edges[i].lanes[j].to, to, depth - 1))
+				return true;
+	return false;
+}
+
+static bool
+clash_same_globs(const struct conf_strs *a, const struct conf_strs *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The same names into the same place; what only the listing can show is found when the second state comes. */
+static bool
+clash_same_names(const struct edge *a, const struct edge *b)
+{
+	if (a->kind != b->kind || a->from != b->from)
+		return false;
+	if (a->kind == EDGE_REPLICATE ? strcmp(a->key, b->key) != 0 : strcmp(a->prefix, b->prefix) != 0)
+		return false;
+	if (!clash_same_globs(&a->include, &b->include) || !clash_same_globs(&a->exclude, &b->exclude))
+		return false;
+	for (size_t i = 0; i < a->nto; i++)
+		for (size_t j = 0; j < b->nto; j++)
+			if (a->lanes[i].to == b->lanes[j].to)
+				return true;
+	return false;
+}
+
+static bool
+clash_same_place(const struct backend *a, const struct backend *b)
+{
+	return a != b && strcmp(a->where, b->where) == 0;
+}
+
+/* Names that any source might list: if what they map to is listed by the source again, the edge feeds itself. */
+static enum err_code
+clash_into_itself(const struct plan *p, const struct edge *e, const struct lane *l, struct err *reterr)
+{
+	static const char *const samples[] = { "a.tfstate", "a/b.tfstate" };
+	struct buf               fixed, to;
+	struct err               why = { .code = ERR_OK };
+
+	buf_init(&fixed, 0);
+	buf_init(&to, 0);
+	provider_fixed(e->from, "default", &fixed);
+	for (size_t i = 0; why.code != ERR_CONFIG && i < ARRAY_LEN(samples); i++) {
+		buf_reset(&to);
+		lane_map(p, l, fixed.len > 0 ? buf_str(&fixed) : samples[i], &to, &why);
+	}
+	buf_free(&fixed);
+	buf_free(&to);
+	if (why.code != ERR_CONFIG)
+		return ERR_OK;
+	conf_error(reterr, e->pos, "%s", why.msg);
+	err_hint(reterr, "%s", why.hint);
+	return ERR_CONFIG;
+}
+
+enum err_code
+clash_check(const struct plan *p, const struct edge *e, struct err *reterr)
+{
+	for (size_t i = 0; i < e->nlanes; i++) {
+		if (clash_same_place(e->from, e->lanes[i].to))
+			return conf_error(reterr, e->pos, "\"%s\" and \"%s\" are the same place (%s): it would write into itself",
+			    e->from->label, e->lanes[i].to->label, e->from->where);
+		if (clash_into_itself(p, e, &e->lanes[i], reterr) != ERR_OK)
+			return reterr->code;
+		if (e->kind == EDGE_REPLICATE && clash_reaches(p, e->lanes[i].to, e->from, p->nedges))
+			return conf_error(reterr, e->pos, "a cycle: what \"%s\" gets comes back to \"%s\"", e->lanes[i].to->label,
+			    e->from->label);
+	}
+	for (const struct edge *o = p->edges; o < e; o++)
+		if (clash_same_names(o, e))
+			return conf_error(reterr, e->pos, "edges \"%s\" and \"%s\" write the same names to the same target", o->name, e->name);
+	return ERR_OK;
+}
