@@ -249,6 +249,8 @@ void       provider_workspace(const struct backend *b, const char *name, struct 
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 /* Would from list what is written to `to` as name? As which name: ret. */
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
+/* Are these two names one place, as far as that can be told without asking? */
+bool       provider_same_name(const struct backend *a, const char *an, const struct backend *b, const char *bn);
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 /* Can it be a source: ERR_CONFIG when nothing says which states it holds. */
 enum err_code provider_findable(const struct backend *b, struct err *reterr);

@@ -284,6 +284,26 @@ provider_lists_name_of(const struct backend *from, const struct backend *to, con
 	return listed;
 }
 
+bool
+provider_same_name(const struct backend *a, const char *an, const struct backend *b, const char *bn)
+{
+	struct buf at, bt;
+	bool       same;
+
+	if (a == b)
+		return strcmp(an, bn) == 0;
+	if (a->provider->locate == NULL || a->provider != b->provider)
+		return false;
+	buf_init(&at, 0);
+	buf_init(&bt, 0);
+	a->provider->locate(a, an, &at);
+	b->provider->locate(b, bn, &bt);
+	same = strcmp(buf_str(&at), buf_str(&bt)) == 0;
+	buf_free(&at);
+	buf_free(&bt);
+	return same;
+}
+
 void
 provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
 {

@@ -75,6 +75,81 @@ clash_into_itself(const struct plan *p, const struct edge *e, const struct lane 
 	return ERR_CONFIG;
 }
 
+/* --- snapshots: a state's own lie in a folder of its name --- */
+
+/* A name that the glob matches (NULL: any), as the backend has it. */
+static char *
+clash_sample(const struct backend *from, const char *glob)
+{
+	struct buf name;
+
+	buf_init(&name, 0);
+	for (const char *p = glob != NULL ? glob : "a"; *p != '\0'; p++)
+		if (*p != '*')
+			buf_putc(&name, *p == '?' ? 'a' : *p);
+		else if (p == glob || p[-1] != '*')
+			buf_putc(&name, 'a');
+	if (from->provider->suffix != NULL && !span_ends(buf_span(&name), from->provider->suffix))
+		buf_puts(&name, from->provider->suffix);
+	return buf_take(&name);
+}
+
+/* Does the replication write the state where its folder of snapshots is to be? */
+static bool
+clash_with_replica(const struct plan *p, const struct edge *o, const char *name, const struct backend *to, const char *folder)
+{
+	struct buf replica;
+	struct err err;
+	bool       yes = false;
+
+	for (size_t i = 0; o->kind == EDGE_REPLICATE && !yes && i < o->nlanes; i++) {
+		buf_init(&replica, 0);
+		yes = lane_map(p, &o->lanes[i], name, &replica, &err) == MAP_YES &&
+		    provider_same_name(o->lanes[i].to, buf_str(&replica), to, folder);
+		buf_free(&replica);
+	}
+	return yes;
+}
+
+/* What lies where the snapshots of that state are to be, for people; NULL: nothing that the configuration tells of. */
+static const char *
+clash_in_the_way(const struct plan *p, const struct lane *l, const char *name)
+{
+	const char *found = NULL;
+	struct buf  folder;
+	struct err  err;
+
+	buf_init(&folder, 0);
+	if (lane_map(p, l, name, &folder, &err) == MAP_YES) {
+		if (provider_same_name(l->edge->from, name, l->to, buf_str(&folder)))
+			found = l->edge->from->label;
+		for (size_t i = 0; found == NULL && i < p->nedges; i++)
+			if (clash_with_replica(p, &p->edges[i], name, l->to, buf_str(&folder)))
+				found = p->edges[i].name;
+	}
+	buf_free(&folder);
+	return found;
+}
+
+static enum err_code
+clash_snapshots(const struct plan *p, const struct edge *e, const struct lane *l, struct err *reterr)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; e->kind == EDGE_SNAPSHOT && found == NULL && i <= e->include.n; i++) {
+		char *name = clash_sample(e->from, i < e->include.n ? e->include.items[i] : NULL);
+
+		found = clash_in_the_way(p, l, name);
+		if (found != NULL) {
+			conf_error(reterr, e->pos, "prefix = \"%s\": a state of \"%s\" is in the way of its snapshots, which lie in a folder of "
+			    "its name at \"%s\"", e->prefix, found, l->to->label);
+			err_hint(reterr, "give \"%s\" a prefix below which no states are, such as \"history/\"", e->name);
+		}
+		free(name);
+	}
+	return found != NULL ? ERR_CONFIG : ERR_OK;
+}
+
 enum err_code
 clash_check(const struct plan *p, const struct edge *e, struct err *reterr)
 {
@@ -82,7 +157,7 @@ clash_check(const struct plan *p, const struct edge *e, struct err *reterr)
 		if (clash_same_place(e->from, e->lanes[i].to))
 			return conf_error(reterr, e->pos, "\"%s\" and \"%s\" are the same place (%s): it would write into itself",
 			    e->from->label, e->lanes[i].to->label, e->from->where);
-		if (clash_into_itself(p, e, &e->lanes[i], reterr) != ERR_OK)
+		if (clash_into_itself(p, e, &e->lanes[i], reterr) != ERR_OK || clash_snapshots(p, e, &e->lanes[i], reterr) != ERR_OK)
 			return reterr->code;
 		if (e->kind == EDGE_REPLICATE && clash_reaches(p, e->lanes[i].to, e->from, p->nedges))
 			return conf_error(reterr, e->pos, "a cycle: what \"%s\" gets comes back to \"%s\"", e->lanes[i].to->label,

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -334,6 +335,46 @@ def never_into_itself(p):
     assert not list((p.dir / "live/copy").rglob("*.tfstate"))
 
 
+KEPT = """agent {{
+  store = "store"
+}}
+backend "{kind}" "live" {{
+{live}
+}}
+backend "{kind}" "dr" {{
+{dr}
+}}
+snapshot "kept" {{
+  from   = "live"
+  to     = ["dr"]
+{snapshot}
+}}
+"""
+COPY = 'replicate "copy" {{\n  from = "live"\n  to   = ["dr"]\n{}\n}}\n'
+
+
+def snapshots_beside_states(p):
+    """A state's snapshots lie in a folder of the state's name: where the state itself lies too, one is in the way of the other."""
+    folders = {"kind": "local", "live": '  dir = "live"', "dr": '  dir = "dr"'}
+    buckets = {"kind": "s3", "live": BUCKET % "", "dr": BUCKET % "x/"}
+    refused = [(folders, '  prefix = ""', COPY.format("")), (folders, '  prefix = "a/"', COPY.format('  key = "a/{path}"')),
+               (folders, '  prefix = ""\n  include = ["prod/**"]', COPY.format('  include = ["prod/*"]')),
+               ({"kind": "local", "live": '  dir = "live"', "dr": '  dir = "."'}, '  prefix = "live"', ""),
+               (buckets, '  prefix = ""', COPY.format('  exclude = ["x/**"]')),
+               ({"kind": "s3", "live": BUCKET % "states/", "dr": BUCKET % ""}, '  prefix = "states/"', "")]
+    taken = [(folders, '  prefix = ""', ""), (folders, "", COPY.format("")), (buckets, "", COPY.format('  exclude = ["x/**"]')),
+             (folders, '  prefix = ""\n  include = ["prod/**"]', COPY.format('  include = ["test/*"]')),
+             (folders, '  prefix = ""', COPY.format('  key = "copy/{name}"'))]
+    for places, snapshot, more in refused:
+        for text in (KEPT.format(**places, snapshot=snapshot) + more, more + KEPT.format(**places, snapshot=snapshot)):
+            p.configure(text=text)
+            message = p.error("config", "check", code=10)
+            assert "in the way of its snapshots" in message and re.search(r"stateferry.hcl:\d+:\d+", message), (snapshot, more, message)
+    for places, snapshot, more in taken:
+        p.configure(text=KEPT.format(**places, snapshot=snapshot) + more)
+        p.run("config", "check")
+
+
 def wrong_configuration(p):
     rows = [('agent {\n  encryption_key = "abc"\n}\n', "32 bytes"), ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
             ('backend "local" "a" {\n  dir = ""\n}\n', "needs `path`"), ("agent {\n}\nagent {\n}\n", "first is at stateferry.hcl:1"),
@@ -426,7 +467,7 @@ def adopt_is_acted_on_at_once(p):
 
 TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
-         wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
+         snapshots_beside_states, wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
 
 
