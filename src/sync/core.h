@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/name.h"
+#include "loop/quota.h"
 #include "sync/engine.h"
 #include "sync/judge.h"
 
@@ -16,12 +17,16 @@
  * The engine's insides, shared by the files of this folder. Nothing here lives longer than the
  * plan; what must survive is in the store.
  */
-#define LOOK_PULLS      16     /* states read at once from one backend */
-#define LANE_PUSHES     16     /* writes at once in one lane */
+#define LOOK_PULLS      64     /* states read at once from one backend: more than there are requests at once, because they also wait for commits */
+#define LANE_PUSHES     64     /* entries at once in one lane, likewise */
+#define PLACE_LOCKS     16     /* of them, over all lanes, those that lock and write there: what a death leaves to clean up */
+#define PLACE_BYTES     ((uint64_t)32 << 20) /* of states on their way from a backend, and to it; a larger one goes alone */
+#define PLACE_SIZE_UNKNOWN (PLACE_BYTES / 16) /* what a state counts whose listing tells no size */
 #define SWEEP_CHUNK     200    /* states looked at in one turn of the loop */
 #define LANE_STRIKES    3      /* failures of the target itself in a row that close the lane for a while */
 #define LANE_HOLD_MIN_MS 5000
 #define LANE_HOLD_MAX_MS 300000
+#define LANE_HOLD_DOUBLINGS 6
 #define REPLICATE_LOCK_WAIT_MAX_MS 16000 /* between two tries for a lock that others hold */
 #define RETRY_MIN_MS    2000   /* back-off of one replica */
 #define RETRY_MAX_MS    600000
@@ -74,6 +79,8 @@ struct place {
 	unsigned        failures;       /* looks in a row */
 	struct proof    proof;          /* what the last probe found, of where it points now */
 	bool            proving;        /* a probe runs */
+	struct quota    locks;          /* PLACE_LOCKS */
+	struct quota    reading, writing; /* PLACE_BYTES each */
 };
 
 /* A lane at run time. */
@@ -83,7 +90,9 @@ struct track {
 	struct timer   due;
 	struct op     *drain;           /* running, top level or a pass's child */
 	bool           again;           /* something was queued meanwhile */
-	unsigned       strikes;         /* the target itself failed, in a row */
+	unsigned       strikes;         /* the target itself failed, in a row; LANE_STRIKES: closed */
+	unsigned       closings;        /* in a row */
+	struct err     closed;          /* why it closed */
 	int64_t        hold_until;      /* loop_now(): closed after strikes */
 	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
 };
@@ -259,8 +268,10 @@ struct op *history_op(struct engine *e, struct lane *l, uint64_t state, struct p
 bool history_is_due(struct engine *e, const struct lane *l, const char *name);
 
 /* --- drain.c: the due entries of one lane --- */
-/* once: every entry of the lane, whatever its due; pass NULL otherwise. */
+/* pass: every entry of the lane, whatever its due; NULL: the agent's own, what is due. */
 struct op *drain_op(struct engine *e, struct track *t, struct pass *pass);
+/* The target fails by itself, as t->closed says: nothing more is asked of it for a while. */
+bool track_closed(const struct track *t);
 
 /* --- recover.c: intents that an earlier life left open --- */
 /* A write met a lock of that id. One that an earlier write of ours left behind is looked after now. */

@@ -19,7 +19,6 @@ struct drain {
 	struct track  *track;
 	struct pass   *pass;       /* NULL: the agent's own, due entries only */
 	struct bits    tried;      /* pass: each state once, and again while it waits for a lock */
-	struct err     closed;     /* why it closed */
 	int64_t        lock_due;   /* pass: when the first waiting entry is due again; 0: none */
 };
 
@@ -69,10 +68,10 @@ drain_next_state(struct drain *d)
 	return p.state;
 }
 
-static bool
-drain_closed(const struct drain *d)
+bool
+track_closed(const struct track *t)
 {
-	return d->track->strikes >= LANE_STRIKES;
+	return t->strikes >= LANE_STRIKES;
 }
 
 /* --- one after the other --- */
@@ -81,10 +80,11 @@ struct drain_child {
 	struct op          op;
 	struct drain      *d;
 	uint64_t           state;
+	uint64_t           bytes;  /* its share of what is on its way there */
 	struct push_result result;
 };
 
-enum drain_child_state { CHILD_START, CHILD_DONE };
+enum drain_child_state { CHILD_START, CHILD_ADMITTED, CHILD_DONE };
 
 static enum op_turn
 drain_child_step(struct op *op)
@@ -94,10 +94,17 @@ drain_child_step(struct op *op)
 
 	switch ((enum drain_child_state)op->state) {
 	case CHILD_START:
+		return op_await(op, CHILD_ADMITTED, quota_take(&engine_place(c->d->e, l->to)->writing, c->bytes));
+	case CHILD_ADMITTED:
+		if (op_failed(op)) {
+			c->bytes = 0;
+			return op_go(op, CHILD_DONE);
+		}
 		if (l->edge->kind == EDGE_SNAPSHOT)
 			return op_await(op, CHILD_DONE, history_op(c->d->e, l, c->state, &c->result));
 		return op_await(op, CHILD_DONE, push_op(c->d->e, l, c->state, &(struct push_options){ .dry = false }, &c->result));
 	case CHILD_DONE:
+		quota_give(&engine_place(c->d->e, l->to)->writing, c->bytes);
 		if (op_failed(op) && c->result.outcome != PUSH_HELD && c->result.outcome != PUSH_WAITING && c->result.err.code == ERR_OK) {
 			c->result.outcome = op->res.code == ERR_CANCELLED ? PUSH_SKIPPED : PUSH_FAILED;
 			c->result.err = op->res;
@@ -113,9 +120,25 @@ drain_child_free(struct op *op)
 	free(container_of(op, struct drain_child, op));
 }
 
-static const char *const drain_child_states[] = { "start", "done" };
+static const char *const drain_child_states[] = { "start", "admitted", "done" };
 static const struct op_class drain_child_class = { "lane entry", drain_child_step, NULL, drain_child_free, drain_child_states,
 	ARRAY_LEN(drain_child_states) };
+
+/* Of its head. */
+static uint64_t
+drain_bytes(struct drain *d, uint64_t state)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+	uint64_t          n = 0;
+
+	if (store_read(d->e->store, &t, NULL) != ERR_OK)
+		return n;
+	if (store_state_by_id(t, state, &s))
+		n = store_body_size(t, &s.head_digest);
+	store_end(t);
+	return n;
+}
 
 static struct op *
 drain_next(void *arg)
@@ -124,13 +147,14 @@ drain_next(void *arg)
 	struct drain_child *c;
 	uint64_t            state;
 
-	if (d->op.cancelled || drain_closed(d) || (d->pass == NULL && d->e->passes > 0) || (state = drain_next_state(d)) == 0)
+	if (d->op.cancelled || track_closed(d->track) || (d->pass == NULL && d->e->passes > 0) || (state = drain_next_state(d)) == 0)
 		return NULL;
 	bits_set(&d->tried, state);
 	c = xcalloc(1, sizeof(*c));
 	op_init(&c->op, &drain_child_class, d->e->loop);
 	c->d = d;
 	c->state = state;
+	c->bytes = drain_bytes(d, state);
 	return &c->op;
 }
 
@@ -156,6 +180,22 @@ drain_waits(struct drain *d, const struct drain_child *c)
 	return wait;
 }
 
+/* Longer from closing to closing, and at least what the target asked for. */
+static void
+track_close(struct track *t, const struct err *why)
+{
+	struct loop *l = t->engine->loop;
+	int64_t      hold = LANE_HOLD_MIN_MS << (t->closings > LANE_HOLD_DOUBLINGS ? LANE_HOLD_DOUBLINGS : t->closings);
+
+	hold = hold > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : hold;
+	if (hold < (int64_t)why->retry_after_ms)
+		hold = why->retry_after_ms;
+	t->closings++;
+	t->closed = *why;
+	t->hold_until = loop_now(l) + rand_jitter(loop_rand(l), hold, 20);
+}
+
+/* Those that were under way when it closed say nothing new by failing too. */
 static void
 drain_strike(struct drain *d, const struct push_result *r)
 {
@@ -163,20 +203,10 @@ drain_strike(struct drain *d, const struct push_result *r)
 
 	if (r->outcome == PUSH_SKIPPED || r->outcome == PUSH_WAITING)
 		return;
-	if (!r->target_down) {
-		t->strikes = 0;
-		return;
-	}
-	t->strikes++;
-	d->closed = r->err;
-	if (t->strikes >= LANE_STRIKES) {
-		int64_t hold = LANE_HOLD_MIN_MS << (t->strikes - LANE_STRIKES > 8 ? 8 : t->strikes - LANE_STRIKES);
-
-		hold = hold > LANE_HOLD_MAX_MS ? LANE_HOLD_MAX_MS : hold;
-		if (hold < (int64_t)r->err.retry_after_ms)
-			hold = r->err.retry_after_ms;
-		t->hold_until = loop_now(d->e->loop) + rand_jitter(loop_rand(d->e->loop), hold, 20);
-	}
+	if (!r->target_down)
+		t->strikes = t->closings = 0;
+	else if (t->strikes < LANE_STRIKES && ++t->strikes == LANE_STRIKES)
+		track_close(t, &r->err);
 }
 
 /* A replica of the head is as it should be; but what the source holds now may wait for a person. */
@@ -216,7 +246,7 @@ drain_count_left(void *arg, const struct queue_rec *q)
 	struct drain *d = arg;
 
 	if (!bits_get(&d->tried, q->state)) /* one problem of the edge, not one for each state */
-		pass_replica(d->pass, d->track->lane, PUSH_FAILED, "", 0, &d->closed);
+		pass_replica(d->pass, d->track->lane, PUSH_FAILED, "", 0, &d->track->closed);
 	return true;
 }
 
@@ -226,7 +256,7 @@ drain_report_left(struct drain *d)
 {
 	struct store_txn *t;
 
-	if (d->pass == NULL || !drain_closed(d) || store_read(d->e->store, &t, NULL) != ERR_OK)
+	if (d->pass == NULL || !track_closed(d->track) || store_read(d->e->store, &t, NULL) != ERR_OK)
 		return;
 	store_queue(t, d->track->lane->edge->name, d->track->lane->to->label, drain_count_left, d);
 	store_end(t);
@@ -248,7 +278,7 @@ drain_step(struct op *op)
 	case EMPTIED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (d->lock_due != 0 && !drain_closed(d)) {
+		if (d->lock_due != 0 && !track_closed(d->track)) {
 			wait = d->lock_due - loop_wall(op->loop);
 			return op_await(op, WAITED, op_sleep(op->loop, wait < 1 ? 1 : wait));
 		}
@@ -275,7 +305,7 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
 	if (pass != NULL && to->failing && retry_target_down(to, to->why.code)) { /* the pass has just asked it for its list */
 		t->strikes = LANE_STRIKES;
-		d->closed = to->why;
+		t->closed = to->why;
 	}
 	t->drain = &d->op;
 	return &d->op;

@@ -17,9 +17,16 @@ static const char *const look_states[] = { "start", "listed", "created", "listed
 enum sweep_kind { SWEEP_COMPARE, SWEEP_HELD, SWEEP_LANES };
 
 struct listed {
+	uint64_t size; /* 0: the listing does not say */
 	bool locked;
 	bool known; /* the tag is the one whose bytes were judged */
 	char etag[];
+};
+
+struct look_pull {
+	char    *name;
+	uint64_t size;                 /* 0: not known */
+	bool     locked;               /* the listing shows a lock on it */
 };
 
 struct look {
@@ -30,8 +37,7 @@ struct look {
 	struct look_result *ret;
 	struct map         *names;     /* of struct listed: what the backend has now */
 	struct arena       *listed;    /* where these lie */
-	char              **pulls;     /* names to read, npulls */
-	bool               *locked;    /* the listing shows a lock on them */
+	struct look_pull   *pulls;     /* what to read, npulls */
 	size_t              npulls, cap, next;
 	/* the sweep: which one, which lane, and the last state id done */
 	enum sweep_kind     sweep;
@@ -61,24 +67,21 @@ look_free(struct op *op)
 
 	look_forget_names(l);
 	for (size_t i = 0; i < l->npulls; i++)
-		free(l->pulls[i]);
+		free(l->pulls[i].name);
 	free(l->pulls);
-	free(l->locked);
 	free(l);
 }
 
 /* --- listing --- */
 
 static void
-look_want(struct look *l, struct span name, bool locked)
+look_want(struct look *l, struct span name, uint64_t size, bool locked)
 {
 	if (l->npulls == l->cap) {
 		l->cap = l->cap == 0 ? 16 : 2 * l->cap;
 		l->pulls = xreallocarray(l->pulls, l->cap, sizeof(*l->pulls));
-		l->locked = xreallocarray(l->locked, l->cap, sizeof(*l->locked));
 	}
-	l->pulls[l->npulls] = span_dup(name);
-	l->locked[l->npulls++] = locked;
+	l->pulls[l->npulls++] = (struct look_pull){ span_dup(name), size, locked };
 }
 
 static bool
@@ -116,6 +119,7 @@ look_seen(void *arg, const struct state_seen *s)
 		return;
 	}
 	x = arena_alloc(l->listed, sizeof(*x) + n);
+	x->size = s->size;
 	x->locked = s->locked;
 	x->known = false;
 	memcpy(x->etag, etag, n);
@@ -136,7 +140,7 @@ look_want_unknown(struct look *l)
 		const struct listed *x = v;
 
 		if (!x->known)
-			look_want(l, name, x->locked);
+			look_want(l, name, x->size, x->locked);
 	}
 }
 
@@ -156,26 +160,32 @@ look_list(struct look *l)
 struct look_child {
 	struct op          op;
 	struct look       *l;
-	size_t             index;
+	struct look_pull  *what;
+	uint64_t           bytes;      /* its share of what is on its way from there */
 	struct pull_result result;
 };
 
-enum look_child_state { CHILD_START, CHILD_DONE };
+enum look_child_state { CHILD_START, CHILD_ADMITTED, CHILD_DONE };
 
-static const char *const look_child_states[] = { "start", "done" };
+static const char *const look_child_states[] = { "start", "admitted", "done" };
 
 static enum op_turn
 look_child_step(struct op *op)
 {
 	struct look_child  *c = container_of(op, struct look_child, op);
 	struct look        *l = c->l;
-	struct pull_options o = { .locked = l->locked[c->index] };
+	struct pull_options o = { .locked = c->what->locked };
 
 	switch ((enum look_child_state)op->state) {
 	case CHILD_START:
+		return op_await(op, CHILD_ADMITTED, quota_take(&l->place->reading, c->bytes));
+	case CHILD_ADMITTED:
+		if (op_failed(op))
+			return op_fail(op);
 		o.dry = o.keep = l->pass != NULL && pass_is_dry(l->pass);
-		return op_await(op, CHILD_DONE, pull_op(l->e, l->place, l->pulls[c->index], &o, &c->result));
+		return op_await(op, CHILD_DONE, pull_op(l->e, l->place, c->what->name, &o, &c->result));
 	case CHILD_DONE:
+		quota_give(&l->place->reading, c->bytes);
 		return op_finish(op);
 	}
 	return OP_DONE;
@@ -204,7 +214,8 @@ look_next_pull(void *arg)
 	c = xcalloc(1, sizeof(*c));
 	op_init(&c->op, &look_child_class, l->e->loop);
 	c->l = l;
-	c->index = l->next++;
+	c->what = &l->pulls[l->next++];
+	c->bytes = c->what->size > 0 ? c->what->size : PLACE_SIZE_UNKNOWN;
 	return &c->op;
 }
 
@@ -258,7 +269,7 @@ look_pulled(struct op *op, void *arg)
 {
 	struct look       *l = arg;
 	struct look_child *c = container_of(op, struct look_child, op);
-	const char        *name = l->pulls[c->index];
+	const char        *name = c->what->name;
 
 	if (op->err.code == ERR_CANCELLED)
 		return;
@@ -685,7 +696,7 @@ look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
 	l->hinted = true;
 	l->sweep = SWEEP_LANES;
 	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);)
-		look_want(l, name, false);
+		look_want(l, name, 0, false);
 	map_free(place->hints);
 	place->hints = NULL;
 	return op;

@@ -552,7 +552,7 @@ pass_step(struct op *op)
 			return op_fail(op);
 		pass_count_total(p);
 		if (p->dry)
-			return op_await(op, DRY_COMPARED, pass_each(p, pass_next_would, pass_ignore, LANE_PUSHES));
+			return op_await(op, DRY_COMPARED, pass_each(p, pass_next_would, pass_ignore, PLACE_LOCKS));
 		return op_await(op, DRAINED, pass_each(p, pass_next_lane, pass_ignore, 0));
 	case DRY_COMPARED:
 		pass_count_would(p);

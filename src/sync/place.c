@@ -341,6 +341,9 @@ place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t)
 	p->backend = e->plan->backends[index];
 	p->index = index;
 	p->source = plan_is_source(e->plan, p->backend);
+	quota_init(&p->locks, e->loop, PLACE_LOCKS);
+	quota_init(&p->reading, e->loop, PLACE_BYTES);
+	quota_init(&p->writing, e->loop, PLACE_BYTES);
 	timer_init(&p->poll, e->loop, place_look_now, p);
 	timer_init(&p->hint, e->loop, place_hint_due, p);
 	if (t != NULL)

@@ -8,17 +8,17 @@
  * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
  * from top to bottom; what makes it safe is said at each case.
  */
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, LOCKED, LOOKED, LOOK_MEANT, CHANGED, KEPT,
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, LOCKED, LOOKED, LOOK_MEANT, CHANGED, KEPT,
 	WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
 static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
-	"locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
+	"admitted", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
 	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "raising the serial",
-		"probing the backend", "probing the backend", "noting what is to come", "locking", "looking at what is there", "comparing",
+		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "looking at what is there", "comparing",
 		"raising the serial", "keeping what is there", "writing", "reading back", "comparing", "completing the write", "unlocking",
 		"unlocking", "noting what came of it", "noting what came of it" };
 
@@ -33,6 +33,14 @@ push_ref(const struct push *p)
 }
 
 static void
+push_give_turn(struct push *p)
+{
+	if (p->admitted)
+		quota_give(&engine_place(p->e, p->dst)->locks, 1);
+	p->admitted = false;
+}
+
+static void
 push_free(struct op *op)
 {
 	struct push *p = container_of(op, struct push, op);
@@ -41,6 +49,7 @@ push_free(struct op *op)
 		p->kind->free(p);
 	if (p->intent != 0)
 		engine_live(p->e, p->intent, NULL);
+	push_give_turn(p);
 	snapshot_free(&p->next);
 	snapshot_free(&p->cur);
 	body_unref(p->next_body);
@@ -108,6 +117,18 @@ push_intend(struct push *p)
 		push_make_lock(p);
 	push_intent_rec(p, b, push_is_remote(p));
 	return b;
+}
+
+/* Its turn has come; but the lane may have closed while it waited. op->res says why it goes no further. */
+static bool
+push_takes_turn(struct push *p)
+{
+	const struct track *t = p->lane != NULL ? engine_track(p->e, p->lane) : NULL;
+
+	p->admitted = p->op.res.code == ERR_OK;
+	if (p->admitted && t != NULL && track_closed(t))
+		p->op.res = t->closed;
+	return p->op.res.code == ERR_OK;
 }
 
 /* --- what is there now --- */
@@ -411,6 +432,10 @@ push_step(struct op *op)
 			p->intent = 0;
 			return op_unwind(op, SETTLE);
 		}
+		return op_await(op, ADMITTED, quota_take(&engine_place(p->e, p->dst)->locks, 1));
+	case ADMITTED:
+		if (!push_takes_turn(p))
+			return op_unwind(op, SETTLE);
 		if (!push_locks(p))
 			return op_await(op, LOOKED, push_look(p));
 		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
@@ -475,6 +500,7 @@ push_step(struct op *op)
 		push_note_lock_left(p);
 		__attribute__((fallthrough));
 	case SETTLE:
+		push_give_turn(p);
 		if (p->dry) {
 			p->kind->settle(p, NULL);
 			return op_finish(op);

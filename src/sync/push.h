@@ -46,6 +46,7 @@ struct push {
 	struct lock_info        lock, holder;
 	bool                    lock_held, lock_doubt, lock_left;
 	uint64_t                intent;            /* 0: none open */
+	bool                    admitted;          /* one of the target's PLACE_LOCKS */
 	bool                    put_ok, reencoded, wrote, uncertain;
 	bool                    unsealed; /* our bytes are there, but their sidecar does not say so */
 	struct err              put_err;           /* how the write ended */

@@ -369,7 +369,7 @@ recover_step(struct op *op)
 
 	switch ((enum recover_all_state)op->state) {
 	case ALL_START:
-		return op_await(op, ALL_DONE, op_each_of(op->loop, recover_next, recover_ended, r, LANE_PUSHES));
+		return op_await(op, ALL_DONE, op_each_of(op->loop, recover_next, recover_ended, r, PLACE_LOCKS));
 	case ALL_DONE:
 		*r->ret_next = 0;
 		if (store_read(r->e->store, &t, NULL) == ERR_OK) {

@@ -82,8 +82,8 @@ class Scale:
         s3 = self.world.s3
         with self.world.requests() as sent:
             cost = measure.run([BUILD / "bench/replay", f"127.0.0.1:{s3.port}", s3.region, self.source, self.world.bucket(), list_,
-                                constant("LOOK_PULLS", "src/sync/core.h"), " ".join(stages["from"]),
-                                constant("LANE_PUSHES", "src/sync/core.h"), " ".join(stages["to"])],
+                                constant("HTTP_PER_HOST_MAX", "include/net/http_client.h"), " ".join(stages["from"]),
+                                constant("PLACE_LOCKS", "src/sync/core.h"), " ".join(stages["to"])],
                                env={"REPLAY_ACCESS": s3.access_key, "REPLAY_SECRET": s3.secret_key})
         cost.wall = float(cost.out.split()[1])
         self.line("bare loop: " + " ".join(stages["from"] + stages["to"]), cost, sent)
