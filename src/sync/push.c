@@ -8,19 +8,20 @@
  * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
  * from top to bottom; what makes it safe is said at each case.
  */
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, LOCKED, LOOKED, LOOK_MEANT, CHANGED, KEPT,
-	WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, LOCKED, LOOKED, LOOK_MEANT,
+	CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
 static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
-	"admitted", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released", "settle", "settled" };
+	"admitted", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released",
+	"settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
 	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "raising the serial",
-		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "looking at what is there", "comparing",
-		"raising the serial", "keeping what is there", "writing", "reading back", "comparing", "completing the write", "unlocking",
-		"unlocking", "noting what came of it", "noting what came of it" };
+		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking",
+		"looking at what is there", "comparing", "raising the serial", "keeping what is there", "writing", "reading back", "comparing",
+		"completing the write", "unlocking", "unlocking", "noting what came of it", "noting what came of it" };
 
 	_Static_assert(ARRAY_LEN(doing) == SETTLED + 1, "a word for each wait");
 	return doing[op->state];

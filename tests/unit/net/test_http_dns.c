@@ -13,6 +13,8 @@
  * Name servers that do not answer must not stop the loop. libcurl looks names up by
  * getaddrinfo() in threads of its own; the one below takes its place, and hangs for names in ".hang".
  */
+#define HANG_S 20
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t  changed = PTHREAD_COND_INITIALIZER;
 static bool            released;
@@ -34,7 +36,7 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		if (++hanging > most_hanging)
 			most_hanging = hanging;
 		clock_gettime(CLOCK_REALTIME, &give_up);
-		give_up.tv_sec += 5;
+		give_up.tv_sec += HANG_S;
 		while (!released && pthread_cond_timedwait(&changed, &lock, &give_up) != ETIMEDOUT)
 			;
 		hanging--;
@@ -138,14 +140,15 @@ end(struct many *m, size_t n, enum err_code expect, const char *says)
 	free(m->outcomes);
 }
 
-static double
-longest_turn_ms(void)
+/* A turn that waited for a lookup is as long as that hangs, a turn on a busy machine is not. */
+static bool
+a_turn_waited(void)
 {
 	struct loop_delay d;
 
 	loop_delay(web.loop, &d);
 	printf("# longest turn %.1f ms\n", d.max_s * 1e3);
-	return d.max_s * 1e3;
+	return d.max_s > HANG_S / 2.0;
 }
 
 static void
@@ -167,12 +170,11 @@ one_name_hangs(void)
 {
 	struct many m;
 
-	test_not_under_valgrind("the length of a turn");
 	setup();
 	begin(&m, 100, 1, "hang", 1, 300);
 	end(&m, 100, ERR_TIMEOUT, "n0.hang:1: the name was not resolved within ");
 	CHECK_U64(count(&most_hanging), 1);
-	CHECK(longest_turn_ms() < 50);
+	CHECK(!a_turn_waited());
 	begin(&m, 5, 1, "hang", 1, 300); /* refused at once */
 	end(&m, 5, ERR_TIMEOUT, "not resolved");
 	CHECK_U64(count(&lookups), 1);
@@ -197,7 +199,7 @@ others_go_on(void)
 	CHECK_U64(count(&lookups), 6); /* one for each name */
 	op_cancel(stuck.all);
 	end(&stuck, 40, ERR_CANCELLED, "cancelled");
-	CHECK(longest_turn_ms() < 50);
+	CHECK(!a_turn_waited());
 	raw_server_free(s);
 	teardown();
 }
@@ -214,7 +216,7 @@ never_more_than_eight(void)
 	CHECK_U64(count(&most_hanging), 8);
 	op_cancel(m.all);
 	end(&m, 60, ERR_CANCELLED, "cancelled");
-	CHECK(longest_turn_ms() < 50);
+	CHECK(!a_turn_waited());
 	teardown();
 }
 
