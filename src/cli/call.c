@@ -159,22 +159,6 @@ cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name)
 	return e.code == ERR_OK ? 0 : cli_error(c, &e, c->command->name);
 }
 
-json_t *
-cli_load(const struct api_reply *r)
-{
-	size_t  size = (size_t)body_size(r->body), n = 0, at = 0;
-	char   *text = xmalloc(size + 1);
-	json_t *doc;
-
-	while (at < size && body_read(r->body, at, text + at, size - at, &n, NULL) == ERR_OK && n > 0)
-		at += n;
-	/* A serial above 2^63 is a number that jansson has no integer for. */
-	if ((doc = json_loadb(text, at, 0, NULL)) == NULL)
-		doc = json_loadb(text, at, JSON_DECODE_INT_AS_REAL, NULL);
-	free(text);
-	return doc;
-}
-
 static void
 cli_print_json(const struct cli *c, const struct api_reply *r)
 {
@@ -270,28 +254,6 @@ cli_confirm(const struct cli *c, const char *word)
 			return -1;
 	}
 	return cli_usage(c, "that is not \"%s\"; nothing was done", word);
-}
-
-/* ---------------------------------------------------------------- members */
-
-const char *
-cli_str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-double
-cli_num(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
-bool
-cli_bool(const json_t *o, const char *key)
-{
-	return json_is_true(json_object_get(o, key));
 }
 
 const char *

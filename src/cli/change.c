@@ -40,16 +40,19 @@ change_decision(const json_t *doc)
 static void
 change_restored(const json_t *v)
 {
+	char before[CLI_DIGITS_MAX], after[CLI_DIGITS_MAX];
+
 	printf("version %.0f -> ", cli_num(v, "from"));
 	cli_text(cli_str(v, "to"));
-	if (json_is_string(json_object_get(v, "path"))) {
-		printf(": serial %.0f, %.0f bytes\n", cli_num(v, "serial"), cli_num(v, "bytes"));
+	cli_digits(v, "serial_after", after);
+	if (cli_has(v, "path")) {
+		printf(": serial %s, %.0f bytes\n", after, cli_num(v, "bytes"));
 		return;
 	}
-	if (json_is_number(json_object_get(v, "serial_before")))
-		printf(": serial %.0f -> %.0f", cli_num(v, "serial_before"), cli_num(v, "serial_after"));
+	if (cli_has(v, "serial_before"))
+		printf(": serial %s -> %s", cli_digits(v, "serial_before", before), after);
 	else
-		printf(": no state was there, serial %.0f", cli_num(v, "serial_after"));
+		printf(": no state was there, serial %s", after);
 	if (json_is_number(json_object_get(v, "changed_resources")))
 		printf(", %.0f resources change", cli_num(v, "changed_resources"));
 	printf("%s\n", cli_bool(v, "probe") ? "; the backend would be probed first" : "");
@@ -254,13 +257,14 @@ quarantine_text(const struct cli *c, const json_t *doc)
 {
 	json_t *q;
 	size_t  i;
+	char    serial[CLI_DIGITS_MAX];
 
 	(void)c;
 	json_array_foreach(json_object_get(doc, "quarantine"), i, q) {
 		cli_text(cli_str(q, "backend"));
 		putchar(':');
 		cli_text(cli_str(q, "name"));
-		printf("@%.0f  serial %.0f  %s: ", cli_num(q, "version"), cli_num(q, "serial"), cli_str(q, "verdict"));
+		printf("@%.0f  serial %s  %s: ", cli_num(q, "version"), cli_digits(q, "serial", serial), cli_str(q, "verdict"));
 		cli_text(cli_str(q, "reason"));
 		printf(", since %s\n      next: ", cli_str(q, "seen"));
 		cli_text(cli_str(q, "hint"));

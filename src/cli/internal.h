@@ -71,7 +71,7 @@ int  cli_call(const struct cli *c, const struct cli_request *r, void (*text)(con
 /* A document that is no error: as it came, or what text() makes of it. */
 void cli_print_document(const struct cli *c, const struct api_reply *r, const json_t *doc,
     void (*text)(const struct cli *c, const json_t *doc));
-/* The document of an answer; NULL: it is none. */
+/* The document of an answer; NULL: it is none. A number too large for jansson is a string there. */
 json_t *cli_load(const struct api_reply *r);
 int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);
 int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name);
@@ -84,6 +84,10 @@ int  cli_confirm(const struct cli *c, const char *word);
 const char *cli_str(const json_t *o, const char *key);
 double      cli_num(const json_t *o, const char *key);
 bool        cli_bool(const json_t *o, const char *key);
+/* A serial: a double would not have all its digits. */
+#define CLI_DIGITS_MAX 24
+const char *cli_digits(const json_t *o, const char *key, char ret[CLI_DIGITS_MAX]);
+bool        cli_has(const json_t *o, const char *key); /* there, and not null */
 /* What others wrote, a remote's answer or a state, so that no control character reaches the terminal; cli_text() on stdout. */
 void        cli_put(FILE *f, const char *s);
 void        cli_text(const char *s);

@@ -74,13 +74,14 @@ cli_list_text(const struct cli *c, const json_t *doc)
 {
 	json_t *s, *r;
 	size_t  i, j;
+	char    serial[CLI_DIGITS_MAX];
 
 	(void)c;
 	json_array_foreach(json_object_get(doc, "states"), i, s) {
 		cli_text(cli_str(s, "backend"));
 		putchar(':');
 		cli_text(cli_str(s, "name"));
-		printf("  serial %.0f, %.0f versions, %.0f resources", cli_num(s, "serial"), cli_num(s, "versions"),
+		printf("  serial %s, %.0f versions, %.0f resources", cli_digits(s, "serial", serial), cli_num(s, "versions"),
 		    cli_num(s, "resources"));
 		json_array_foreach(json_object_get(s, "flags"), j, r)
 			printf(", %s", json_string_value(r));
@@ -126,11 +127,12 @@ cli_log_text(const struct cli *c, const json_t *doc)
 {
 	json_t *v;
 	size_t  i;
+	char    serial[CLI_DIGITS_MAX];
 
 	(void)c;
 	json_array_foreach(json_object_get(doc, "versions"), i, v) {
-		printf("%s%.0f  serial %.0f  %s  %s  %.0f bytes  %.12s", cli_bool(v, "head") ? "* " : "  ", cli_num(v, "version"),
-		    cli_num(v, "serial"), cli_str(v, "seen"), cli_str(v, "verdict"), cli_num(v, "size"), cli_str(v, "sha256"));
+		printf("%s%.0f  serial %s  %s  %s  %.0f bytes  %.12s", cli_bool(v, "head") ? "* " : "  ", cli_num(v, "version"),
+		    cli_digits(v, "serial", serial), cli_str(v, "seen"), cli_str(v, "verdict"), cli_num(v, "size"), cli_str(v, "sha256"));
 		if (json_is_number(json_object_get(v, "added")))
 			printf("  +%.0f ~%.0f -%.0f", cli_num(v, "added"), cli_num(v, "changed"), cli_num(v, "removed"));
 		if (cli_str(v, "who")[0] != '\0') {

@@ -88,6 +88,7 @@ sync_text(const struct cli *c, const json_t *doc)
 {
 	json_t *e;
 	size_t  i;
+	char    serial[CLI_DIGITS_MAX];
 
 	json_array_foreach(json_object_get(doc, "plan"), i, e) {
 		bool probe = cli_bool(e, "probe");
@@ -103,7 +104,7 @@ sync_text(const struct cli *c, const json_t *doc)
 		cli_text(cli_str(e, "state"));
 		printf(" to ");
 		cli_text(cli_str(e, "target"));
-		printf(", serial %.0f, %.0f bytes\n", cli_num(e, "serial"), cli_num(e, "bytes"));
+		printf(", serial %s, %.0f bytes\n", cli_digits(e, "serial", serial), cli_num(e, "bytes"));
 	}
 	json_array_foreach(json_object_get(doc, "edges"), i, e)
 		printf("%s: %.0f states, %.0f changed; %.0f written, %.0f unchanged, %.0f held, %.0f failed; %.0f bytes, %.0f requests, "

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "body.h"
+#include "serve/document.h"
 
 /*
  * show: what a version says, for people. Marked values are masked: sensitive_attributes, sensitive outputs, and `private`
@@ -292,7 +293,6 @@ show_job(struct work_job *job, void *arg, struct err *reterr)
 	struct show       *s = arg;
 	struct state_scan *scan = state_scan_new(show_note_address, s);
 	struct state_info  info;
-	json_error_t       e;
 	json_t            *doc;
 	struct span        bytes = body_span(s->body);
 
@@ -300,7 +300,7 @@ show_job(struct work_job *job, void *arg, struct err *reterr)
 	state_scan_feed(scan, bytes.p, bytes.n);
 	state_scan_end(scan, &info);
 	state_scan_free(scan);
-	doc = info.kind == STATE_V4 ? json_loadb((const char *)bytes.p, bytes.n, 0, &e) : NULL;
+	doc = info.kind == STATE_V4 ? document_load((const char *)bytes.p, bytes.n) : NULL;
 	if (doc == NULL) {
 		err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " of %s:%s cannot be shown: %s", s->w.version, s->w.backend,
 		    s->w.name, info.kind != STATE_V4 ? "it is no plain state of format 4" : "it holds JSON that this view cannot read");

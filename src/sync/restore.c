@@ -191,8 +191,11 @@ restore_weigh(struct push *p, struct err *reterr)
 		return err_hint(reterr, "leave out --keep-serial");
 	}
 	r->serial = p->next.info.serial;
-	if (!r->keep_serial && !(empty && !r->here) && p->next.info.kind != STATE_ENCRYPTED)
+	if (!r->keep_serial && !(empty && !r->here) && p->next.info.kind != STATE_ENCRYPTED) {
+		if (restore_floor(p) == UINT64_MAX)
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "%s has been at serial %" PRIu64 ", and there is none above it", p->name, UINT64_MAX);
 		r->serial = restore_floor(p) + 1;
+	}
 	if (r->serial != p->next.info.serial && p->next.info.serial_start == p->next.info.serial_end)
 		return err_set(reterr, ERR_UNSUPPORTED, 0, "version %" PRIu64 " has no serial that could be raised", r->version);
 	return ERR_OK;

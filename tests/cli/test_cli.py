@@ -249,6 +249,37 @@ def restore_asks(p):
     assert not (p.dir / "none").exists()
 
 
+def serials_have_all_their_digits(p):
+    """A serial is any number below 2^64: neither a double nor a signed number holds it."""
+    body = (GOLDEN / "seq/001.tfstate").read_text()
+    assert body.count('"serial": 1,') == 1
+    serials = [2**53 + 1, 2**63 - 1, 2**63, 2**64 - 2]
+    for n in serials:
+        (p.dir / "live/x.tfstate").write_text(body.replace('"serial": 1,', f'"serial": {n},'))
+        assert f"serial {n}, " in p.text("sync", "--dry-run")
+        assert p.json("sync", "--dry-run")["plan"][0]["serial"] == n
+        p.run("sync")
+        assert f"  serial {n}, " in p.text("list") and p.json("list")["states"][0]["serial"] == n
+        assert re.search(rf"^serial +{n}$", p.text("show", "x.tfstate"), re.M) and p.json("show", "x.tfstate")["serial"] == n
+    assert [v["serial"] for v in p.json("log", "x.tfstate")["versions"]] == serials[::-1]
+    assert re.findall(r"  serial (\d+)  ", p.text("log", "x.tfstate")) == [str(n) for n in serials[::-1]]
+    assert p.run("cat", f"x.tfstate@serial={2**63}").stdout == p.run("cat", "x.tfstate@3").stdout
+    assert f"version 1 -> {p.dir}/old: serial {2**53 + 1}, " in p.text("restore", "x.tfstate@1", "--out", f"{p.dir}/old")
+    assert f"serial {2**64 - 2} -> {2**64 - 1}" in p.text("restore", "x.tfstate@2", "--dry-run")
+    assert f"serial {2**64 - 2} -> {2**64 - 1}" in p.text("restore", "x.tfstate@2", "--yes")
+    assert json.loads((p.dir / "live/x.tfstate").read_text())["serial"] == 2**64 - 1
+    p.run("sync")
+    before = (p.dir / "live/x.tfstate").read_bytes()
+    for more in (["--dry-run"], ["--yes"]):  # there is none above
+        assert f"serial {2**64 - 1}" in p.error("restore", "x.tfstate@1", *more, code=1)
+    assert (p.dir / "live/x.tfstate").read_bytes() == before
+    (p.dir / "live/x.tfstate").write_text(body.replace('"serial": 1,', f'"serial": {2**63 + 5},'))
+    p.run("sync", code=13)
+    assert f"serial {2**63 + 5}  older" in p.text("quarantine", "ls")
+    assert p.json("quarantine", "ls")["quarantine"][0]["serial"] == 2**63 + 5
+    assert "x.tfstate" in p.error("sync", code=13)
+
+
 def show_masks(p):
     p.put("sensitive.tfstate")
     p.run("sync")
@@ -466,7 +497,8 @@ def adopt_is_acted_on_at_once(p):
 
 
 TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none, dry_run_of_what_would_be_made,
-         nothing_found, restore_asks, show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
+         nothing_found, restore_asks, serials_have_all_their_digits,
+         show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
          snapshots_beside_states, wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
 
