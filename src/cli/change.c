@@ -38,42 +38,50 @@ change_decision(const json_t *doc)
 
 /* One restored state, or what would become of it. Where nothing was, or no state, nothing can be counted. */
 static void
-change_restored(const json_t *v)
+change_restored(const json_t *v, FILE *out)
 {
 	char before[CLI_DIGITS_MAX], after[CLI_DIGITS_MAX];
 
-	printf("version %.0f -> ", cli_num(v, "from"));
-	cli_text(cli_str(v, "to"));
+	fprintf(out, "version %.0f -> ", cli_num(v, "from"));
+	cli_put(out, cli_str(v, "to"));
 	cli_digits(v, "serial_after", after);
 	if (cli_has(v, "path")) {
-		printf(": serial %s, %.0f bytes\n", after, cli_num(v, "bytes"));
+		fprintf(out, ": serial %s, %.0f bytes\n", after, cli_num(v, "bytes"));
 		return;
 	}
 	if (cli_has(v, "serial_before"))
-		printf(": serial %s -> %s", cli_digits(v, "serial_before", before), after);
+		fprintf(out, ": serial %s -> %s", cli_digits(v, "serial_before", before), after);
 	else
-		printf(": no state was there, serial %s", after);
+		fprintf(out, ": no state was there, serial %s", after);
 	if (json_is_number(json_object_get(v, "changed_resources")))
-		printf(", %.0f resources change", cli_num(v, "changed_resources"));
-	printf("%s\n", cli_bool(v, "probe") ? "; the backend would be probed first" : "");
+		fprintf(out, ", %.0f resources change", cli_num(v, "changed_resources"));
+	fprintf(out, "%s\n", cli_bool(v, "probe") ? "; the backend would be probed first" : "");
 }
 
 static void
-change_text(const struct cli *c, const json_t *doc)
+change_restores(const json_t *list, FILE *out)
 {
-	json_t *v, *error, *list = json_object_get(doc, "result");
+	json_t *v, *error;
 	size_t  i;
 
-	(void)c;
-	if (list == NULL)
-		list = json_object_get(doc, "plan");
 	json_array_foreach(list, i, v) {
 		if (json_is_object(error = json_object_get(v, "error"))) {
 			cli_say(cli_str(v, "state"), cli_str(error, "message"), cli_str(error, "hint"));
 			continue;
 		}
-		change_restored(v);
+		change_restored(v, out);
 	}
+}
+
+static void
+change_text(const struct cli *c, const json_t *doc)
+{
+	const json_t *list = json_object_get(doc, "result");
+
+	(void)c;
+	if (list == NULL)
+		list = json_object_get(doc, "plan");
+	change_restores(list, stdout);
 	if (list == NULL)
 		change_decision(doc);
 }
@@ -153,6 +161,26 @@ restore_out(const struct cli *c, struct cli_request *r, const char *path)
 	return rc;
 }
 
+#define RESTORE_SOME 3 /* exit code: some of them could be done */
+
+/* The plan, where somebody can read and answer. -1: go on; else nothing of it could be done, and that was said. */
+static int
+restore_preview(const struct cli *c, const struct cli_request *r)
+{
+	struct cli_request dry = *r;
+	json_t            *doc;
+	int                rc;
+
+	if (cli_value(c, "yes") != NULL || !cli_may_ask(c))
+		return -1;
+	cli_arg(&dry, "dry_run", "1");
+	if ((doc = cli_document(c, &dry, &rc)) == NULL)
+		return rc;
+	change_restores(json_object_get(doc, "plan"), stderr);
+	json_decref(doc);
+	return rc == 0 || rc == RESTORE_SOME ? -1 : rc;
+}
+
 int
 cli_restore(struct cli *c)
 {
@@ -175,7 +203,8 @@ cli_restore(struct cli *c)
 	cli_arg(&r, "to", cli_value(c, "to"));
 	cli_arg(&r, "keep_serial", cli_value(c, "keep-serial"));
 	cli_arg(&r, "dry_run", cli_value(c, "dry-run"));
-	if (cli_value(c, "dry-run") == NULL && (rc = cli_confirm(c, all ? "all" : raw != NULL ? raw : c->words[0])) != -1)
+	if (cli_value(c, "dry-run") == NULL && ((rc = restore_preview(c, &r)) != -1 ||
+	    (rc = cli_confirm(c, all ? "all" : raw != NULL ? raw : c->words[0])) != -1))
 		return rc;
 	return cli_call(c, &r, change_text);
 }

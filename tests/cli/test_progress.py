@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The progress line of sync and restore on a terminal, as TAP: there while it works, above it the log, gone at the end."""
+"""What a terminal shows, as TAP: the progress line of sync and restore while they work, above it the log, gone at the end; and what a
+restore would do, before it asks."""
 import fcntl
 import http.server
+import json
 import os
 import pathlib
 import pty
@@ -99,17 +101,20 @@ class Slow(http.server.ThreadingHTTPServer):
 
 
 class Terminal:
-    """A command whose stderr (all: stdout too) is a terminal."""
+    """A command whose stderr (all: stdout too; answers: stdin too) is a terminal."""
 
-    def __init__(self, place, *args, all_of_it=False, columns=100, env=None):
+    def __init__(self, place, *args, all_of_it=False, answers=False, columns=100, env=None):
         self.fd, tty = pty.openpty()
         fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         out = tty if all_of_it else subprocess.PIPE
         keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
-        self.process = subprocess.Popen([BINARY, *args], cwd=place.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=tty,
+        self.process = subprocess.Popen([BINARY, *args], cwd=place.dir, stdin=tty if answers else subprocess.DEVNULL, stdout=out, stderr=tty,
                                         env=keep | {"TERM": "xterm"} | (env or {}))
         os.close(tty)
         self.text = ""
+
+    def types(self, line):
+        os.write(self.fd, line.encode() + b"\n")
 
     def read(self, seconds):
         if select.select([self.fd], [], [], seconds)[0]:
@@ -247,8 +252,32 @@ def a_restore_of_all_shows_how_many(p):
     slow.shutdown()
 
 
+def restore_shows_its_plan_and_asks(p):
+    before = (p.dir / "live/x.tfstate").read_bytes()
+    serial = json.loads(before)["serial"]
+    plan = rf"version 1 -> live:x.tfstate: serial {serial} -> {serial + 1}, \d+ resources change\r\n"
+    for answer, code in (("no", 2), ("x.tfstate@1", 0)):
+        t = Terminal(p, "--json", "restore", "x.tfstate@1", answers=True)
+        t.shows(plan + r'(.*\r\x1b\[K)?Type "x.tfstate@1" to go on: ')
+        assert (p.dir / "live/x.tfstate").read_bytes() == before
+        t.types(answer)
+        t.ends(code)
+    [done] = json.loads(t.out)["result"]
+    assert done["serial_after"] == json.loads((p.dir / "live/x.tfstate").read_bytes())["serial"] == serial + 1, t.out
+    t = Terminal(p, "restore", "x.tfstate@9", answers=True)  # nothing to ask about
+    assert not any("Type" in line for line in t.ends(1)) and "no version 9" in t.text, t.text
+
+
+def restore_of_all_shows_its_plan(p):
+    t = Terminal(p, "restore", "--at", "0s", "--all", answers=True)
+    t.shows(r"version 1 -> live:x.tfstate: [\s\S]*Type \"all\" to go on: ")
+    t.types("all")
+    t.ends()
+
+
 TESTS = [is_shown_and_erased, is_shown_beside_a_running_agent, trouble_is_painted, no_color_is_honoured, is_cut_to_the_terminal,
-         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it, a_restore_shows_it, a_restore_of_all_shows_how_many]
+         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it, a_restore_shows_it, a_restore_of_all_shows_how_many,
+         restore_shows_its_plan_and_asks, restore_of_all_shows_its_plan]
 
 
 if __name__ == "__main__":
