@@ -23,7 +23,7 @@
  */
 #define STORE_MAP_DEFAULT  ((uint64_t)16 << 30)
 #define STORE_CHUNK        ((size_t)1 << 20)   /* larger frames are split */
-#define STORE_CHAIN_MAX    32                  /* frames between keyframes */
+#define STORE_CHAIN_MAX    40                  /* frames between keyframes */
 #define STORE_STAGE_ABOVE  ((uint64_t)32 << 20) /* larger bodies: several commits, no prefix */
 #define STORE_FREE_MIN     ((uint64_t)256 << 20) /* below this much free disk nothing new is accepted, */
 #define STORE_FREE_SHARE   10                   /* on a small disk: below a tenth of it */
