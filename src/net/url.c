@@ -317,11 +317,18 @@ url_escape(enum url_escape how, struct span in, struct buf *ret)
 bool
 url_unescape(struct span in, bool plus, struct buf *ret)
 {
-	for (size_t i = 0; i < in.n; i++) {
+	for (size_t i = 0, plain = 0;; i++) {
 		int hi, lo;
 
-		if (in.p[i] != '%') {
-			buf_putc(ret, plus && in.p[i] == '+' ? ' ' : (char)in.p[i]);
+		if (i < in.n && in.p[i] != '%' && !(plus && in.p[i] == '+'))
+			continue;
+		if (i > plain)
+			buf_put(ret, in.p + plain, i - plain);
+		if (i == in.n)
+			return true;
+		plain = i + 1;
+		if (in.p[i] == '+') {
+			buf_putc(ret, ' ');
 			continue;
 		}
 		if (in.n - i < 3)
@@ -332,8 +339,8 @@ url_unescape(struct span in, bool plus, struct buf *ret)
 			return false;
 		buf_putc(ret, (char)(hi << 4 | lo));
 		i += 2;
+		plain = i + 1;
 	}
-	return true;
 }
 
 static void

@@ -254,6 +254,7 @@ struct s3_pending {
 	struct s3_pending *next;
 	struct s3_entry    entry;
 	bool               locked;
+	size_t             room;
 	char               key[]; /* entry's */
 };
 
@@ -262,6 +263,7 @@ struct s3_list {
 	struct s3         *s;
 	struct s3_pages   *pages;
 	struct s3_pending *pending, **pending_end; /* oldest first */
+	struct s3_pending *spare;        /* was handed out last */
 	bool               workspaces;   /* key: this is the listing of those other than default */
 	struct state_tag   tag, lock_tag;
 	state_seen_fn     *seen;
@@ -290,7 +292,8 @@ s3_list_flush(struct s3_list *l, const char *until)
 		l->seen(l->arg, &(struct state_seen){ .name = e->key + strlen(l->s->b.common.prefix), .etag = e->entry.etag,
 		    .size = e->entry.size, .modified = e->entry.modified, .locked = e->locked,
 		    .problem = e->entry.broken ? "its name cannot be decoded" : NULL });
-		free(e);
+		free(l->spare);
+		l->spare = e;
 	}
 }
 
@@ -298,8 +301,16 @@ static void
 s3_list_hold(struct s3_list *l, const struct s3_entry *entry)
 {
 	size_t             n = strlen(entry->key) + 1;
-	struct s3_pending *e = xcalloc(1, sizeof(*e) + n);
+	struct s3_pending *e = l->spare;
 
+	l->spare = NULL;
+	if (e == NULL || e->room < n) {
+		free(e);
+		e = xmalloc(sizeof(*e) + n);
+		e->room = n;
+	}
+	e->next = NULL;
+	e->locked = false;
 	memcpy(e->key, entry->key, n);
 	e->entry = *entry;
 	e->entry.key = e->key;
@@ -459,6 +470,7 @@ s3_list_free(struct op *op)
 		l->pending = e->next;
 		free(e);
 	}
+	free(l->spare);
 	s3_pages_free(l->pages);
 	free(l);
 }
