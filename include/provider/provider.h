@@ -32,6 +32,7 @@ enum provider_cap {
 	PROVIDER_LOCK_UNLISTED = 1 << 9, /* a listing does not show every lock (state_seen.locked): each state has to be asked for */
 	PROVIDER_IN_PLACE = 1 << 8,  /* a put under the lock overwrites in place: a crash can tear it */
 	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
+	PROVIDER_LOCK_UNPROVEN = 1 << 10, /* nothing but a promised lock: a probe has to see it refused before the first write */
 };
 
 enum put_if {
@@ -98,6 +99,7 @@ struct probe_check {
 	                              * list_after_write checksum lock clock */
 	bool        ok;
 	const char *detail;          /* one clause */
+	bool        useless;         /* lock: granted to a second one, it excludes nobody */
 };
 typedef void probe_fn(void *arg, const struct probe_check *c);
 
@@ -234,9 +236,10 @@ bool       provider_shows_locks(const struct backend *b);
 struct op *provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
     struct lock_info *ret_holder);
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
-/* A backend that has one name only, and no other lock than that of the state itself. Its name: a probe takes that lock only when the
- * caller has journalled both locks; it sets sent before the first request that may take one. */
+/* A backend that has one name only, and no other lock than that of the state itself. Its name: a probe takes the lock of a state only
+ * when the caller has journalled both locks; it sets sent before the first request that may take one. */
 struct probe_locks {
+	const char      *name;       /* of the state; copied */
 	struct lock_info lock[2];
 	bool             sent;
 };

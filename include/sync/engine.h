@@ -158,7 +158,7 @@ struct op *engine_unlock_look(struct engine *e, const char *backend, const char 
 /* What is known of the preconditions of a backend. */
 struct proof {
 	bool    known, holds;         /* holds: a write without a lock is safe there */
-	bool    no_lock;              /* its lock does not exclude: creations are not refused, so it is worth nothing */
+	bool    no_lock;              /* its lock excludes nobody: a second one was granted, or it is an object and creations are not refused */
 	int64_t when;                 /* wall ms of the probe */
 	char    why[ERR_MSG_MAX];     /* !holds: the first check that failed */
 };

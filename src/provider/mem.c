@@ -412,8 +412,8 @@ mem_apply(struct mem_call *c)
 		break;
 	case MEM_PROBE:
 		for (size_t i = 0; i < PROBE_CONDITIONS; i++)
-			c->probe(c->arg, &(struct probe_check){ probe_conditions[i], c->m->conf->if_match, "by configuration" });
-		c->probe(c->arg, &(struct probe_check){ "lock", c->m->conf->lock, "by configuration" });
+			c->probe(c->arg, &(struct probe_check){ probe_conditions[i], c->m->conf->if_match, "by configuration", false });
+		c->probe(c->arg, &(struct probe_check){ "lock", c->m->conf->lock, "by configuration", false });
 		break;
 	}
 }

@@ -42,7 +42,7 @@ reach_say(struct reach *r, const char *name, bool ok, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
-	r->seen(r->arg, &(struct probe_check){ name, ok, detail });
+	r->seen(r->arg, &(struct probe_check){ name, ok, detail, r->granted });
 }
 
 /* ---------------------------------------------------------------- reach, auth, list, read */
@@ -130,7 +130,7 @@ reach_say_conditions(struct reach *r)
 static bool
 reach_can_lock(struct reach *r)
 {
-	bool state = provider_probe_state(r->b, &r->state);
+	bool state = r->state.len > 0 || provider_probe_state(r->b, &r->state);
 
 	if ((provider_caps(r->b) & PROVIDER_LOCK) == 0)
 		reach_say(r, "lock", false, "none is configured");
@@ -252,6 +252,8 @@ reach_new(struct backend *b, bool locks, struct probe_locks *locked, probe_fn *s
 	r->locks = locks;
 	r->locked = locked != NULL ? locked : &r->own;
 	buf_init(&r->state, 0);
+	if (locked != NULL)
+		buf_puts(&r->state, locked->name);
 	r->seen = seen;
 	r->arg = arg;
 	return &r->op;

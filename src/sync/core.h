@@ -152,9 +152,9 @@ void prove_recall(struct place *p, struct store_txn *t);
 enum err_code place_writable(const struct place *p, struct err *reterr);
 /* Will a probe come before the next write there? */
 bool place_asks_probe(const struct place *p);
-/* Before a write: probes a target that has nothing but preconditions, once; other writes to it wait. NULL: it may be written.
- * Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
-struct op *prove_op(struct place *p);
+/* Before a write of name: probes a target that has nothing but preconditions, or nothing but a lock, once; other writes to it wait. NULL:
+ * it may be written. Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
+struct op *prove_op(struct place *p, const char *name);
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);

@@ -10,7 +10,7 @@
  *
  *	1 YES|NO TIME          what probe_conditions among the checks amount to, and when (wall ms)
  *	WHERE                  what was probed: the answer is of no use once the label points elsewhere
- *	+NAME DETAIL           each check: + it is as it should be, - it is not
+ *	+NAME DETAIL           each check: + it is as it should be, - it is not, ! it is a lock that excludes nobody
  */
 #define PROVE_NO_MS   ((int64_t)24 * 3600 * 1000) /* a NO holds so long: then the next write asks again, for servers are updated */
 #define PROVE_KEY     "probe"
@@ -60,6 +60,19 @@ prove_put_line(struct buf *b, const char *text)
 	buf_puts(b, "\n");
 }
 
+/* For people, with what speaks against it. */
+static void
+prove_say(const struct place *p, char ret[2 * ERR_MSG_MAX])
+{
+	bool lock = (provider_caps(p->backend) & PROVIDER_LOCK_UNPROVEN) != 0;
+
+	if (p->proof.holds || (lock && !p->proof.no_lock))
+		snprintf(ret, 2 * ERR_MSG_MAX, "%s", lock ? "nothing speaks against its lock" : "it enforces preconditions");
+	else
+		snprintf(ret, 2 * ERR_MSG_MAX, "%s: %s", p->proof.no_lock ? "its lock excludes nobody" : "it does not enforce preconditions",
+		    p->proof.why);
+}
+
 static struct op *
 prove_note(struct prove *p)
 {
@@ -67,9 +80,11 @@ prove_note(struct prove *p)
 	const struct proof *found = &p->place->proof;
 	struct batch       *b;
 	struct buf          key, value;
+	char                said[2 * ERR_MSG_MAX];
 
 	if (!engine_acts(e))
 		return NULL;
+	prove_say(p->place, said);
 	buf_init(&value, 0);
 	buf_printf(&value, "1 %s %lld\n", found->holds ? "YES" : "NO", (long long)found->when);
 	prove_put_line(&value, p->place->backend->where);
@@ -77,8 +92,7 @@ prove_note(struct prove *p)
 	place_key(p->place, PROVE_KEY, &key);
 	b = batch_new(e->store);
 	batch_meta(b, buf_str(&key), buf_span(&value));
-	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s%s%s",
-	    found->holds ? "it enforces preconditions" : "it does not enforce preconditions", found->holds ? "" : ": ", found->why);
+	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s", said);
 	buf_free(&key);
 	buf_free(&value);
 	return store_apply(e->store, b);
@@ -104,26 +118,36 @@ prove_is_good(const char *lines, const char *check)
 	return line != NULL && line[0] == '+';
 }
 
+static void
+prove_why(const char *line, const char *name, struct proof *ret)
+{
+	size_t n = strlen(name);
+
+	if (line != NULL && ret->why[0] == '\0')
+		snprintf(ret->why, sizeof(ret->why), "%s:%.*s", name, (int)strcspn(line + 1 + n, "\n"), line + 1 + n);
+}
+
 /* What the lines of checks amount to, just told or read from the store. why: the first that fails of those that matter, as
  * "NAME: DETAIL". A lock that is an object created only if absent falls with that precondition. */
 static void
-prove_weigh(const char *lines, struct proof *ret)
+prove_weigh(const struct backend *b, const char *lines, struct proof *ret)
 {
-	const char *line;
+	const char *lock = prove_find(lines, "lock");
 
+	ret->no_lock = lock != NULL && lock[0] == '!';
+	if (ret->no_lock && (provider_caps(b) & PROVIDER_LOCK_UNPROVEN) != 0)
+		prove_why(lock, "lock", ret);
 	ret->holds = true;
 	for (size_t i = 0; i < PROBE_CONDITIONS; i++) {
-		size_t n = strlen(probe_conditions[i]);
-
 		if (prove_is_good(lines, probe_conditions[i]))
 			continue;
 		ret->holds = false;
-		if (ret->why[0] == '\0' && (line = prove_find(lines, probe_conditions[i])) != NULL)
-			snprintf(ret->why, sizeof(ret->why), "%s:%.*s", probe_conditions[i], (int)strcspn(line + 1 + n, "\n"), line + 1 + n);
+		prove_why(prove_find(lines, probe_conditions[i]), probe_conditions[i], ret);
 	}
 	if (!ret->holds && ret->why[0] == '\0')
 		snprintf(ret->why, sizeof(ret->why), "it was not tried");
-	ret->no_lock = !prove_is_good(lines, "create_only") && !prove_is_good(lines, "lock");
+	if ((provider_caps(b) & PROVIDER_UNPROVEN) != 0)
+		ret->no_lock |= !prove_is_good(lines, "create_only") && !prove_is_good(lines, "lock");
 }
 
 void
@@ -142,7 +166,7 @@ prove_recall(struct place *p, struct store_txn *t)
 		used = (int)strcspn(where, "\n");
 		if (where != text && where[used] == '\n' && span_is(span_of(where, (size_t)used), p->backend->where)) {
 			p->proof = (struct proof){ .known = true, .when = when };
-			prove_weigh(where + used + 1, &p->proof);
+			prove_weigh(p->backend, where + used + 1, &p->proof);
 			p->proof.holds = strcmp(word, "YES") == 0;
 		}
 		free(text);
@@ -151,14 +175,17 @@ prove_recall(struct place *p, struct store_txn *t)
 
 /* --- when it is asked --- */
 
-/* Has that target nothing but preconditions which are only promised? A lock is trusted until a probe has shown that it is none. */
+/* Has that target nothing but what is only promised? A lock beside preconditions is trusted until a probe has shown that it is none. */
 static bool
 prove_is_due(const struct place *p)
 {
 	const struct backend *b = p->backend;
 
-	return (provider_caps(b) & PROVIDER_UNPROVEN) != 0 && !b->common.exclusive &&
-	    ((provider_caps(b) & PROVIDER_LOCK) == 0 || (p->proof.known && p->proof.no_lock));
+	if (b->common.exclusive)
+		return false;
+	if ((provider_caps(b) & PROVIDER_LOCK) == 0)
+		return (provider_caps(b) & PROVIDER_UNPROVEN) != 0;
+	return p->proof.known ? p->proof.no_lock : (provider_caps(b) & PROVIDER_LOCK_UNPROVEN) != 0;
 }
 
 /* Was it found wanting, and is that not too long ago? A time that is yet to come was told by a wrong clock. */
@@ -208,7 +235,7 @@ prove_seen(void *arg, const struct probe_check *c)
 {
 	struct prove *p = arg;
 
-	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : '-', c->name);
+	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : c->useless ? '!' : '-', c->name);
 	prove_put_line(&p->lines, c->detail);
 	if (p->fn != NULL)
 		p->fn(p->arg, c);
@@ -240,9 +267,10 @@ prove_journal(struct prove *p)
 	struct state_ref ref;
 
 	p->running = p->place->proving = true;
-	if (!engine_acts(e) || p->place->backend->common.read_only || !provider_probe_state(p->place->backend, &p->state))
+	if (!engine_acts(e) || p->place->backend->common.read_only ||
+	    (p->state.len == 0 && !provider_probe_state(p->place->backend, &p->state)))
 		return NULL;
-	ref.name = buf_str(&p->state);
+	ref.name = p->locks.name = buf_str(&p->state);
 	b = batch_new(e->store);
 	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++) {
 		provider_lock_new(p->place->backend, &ref, "probe", &p->locks.lock[i]);
@@ -300,6 +328,7 @@ prove_probed(struct prove *p)
 {
 	struct op    *op = &p->op;
 	struct proof *found = &p->place->proof;
+	char          said[2 * ERR_MSG_MAX];
 
 	p->running = p->place->proving = false;
 	if (op->res.code == ERR_CANCELLED || !prove_is_answer(p)) {
@@ -310,9 +339,9 @@ prove_probed(struct prove *p)
 		return op_fail(op);
 	}
 	*found = (struct proof){ .known = true, .when = loop_wall(op->loop) };
-	prove_weigh(buf_str(&p->lines), found);
-	log_at(found->holds ? LOG_INFO : LOG_WARN, p->place->backend->label, "%s%s",
-	    found->holds ? "probed: it enforces preconditions" : "probed: it does not enforce preconditions: ", found->why);
+	prove_weigh(p->place->backend, buf_str(&p->lines), found);
+	prove_say(p->place, said);
+	log_at(prove_is_due(p->place) && !found->holds ? LOG_WARN : LOG_INFO, p->place->backend->label, "probed: %s", said);
 	if (op_failed(op)) /* it may have left something behind */
 		log_at(LOG_WARN, p->place->backend->label, "%s", op->res.msg);
 	if (p->asked) /* the person hears of that, too */
@@ -352,7 +381,7 @@ prove_step(struct op *op)
 			*p->ret = p->place->proof;
 		if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
 			timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
-		if (!p->asked && !p->place->proof.holds) {
+		if (!p->asked && prove_is_due(p->place) && !prove_is_yes(p->place)) {
 			prove_refuse(p->place, &op->res);
 			return op_fail(op);
 		}
@@ -376,9 +405,16 @@ prove_new(struct place *place)
 }
 
 struct op *
-prove_op(struct place *place)
+prove_op(struct place *place, const char *name)
 {
-	return !prove_is_due(place) || prove_is_yes(place) ? NULL : &prove_new(place)->op;
+	struct prove *p;
+
+	if (!prove_is_due(place) || prove_is_yes(place))
+		return NULL;
+	p = prove_new(place);
+	if ((provider_caps(place->backend) & PROVIDER_LOCK_UNPROVEN) != 0)
+		buf_puts(&p->state, name); /* no other name need be known there */
+	return &p->op;
 }
 
 struct op *

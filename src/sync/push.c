@@ -419,8 +419,8 @@ push_step(struct op *op)
 		return push_decide(p);
 	case PEEK_CHANGED:
 		return op_failed(op) ? op_unwind(op, SETTLE) : op_go(op, SETTLE);
-	case INTENT: /* a target without a lock is probed once; nothing was sent to this state yet */
-		return op_await(op, PROVEN, prove_op(engine_place(p->e, p->dst)));
+	case INTENT: /* a target whose lock or preconditions are only promised is probed once; nothing was sent to this state yet */
+		return op_await(op, PROVEN, prove_op(engine_place(p->e, p->dst), p->name));
 	case PROVEN:
 		if (op_failed(op)) {
 			p->refused = op->res;

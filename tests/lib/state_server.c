@@ -15,6 +15,8 @@ struct served {
 
 struct state_server {
 	struct map *states;
+	bool        locks_nobody;
+	unsigned    lockings;
 };
 
 static struct served *
@@ -85,15 +87,18 @@ served_post(struct served *s, const struct scripted_request *rq, struct scripted
 }
 
 static void
-served_lock(struct served *s, const struct scripted_request *rq, struct scripted_answer *a)
+served_lock(struct state_server *v, struct served *s, const struct scripted_request *rq, struct scripted_answer *a)
 {
 	struct lock_info l;
 	bool             unlock = strcmp(rq->method, "UNLOCK") == 0;
 
+	v->lockings += !unlock;
 	a->status = 400;
 	if (lock_info_parse(rq->body, &l, NULL) != ERR_OK)
 		return;
 	a->status = 200;
+	if (v->locks_nobody)
+		return;
 	if (s->lock != NULL && !served_is_holder(s, l.id)) {
 		served_busy(s, a);
 	} else if (unlock) {
@@ -115,7 +120,7 @@ state_server_answer(void *arg, const struct scripted_request *rq, struct scripte
 	else if (strcmp(rq->method, "POST") == 0)
 		served_post(s, rq, a);
 	else if (strcmp(rq->method, "LOCK") == 0 || strcmp(rq->method, "UNLOCK") == 0)
-		served_lock(s, rq, a);
+		served_lock(arg, s, rq, a);
 	else if (strcmp(rq->method, "DELETE") == 0) {
 		a->status = s->body != NULL ? 200 : 404;
 		body_unref(s->body);
@@ -150,6 +155,18 @@ state_server_get(struct state_server *v, const char *path)
 	const struct served *s = served_at(v, path);
 
 	return s->body != NULL ? body_span(s->body) : span_of(NULL, 0);
+}
+
+void
+state_server_lock_nobody(struct state_server *v, bool yes)
+{
+	v->locks_nobody = yes;
+}
+
+unsigned
+state_server_lockings(struct state_server *v)
+{
+	return v->lockings;
 }
 
 size_t

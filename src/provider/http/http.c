@@ -253,7 +253,7 @@ hb_caps(const struct backend *b)
 {
 	const struct hb *h = hb_of(b);
 
-	return h->lock_address != NULL && h->unlock_address != NULL ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u;
+	return h->lock_address != NULL && h->unlock_address != NULL ? PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_UNPROVEN : 0u;
 }
 
 static bool

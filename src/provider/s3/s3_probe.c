@@ -48,6 +48,15 @@ struct s3_probing {
 static const char *const s3_checks[] = { "reach", "auth", "clock", "list", "create_only", "read", "list_after_write", "checksum",
 	"if_match", "racing_writes", "delete_create", "lock" };
 
+static void
+s3_tell(struct s3_probing *p, const struct probe_check *c)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(s3_checks); i++)
+		if (strcmp(s3_checks[i], c->name) == 0)
+			p->said |= 1u << i;
+	p->seen(p->arg, c);
+}
+
 static void __attribute__((format(printf, 4, 5)))
 s3_say(struct s3_probing *p, const char *name, bool ok, const char *fmt, ...)
 {
@@ -57,10 +66,7 @@ s3_say(struct s3_probing *p, const char *name, bool ok, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
-	for (unsigned i = 0; i < ARRAY_LEN(s3_checks); i++)
-		if (strcmp(s3_checks[i], name) == 0)
-			p->said |= 1u << i;
-	p->seen(p->arg, &(struct probe_check){ name, ok, detail });
+	s3_tell(p, &(struct probe_check){ name, ok, detail, false });
 }
 
 static void
@@ -561,7 +567,10 @@ s3_saw_lock_again(struct s3_probing *p)
 {
 	if (p->op.res.code == ERR_LOCKED)
 		return STEP_NEXT;
-	s3_say(p, "lock", false, "a second lock was %s", op_failed(&p->op) ? "answered by an error" : "granted");
+	if (op_failed(&p->op))
+		s3_say(p, "lock", false, "a second lock was answered by an error");
+	else
+		s3_tell(p, &(struct probe_check){ "lock", false, "a second lock was granted", true });
 	return STEP_OTHER;
 }
 

@@ -300,6 +300,7 @@ cf_probe(struct cf_probed *x)
 {
 	static struct probe_locks locks;
 	struct buf                name;
+	struct op                *op;
 	bool                      state;
 
 	buf_init(&name, 0);
@@ -307,8 +308,10 @@ cf_probe(struct cf_probed *x)
 	memset(&locks, 0, sizeof(locks));
 	for (size_t i = 0; state && i < ARRAY_LEN(locks.lock); i++)
 		provider_lock_new(rig.b, &(struct state_ref){ buf_str(&name) }, "probe", &locks.lock[i]);
+	locks.name = buf_str(&name);
+	op = provider_probe_locking(rig.b, state ? &locks : NULL, cf_probed, x);
 	buf_free(&name);
-	return provider_probe_locking(rig.b, state ? &locks : NULL, cf_probed, x);
+	return op;
 }
 
 /* As the capabilities say; and nothing is left behind, also when it is cancelled at any turn. */
