@@ -4,6 +4,7 @@ STATEFERRY_REQUIRE_SERVERS=1; the stateferry program itself ($STATEFERRY, else b
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -19,9 +20,9 @@ import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import HttpPlace, LocalPlace, S3Place  # noqa: E402
+from places import HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
-from servers import Certificates, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
+from servers import Certificates, Dynalite, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
 
 DEADLINE = 60
@@ -70,6 +71,20 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         item.failed = True
     return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tests of every place with every other, as a table."""
+    cells = {}
+    for how in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(how, []):
+            m = re.search(r"test_from_each_to_each\[(\S+):(\S+)\]", report.nodeid)
+            if m and (report.when == "call" or how != "passed"):
+                cells[m[1], m[2]] = {"passed": "ok", "failed": "FAILED", "skipped": "-"}[how]
+    if cells:
+        terminalreporter.write_line("from \\ to  " + "".join(f"{to:10}" for to in PLACES))
+        for from_ in PLACES:
+            terminalreporter.write_line(f"{from_:11}" + "".join(f"{cells.get((from_, to), ''):10}" for to in PLACES))
 
 
 def need(what, make):
@@ -212,13 +227,16 @@ def http_state(http_states):
 
 @pytest.fixture
 def places(workdir, request):
-    """places(kind): a new, empty place for states: "s3", "http" or "local"."""
+    """places(kind): a new, empty place for states, one of PLACES."""
     made = itertools.count()
 
     def make(kind, **kw):
         if kind == "s3":
             bucket = request.getfixturevalue("make_bucket")(**kw)
             return S3Place(bucket, request.getfixturevalue("proxy")(bucket.server))
+        if kind == "s3-table":
+            bucket = request.getfixturevalue("make_bucket")(**kw)
+            return TablePlace(bucket, request.getfixturevalue("proxy")(bucket.server), request.getfixturevalue("_session")(Dynalite))
         if kind == "http":
             return HttpPlace(request.getfixturevalue("http_states")(**kw))
         return LocalPlace(workdir / f"place-{next(made)}")
@@ -320,4 +338,5 @@ def agent(agents):
 
 
 KINDS = ["s3", "http", "local"]
+PLACES = ["local", "http", "s3", "s3-table"]
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

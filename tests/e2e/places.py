@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Where states live, the same for every kind: what a test needs of an S3 bucket, an HTTP backend and a folder."""
+import fcntl
 import os
 import pathlib
 
@@ -34,9 +35,16 @@ class S3Place:
     def lock(self, name, info):
         self.bucket.put(name + ".tflock", info)
 
+    def unlock(self, name):
+        self.bucket.delete(name + ".tflock")
+
     def writes(self, name):
         """Requests that write this state."""
         return [e for e in self.front.requests("PUT") if e["path"] == f"/{self.bucket.name}/{name}"]
+
+    def serials(self, name):
+        """What was written to it through the proxy, oldest first."""
+        return [e["serial"] for e in self.writes(name)]
 
     # The requests of a push, for fault rules.
     def on_write(self, name, **fault):
@@ -56,6 +64,39 @@ class S3Place:
 
     def start(self):
         self.front.start()
+
+
+class TablePlace(S3Place):
+    """A bucket whose locks and digests lie in a DynamoDB table."""
+
+    kind = "s3-table"
+
+    def __init__(self, bucket, front, dynamo):
+        super().__init__(bucket, front)
+        self.dynamo, self.table = dynamo, f"locks-of-{bucket.name}"
+        dynamo.create(self.table)
+
+    def args(self, args):
+        args["endpoints"] |= {"dynamodb": f"http://127.0.0.1:{self.dynamo.port}"}
+        return args | {"dynamodb_table": self.table, "use_lockfile": False}
+
+    def add(self, agent, label, **more):
+        return agent.backend("s3", label, self.args(self.bucket.backend(port=self.front.port)), **more)
+
+    def terraform(self, name):
+        return "s3", self.args(self.bucket.backend(name))
+
+    def row(self, name):
+        return f"{self.bucket.name}/{name}"
+
+    def locks(self):
+        return [row for row in self.dynamo.rows(self.table) if not row.endswith("-md5")]
+
+    def lock(self, name, info):
+        self.dynamo.put(self.table, self.row(name), "Info", info.decode())
+
+    def unlock(self, name):
+        self.dynamo.delete(self.table, self.row(name))
 
 
 class HttpPlace:
@@ -88,8 +129,14 @@ class HttpPlace:
     def lock(self, name, info):
         self.server.state(name).lock = info
 
+    def unlock(self, name):
+        self.server.state(name).lock = None
+
     def writes(self, name):
         return self.server.requests("POST", name)
+
+    def serials(self, name):
+        return self.server.serials(name)
 
     def on_write(self, _name, **fault):
         return self.rules.add("POST", **fault)
@@ -111,13 +158,15 @@ class HttpPlace:
 
 
 class LocalPlace:
-    """A folder tree."""
+    """A folder tree. Nothing stands between it and the agent: it has no rules."""
 
     kind = "local"
+    rules = None
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True)
+        self.held = {}
 
     def add(self, agent, label, **more):
         return agent.backend("local", label, dir=str(self.folder), **more)
@@ -147,6 +196,23 @@ class LocalPlace:
     def locks(self):
         return [str(p) for p in self.folder.rglob(".*.lock.info")]
 
+    def lock(self, name, info):
+        """As terraform holds it: the file locked as a whole, and who it is beside it."""
+        self.held[name] = open(self.folder / name, "r+b")
+        fcntl.lockf(self.held[name], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.info(name).write_bytes(info)
+
+    def unlock(self, name):
+        self.info(name).unlink()
+        self.held.pop(name).close()
+
+    def info(self, name):
+        path = self.folder / name
+        return path.with_name(f".{path.name}.lock.info")
+
     def writes(self, _name):
         """Nobody counts them here."""
+        return []
+
+    def serials(self, _name):
         return []

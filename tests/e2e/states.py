@@ -6,6 +6,27 @@ import uuid
 CANARY = "canary-5d1f0c7e-sensitive"    # in every made state: must never reach a log
 SECRET = {"secret": {"value": CANARY, "type": "string", "sensitive": True}}
 
+ODD_NAMES = [                 # that break careless programs
+    "with space/a b.tfstate",
+    "ü/größe.tfstate",
+    "日本/状態.tfstate",
+    "hash#1.tfstate",
+    "percent%20%41.tfstate",
+    "plus+plus.tfstate",
+    "dots..in/..the/name...tfstate",
+    "question?.tfstate",
+    "a&b=c;d.tfstate",
+    "quote'\"quote.tfstate",
+    "(1)!*$@,~.tfstate",
+    "back\\slash.tfstate",
+    "colon:in:it.tfstate",
+    "at@7.tfstate",
+    "brace{name}.tfstate",
+    "dollar${x}.tfstate",
+    "deep/" * 40 + "x.tfstate",
+    "long-" + "n" * 200 + ".tfstate",
+]
+
 
 def lineage():
     return str(uuid.uuid4())

@@ -198,6 +198,9 @@ class Dynalite(Server):
     def put(self, table, lock_id, attribute, value):
         self.call("PutItem", TableName=table, Item={"LockID": {"S": lock_id}, attribute: {"S": value}})
 
+    def delete(self, table, lock_id):
+        self.call("DeleteItem", TableName=table, Key={"LockID": {"S": lock_id}})
+
 
 class Certificates:
     """A throw-away authority with one server and one client certificate, made by the openssl command."""
