@@ -504,6 +504,47 @@ unlock_peeked(struct unlock *u)
 	return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
 }
 
+struct unlock_waiting {
+	struct unlock     *u;
+	struct batch      *b;
+	struct store_txn  *t;
+	const struct lane *lane;
+};
+
+static bool
+unlock_wake(void *arg, const struct queue_rec *q)
+{
+	struct unlock_waiting *w = arg;
+	struct queue_rec       now = { .due = loop_wall(w->u->e->loop), .edge = q->edge, .target = q->target, .state = q->state };
+	struct state_rec       s;
+	struct buf             name;
+	struct err             err;
+
+	buf_init(&name, 0);
+	if (q->waiting_since != 0 && store_state_by_id(w->t, q->state, &s) &&
+	    lane_map(w->u->e->plan, w->lane, s.name, &name, &err) == MAP_YES && span_is(buf_span(&name), w->u->name))
+		batch_enqueue(w->b, &now);
+	buf_free(&name);
+	return true;
+}
+
+/* The writes that waited for it are due. */
+static void
+unlock_wake_all(struct unlock *u, struct batch *b)
+{
+	const struct plan    *p = u->e->plan;
+	struct unlock_waiting w = { u, b, NULL, NULL };
+
+	if (store_read(u->e->store, &w.t, NULL) != ERR_OK)
+		return;
+	for (size_t i = 0; i < p->nlanes; i++) {
+		w.lane = u->e->tracks[i].lane;
+		if (w.lane->to == u->b && w.lane->edge->kind == EDGE_REPLICATE)
+			store_queue(w.t, w.lane->edge->name, u->b->label, unlock_wake, &w);
+	}
+	store_end(w.t);
+}
+
 static struct batch *
 unlock_batch(struct unlock *u)
 {
@@ -515,6 +556,7 @@ unlock_batch(struct unlock *u)
 		return b;
 	}
 	lock_note(b, u->e, u->b, u->name, NULL);
+	unlock_wake_all(u, b);
 	buf_init(&text, 0);
 	lock_info_print(&u->ret->lock, &text);
 	engine_event(b, u->e, "unlocked", u->b->label, u->name, "", "by a person: %s", buf_str(&text));
@@ -540,6 +582,7 @@ unlock_step(struct op *op)
 		op->err = op->res;
 		return op_await(op, UNLOCK_NOTED, store_apply(u->e->store, unlock_batch(u)));
 	case UNLOCK_NOTED:
+		engine_kick(u->e, u->b);
 		return op_finish(op);
 	}
 	return OP_DONE;

@@ -174,6 +174,24 @@ our_own_needs_no_id(void)
 	end();
 }
 
+/* However long the next try is away. */
+static void
+a_broken_lock_wakes_the_write_that_waits(void)
+{
+	begin();
+	lock_it();
+	engine_start(r.engine);
+	agent_rig_wait(&r, 120000);
+	CHECK_U64(locks(), 1);
+	CHECK(state_server_get(server, "/x.tfstate").p == NULL);
+	CHECK_U64(unlock(theirs.id), ERR_OK);
+	agent_rig_wait(&r, 50);
+	CHECK(state_server_get(server, "/x.tfstate").p != NULL);
+	engine_stop(r.engine);
+	agent_rig_wait(&r, 1000);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -182,6 +200,7 @@ main(int argc, char **argv)
 		{ "a_lock_that_went_by_itself_is_forgotten", a_lock_that_went_by_itself_is_forgotten },
 		{ "a_wrong_id_breaks_nothing_and_tells_the_holder", a_wrong_id_breaks_nothing_and_tells_the_holder },
 		{ "our_own_needs_no_id", our_own_needs_no_id },
+		{ "a_broken_lock_wakes_the_write_that_waits", a_broken_lock_wakes_the_write_that_waits },
 		{ NULL, NULL },
 	};
 
