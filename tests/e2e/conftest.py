@@ -4,7 +4,6 @@ STATEFERRY_REQUIRE_SERVERS=1; the stateferry program itself ($STATEFERRY, else b
 import itertools
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -74,17 +73,18 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Tests of every place with every other, as a table."""
-    cells = {}
-    for how in ("passed", "failed", "skipped"):
+    """The tables that tests have filled: see cell()."""
+    tables = {}
+    for how in ("passed", "failed"):
         for report in terminalreporter.stats.get(how, []):
-            m = re.search(r"test_from_each_to_each\[(\S+):(\S+)\]", report.nodeid)
-            if m and (report.when == "call" or how != "passed"):
-                cells[m[1], m[2]] = {"passed": "ok", "failed": "FAILED", "skipped": "-"}[how]
-    if cells:
-        terminalreporter.write_line("from \\ to  " + "".join(f"{to:10}" for to in PLACES))
-        for from_ in PLACES:
-            terminalreporter.write_line(f"{from_:11}" + "".join(f"{cells.get((from_, to), ''):10}" for to in PLACES))
+            for table, row, column, text in (v for k, v in report.user_properties if k == "cell"):
+                tables.setdefault(table, {})[row, column] = text if how == "passed" else "FAILED"
+    for table, cells in tables.items():
+        rows, columns = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+        wide = 2 + max(map(len, [table, *rows]))
+        terminalreporter.write_line(f"{table:{wide}}" + "".join(f"{c:12}" for c in columns))
+        for row in rows:
+            terminalreporter.write_line(f"{row:{wide}}" + "".join(f"{cells.get((row, c), ''):12}" for c in columns))
 
 
 def need(what, make):
@@ -107,6 +107,12 @@ def need_tool(name):
             raise install.Missing("no such command")
         return name
     return need(name, find)
+
+
+@pytest.fixture
+def cell(record_property):
+    """cell(table, row, column, text): what stands there in a table at the end of the run if this test passes."""
+    return lambda *what: record_property("cell", what)
 
 
 @pytest.fixture

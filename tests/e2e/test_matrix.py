@@ -19,7 +19,8 @@ def equal(live, dr, but=()):
 
 @pytest.mark.deadline(120)
 @pytest.mark.parametrize("from_,to", [pytest.param(f, t, id=f"{f}:{t}") for f in PLACES for t in PLACES])
-def test_from_each_to_each(agent, places, from_, to):
+def test_from_each_to_each(agent, places, cell, from_, to):
+    cell("from \\ to", from_, to, "ok")
     live, dr = places(from_), places(to)
     live.add(agent, "live", **({"states": NAMES} if from_ == "http" else {}))
     dr.add(agent, "dr", lock_timeout="2s")

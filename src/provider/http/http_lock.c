@@ -19,7 +19,7 @@ struct hb_lock_call {
 	struct lock_info *ret_holder;  /* unlock: NULL when it is ours that goes, else a person breaks another's */
 	struct body      *body;        /* the same bytes for lock and unlock */
 	struct hb_answer  answer;
-	int               odd;         /* the 2xx that was not 200 */
+	int               odd;         /* the 2xx that says no lock: not 200, or with a page for people */
 };
 
 static struct op *
@@ -42,6 +42,21 @@ hb_holder(const struct hb_lock_call *c, struct lock_info *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	return b != NULL && body_in_memory(b) && lock_info_parse(body_span(b), ret, NULL) == ERR_OK && ret->id[0] != '\0';
+}
+
+/* A login or block page that something on the way answers to everything. */
+static bool
+hb_is_page(const struct http_response *r)
+{
+	static const char *const marks[] = { "<html", "<!doctype html" };
+	struct span              s = r->body != NULL && body_in_memory(r->body) ? body_span(r->body) : (struct span){ NULL, 0 };
+
+	for (; s.n > 0 && strchr(" \t\r\n", s.p[0]) != NULL; s.p++, s.n--)
+		;
+	for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+		if (s.n >= strlen(marks[i]) && strncasecmp((const char *)s.p, marks[i], strlen(marks[i])) == 0)
+			return true;
+	return false;
 }
 
 /* ---------------------------------------------------------------- lock */
@@ -80,9 +95,9 @@ hb_lock_answered(struct hb_lock_call *c)
 	const struct http_response *r = &c->answer.res;
 
 	c->ret->late = c->answer.doubt;
-	if (op_failed(op) || r->status == 200)
+	if (op_failed(op) || (r->status == 200 && !hb_is_page(r)))
 		return op_finish(op);
-	if (r->status > 200 && r->status < 300) {
+	if (r->status >= 200 && r->status < 300) {
 		c->odd = r->status;
 		op_shield(op);
 		return op_await(op, UNDONE, hb_lock_send(c, false));
@@ -97,10 +112,27 @@ hb_lock_answered(struct hb_lock_call *c)
 }
 
 static enum op_turn
+hb_lock_odd(struct hb_lock_call *c)
+{
+	struct op *op = &c->op;
+	bool       undone = !op_failed(op) && c->answer.res.status < 300;
+
+	if (c->odd == 200) {
+		err_set(&op->res, undone ? ERR_UNSUPPORTED : ERR_UNCERTAIN, 200, "locking %s: the answer is a page for people, and no lock", c->name);
+		err_hint(&op->res, "check lock_address, and that no proxy or login page answers in the server's place");
+		return op_finish(op);
+	}
+	err_set(&op->res, undone ? ERR_UNSUPPORTED : ERR_UNCERTAIN, c->odd,
+	    "locking %s: the server is incompatible, it answered %d where only 200 means locked%s", c->name, c->odd,
+	    undone ? "" : ", and did not unlock");
+	err_hint(&op->res, "terraform cannot lock here either: the server has to answer 200");
+	return op_finish(op);
+}
+
+static enum op_turn
 hb_lock_step(struct op *op)
 {
 	struct hb_lock_call *c = container_of(op, struct hb_lock_call, op);
-	bool                 undone;
 
 	switch ((enum hb_lock_state)op->state) {
 	case START:
@@ -110,12 +142,7 @@ hb_lock_step(struct op *op)
 	case LOCKED:
 		return hb_lock_answered(c);
 	case UNDONE:
-		undone = !op_failed(op) && c->answer.res.status < 300;
-		err_set(&op->res, undone ? ERR_UNSUPPORTED : ERR_UNCERTAIN, c->odd,
-		    "locking %s: the server is incompatible, it answered %d where only 200 means locked%s", c->name, c->odd,
-		    undone ? "" : ", and did not unlock");
-		err_hint(&op->res, "terraform cannot lock here either: the server has to answer 200");
-		return op_finish(op);
+		return hb_lock_odd(c);
 	}
 	return OP_DONE;
 }

@@ -224,6 +224,11 @@ s3_get_whole(struct s3_object *o, struct err *reterr)
 {
 	uint64_t length, got = reader_size(o->reader);
 
+	if (http_header_get(&o->ans.http, "etag") == NULL) { /* every object has one; a login page in the server's place has not */
+		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: %.120s: the answer is no object, it has no ETag", o->s->conf->bucket, o->name);
+		err_hint(reterr, S3_OTHER_HINT);
+		return false;
+	}
 	if (s3_length(&o->ans, &length) && length != got) {
 		err_set(reterr, ERR_NETWORK, 200, "bucket %s: %.120s broke off after %llu of %llu bytes", o->s->conf->bucket,
 		    o->name, (unsigned long long)got, (unsigned long long)length);

@@ -54,7 +54,7 @@ goes_where_the_block_says(void)
 
 		snprintf(args, sizeof(args), "bare bucket = \"acme\"\n%s\n" KEYS, addresses[i].args);
 		s3_rig_open(&r, args);
-		fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .status = 200, .body = "{}" });
+		fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .status = 200, .headers = "etag: \"1\"\n", .body = "{}" });
 		if (get(&r, "a") != ERR_OK)
 			test_fail(__FILE__, __LINE__, "%s: %s", addresses[i].args, r.err.msg);
 		snprintf(line, sizeof(line), "GET %s\n", addresses[i].url);
@@ -71,7 +71,7 @@ puts_a_bucket_with_dots_into_the_path(void)
 	struct s3_rig r = { 0 };
 
 	s3_rig_open(&r, "bare bucket = \"acme.states\"\nregion = \"us-east-1\"\n" KEYS);
-	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .status = 200, .body = "{}" });
+	fake_s3_rule(r.fake, &(struct fake_s3_rule){ .how = FAKE_ANSWER, .status = 200, .headers = "etag: \"1\"\n", .body = "{}" });
 	CHECK_U64(get(&r, "a"), ERR_OK);
 	CHECK_U64(fake_s3_seen(r.fake, "https://s3.us-east-1.amazonaws.com/acme.states/a"), 1);
 	s3_rig_close(&r);

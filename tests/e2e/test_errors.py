@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""What a target may answer, and what is said of it: one sentence with the next step, the exit code, no secret; and that it goes
+on by itself when the trouble is over. Printed as a table of exit codes."""
+import pytest
+
+from conftest import HTTP_PASSWORD
+from forward_proxy import TlsFront
+from servers import S3Server
+from states import CANARY, lineage, state
+
+NAME = "net/prod.tfstate"
+SENTENCE_MAX = 300
+
+
+def s3(status, code, message="", **more):
+    body = f"<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+    return {"status": status, "headers": {"Content-Type": "application/xml"} | more, "body": body}
+
+
+def http(status, body=b"no", **more):
+    return {"status": status, "headers": more, "body": body}
+
+
+# trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
+TROUBLES = {
+    "wrong credential": {
+        "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
+        "http": (http(401), 12, ["credentials", "401"])},
+    "expired credential": {
+        "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"])},
+    "missing permission": {
+        "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
+        "http": (http(403), 12, ["permit", "403"])},
+    "missing container": {
+        "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"])},
+    "clock skew": {
+        "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"])},
+    "rate limit": {
+        "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
+        "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
+    "5xx storm": {
+        "s3": (s3(500, "InternalError"), 1, ["500"]),
+        "http": (http(502), 1, ["502"])},
+    "redirect": {
+        "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
+        "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
+    "an HTML page": {
+        "s3": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["listing", "proxy"]),
+        "http": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["page", "proxy"])},
+}
+CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
+
+
+def replicating(agent, places, kind, **more):
+    live, dr = places("local"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr", timeout="3s", **more)
+    agent.replicate("out", "live", "dr")
+    live.put(NAME, state(1, lineage()))
+    return live, dr
+
+
+def said(agent, code, words):
+    """The first problem of a pass, in the words that people read."""
+    result = agent.call("--json", "sync", code=code)
+    problem = result.json["problems"][0]
+    text = problem["message"] + "; " + (problem["hint"] or "")
+    print(f"{result.code}: {text}")
+    assert "\n" not in text and len(problem["message"]) < SENTENCE_MAX, text
+    assert problem["hint"], f"no next step: {text}"
+    for word in words:
+        assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
+    for secret in (S3Server.secret_key, HTTP_PASSWORD, CANARY):
+        assert secret not in result.out + result.err
+    return problem
+
+
+@pytest.mark.parametrize("trouble,kind", CASES)
+def test_error(agent, places, cell, trouble, kind):
+    answer, code, words = TROUBLES[trouble][kind]
+    cell("what is said of", trouble, kind, str(code))
+    live, dr = replicating(agent, places, kind)
+    dr.rules.add(times=0, **answer)
+    said(agent, code, words)
+    assert agent.json("status", code=None)["verdict"] != "ok"
+    dr.rules.clear()
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME) and list(dr.locks()) == []
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_truncated_body(agent, places, cell, kind):
+    """As a source: what was cut is never kept as a version."""
+    cell("what is said of", "truncated body", kind, "1")
+    live, folder = places(kind), places("local")
+    live.add(agent, "live", **({"states": [NAME]} if kind == "http" else {}), timeout="3s")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    live.put(NAME, state(1, lineage()))
+    live.on_read(NAME, times=0, truncate=100)
+    said(agent, 1, ["127.0.0.1"])
+    live.rules.clear()
+    agent.sync()
+    assert folder.get(NAME) == live.get(NAME)
+    assert [v["serial"] for v in agent.versions(f"live:{NAME}")] == [1]
+
+
+@pytest.mark.parametrize("kind", ["s3", "http"])
+def test_tls_name_mismatch(agent, places, certificates, cell, kind):
+    cell("what is said of", "TLS name mismatch", kind, "12")
+    live, dr = places("local"), places(kind)
+    live.add(agent, "live")
+    live.put(NAME, state(1, lineage()))
+    if kind == "s3":
+        with TlsFront(certificates, dr.bucket.server.port) as front:
+            agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
+            agent.backend("s3", "dr", dr.bucket.backend() | {"endpoints": {"s3": f"https://dr.localhost:{front.port}"}})
+            agent.replicate("out", "live", "dr")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
+    with TlsFront(certificates, dr.server.port) as front:
+        args = {k: v.replace(f"http://127.0.0.1:{dr.server.port}", f"https://dr.localhost:{front.port}")
+                for k, v in dr.server.backend("{name}").items()}
+        agent.backend("http", "dr", args, client_ca_certificate_pem=certificates.ca_pem)
+        agent.replicate("out", "live", "dr")
+        said(agent, None, ["certificate", "dr.localhost"])
