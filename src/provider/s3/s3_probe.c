@@ -45,6 +45,7 @@ static struct op *
 s3_do_reach(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	return s3_probe_list(p, p->s->b.common.prefix, 1);
 }
 
@@ -84,6 +85,7 @@ static struct op *
 s3_do_leftovers(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	return s3_probe_list_name(p, p->scratch.folder, 1000);
 }
 
@@ -115,6 +117,7 @@ static struct op *
 s3_do_list_written(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	return s3_probe_list_name(p, p->scratch.names[SCRATCH_A], 10);
 }
 
@@ -159,6 +162,7 @@ static enum scratch_verdict
 s3_saw_sum(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	if (op_failed(&p->scratch.op))
 		scratch_say_failed(s, "checksum");
 	else if (p->ans.http.status / 100 == 2)
@@ -173,6 +177,7 @@ static struct op *
 s3_do_delete_wrong(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	s3_request_free(&p->req);
 	p->req.method = "DELETE";
 	p->req.key = s3_key_of(p->s, p->scratch.names[SCRATCH_RACE]);
@@ -185,6 +190,7 @@ static enum scratch_verdict
 s3_saw_delete_wrong(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
+
 	if (!op_failed(&p->scratch.op) && p->ans.http.status / 100 == 2 && p->s->conf->use_lockfile)
 		s->lock_remark = "; DELETE ignores If-Match here, so only the comparison of ids just before it protects another's lock";
 	return SCRATCH_NEXT;
