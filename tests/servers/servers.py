@@ -17,6 +17,7 @@ import subprocess
 import time
 
 import install
+from azure_client import AzureClient
 from s3_client import S3Client
 
 READY_SECONDS = 20
@@ -200,6 +201,24 @@ class Dynalite(Server):
 
     def delete(self, table, lock_id):
         self.call("DeleteItem", TableName=table, Key={"LockID": {"S": lock_id}})
+
+
+class Azurite(Server):
+    """Azure Blob: checks signatures, leases and conditions as in production; no versions; its data is files."""
+
+    name = "azurite"
+    account = "statestest"
+    key = "dGVzdCBrZXkgb2Ygc3RhdGVmZXJyeSwgbm90IGEgc2VjcmV0IQ=="
+
+    def command(self):
+        return [install.node()[0], self.program, "--blobHost", "127.0.0.1", "--blobPort", self.port, "--location",
+                self.folder / "data", "--silent", "--disableTelemetry"]
+
+    def env(self):
+        return {"AZURITE_ACCOUNTS": f"{self.account}:{self.key}"}
+
+    def client(self):
+        return AzureClient(self.port, self.account, self.key)
 
 
 class Certificates:
