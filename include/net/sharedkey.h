@@ -6,7 +6,7 @@
 #include "net/http_client.h"
 
 /*
- * Azure Storage's Shared Key, version 2015-02-21 and later (docs: "Authorize with Shared Key", learn.microsoft.com). x-ms-date is
+ * Azure Storage's Shared Key, of version 2015-02-21 and later (docs/protocol/azurerm.md, "Signatures"). x-ms-date is
  * among the headers, so that no Date is signed. Header names in any case; no name twice in the query.
  */
 struct sharedkey_request {
