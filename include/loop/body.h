@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "loop/work.h"
 
 /*
  * Immutable bytes with a reference count: what a backend held, on its way to
@@ -24,6 +25,8 @@ struct body *body_copy(struct span bytes);
 struct body *body_from_fd(int fd_owned, uint64_t size);  /* closes it with the last reference */
 struct body *body_ref(struct body *b);
 void         body_unref(struct body *b);                 /* NULL: no-op; the last one wipes the memory */
+/* Wiping much memory or closing a large unlinked file takes milliseconds: the last body_unref() leaves that to the pool. */
+void         body_free_on(struct body *b, struct work *w);
 uint64_t     body_size(const struct body *b);
 bool         body_in_memory(const struct body *b);
 struct span  body_span(const struct body *b);            /* in memory only (assert) */

@@ -10,11 +10,14 @@
 
 #include "base/mem.h"
 
+#define BODY_HEAVY ((uint64_t)1 << 20) /* above: letting go of it is worth a job */
+
 struct body {
 	atomic_size_t refs;
 	uint64_t      size;
 	struct buf    bytes; /* in memory */
 	int           fd;    /* in a file; -1: in memory */
+	struct work  *pool;  /* where it is let go of; NULL: where the last reference is dropped */
 };
 
 static struct body *
@@ -66,16 +69,37 @@ body_ref(struct body *b)
 }
 
 void
-body_unref(struct body *b)
+body_free_on(struct body *b, struct work *w)
 {
-	/* What other threads did with their references comes before the free. */
-	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) > 1)
-		return;
+	if (b->pool == NULL && b->size > BODY_HEAVY)
+		b->pool = work_ref(w);
+}
+
+static void
+body_end(void *arg)
+{
+	struct body *b = arg;
+	struct work *pool = b->pool;
+
 	if (b->fd >= 0)
 		close(b->fd);
 	else
 		buf_wipe_free(&b->bytes);
 	free(b);
+	if (pool != NULL)
+		work_unref(pool);
+}
+
+void
+body_unref(struct body *b)
+{
+	/* What other threads did with their references comes before the free. */
+	if (b == NULL || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	if (b->pool != NULL)
+		work_later(b->pool, body_end, b);
+	else
+		body_end(b);
 }
 
 uint64_t

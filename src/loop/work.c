@@ -14,6 +14,8 @@
 
 struct work {
 	struct loop     *loop;
+	atomic_size_t    refs;
+	pthread_t        owner;         /* the loop's thread */
 	size_t           jobs;          /* begun and not ended; the loop's */
 	pthread_t        threads[WORK_THREADS];
 	size_t           nthreads;      /* the loop's */
@@ -30,6 +32,7 @@ struct work_job {
 	struct op        op;
 	struct work     *work;
 	work_fn         *fn;
+	void           (*later)(void *arg); /* not NULL: nothing else here but arg and next */
 	void            *arg;
 	struct err       outcome;       /* the thread's until it posts */
 	struct post      post;
@@ -91,6 +94,11 @@ work_thread(void *arg)
 	struct work_job *job;
 
 	while ((job = work_take(w)) != NULL) {
+		if (job->later != NULL) {
+			job->later(job->arg);
+			free(job);
+			continue;
+		}
 		work_call(job->fn, job, job->arg, &job->outcome);
 		loop_post(w->loop, &job->post, work_done, job);
 	}
@@ -252,6 +260,26 @@ work_by_size(struct work *w, uint64_t size, work_fn *fn, void *arg)
 	return work_call(fn, NULL, arg, &e) == ERR_OK ? NULL : op_result(w->loop, &e);
 }
 
+void
+work_later(struct work *w, void (*fn)(void *arg), void *arg)
+{
+	struct work_job *job;
+
+	/* Whoever is not the owner's thread does not look at what belongs to it. */
+	if (!pthread_equal(pthread_self(), w->owner) || w->stopping || loop_is_virtual(w->loop)) {
+		fn(arg);
+		return;
+	}
+	job = xcalloc(1, sizeof(*job));
+	job->later = fn;
+	job->arg = arg;
+	if (!work_queue(w, job) || work_spawn(w) == 0 || w->nthreads > 0)
+		return;
+	work_unqueue(w, job);
+	free(job);
+	fn(arg);
+}
+
 bool
 work_cancelled(const struct work_job *job)
 {
@@ -266,6 +294,8 @@ work_new(struct loop *l)
 	struct work *w = xcalloc(1, sizeof(*w));
 
 	w->loop = l;
+	atomic_init(&w->refs, 1);
+	w->owner = pthread_self();
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->wanted, NULL);
 	return w;
@@ -283,6 +313,21 @@ work_free(struct work *w)
 	pthread_mutex_unlock(&w->lock);
 	for (size_t i = 0; i < w->nthreads; i++)
 		pthread_join(w->threads[i], NULL);
+	work_unref(w);
+}
+
+struct work *
+work_ref(struct work *w)
+{
+	atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed);
+	return w;
+}
+
+void
+work_unref(struct work *w)
+{
+	if (atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) > 1)
+		return;
 	pthread_cond_destroy(&w->wanted);
 	pthread_mutex_destroy(&w->lock);
 	free(w);

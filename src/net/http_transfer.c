@@ -50,6 +50,8 @@ http_transfer_outcome(struct http_transfer *t)
 		http_exchange_answered(&t->x, spooled, &t->op.res);
 	else
 		http_exchange_failed(&t->x, &t->why, &t->op.res);
+	if (t->why.code == ERR_OK && t->x.ret->body != NULL)
+		body_free_on(t->x.ret->body, t->c->work);
 	op_wake(&t->op);
 }
 

@@ -141,6 +141,7 @@ load_step(struct op *op)
 			*l->ret = body_from_fd(l->fd, l->size);
 		else
 			*l->ret = body_new(&l->bytes);
+		body_free_on(*l->ret, l->s->work);
 		l->fd = -1;
 		return op_finish(op);
 	case LOAD_STATES:

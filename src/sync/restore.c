@@ -119,6 +119,7 @@ restore_patch_job(struct work_job *job, void *arg, struct err *reterr)
 	                                      restore_patch_file(r->e->store, &p->next, digits, reterr);
 	if (body == NULL)
 		return reterr->code;
+	body_free_on(body, r->e->work);
 	if ((rc = snapshot_of(&patched, body, reterr)) == ERR_OK) {
 		snapshot_free(&p->next);
 		p->next = patched;

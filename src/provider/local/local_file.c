@@ -39,6 +39,7 @@ local_body(struct local_call *c, struct buf *mem)
 	struct body *body = c->spool_fd < 0 ? body_new(mem) : body_from_fd(c->spool_fd, c->now.info.size);
 
 	c->spool_fd = -1;
+	body_free_on(body, c->l->env->work);
 	return body;
 }
 

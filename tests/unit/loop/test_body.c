@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "loop/body.h"
+#include "loop/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,6 +129,40 @@ the_last_reference_closes_the_file(void)
 	CHECK(fcntl(fd, F_GETFD) < 0 && errno == EBADF);
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+pass_gate(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+}
+
+/* While the pool has no time, a large body stays; a small one goes at once. */
+static void
+a_large_one_is_let_go_of_on_the_pool(void)
+{
+	struct err   e;
+	struct loop *loop = loop_new(&e);
+	struct work *work = work_new(loop);
+	int          large = file_of(SPAN_LIT("x")), small = file_of(SPAN_LIT("x"));
+	struct body *bodies[2] = { body_from_fd(large, BODY_SPOOL_ABOVE + 1), body_from_fd(small, 1) };
+
+	pthread_mutex_lock(&gate);
+	for (int i = 0; i < WORK_THREADS; i++)
+		work_later(work, pass_gate, NULL);
+	for (int i = 0; i < 2; i++) {
+		body_free_on(bodies[i], work);
+		body_unref(bodies[i]);
+	}
+	CHECK(fcntl(large, F_GETFD) >= 0 && fcntl(small, F_GETFD) < 0);
+	pthread_mutex_unlock(&gate);
+	work_free(work);
+	CHECK(fcntl(large, F_GETFD) < 0);
+	loop_free(loop);
+}
+
 #define READERS 4
 
 static void *
@@ -174,6 +209,7 @@ main(int argc, char **argv)
 	    { "reads_alike_from_memory_and_file", reads_alike_from_memory_and_file },
 	    { "a_file_that_lost_bytes_is_an_error", a_file_that_lost_bytes_is_an_error },
 	    { "the_last_reference_closes_the_file", the_last_reference_closes_the_file },
+	    { "a_large_one_is_let_go_of_on_the_pool", a_large_one_is_let_go_of_on_the_pool },
 	    { "threads_may_hold_references", threads_may_hold_references },
 	    { NULL, NULL },
 	});

@@ -294,6 +294,65 @@ cancel_on_the_virtual_loop(void)
 	CHECK(ran > 0 && cancelled == 2); /* before its first step, and queued */
 }
 
+/* --- what nobody waits for --- */
+
+struct last {
+	atomic_int runs;
+	pthread_t  thread;
+};
+
+static void
+last_run(void *arg)
+{
+	struct last *last = arg;
+
+	last->thread = pthread_self();
+	atomic_fetch_add(&last->runs, 1);
+}
+
+static void *
+last_elsewhere(void *arg)
+{
+	work_later(work, last_run, arg);
+	CHECK(pthread_equal(((struct last *)arg)->thread, pthread_self()));
+	return NULL;
+}
+
+static void
+what_is_left_for_later_runs_apart_and_before_the_end(void)
+{
+	struct last many[40];
+	pthread_t   thread;
+
+	memset(many, 0, sizeof(many));
+	work_begin(false);
+	for (size_t i = 0; i < ARRAY_LEN(many) - 1; i++)
+		work_later(work, last_run, &many[i]);
+	CHECK_U64((uint64_t)pthread_create(&thread, NULL, last_elsewhere, &many[ARRAY_LEN(many) - 1]), 0);
+	pthread_join(thread, NULL);
+	work_end();
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		CHECK_U64((uint64_t)many[i].runs, 1);
+		CHECK(!pthread_equal(many[i].thread, pthread_self()));
+	}
+}
+
+static void
+later_is_at_once_without_threads(void)
+{
+	struct last  last = { .runs = 0 };
+	struct work *kept;
+
+	work_begin(true);
+	work_later(work, last_run, &last);
+	CHECK_U64((uint64_t)last.runs, 1);
+	kept = work_ref(work);
+	work_end();
+	work_later(kept, last_run, &last);
+	CHECK_U64((uint64_t)last.runs, 2);
+	work_unref(kept);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -304,6 +363,8 @@ main(int argc, char **argv)
 	    { "no_more_than_its_threads_run_at_a_time", no_more_than_its_threads_run_at_a_time },
 	    { "cancel_before_and_during_a_job", cancel_before_and_during_a_job },
 	    { "cancel_on_the_virtual_loop", cancel_on_the_virtual_loop },
+	    { "what_is_left_for_later_runs_apart_and_before_the_end", what_is_left_for_later_runs_apart_and_before_the_end },
+	    { "later_is_at_once_without_threads", later_is_at_once_without_threads },
 	    { NULL, NULL },
 	});
 }
