@@ -319,6 +319,7 @@ flight_new(struct scripted_op *o)
 		f->headers[i] = (struct http_header){ xstrdup(req->headers[i].name), xstrdup(req->headers[i].value) };
 	f->rq.headers = f->headers;
 	f->rq.nheaders = req->nheaders;
+	f->rq.tls = req->tls;
 	f->body = req->body != NULL ? body_ref(req->body) : NULL;
 	flight_body(f);
 	f->next = o->s->flights;

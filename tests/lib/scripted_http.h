@@ -43,6 +43,7 @@ struct scripted_request {
 	const struct http_header *headers;
 	size_t      nheaders;
 	struct span body;
+	const struct http_tls *tls;        /* as the backend set it; NULL: system roots */
 };
 /* Name in any case; NULL: absent. */
 const char *scripted_header(const struct scripted_request *rq, const char *name);
