@@ -3,6 +3,7 @@
 """The agent as a service: what it tells a manager over $NOTIFY_SOCKET, and the files in packaging/. TAP on stdout.
 
     test_service.py [STATEFERRY]"""
+import fcntl
 import functools
 import os
 import pathlib
@@ -228,9 +229,60 @@ def units_are_understood():
     assert not told, told
 
 
+CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+def cron_jobs():
+    """The settings of the crontab, and its commands. What is not one of the two would be mail to root every minute."""
+    settings, jobs = {}, []
+    for line in (PACKAGING / "cron/stateferry").read_text().splitlines():
+        assignment = re.fullmatch(r"([A-Z_]+)=(.*)", line)
+        if assignment:
+            settings[assignment[1]] = assignment[2]
+        elif line and not line.startswith("#"):
+            *when, user, command = line.split(None, 6)
+            for field, (low, high) in zip(when, CRON_FIELDS, strict=True):
+                at = re.fullmatch(r"(?:\*|(\d+))(?:/(\d+))?", field)
+                assert at and all(low <= int(n) <= high for n in at.groups() if n), line
+            assert user == "stateferry" and "%" not in command, line  # cron makes "%" a line break
+            jobs.append(command)
+    return settings, jobs
+
+
+def what_cron_runs_speaks_only_of_trouble():
+    settings, jobs = cron_jobs()
+    assert len(jobs) == 2 and settings["SHELL"] == "/bin/sh"
+    with tempfile.TemporaryDirectory() as folder:
+        m = Manager(folder)
+        m.close()
+        (m.folder / "bin").mkdir()
+        (m.folder / "bin/stateferry").symlink_to(pathlib.Path(PROGRAM).resolve())
+        env = settings | {"PATH": f"{m.folder}/bin:{settings['PATH']}", "STATEFERRY_CONFIG": str(m.conf), "HOME": folder}
+
+        def runs(command):
+            return subprocess.run([settings["SHELL"], "-c", command], env=env, cwd=folder, capture_output=True, text=True, timeout=60)
+
+        (m.folder / "a/x.tfstate").write_text('{"version":4,"serial":1,"lineage":"l","outputs":{},"resources":[]}')
+        for command in jobs:
+            done = runs(command)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), (command, done)
+        assert (m.folder / "b/x.tfstate").read_bytes() == (m.folder / "a/x.tfstate").read_bytes()
+        with open(m.folder / "store/owner", "r+") as owner:  # another pass at work
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            done = runs(jobs[0])
+            assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done
+        (m.folder / "a/x.tfstate").write_text("")
+        for command in jobs:
+            assert "x.tfstate" in runs(command).stdout, command
+        m.conf.write_text("agent {")
+        for command in jobs:
+            assert str(m.conf.name) in runs(command).stdout, command
+
+
 TESTS = [ready_is_told_when_it_is_true, the_watchdog_is_fed, a_reload_is_told_from_start_to_end,
          a_reload_cannot_move_what_lies_open,
-         a_manager_that_is_gone_is_no_reason_to_stop, units_are_hardened, units_are_understood]
+         a_manager_that_is_gone_is_no_reason_to_stop, units_are_hardened, units_are_understood,
+         what_cron_runs_speaks_only_of_trouble]
 
 
 if __name__ == "__main__":

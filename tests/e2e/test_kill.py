@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import threading
 import time
 
 import pytest
@@ -271,3 +272,34 @@ def test_one_owner_at_a_time(agent, setup):
     agent.start()
     agent.sync()
     assert dr.get(NAME) == live.get(NAME)
+
+
+def test_run_waits_for_the_owner_to_go(agent, setup):
+    live, dr, _ = setup("http")
+    slow = dr.on_write(NAME, hold=True)
+    first = agent.start_command("sync")
+    slow.wait()
+
+    def let_go():
+        eventually(lambda: agent.process and "waiting for it to end" in agent.said())
+        slow.release()
+    threading.Thread(target=let_go, daemon=True).start()
+    agent.start()       # which is: until it is ready
+    assert first.wait(30) == 0
+    assert f"in use by process {first.pid}: waiting for it to end" in agent.said()
+    assert dr.get(NAME) == live.get(NAME)
+
+
+def test_run_gives_up_on_an_owner_that_stays(agent, setup, preload):
+    """After a minute, which its clock makes short. The owner's own clock is right."""
+    _, dr, _ = setup("http")
+    slow = dr.on_write(NAME, hold=True)
+    first = agent.start_command("sync")
+    slow.wait()
+    agent.env |= preload("fast_clock") | {"FAST_CLOCK": "20"}
+    done = agent.call("run", code=11)
+    assert f"in use by process {first.pid}: waiting for it to end" in done.err
+    last = done.err.splitlines()[-1]
+    assert last.startswith("stateferry: ") and str(first.pid) in last, last
+    slow.release()
+    assert first.wait(30) == 0
