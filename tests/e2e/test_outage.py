@@ -237,6 +237,37 @@ def test_full_disk_under_the_store(agents, places, small_disk):
     assert agent.cat(f"live:{NAME}") == live.get(NAME)
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["in place", "new name"])
+def test_full_disk_under_a_target_folder(agents, places, small_disk, there):
+    """What is there stays whole, nothing half-written appears, and once there is room it is written without help."""
+    agent = agents()
+    agent.prefix = small_disk.prefix
+    live, line = places("local"), lineage()
+    live.add(agent, "live")
+    agent.backend("local", "dr", dir=str(small_disk.folder / "dr"), create=True)
+    agent.replicate("out", "live", "dr")
+    if there:
+        live.put(NAME, padded(1, line, 200_000))
+    agent.sync()
+
+    def files():
+        names = small_disk.shell(f"cd {small_disk.folder}/dr && find . -type f").stdout.decode().split()
+        return {name: small_disk.shell(f"cat {small_disk.folder}/dr/{name}").stdout for name in names}
+
+    before = files()
+    assert len(before) == there
+    small_disk.fill()
+    live.put(NAME, padded(2, line, 2_000_000))
+    problem = one_sentence(agent, 1, "no space left", NAME, "free space")
+    assert problem["edge"] == "out" and files() == before
+    assert agent.json("locks")["locks"] == []
+    assert agent.status()["verdict"] == "failing"
+    small_disk.empty()
+    agent.sync()
+    assert files() == {f"./{NAME}": live.get(NAME)}
+    assert agent.status()["verdict"] == "ok" and agent.json("check")["ok"]
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_clock_an_hour_off(agents, places, preload, hours):
     """S3 refuses requests that are 15 minutes off; its answer has the right time, and so the agent goes on."""

@@ -158,6 +158,27 @@ local_write_all(int fd, const struct body *body, const char *name, struct err *r
 	return rc;
 }
 
+static bool
+local_is_no_room(int errnum)
+{
+	return errnum == ENOSPC || errnum == EDQUOT;
+}
+
+/* Room for all of it before the first byte is overwritten, or a full disk would tear what is there. A file system that cannot
+ * promise it is taken at its word when it comes to writing. */
+static enum err_code
+local_reserve(int fd, const struct body *body, const char *name, struct err *reterr)
+{
+	struct stat st;
+
+	if (body_size(body) == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)body_size(body)) == 0 || !local_is_no_room(errno))
+		return ERR_OK;
+	err_errno(reterr, errno, "%s", name);
+	if (fstat(fd, &st) == 0 && ftruncate(fd, st.st_size) != 0) /* what was reserved of it is given back */
+		return err_errno(reterr, errno, "%s", name);
+	return ERR_IO;
+}
+
 /* Longer first, then cut, then on the disk: a reader without the lock sees a mixture for as short as can be. What goes wrong
  * from the first byte on leaves the file in doubt. */
 static enum err_code
@@ -166,6 +187,8 @@ local_write_in_place(struct local_call *c, int fd, struct err *reterr)
 	struct stat st;
 	struct err  why;
 
+	if (local_reserve(fd, c->body, c->name, reterr) != ERR_OK)
+		return reterr->code;
 	if (local_write_all(fd, c->body, c->name, &why) != ERR_OK)
 		return err_set(reterr, ERR_UNCERTAIN, why.detail, "writing in place failed: %s", why.msg);
 	if (ftruncate(fd, (off_t)body_size(c->body)) != 0 || fsync(fd) != 0 || fstat(fd, &st) != 0)
@@ -278,14 +301,12 @@ local_brief_lock(int fd, const char *name, struct err *reterr)
 	return err_set(reterr, ERR_LOCKED, errno, "%s is locked by another process", name);
 }
 
-enum err_code
-local_write_job(struct work_job *job, void *arg, struct err *reterr)
+static enum err_code
+local_write(struct local_call *c, struct err *reterr)
 {
-	struct local_call *c = arg;
-	int                fd = -1;
-	enum err_code      rc;
+	int           fd = -1;
+	enum err_code rc;
 
-	(void)job;
 	if (c->held_fd >= 0) {
 		rc = local_check_etag(c, c->held_fd, reterr);
 		return rc == ERR_OK ? local_write_in_place(c, c->held_fd, reterr) : rc;
@@ -300,6 +321,17 @@ local_write_job(struct work_job *job, void *arg, struct err *reterr)
 	if ((rc = local_brief_lock(fd, c->name, reterr)) == ERR_OK && (rc = local_check_etag(c, fd, reterr)) == ERR_OK)
 		rc = local_write_in_place(c, fd, reterr);
 	close(fd);
+	return rc;
+}
+
+enum err_code
+local_write_job(struct work_job *job, void *arg, struct err *reterr)
+{
+	enum err_code rc = local_write(arg, reterr);
+
+	(void)job;
+	if (rc != ERR_OK && local_is_no_room(reterr->detail))
+		err_hint(reterr, "free space there: then it is written at the next try");
 	return rc;
 }
 

@@ -41,7 +41,7 @@ local_write_lock_info(const char *path, const struct lock_info *l)
 	buf_init(&body, 0);
 	lock_info_body(l, &body);
 	/* The lock itself is the kernel's; a description that cannot be written only makes messages poorer. */
-	if (fd >= 0 && write(fd, body.data, body.len) < 0)
+	if (fd >= 0 && write(fd, body.data, body.len) != (ssize_t)body.len)
 		unlink(info);
 	if (fd >= 0)
 		close(fd);
