@@ -255,6 +255,10 @@ plan_read(const char *path, const struct conf_source *src, struct plan **ret, st
 		buf_puts(&found, path);
 	if (rc == ERR_OK)
 		rc = conf_load(buf_str(&found), src, &p->conf, reterr);
+	if (rc == ERR_OK && conf_root(p->conf)->nblocks == 0) { /* a file that was emptied is no order to do nothing */
+		rc = err_set(reterr, ERR_CONFIG, 0, "%s: expected blocks such as backend and replicate, found none", buf_str(&found));
+		err_hint(reterr, "bring the configuration back");
+	}
 	if (rc == ERR_OK) {
 		p->path = arena_strdup(conf_arena(p->conf), buf_str(&found));
 		rc = plan_agent(p, src, reterr);

@@ -422,6 +422,9 @@ def wrong_configuration(p):
         p.configure(text=text)
         message = p.error("config", "check", code=10)
         assert word in message, message
+    p.configure(text="# nothing but this\n")
+    for command in (["run"], ["sync"], ["config", "check"]):
+        assert "found none" in p.error(*command, code=10), command
     (p.dir / "stateferry.hcl").unlink()
     for command in ("run", "sync", "status"):  # what starts the agent again must be able to tell that this does not heal
         done = subprocess.run([BINARY, command], cwd=p.dir, capture_output=True, timeout=60, env={"HOME": str(p.dir)})
