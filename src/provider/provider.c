@@ -108,7 +108,7 @@ snapshot_read(struct work *w, struct snapshot *ret, struct body *body)
 /* ---------------------------------------------------------------- opening */
 
 static enum err_code
-provider_check_common(struct conf_block *block, const struct backend_common *c, struct err *reterr)
+provider_check_common(struct conf_block *block, const struct provider *p, const struct backend_common *c, struct err *reterr)
 {
 	if (c->poll_ms < 100)
 		return conf_error(reterr, block->pos, "poll is at least 100ms");
@@ -116,7 +116,7 @@ provider_check_common(struct conf_block *block, const struct backend_common *c, 
 		return conf_error(reterr, block->pos, "timeout is at least 100ms");
 	if (c->requests_per_second < 0)
 		return conf_error(reterr, block->pos, "requests_per_second is not negative");
-	if (c->prefix[0] == '/')
+	if (c->prefix[0] == '/' && p->prefix_help == NULL)
 		return conf_error(reterr, block->pos, "prefix does not begin with \"/\"");
 	return ERR_OK;
 }
@@ -168,7 +168,7 @@ provider_open(const struct provider_env *env, struct conf *c, struct conf_block 
 	conf = arena_alloc(conf_arena(c), p->conf_size);
 	if (conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
 	    conf_fields(c, block, provider_common_fields, &common, reterr) != ERR_OK ||
-	    provider_check_common(block, &common, reterr) != ERR_OK || provider_finish(c, block, p, reterr) != ERR_OK ||
+	    provider_check_common(block, p, &common, reterr) != ERR_OK || provider_finish(c, block, p, reterr) != ERR_OK ||
 	    p->open(env, c, block, conf, &common, &b, reterr) != ERR_OK)
 		return reterr->code;
 	b->provider = p;

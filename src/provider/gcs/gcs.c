@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+#include "gcs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/encode.h"
+#include "base/name.h"
+
+/* The driver: terraform's arguments, what follows from them, and the table of calls. */
+#define GCS_BASE       "https://storage.googleapis.com/"
+#define GCS_JSON_PATH  "storage/v1/"  /* at the end of a custom endpoint, as terraform has it */
+#define GCS_KEY_LEN    32
+#define GCS_BUCKET_MIN 3
+#define GCS_BUCKET_MAX 222
+
+#define AT(member) offsetof(struct gcs_conf, member)
+
+static const struct conf_field gcs_fields[] = {
+	{ .name = "bucket", .type = CONF_STR, .offset = AT(bucket), .required = true, .help = "the bucket" },
+	{ .name = "access_token", .type = CONF_SECRET, .offset = AT(access_token), .env = "GOOGLE_OAUTH_ACCESS_TOKEN",
+	    .help = "a token that somebody else renews" },
+	{ .name = "credentials", .type = CONF_SECRET, .help = "a key of a service account or of a user", .later = "keys of accounts" },
+	{ .name = "impersonate_service_account", .type = CONF_STR, .help = "act as this service account", .later = "impersonation" },
+	{ .name = "impersonate_service_account_delegates", .type = CONF_STRS, .help = "accounts in between", .later = "impersonation" },
+	{ .name = "encryption_key", .type = CONF_SECRET, .offset = AT(encryption_key), .env = "GOOGLE_ENCRYPTION_KEY",
+	    .help = "encrypt states with this key, 32 bytes in base64" },
+	{ .name = "kms_encryption_key", .type = CONF_STR, .offset = AT(kms_encryption_key), .env = "GOOGLE_KMS_ENCRYPTION_KEY",
+	    .help = "encrypt states with this key of Cloud KMS" },
+	{ .name = "storage_custom_endpoint", .type = CONF_STR, .offset = AT(storage_custom_endpoint),
+	    .env = "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT GOOGLE_STORAGE_CUSTOM_ENDPOINT",
+	    .help = "another place than Google's: a URL that ends with \"/storage/v1/\"" },
+	{ .name = "project", .type = CONF_STR, .offset = AT(project), .help = "where create = true makes the bucket" },
+	{ .name = "location", .type = CONF_STR, .offset = AT(location), .def = "US", .help = "of a bucket that is made" },
+	{ .name = "universe_domain", .type = CONF_STR, .help = "another cloud of Google's make", .later = "universe_domain" },
+	{ .name = NULL },
+};
+
+static bool
+gcs_given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
+/* ---------------------------------------------------------------- names and objects */
+
+/* As Go's path.Join does it, which terraform puts its names together with: no empty segment, "." or "..". */
+static char *
+gcs_clean_prefix(const char *text)
+{
+	struct buf out;
+	size_t     n;
+
+	buf_init(&out, 0);
+	for (; *text != '\0'; text += n + (text[n] == '/')) {
+		n = strcspn(text, "/");
+		if (n == 0 || (n == 1 && text[0] == '.'))
+			continue;
+		if (n == 2 && strncmp(text, "..", 2) == 0 && out.len > 0) {
+			for (out.len--; out.len > 0 && out.data[out.len - 1] != '/'; out.len--)
+				;
+			continue;
+		}
+		buf_put(&out, text, n);
+		buf_putc(&out, '/');
+	}
+	return buf_take(&out);
+}
+
+char *
+gcs_object_of(const struct gcs *g, const char *name)
+{
+	return xasprintf("%s%s", g->prefix, name);
+}
+
+char *
+gcs_lock_of(const struct gcs *g, const char *name)
+{
+	if (!span_ends(span_str(name), GCS_STATE))
+		return NULL;
+	return xasprintf("%s%.*s%s", g->prefix, (int)(strlen(name) - strlen(GCS_STATE)), name, GCS_LOCK);
+}
+
+static void
+gcs_workspace(const struct backend *b, const char *name, struct buf *ret)
+{
+	const char *slash = strrchr(name, '/'), *last = slash != NULL ? slash + 1 : name;
+	size_t      n = strlen(last);
+
+	(void)b;
+	if (span_ends(span_str(last), GCS_STATE) && n > strlen(GCS_STATE))
+		buf_put(ret, last, n - strlen(GCS_STATE));
+	else
+		buf_puts(ret, "default");
+}
+
+static void
+gcs_locate(const struct backend *b, const char *name, struct buf *ret)
+{
+	buf_puts(ret, gcs_of(b)->place);
+	buf_puts(ret, name);
+}
+
+static void
+gcs_lock_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	char *lock = gcs_lock_of(gcs_of(b), name);
+
+	buf_printf(ret, "gs://%s/%s", gcs_of(b)->conf->bucket, lock != NULL ? lock : "");
+	free(lock);
+}
+
+/* Terraform knows the lock by its generation alone. */
+static void
+gcs_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
+{
+	const char *id = l->generation[0] != '\0' ? l->generation : l->id;
+
+	buf_printf(ret, "terraform force-unlock %s, or stateferry unlock %s:%s %s", id, b->label, name, id);
+}
+
+/* ---------------------------------------------------------------- configuration */
+
+static enum err_code
+gcs_check(struct conf_block *block, const struct gcs_conf *c, struct err *reterr)
+{
+	size_t n = strlen(c->bucket);
+
+	if (n < GCS_BUCKET_MIN || n > GCS_BUCKET_MAX || c->bucket[strspn(c->bucket, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] != '\0')
+		return conf_error(reterr, block->pos, "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\", \"_\" and \".\"");
+	if (gcs_given(secret_str(c->encryption_key)) && gcs_given(c->kms_encryption_key))
+		return conf_error(reterr, block->pos, "either encryption_key or kms_encryption_key, not both");
+	return ERR_OK;
+}
+
+static enum err_code
+gcs_set_base(struct gcs *g, struct conf_block *block, struct err *reterr)
+{
+	const char *text = g->conf->storage_custom_endpoint;
+	struct url  u = { .scheme = NULL };
+	struct err  e;
+
+	if (!gcs_given(text)) {
+		g->base = xstrdup(GCS_BASE);
+		return ERR_OK;
+	}
+	if (url_parse(text, &u, &e) != ERR_OK)
+		return conf_error(reterr, block->pos, "storage_custom_endpoint: %s", e.msg);
+	if (u.user != NULL || u.query != NULL || !span_ends(span_str(text), "/" GCS_JSON_PATH))
+		conf_error(reterr, block->pos, "storage_custom_endpoint: expected a URL that ends with \"/%s\"", GCS_JSON_PATH);
+	else
+		g->base = xasprintf("%.*s", (int)(strlen(text) - strlen(GCS_JSON_PATH)), text);
+	url_free(&u);
+	return g->base != NULL ? ERR_OK : reterr->code;
+}
+
+static void
+gcs_csek(struct gcs *g, const char *name, const char *value)
+{
+	g->csek[g->ncsek++] = (struct http_header){ name, xstrdup(value) };
+}
+
+static enum err_code
+gcs_set_key(struct gcs *g, struct conf_block *block, struct err *reterr)
+{
+	const char   *text = secret_str(g->conf->encryption_key);
+	struct buf    key, sum;
+	struct digest d;
+	bool          ok;
+
+	if (!gcs_given(text))
+		return ERR_OK;
+	buf_init(&key, 64);
+	buf_init(&sum, 64);
+	buf_reserve(&key, 64, NULL);
+	ok = base64_decode(span_str(text), &key) && key.len == GCS_KEY_LEN;
+	if (ok) {
+		sha256_of(key.data, key.len, &d);
+		base64_encode(span_of(d.b, DIGEST_LEN), &sum);
+		gcs_csek(g, "x-goog-encryption-algorithm", "AES256");
+		gcs_csek(g, "x-goog-encryption-key", text);
+		gcs_csek(g, "x-goog-encryption-key-sha256", buf_str(&sum));
+	}
+	buf_wipe_free(&key);
+	buf_free(&sum);
+	return ok ? ERR_OK : conf_error(reterr, block->pos, "encryption_key: expected 32 bytes in base64 (44 characters); a file with them "
+	    "is named by file(\"PATH\")");
+}
+
+static void
+gcs_close(struct backend *b)
+{
+	struct gcs *g = gcs_of(b);
+
+	for (size_t i = 0; i < g->ncsek; i++) {
+		mem_wipe(g->csek[i].value, strlen(g->csek[i].value));
+		free(g->csek[i].value);
+	}
+	free(g->base);
+	free(g->prefix);
+	free(g->place);
+	free(g);
+}
+
+static enum err_code
+gcs_set_up(struct gcs *g, struct conf_block *block, struct err *reterr)
+{
+	struct err e = { .code = ERR_OK };
+
+	if (gcs_set_base(g, block, reterr) != ERR_OK || gcs_set_key(g, block, reterr) != ERR_OK)
+		return reterr->code;
+	if (gcs_cred_check(g->conf, &e) != ERR_OK) {
+		conf_error(reterr, block->pos, "%s", e.msg);
+		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
+	}
+	return ERR_OK;
+}
+
+static enum err_code
+gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
+    const struct backend_common *common, struct backend **ret, struct err *reterr)
+{
+	struct gcs *g;
+	bool        google;
+
+	(void)c;
+	if (gcs_check(block, conf, reterr) != ERR_OK)
+		return reterr->code;
+	g = xcalloc(1, sizeof(*g));
+	g->env = env;
+	g->conf = conf;
+	g->prefix = gcs_clean_prefix(common->prefix);
+	if (gcs_set_up(g, block, reterr) != ERR_OK) {
+		gcs_close(&g->b);
+		return reterr->code;
+	}
+	google = strcmp(g->base, GCS_BASE) == 0;
+	g->b.where = xasprintf("gs://%s%s%.*s%s%s", g->conf->bucket, g->prefix[0] != '\0' ? "/" : "",
+	    g->prefix[0] != '\0' ? (int)strlen(g->prefix) - 1 : 0, g->prefix, google ? "" : " at ", google ? "" : g->base);
+	g->place = xasprintf("%s %s/%s", google ? "" : g->base, g->conf->bucket, g->prefix);
+	*ret = &g->b;
+	return ERR_OK;
+}
+
+/* Preconditions of Google are known to hold; those of other servers have to be proven, and so has their lock. */
+static unsigned
+gcs_caps(const struct backend *b)
+{
+	bool google = strcmp(gcs_of(b)->base, GCS_BASE) == 0;
+
+	return PROVIDER_LIST | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
+	    (google ? 0u : (unsigned)PROVIDER_LOCK_UNPROVEN);
+}
+
+const struct provider provider_gcs = {
+	.name = "gcs",
+	.summary = "Google Cloud Storage",
+	.suffix = GCS_STATE,
+	.fields = gcs_fields,
+	.conf_size = sizeof(struct gcs_conf),
+	.prefix_help = "terraform's own: the folder of the states in the bucket",
+	.open = gcs_open,
+	.close = gcs_close,
+	.caps = gcs_caps,
+	.workspace = gcs_workspace,
+	.locate = gcs_locate,
+	.create = gcs_create,
+	.list = gcs_list,
+	.head = gcs_head,
+	.get = gcs_get,
+	.put = gcs_put,
+	.del = gcs_del,
+	.lock = gcs_lock,
+	.unlock = gcs_unlock,
+	.lock_peek = gcs_lock_peek,
+	.lock_path = gcs_lock_path,
+	.unlock_hint = gcs_unlock_hint,
+};

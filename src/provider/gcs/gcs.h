@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SRC_PROVIDER_GCS_H
+#define SRC_PROVIDER_GCS_H
+
+#include "net/url.h"
+#include "provider/gcs/gcs_cred.h"
+#include "provider/provider.h"
+
+/*
+ * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
+ * gcs_request.c one request with what may be repeated, gcs_list.c, gcs_object.c, gcs_lock.c, gcs_create.c; gcs_cred.c what it
+ * signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
+ */
+#define GCS_NAME_MAX    1024          /* bytes of an object's name */
+#define GCS_STATE       ".tfstate"
+#define GCS_LOCK        ".tflock"
+
+struct gcs_conf {
+	const char    *bucket;
+	struct secret *access_token, *encryption_key;
+	const char    *kms_encryption_key, *storage_custom_endpoint, *project, *location;
+};
+
+struct gcs {
+	struct backend             b;
+	const struct provider_env *env;
+	const struct gcs_conf     *conf;
+	char                      *base;      /* "https://storage.googleapis.com/" */
+	char                      *prefix;    /* as terraform cleans it: "" or with a "/" at its end */
+	char                      *place;     /* where all names begin */
+	struct http_header         csek[3];   /* values owned, wiped on close; of states only, never of locks */
+	size_t                     ncsek;
+};
+
+static inline struct gcs *
+gcs_of(const struct backend *b)
+{
+	return container_of((struct backend *)(uintptr_t)b, struct gcs, b);
+}
+
+/* gcs.c: the object of a state, and of its lock; owned. A name without ".tfstate" has no lock: NULL. */
+char *gcs_object_of(const struct gcs *g, const char *name);
+char *gcs_lock_of(const struct gcs *g, const char *name);
+
+/* --- gcs_request.c ---------------------------------------------------------------------------------------------------- */
+
+#define GCS_HEADERS 8
+
+struct gcs_request {
+	const char        *method;
+	char              *path;      /* behind the base, escaped, owned */
+	char              *query;     /* escaped, owned; NULL: none */
+	const char        *object;    /* for messages; NULL: the bucket */
+	struct http_header headers[GCS_HEADERS]; /* names static, values owned */
+	size_t             nheaders;
+	struct body       *body;      /* owned */
+	bool               changing, csek;
+	uint64_t           max_body;  /* of the answer */
+	const char        *max_body_name;
+	bool               keep, spool;
+	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
+	void             (*restart)(void *arg); /* before each attempt: what on_body saw is void */
+	void              *arg;
+};
+
+struct gcs_answer {
+	struct http_response http;
+	char                 reason[64];    /* of an error body, or "" */
+	char                 message[160];
+};
+
+void gcs_request_free(struct gcs_request *r);   /* both: contents, usable again */
+void gcs_answer_free(struct gcs_answer *a);
+void gcs_request_header(struct gcs_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Path and query of: one object; an upload of one; all objects of the bucket; the bucket itself. */
+void gcs_to_object(const struct gcs *g, struct gcs_request *r, const char *method, const char *object);
+void gcs_to_upload(const struct gcs *g, struct gcs_request *r, const char *object, const char *type, struct body *body);
+void gcs_to_objects(const struct gcs *g, struct gcs_request *r, const char *method);
+void gcs_to_bucket(const struct gcs *g, struct gcs_request *r, const char *method);
+void gcs_query(struct gcs_request *r, const char *name, const char *value);
+/*
+ * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or
+ * ERR_TIMEOUT. Changing ones only when they were refused for the load; else ERR_BUSY, or ERR_UNCERTAIN after answers of 500 and up.
+ */
+struct op *gcs_send(struct gcs *g, struct gcs_request *r, struct gcs_answer *ret);
+/* What an answer means that is no success, in one sentence about what. */
+enum err_code gcs_refused(const struct gcs *g, const struct gcs_request *r, const struct gcs_answer *a, const char *what,
+    struct err *reterr);
+/* 404 of an object; that of its bucket is another thing. */
+bool       gcs_no_such_object(const struct gcs_answer *a);
+/* One member of the answer's JSON object, text or number, at its top; false: it has none. */
+bool       gcs_member(const struct gcs_answer *a, const char *name, char *ret, size_t size);
+int64_t    gcs_backoff_ms(struct gcs *g, unsigned n, int64_t base_ms);
+#define GCS_OTHER_HINT "check storage_custom_endpoint and proxy: something other than Cloud Storage may listen there"
+
+/* --- operations of the driver ----------------------------------------------------------------------------------------- */
+
+struct op *gcs_list(struct backend *b, state_seen_fn *seen, void *arg);
+struct op *gcs_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
+struct op *gcs_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *gcs_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
+    char ret_etag[ETAG_MAX]);
+struct op *gcs_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
+struct op *gcs_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
+struct op *gcs_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
+struct op *gcs_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
+struct op *gcs_create(struct backend *b);
+
+#endif
