@@ -119,11 +119,13 @@ reach_scratch(const struct reach *r)
 static void
 reach_say_conditions(struct reach *r)
 {
-	bool kept = (provider_caps(r->b) & PROVIDER_IF_MATCH) != 0;
+	unsigned    caps = provider_caps(r->b);
+	bool        kept = (caps & PROVIDER_IF_MATCH) != 0;
+	const char *how = !kept ? "has no preconditions" : (caps & PROVIDER_IN_PLACE) != 0 ?
+	    "compares under its lock, by itself: nothing remote to try" : "promises it; its lock rests on the same, and is tried";
 
 	for (size_t i = 0; i < PROBE_CONDITIONS; i++)
-		reach_say(r, probe_conditions[i], kept, "%s %s", r->b->provider->name,
-		    kept ? "compares under its lock, by itself: nothing remote to try" : "has no preconditions");
+		reach_say(r, probe_conditions[i], kept, "%s %s", r->b->provider->name, how);
 }
 
 /* Is there a lock that can be tried? That of a state only when somebody would release it should this process die. */

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Where states live, the same for every kind: what a test needs of an S3 bucket, an HTTP backend and a folder."""
 import fcntl
+import json
 import os
 import pathlib
+import urllib.parse
 
 
 class S3Place:
@@ -97,6 +99,83 @@ class TablePlace(S3Place):
 
     def unlock(self, name):
         self.dynamo.delete(self.table, self.row(name))
+
+
+class GcsPlace:
+    """A bucket of Cloud Storage, reached through a fault proxy of its own."""
+
+    kind = "gcs"
+
+    def __init__(self, server, bucket, front):
+        self.server, self.bucket, self.front = server, bucket, front
+        self.rules = front.rules
+        status, answer = server.call("POST", "/storage/v1/b", json.dumps({"name": bucket}), project="test")
+        assert status == 200, answer
+
+    def add(self, agent, label, **more):
+        return agent.backend("gcs", label, self.server.backend(self.bucket, port=self.front.port), **more)
+
+    def terraform(self, name):
+        """Terraform chooses the last part of the name: its workspace."""
+        return "gcs", self.server.backend(self.bucket, name.rpartition("/")[0])
+
+    def object(self, name):
+        return f"/storage/v1/b/{self.bucket}/o/{urllib.parse.quote(name, safe='')}"
+
+    def put(self, name, body):
+        status, answer = self.server.call("POST", f"/upload/storage/v1/b/{self.bucket}/o", body, uploadType="media", name=name)
+        assert status == 200, answer
+
+    def get(self, name):
+        status, body = self.server.call("GET", self.object(name), alt="media")
+        return body if status == 200 else None
+
+    def delete(self, name):
+        self.server.call("DELETE", self.object(name))
+
+    @staticmethod
+    def lock_of(name):
+        return name.removesuffix(".tfstate") + ".tflock"
+
+    def locks(self):
+        status, answer = self.server.call("GET", f"/storage/v1/b/{self.bucket}/o")
+        assert status == 200, answer
+        return [i["name"] for i in json.loads(answer).get("items", []) if i["name"].endswith(".tflock")]
+
+    def lock(self, name, info):
+        self.put(self.lock_of(name), info)
+
+    def unlock(self, name):
+        self.delete(self.lock_of(name))
+
+    def uploads(self, name):
+        return [e for e in self.front.requests("POST") if f"name={urllib.parse.quote(name, safe='')}&" in e["target"] + "&"]
+
+    def writes(self, name):
+        """Requests that write this state."""
+        return self.uploads(name)
+
+    def serials(self, name):
+        return [e["serial"] for e in self.writes(name)]
+
+    # The requests of a push, for fault rules.
+    def on_write(self, name, **fault):
+        return self.rules.add("POST", query=f"*name={urllib.parse.quote(name, safe='')}&*", **fault)
+
+    def on_lock(self, name, **fault):
+        return self.on_write(self.lock_of(name), **fault)
+
+    def on_unlock(self, name, **fault):
+        return self.rules.add("DELETE", self.object(self.lock_of(name)), **fault)
+
+    def on_read(self, name, **fault):
+        return self.rules.add("GET", self.object(name), **fault)
+
+    def stop(self):
+        self.front.stop()
+
+    def start(self):
+        self.front.start()
 
 
 class HttpPlace:

@@ -10,7 +10,7 @@ from conftest import PLACES
 from states import serial_of
 
 NAME = "net/prod.tfstate"
-LOCKS_OUTLIVE_THEIR_PROCESS = ["http", "s3", "s3-table"]
+LOCKS_OUTLIVE_THEIR_PROCESS = ["http", "s3", "s3-table", "gcs"]
 
 
 def project(terraform, place, name):
@@ -23,7 +23,12 @@ def project(terraform, place, name):
 
 
 def of_workspace(place, workspace):
-    return {"local": f"spaces/{workspace}/terraform.tfstate"}.get(place.kind, f"env:/{workspace}/{NAME}")
+    return {"local": f"spaces/{workspace}/terraform.tfstate", "gcs": f"net/{workspace}.tfstate"}.get(place.kind, f"env:/{workspace}/{NAME}")
+
+
+def of_default(place):
+    """Cloud Storage takes the prefix alone, and names states by their workspace."""
+    return of_workspace(place, "default") if place.kind == "gcs" else NAME
 
 
 @pytest.mark.deadline(150)
@@ -36,7 +41,9 @@ def test_life(agent, places, terraform, workdir, cell, kind):
     agent.replicate("out", "live", "folder")
     agent.start()
 
-    def arrives(name=NAME):
+    main = of_default(live)
+
+    def arrives(name=main):
         eventually(lambda: live.get(name) is not None and folder.get(name) == live.get(name), what=f"{name} is replicated")
         return serial_of(folder.get(name))
 
@@ -64,7 +71,7 @@ def test_life(agent, places, terraform, workdir, cell, kind):
     assert "Error acquiring the state lock" in refused.out
     if kind != "http":                                  # whose protocol shows no lock
         shown = agent.json("locks")["locks"]
-        assert [(k["backend"], k["name"]) for k in shown] == [("live", NAME)]
+        assert [(k["backend"], k["name"]) for k in shown] == [("live", main)]
     one.release(gate)
     assert run.done().code == 0
     seen.append(arrives())
@@ -101,6 +108,6 @@ def test_life(agent, places, terraform, workdir, cell, kind):
     eventually(lambda: agent.status()["verdict"] == "ok")
     agent.stop()
     assert seen == sorted(set(seen))
-    versions = [v["serial"] for v in reversed(agent.versions(f"live:{NAME}"))]
+    versions = [v["serial"] for v in reversed(agent.versions(f"live:{main}"))]
     assert versions == sorted(versions) and set(seen) <= set(versions)
     assert agent.json("check")["ok"]

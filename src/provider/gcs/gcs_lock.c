@@ -17,7 +17,7 @@
 struct gcs_locking {
 	struct op           op;
 	struct gcs         *g;
-	char               *name, *object; /* object NULL: such a name has no lock */
+	char               *name, *object;
 	struct gcs_request  req;
 	struct gcs_answer   ans;
 	struct lock_info   *ret, *ret_holder;
@@ -56,11 +56,12 @@ static struct op *
 gcs_locking_op(struct gcs_locking *k)
 {
 	struct op *op;
+	size_t     n = strlen(k->object);
 
-	if (k->object != NULL && strlen(k->object) <= GCS_NAME_MAX)
+	if (n <= GCS_NAME_MAX)
 		return &k->op;
-	op = op_error(k->op.loop, ERR_UNSUPPORTED, 0, "%.80s: only names that end with \"%s\" have a lock here, of at most %d bytes", k->name,
-	    GCS_STATE, GCS_NAME_MAX);
+	op = op_error(k->op.loop, ERR_UNSUPPORTED, 0, "%.60s...: the name of its lock has %zu bytes, Cloud Storage takes %d", k->name, n,
+	    GCS_NAME_MAX);
 	op_free(&k->op);
 	return op;
 }

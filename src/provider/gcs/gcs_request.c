@@ -190,22 +190,27 @@ gcs_member(const struct gcs_answer *a, const char *name, char *ret, size_t size)
 	return gcs_read(a, gcs_member_event, &r) && r.found;
 }
 
+/* Reads of content are refused in one line of plain text: "No such object: BUCKET/NAME". What else comes is a page of somebody else. */
 static void
 gcs_answer_parse(struct gcs_answer *a)
 {
 	struct gcs_reading r = { .a = a };
+	const char        *type = http_header_get(&a->http, "content-type");
+	struct span        text;
 
 	a->reason[0] = a->message[0] = '\0';
-	if (a->http.status >= 300)
-		gcs_read(a, gcs_error_event, &r);
+	if (a->http.status < 300 || gcs_read(a, gcs_error_event, &r) || a->http.body == NULL || !body_in_memory(a->http.body))
+		return;
+	text = body_span(a->http.body);
+	if (type != NULL && strncmp(type, "text/plain", 10) == 0 && text.n < sizeof(a->message) && memchr(text.p, '<', text.n) == NULL)
+		gcs_text(a->message, sizeof(a->message), text);
 }
 
-/* An absent bucket is told by its message; a page without a reason is somebody else's. */
+/* An absent bucket is told by the message. */
 bool
 gcs_no_such_object(const struct gcs_answer *a)
 {
-	return a->http.status == 404 && strcasestr(a->message, "bucket") == NULL && (a->reason[0] != '\0' || a->message[0] != '\0' ||
-	    a->http.body_size == 0 || http_header_get(&a->http, "x-guploader-uploadid") != NULL);
+	return a->http.status == 404 && (a->reason[0] != '\0' || a->message[0] != '\0') && strstr(a->message, "bucket does not exist") == NULL;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -310,11 +315,22 @@ gcs_attempt(struct gcs_send *x)
 
 /* ---------------------------------------------------------------- and what is done about the answer */
 
-/* Refused for the load: nothing was done. */
+/* Refused for the load: nothing was done. Should a 503 that names a time have been carried out all the same, the condition of the second
+ * try says so, and what is there is read. */
 static bool
 gcs_throttled(const struct gcs_answer *a)
 {
-	return a->http.status == 429 || a->http.status == 408 || (a->http.status == 403 && strstr(a->reason, "ateLimitExceeded") != NULL);
+	switch (a->http.status) {
+	case 408:
+	case 429:
+		return true;
+	case 503:
+		return a->http.retry_after_ms > 0;
+	case 403:
+		return strstr(a->reason, "ateLimitExceeded") != NULL; /* userRate..., rate... */
+	default:
+		return false;
+	}
 }
 
 /* Can it be sent again after wait, within the time one request has? A change only when it was refused for certain. */

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../lib/fake_gcs.h"
 #include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
@@ -252,9 +253,52 @@ s3_both(void)
 	    .first = "net/main.tfstate", .second = "env:/dev/net/main.tfstate" });
 }
 
+/* --- gcs --- */
+
+static struct fake_gcs *gcs_bucket;
+
+static const char *
+gcs_block(void)
+{
+	return "backend \"gcs\" \"b\" {\n  bucket = \"" FAKE_GCS_BUCKET "\"\n  prefix = \"/env//prod\"\n  access_token = \"" FAKE_GCS_TOKEN
+	    "\"\n  storage_custom_endpoint = \"" FAKE_GCS_BASE "storage/v1/\"\n}\n";
+}
+
+static void
+gcs_begin(struct provider_rig *r)
+{
+	gcs_bucket = fake_gcs_behind(r->http);
+	gcs_bucket->page = 3;
+}
+
+static void
+gcs_end(struct provider_rig *r)
+{
+	(void)r;
+	fake_gcs_free(gcs_bucket);
+}
+
+static void
+gcs_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char *object = xasprintf("env/prod/%s", name);
+
+	(void)r;
+	fake_gcs_put(gcs_bucket, object, body);
+	free(object);
+}
+
+static void
+gcs(void)
+{
+	conformance_run(&(struct conformance){ .block = gcs_block, .begin = gcs_begin, .end = gcs_end, .other = gcs_other,
+	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
-	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both }, { NULL, NULL } });
+	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
+	    { "gcs", gcs }, { NULL, NULL } });
 }

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+#include "fake_gcs.h"
+
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "base/encode.h"
+#include "base/json.h"
+#include "test.h"
+
+struct stored {
+	struct body *body;
+	char         generation[24];
+	char         key[64];         /* SHA-256 of the customer's key; "": none */
+};
+
+static void
+stored_free(struct stored *s)
+{
+	if (s != NULL)
+		body_unref(s->body);
+	free(s);
+}
+
+static void
+store(struct fake_gcs *f, const char *name, struct span body, const char *key)
+{
+	struct stored *s = xcalloc(1, sizeof(*s));
+
+	s->body = body_copy(body);
+	f->generation = f->generation * 6364136223846793005u % 9000000000000000u + 1000000000000000u; /* no order */
+	snprintf(s->generation, sizeof(s->generation), "%llu", (unsigned long long)f->generation);
+	snprintf(s->key, sizeof(s->key), "%s", key != NULL ? key : "");
+	stored_free(map_put(f->objects, span_str(name), s));
+}
+
+void
+fake_gcs_put(struct fake_gcs *f, const char *name, struct span body)
+{
+	store(f, name, body, NULL);
+}
+
+bool
+fake_gcs_get(struct fake_gcs *f, const char *name, struct span *ret)
+{
+	struct stored *s = map_get(f->objects, span_str(name));
+
+	if (s != NULL)
+		*ret = body_span(s->body);
+	return s != NULL;
+}
+
+const char *
+fake_gcs_key(struct fake_gcs *f, const char *name)
+{
+	const struct stored *s = map_get(f->objects, span_str(name));
+
+	return s->key;
+}
+
+static void
+refuse(struct scripted_answer *a, int status, const char *reason)
+{
+	char text[200];
+
+	a->status = status;
+	snprintf(text, sizeof(text), "{\"error\":{\"code\":%d,\"message\":\"%s\",\"errors\":[{\"reason\":\"%s\"}]}}", status, reason, reason);
+	scripted_add_header(a, "Content-Type", "application/json");
+	scripted_set_body(a, span_str(text));
+}
+
+/* Does the condition of the request hold? */
+static bool
+holds(const struct fake_gcs *f, const struct scripted_request *rq, const struct stored *s)
+{
+	char *want = scripted_query(rq, "ifGenerationMatch");
+	bool  ok = want == NULL || f->ignores_conditions || strcmp(want, s != NULL ? s->generation : "0") == 0;
+
+	free(want);
+	return ok;
+}
+
+static void
+sum_of(struct span s, char ret[16])
+{
+	uint8_t    b[4];
+	struct buf text;
+
+	be32_put(b, crc32c_add(0, s.p, s.n));
+	buf_init(&text, 0);
+	base64_encode(span_of(b, sizeof(b)), &text);
+	snprintf(ret, 16, "%s", buf_str(&text));
+	buf_free(&text);
+}
+
+static void
+upload(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
+{
+	char          *name = scripted_query(rq, "name"), sum[16], text[80];
+	const char    *given = scripted_header(rq, "X-Goog-Hash");
+	struct stored *s = map_get(f->objects, span_str(name));
+
+	snprintf(f->last_query, sizeof(f->last_query), "%s", rq->at.query);
+	sum_of(rq->body, sum);
+	if (given != NULL && (strncmp(given, "crc32c=", 7) != 0 || strcmp(given + 7, sum) != 0)) {
+		refuse(a, 400, "invalid");
+	} else if (!holds(f, rq, s)) {
+		refuse(a, 412, "conditionNotMet");
+	} else {
+		store(f, name, rq->body, scripted_header(rq, "X-Goog-Encryption-Key-Sha256"));
+		s = map_get(f->objects, span_str(name));
+		snprintf(text, sizeof(text), "{\"generation\": \"%s\"}", s->generation);
+		a->status = 200;
+		scripted_set_body(a, span_str(text));
+	}
+	free(name);
+}
+
+static void
+content(const struct scripted_request *rq, struct scripted_answer *a, const struct stored *s)
+{
+	char       *unless = scripted_query(rq, "ifGenerationNotMatch"), sum[16];
+	const char *key = scripted_header(rq, "X-Goog-Encryption-Key-Sha256");
+
+	if (s->key[0] != '\0' && (key == NULL || strcmp(key, s->key) != 0)) {
+		refuse(a, 400, "resourceIsEncryptedWithCustomerEncryptionKey");
+	} else if (unless != NULL && strcmp(unless, s->generation) == 0) {
+		a->status = 304;
+	} else {
+		sum_of(body_span(s->body), sum);
+		a->status = 200;
+		scripted_add_header(a, "X-Goog-Generation", "%s", s->generation);
+		scripted_add_header(a, "X-Goog-Hash", "crc32c=%s,md5=x", sum);
+		scripted_set_body(a, body_span(s->body));
+	}
+	free(unless);
+}
+
+static void
+object(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a, const char *name)
+{
+	struct stored *s = map_get(f->objects, span_str(name));
+	char          *alt = scripted_query(rq, "alt"), text[160];
+
+	if (s == NULL && alt != NULL) {
+		a->status = 404;
+		scripted_add_header(a, "Content-Type", "text/plain");
+		scripted_set_body(a, span_str("No such object"));
+	} else if (s == NULL) {
+		refuse(a, 404, "notFound");
+	} else if (strcmp(rq->method, "DELETE") == 0 && holds(f, rq, s)) {
+		stored_free(map_del(f->objects, span_str(name)));
+		a->status = 204;
+	} else if (strcmp(rq->method, "DELETE") == 0) {
+		refuse(a, 412, "conditionNotMet");
+	} else if (alt != NULL) {
+		content(rq, a, s);
+	} else {
+		snprintf(text, sizeof(text), "{\"generation\":\"%s\",\"size\":\"%llu\",\"updated\":\"2026-11-22T00:44:48.9Z\"}", s->generation,
+		    (unsigned long long)body_size(s->body));
+		a->status = 200;
+		scripted_set_body(a, span_str(text));
+	}
+	free(alt);
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void
+list(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
+{
+	char              *prefix = scripted_query(rq, "prefix"), *from = scripted_query(rq, "pageToken"), *names[512];
+	size_t             n = 0, given = 0;
+	struct json_writer w;
+	struct buf         text;
+	struct span        name;
+	void              *v;
+
+	for (size_t i = 0; map_next(f->objects, &i, &name, &v);)
+		if (span_starts(name, prefix != NULL ? prefix : "") && n < ARRAY_LEN(names))
+			names[n++] = span_dup(name);
+	qsort(names, n, sizeof(names[0]), by_name);
+	buf_init(&text, 0);
+	json_begin(&w, &text);
+	json_obj(&w);
+	json_key(&w, "items");
+	json_arr(&w);
+	for (size_t i = 0; i < n && (f->page == 0 || given < f->page); i++) {
+		struct stored *s = map_get(f->objects, span_str(names[i]));
+
+		if (from != NULL && strcmp(names[i], from) <= 0)
+			continue;
+		json_obj(&w);
+		json_kv_str(&w, "name", names[i]);
+		json_kv_str(&w, "generation", s->generation);
+		json_kv_str(&w, "size", "1");
+		json_obj_end(&w);
+		if (++given == f->page && i + 1 < n) {
+			free(from);
+			from = xstrdup(names[i]);
+			given = f->page;
+			break;
+		}
+	}
+	json_arr_end(&w);
+	if (f->page != 0 && given == f->page && from != NULL && strcmp(from, names[n - 1]) < 0)
+		json_kv_str(&w, "nextPageToken", from);
+	json_obj_end(&w);
+	a->status = 200;
+	scripted_set_body(a, buf_span(&text));
+	buf_free(&text);
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(prefix);
+	free(from);
+}
+
+static void
+fake_gcs_answer(void *arg, const struct scripted_request *rq, struct scripted_answer *a)
+{
+	static const char objects[] = "/storage/v1/b/" FAKE_GCS_BUCKET "/o";
+	struct fake_gcs  *f = arg;
+	struct buf        name;
+
+	CHECK_STR(scripted_header(rq, "Authorization"), "Bearer " FAKE_GCS_TOKEN);
+	buf_init(&name, 0);
+	if (strcmp(rq->method, "POST") == 0 && strcmp(rq->at.path, "/upload/storage/v1/b/" FAKE_GCS_BUCKET "/o") == 0)
+		upload(f, rq, a);
+	else if (strcmp(rq->method, "GET") == 0 && strcmp(rq->at.path, objects) == 0)
+		list(f, rq, a);
+	else if (strncmp(rq->at.path, objects, sizeof(objects) - 1) == 0 && rq->at.path[sizeof(objects) - 1] == '/' &&
+	    strchr(rq->at.path + sizeof(objects), '/') == NULL && url_unescape(span_str(rq->at.path + sizeof(objects)), false, &name))
+		object(f, rq, a, buf_str(&name));
+	else
+		test_fail(__FILE__, __LINE__, "nobody knows %s %s", rq->method, rq->url);
+	buf_free(&name);
+}
+
+struct fake_gcs *
+fake_gcs_behind(struct scripted_http *http)
+{
+	struct fake_gcs *f = xcalloc(1, sizeof(*f));
+
+	f->objects = map_new();
+	f->generation = 1732320148842169;
+	scripted_handle(http, fake_gcs_answer, f);
+	return f;
+}
+
+void
+fake_gcs_free(struct fake_gcs *f)
+{
+	struct span name;
+	void       *v;
+
+	for (size_t i = 0; map_next(f->objects, &i, &name, &v);)
+		stored_free(v);
+	map_free(f->objects);
+	free(f);
+}

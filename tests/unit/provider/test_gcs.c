@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "../../lib/fake_gcs.h"
+#include "../../lib/provider_rig.h"
+#include "../../lib/test.h"
+
+/* What the suite of all providers does not ask of Cloud Storage. */
+
+#define STATE "{\"version\":4,\"serial\":1,\"lineage\":\"l\",\"outputs\":{},\"resources\":[]}"
+
+static struct provider_rig r;
+static struct fake_gcs    *fake;
+
+static const char *
+block(const char *more)
+{
+	static char text[1000];
+
+	snprintf(text, sizeof(text), "backend \"gcs\" \"b\" {\n  bucket = \"" FAKE_GCS_BUCKET "\"\n  access_token = \"" FAKE_GCS_TOKEN
+	    "\"\n  storage_custom_endpoint = \"" FAKE_GCS_BASE "storage/v1/\"\n%s}\n", more);
+	return text;
+}
+
+static void
+begin(const char *more)
+{
+	provider_rig_open(&r, false, block(more));
+	fake = fake_gcs_behind(r.http);
+}
+
+static void
+end(void)
+{
+	fake_gcs_free(fake);
+	provider_rig_close(&r);
+}
+
+static enum err_code
+put(const char *name, const char *text, enum put_if when, const char *etag, char ret[ETAG_MAX])
+{
+	struct snapshot      s = { 0 };
+	struct body         *body = body_copy(span_str(text));
+	struct put_condition c = { .when = when, .etag = etag };
+	enum err_code        code;
+
+	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
+	code = provider_rig_run(&r, provider_put(r.b, &(struct state_ref){ name }, &s, &c, ret));
+	snapshot_free(&s);
+	body_unref(body);
+	return code;
+}
+
+static enum err_code
+get(const char *name, struct snapshot *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	return provider_rig_run(&r, provider_get(r.b, &(struct state_ref){ name }, NULL, ret));
+}
+
+/* --- configuration --- */
+
+static void
+refuses(void)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n}\n", "access_token" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"Acme!\"\n  access_token = \"t\"\n}\n", "bucket" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  credentials = \"x\"\n}\n", "credentials" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  encryption_key = \"short\"\n}\n", "32 bytes" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  storage_custom_endpoint = \"http://h/\"\n}\n",
+		    "/storage/v1/" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  kms_encryption_key = \"k\"\n"
+		  "  encryption_key = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n}\n", "not both" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *says = provider_rig_refuses(rows[i].text);
+
+		if (says == NULL || strstr(says, rows[i].says) == NULL)
+			test_fail(__FILE__, __LINE__, "row %zu: %s", i, says != NULL ? says : "taken");
+		if (says != NULL)
+			CHECK(strstr(says, "MDEyMzQ1") == NULL);
+	}
+}
+
+/* As Go's path.Join cleans them. */
+static void
+cleans_prefixes(void)
+{
+	static const char *const rows[][2] = { { "", "gs://acme-states at" }, { "/a/b", "gs://acme-states/a/b at" },
+		{ "a//b/", "gs://acme-states/a/b at" }, { "./a/../b", "gs://acme-states/b at" } };
+	char                     more[100];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(more, sizeof(more), "  prefix = \"%s\"\n", rows[i][0]);
+		begin(more);
+		if (strncmp(r.b->where, rows[i][1], strlen(rows[i][1])) != 0)
+			test_fail(__FILE__, __LINE__, "%s: %s", rows[i][0], r.b->where);
+		end();
+	}
+}
+
+/* --- encryption --- */
+
+/* The headers that terraform sends for the same key; a lock is never under it. */
+static void
+a_customers_key_goes_with_states_alone(void)
+{
+	struct snapshot  s;
+	char             etag[ETAG_MAX];
+	struct lock_info l, holder;
+
+	begin("  encryption_key = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n");
+	CHECK_U64(put("x.tfstate", STATE, PUT_ABSENT, NULL, etag), ERR_OK);
+	CHECK_U64(get("x.tfstate", &s), ERR_OK);
+	CHECK_STR(s.etag, etag);
+	snapshot_free(&s);
+	CHECK_STR(fake_gcs_key(fake, "x.tfstate"), "PrG9Q5lH63YpmOVmzMLgmceREYsvQFecxPfaK1Bht/k=");
+	provider_lock_new(r.b, &(struct state_ref){ "x.tfstate" }, "", &l);
+	CHECK_U64(provider_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "x.tfstate" }, &l, &holder)), ERR_OK);
+	CHECK_STR(fake_gcs_key(fake, "x.tflock"), "");
+	end();
+}
+
+static void
+a_kms_key_is_named_for_states_alone(void)
+{
+	char             etag[ETAG_MAX];
+	struct lock_info l, holder;
+
+	begin("  kms_encryption_key = \"projects/p/k\"\n");
+	CHECK_U64(put("x.tfstate", STATE, PUT_ABSENT, NULL, etag), ERR_OK);
+	CHECK(strstr(fake->last_query, "kmsKeyName=projects%2Fp%2Fk") != NULL);
+	provider_lock_new(r.b, &(struct state_ref){ "x.tfstate" }, "", &l);
+	CHECK_U64(provider_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "x.tfstate" }, &l, &holder)), ERR_OK);
+	CHECK(strstr(fake->last_query, "kmsKeyName") == NULL);
+	end();
+}
+
+/* --- locks --- */
+
+/* Terraform's retry meets its own lock there and fails; ours reads it. */
+static void
+a_lock_whose_answer_is_lost_is_ours(void)
+{
+	struct lock_info l, holder;
+
+	begin("");
+	provider_lock_new(r.b, &(struct state_ref){ "x.tfstate" }, "", &l);
+	scripted_fail(r.http, 1, SCRIPTED_LOST_ANSWER);
+	CHECK_U64(provider_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "x.tfstate" }, &l, &holder)), ERR_OK);
+	CHECK(l.generation[0] != '\0');
+	CHECK_U64(provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ "x.tfstate" }, &l)), ERR_OK);
+	CHECK(!fake_gcs_get(fake, "x.tflock", &(struct span){ NULL, 0 }));
+	end();
+}
+
+/* Under the ID that "terraform force-unlock" takes. */
+static void
+a_foreign_lock_goes_by_its_generation(void)
+{
+	struct lock_info l = { .id = "1" }, holder;
+
+	begin("");
+	fake_gcs_put(fake, "x.tflock", span_str("{\"ID\":\"9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\","
+	    "\"Who\":\"ann@desk\",\"Version\":\"1.11.4\",\"Created\":\"2026-11-22T00:44:48.9Z\",\"Path\":\"\"}"));
+	CHECK_U64(provider_rig_run(&r, provider_lock_peek(r.b, &(struct state_ref){ "x.tfstate" }, &holder)), ERR_OK);
+	CHECK_STR(holder.id, holder.generation);
+	CHECK_STR(holder.who, "ann@desk");
+	CHECK_U64(provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ "x.tfstate" }, &l)), ERR_OK);
+	CHECK(fake_gcs_get(fake, "x.tflock", &(struct span){ NULL, 0 })); /* another id: it stays */
+	CHECK_U64(provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ "x.tfstate" }, &holder)), ERR_OK);
+	CHECK(!fake_gcs_get(fake, "x.tflock", &(struct span){ NULL, 0 }));
+	end();
+}
+
+static bool useless;
+
+static void
+saw(void *arg, const struct probe_check *c)
+{
+	(void)arg;
+	useless |= strcmp(c->name, "lock") == 0 && !c->ok && c->useless;
+}
+
+static void
+a_server_without_conditions_is_found(void)
+{
+	for (int ignores = 0; ignores < 2; ignores++) {
+		begin("");
+		fake->ignores_conditions = ignores != 0;
+		useless = false;
+		CHECK_U64(provider_rig_run(&r, provider_probe(r.b, saw, NULL)), ERR_OK);
+		CHECK(useless == (ignores != 0));
+		CHECK(!fake_gcs_get(fake, ".stateferry-probe.tflock", &(struct span){ NULL, 0 }));
+		end();
+	}
+}
+
+/* --- what others answer --- */
+
+static void
+a_page_in_its_place_is_no_object(void)
+{
+	struct snapshot s;
+
+	begin("");
+	scripted_expect(r.http, "GET", "/o/x.tfstate", 200, "Content-Type: text/html", "<html>sign in</html>");
+	CHECK_U64(get("x.tfstate", &s), ERR_UNSUPPORTED);
+	scripted_expect(r.http, "GET", "/o/x.tfstate", 404, "Content-Type: text/html", "<html>not here</html>");
+	CHECK(get("x.tfstate", &s) != ERR_NOT_FOUND);
+	end();
+}
+
+static void
+bytes_that_do_not_fit_their_sum_are_refused(void)
+{
+	struct snapshot s;
+
+	begin("");
+	for (int i = 0; i < 3; i++)
+		scripted_expect(r.http, "GET", "/o/x.tfstate", 200, "X-Goog-Generation: 1\nX-Goog-Hash: crc32c=AAAAAA==", STATE);
+	CHECK_U64(get("x.tfstate", &s), ERR_CORRUPT);
+	CHECK(s.body == NULL);
+	end();
+}
+
+static void
+refusals_say_what_to_do(void)
+{
+	static const struct {
+		int           status;
+		const char   *reason;
+		enum err_code code;
+		const char   *says;
+	} rows[] = { { 401, "authError", ERR_AUTH, "renew" }, { 403, "forbidden", ERR_AUTH, "storage.objects.get" },
+		{ 403, "retentionPolicyNotMet", ERR_AUTH, "retention" } };
+	struct snapshot s;
+	char            body[200];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin("");
+		snprintf(body, sizeof(body), "{\"error\":{\"message\":\"m\",\"errors\":[{\"reason\":\"%s\"}]}}", rows[i].reason);
+		scripted_expect(r.http, "GET", "/o/x.tfstate", rows[i].status, "Content-Type: application/json", body);
+		CHECK_U64(get("x.tfstate", &s), rows[i].code);
+		if (strstr(r.err.msg, rows[i].says) == NULL && strstr(r.err.hint, rows[i].says) == NULL)
+			test_fail(__FILE__, __LINE__, "%s; %s", r.err.msg, r.err.hint);
+		CHECK(strstr(r.err.msg, FAKE_GCS_TOKEN) == NULL);
+		end();
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){ { "refuses", refuses }, { "cleans prefixes", cleans_prefixes },
+	    { "a customer's key goes with states alone", a_customers_key_goes_with_states_alone },
+	    { "a KMS key is named for states alone", a_kms_key_is_named_for_states_alone },
+	    { "a lock whose answer is lost is ours", a_lock_whose_answer_is_lost_is_ours },
+	    { "a foreign lock goes by its generation", a_foreign_lock_goes_by_its_generation },
+	    { "a server without conditions is found", a_server_without_conditions_is_found },
+	    { "a page in its place is no object", a_page_in_its_place_is_no_object },
+	    { "bytes that do not fit their sum are refused", bytes_that_do_not_fit_their_sum_are_refused },
+	    { "refusals say what to do", refusals_say_what_to_do }, { NULL, NULL } });
+}
