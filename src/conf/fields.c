@@ -410,9 +410,9 @@ conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void
 			return conf_error(reterr, a->pos, "argument \"%s\" needs a later version of stateferry: %s", f->name, f->later);
 		return conf_store(&w, at, reterr);
 	}
-	if (f->later != NULL)
-		return ERR_OK;
 	text = conf_field_env(c, f, &env);
+	if (text != NULL && f->later != NULL)
+		return conf_error(reterr, b->pos, "environment variable %s needs a later version of stateferry: %s", env, f->later);
 	if (text != NULL)
 		return conf_from_env(c, b, f, env, text, at, reterr);
 	if (f->def != NULL)

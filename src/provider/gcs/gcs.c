@@ -21,7 +21,8 @@ static const struct conf_field gcs_fields[] = {
 	{ .name = "access_token", .type = CONF_SECRET, .offset = AT(access_token), .env = "GOOGLE_OAUTH_ACCESS_TOKEN",
 	    .help = "a token that somebody else renews" },
 	{ .name = "credentials", .type = CONF_SECRET, .help = "a key of a service account or of a user", .later = "keys of accounts" },
-	{ .name = "impersonate_service_account", .type = CONF_STR, .help = "act as this service account", .later = "impersonation" },
+	{ .name = "impersonate_service_account", .type = CONF_STR, .help = "act as this service account",
+	    .env = "GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", .later = "impersonation" },
 	{ .name = "impersonate_service_account_delegates", .type = CONF_STRS, .help = "accounts in between", .later = "impersonation" },
 	{ .name = "encryption_key", .type = CONF_SECRET, .offset = AT(encryption_key), .env = "GOOGLE_ENCRYPTION_KEY",
 	    .help = "encrypt states with this key, 32 bytes in base64" },
@@ -32,7 +33,8 @@ static const struct conf_field gcs_fields[] = {
 	    .help = "another place than Google's: a URL that ends with \"/storage/v1/\"" },
 	{ .name = "project", .type = CONF_STR, .offset = AT(project), .help = "where create = true makes the bucket" },
 	{ .name = "location", .type = CONF_STR, .offset = AT(location), .def = "US", .help = "of a bucket that is made" },
-	{ .name = "universe_domain", .type = CONF_STR, .help = "another cloud of Google's make", .later = "universe_domain" },
+	{ .name = "universe_domain", .type = CONF_STR, .help = "another cloud of Google's make",
+	    .env = "GOOGLE_BACKEND_UNIVERSE_DOMAIN", .later = "universe_domain" },
 	{ .name = NULL },
 };
 
@@ -43,6 +45,13 @@ gcs_given(const char *text)
 }
 
 /* ---------------------------------------------------------------- names and objects */
+
+/* "../", or several of them: nothing left to go up from. */
+static bool
+gcs_ends_above(const struct buf *b)
+{
+	return span_ends(buf_span(b), "../") && (b->len == 3 || b->data[b->len - 4] == '/');
+}
 
 /* As Go's path.Join does it, which terraform puts its names together with: no empty segment, "." or "..". */
 static char *
@@ -56,7 +65,7 @@ gcs_clean_prefix(const char *text)
 		n = strcspn(text, "/");
 		if (n == 0 || (n == 1 && text[0] == '.'))
 			continue;
-		if (n == 2 && strncmp(text, "..", 2) == 0 && out.len > 0) {
+		if (n == 2 && strncmp(text, "..", 2) == 0 && out.len > 0 && !gcs_ends_above(&out)) {
 			for (out.len--; out.len > 0 && out.data[out.len - 1] != '/'; out.len--)
 				;
 			continue;

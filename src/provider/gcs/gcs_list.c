@@ -116,18 +116,29 @@ gcs_list_member(struct gcs_list *l, const struct json_token *t)
 }
 
 static enum json_want
+gcs_list_token(struct gcs_list *l, const struct json_token *t)
+{
+	if (!t->cut && t->text.n < sizeof(l->token)) {
+		gcs_list_text(l->token, sizeof(l->token), t->text);
+		return JSON_WANT;
+	}
+	err_set(&l->broken, ERR_UNSUPPORTED, 0, "the token of the listing's next page is longer than %d bytes", GCS_TOKEN_MAX - 1);
+	return JSON_STOP;
+}
+
+static enum json_want
 gcs_list_event(void *arg, const struct json_token *t)
 {
 	struct gcs_list *l = arg;
 
 	if (t->depth == 0 && t->event == JSON_EV_OBJECT)
 		l->listing = true;
+	if (t->depth == 1 && t->event == JSON_EV_STRING && strcmp(l->key, "nextPageToken") == 0)
+		return gcs_list_token(l, t);
 	if (t->event == JSON_EV_KEY && (t->depth == 1 || t->depth == 3))
 		gcs_list_text(l->key, sizeof(l->key), t->text);
 	else if (t->depth == 1 && (t->event == JSON_EV_ARRAY || t->event == JSON_EV_ARRAY_END))
 		l->in_items = t->event == JSON_EV_ARRAY && strcmp(l->key, "items") == 0;
-	else if (t->depth == 1 && t->event == JSON_EV_STRING && strcmp(l->key, "nextPageToken") == 0)
-		gcs_list_text(l->token, sizeof(l->token), t->text);
 	else if (l->in_items && t->depth == 3 && (t->event == JSON_EV_STRING || t->event == JSON_EV_NUMBER))
 		gcs_list_member(l, t);
 	else if (l->in_items && t->depth == 2 && t->event == JSON_EV_OBJECT_END && !gcs_list_push(l)) {

@@ -460,7 +460,7 @@ gcs_refused(const struct gcs *g, const struct gcs_request *r, const struct gcs_a
 		return gcs_refused_denied(g, r, a, what, reterr);
 	case 404:
 		err_set(reterr, ERR_NOT_FOUND, 404, "bucket %s does not exist (404)", bucket);
-		return err_hint(reterr, "check bucket and endpoint; create = true makes a missing bucket of a target");
+		return err_hint(reterr, "check bucket and storage_custom_endpoint; create = true makes a missing bucket of a target");
 	case 407:
 		err_set(reterr, ERR_AUTH, 407, "bucket %s: %s: the proxy on the way wants credentials (407)", bucket, what);
 		return err_hint(reterr, PROVIDER_PROXY_HINT);

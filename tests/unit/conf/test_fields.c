@@ -37,7 +37,7 @@ static const struct conf_field fields[] = {
 	{ "headers", CONF_MAP, offsetof(struct all, map), NULL, "headers", NULL, NULL, false, NULL },
 	{ "tokens", CONF_SECRETS, offsetof(struct all, tokens), NULL, "headers that may be credentials", NULL, NULL, false, NULL },
 	{ "deletes", CONF_ENUM, offsetof(struct all, mode), "keep", "what", NULL, modes, false, NULL },
-	{ "webhook", CONF_STR, offsetof(struct all, soon), NULL, "push", NULL, NULL, false, "pushed hints are planned" },
+	{ "webhook", CONF_STR, offsetof(struct all, soon), NULL, "push", "WEBHOOK", NULL, false, "pushed hints are planned" },
 	{ NULL, CONF_STR, 0, NULL, NULL, NULL, NULL, false, NULL },
 };
 
@@ -165,6 +165,7 @@ environment(void)
 	static const char *const good_env[] = { "AWS_REGION=us-east-1", "NO_REGION=", "NO=1", "WAIT=9", "SECRET_KEY=s",
 		"WORKSPACES= a, b,,c ", NULL };
 	static const char *const no_bool[] = { "NO=maybe", NULL }, *const no_utf8[] = { "AWS_REGION=\xff", NULL };
+	static const char *const later[] = { "WEBHOOK=x", NULL };
 
 	env_now = good_env;
 	good("");
@@ -179,6 +180,8 @@ environment(void)
 	bad("", "f:1:1: environment variable NO: expected true or false, found a string");
 	env_now = no_utf8;
 	bad("", "f:1:1: environment variable AWS_REGION: expected text in UTF-8");
+	env_now = later;
+	bad("", "f:1:1: environment variable WEBHOOK needs a later version of stateferry: pushed hints are planned");
 	env_now = NULL;
 }
 

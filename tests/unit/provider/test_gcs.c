@@ -91,7 +91,8 @@ static void
 cleans_prefixes(void)
 {
 	static const char *const rows[][2] = { { "", "gs://acme-states at" }, { "/a/b", "gs://acme-states/a/b at" },
-		{ "a//b/", "gs://acme-states/a/b at" }, { "./a/../b", "gs://acme-states/b at" } };
+		{ "a//b/", "gs://acme-states/a/b at" }, { "./a/../b", "gs://acme-states/b at" },
+		{ "a/../../../x", "gs://acme-states/../../x at" } };
 	char                     more[100];
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
