@@ -117,12 +117,17 @@ def rows():
     return {m[1]: line for line in lines if (m := re.match(r"\| (\S+) \| \d", line))}
 
 
-def record(part, ok, figures, seconds):
+def commit():
+    """What is tested. Asked for before the first part: the table that it changes is no change of what is tested."""
     head = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return head.stdout.strip() or "-"
+
+
+def record(part, head, ok, figures, seconds):
     setting = SETTINGS.get(part)
     given = f"{setting}={shlex.quote(os.environ[setting])} " if setting and setting in os.environ else ""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
-    found = rows() | {part: f"| {part} | {now} | {head.stdout.strip() or '-'} | `{given}make check-long PARTS={part}` "
+    found = rows() | {part: f"| {part} | {now} | {head} | `{given}make check-long PARTS={part}` "
                             f"| {seconds:.0f} | {'passed' if ok else 'FAILED'} | {figures} |"}
     TABLE.write_text(HEAD + "".join(found[p] + "\n" for p in PARTS if p in found))
 
@@ -131,7 +136,7 @@ def main():
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := [p for p in wanted if p not in PARTS]:
         sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    failed = []
+    failed, head = [], commit()
     for part in wanted:
         print(f"\n== {part}", flush=True)
         begun = datetime.datetime.now()
@@ -139,7 +144,7 @@ def main():
             ok, figures = PARTS[part]()
         except subprocess.CalledProcessError as e:
             ok, figures = False, f"did not build: {e.cmd[-1]}"
-        record(part, ok, figures, (datetime.datetime.now() - begun).total_seconds())
+        record(part, head, ok, figures, (datetime.datetime.now() - begun).total_seconds())
         print(f"{part}: {'passed' if ok else 'FAILED'}: {figures}")
         failed += [] if ok else [part]
     return 1 if failed else 0
