@@ -32,6 +32,8 @@ span_str(const char *s) /* NULL gives the empty span */
 bool span_eq(struct span a, struct span b);
 bool span_is(struct span a, const char *s);
 bool span_starts(struct span a, const char *prefix);
+/* Into ret, cut to fit, with a NUL; control bytes become blanks: what a server says of an error. */
+void span_text(char *ret, size_t size, struct span s);
 bool span_ends(struct span a, const char *suffix);
 /* Bytewise, shorter first: <0, 0, >0. */
 int  span_cmp(struct span a, struct span b);

@@ -22,6 +22,16 @@ span_is(struct span a, const char *s)
 	return span_eq(a, span_str(s));
 }
 
+void
+span_text(char *ret, size_t size, struct span s)
+{
+	size_t n = s.n < size ? s.n : size - 1;
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = s.p[i] < ' ' || s.p[i] == 0x7f ? ' ' : (char)s.p[i];
+	ret[n] = '\0';
+}
+
 bool
 span_starts(struct span a, const char *prefix)
 {

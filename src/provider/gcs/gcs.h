@@ -91,7 +91,6 @@ enum err_code gcs_refused(const struct gcs *g, const struct gcs_request *r, cons
 bool       gcs_no_such_object(const struct gcs_answer *a);
 /* One member of the answer's JSON object, text or number, at its top; false: it has none. */
 bool       gcs_member(const struct gcs_answer *a, const char *name, char *ret, size_t size);
-int64_t    gcs_backoff_ms(struct gcs *g, unsigned n, int64_t base_ms);
 #define GCS_OTHER_HINT "check storage_custom_endpoint and proxy: something other than Cloud Storage may listen there"
 
 /* --- operations of the driver ----------------------------------------------------------------------------------------- */

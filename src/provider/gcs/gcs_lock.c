@@ -178,7 +178,7 @@ gcs_lock_answered(struct gcs_locking *k)
 		if (!k->doubt || op->cancelled || op->res.code == ERR_BUSY)
 			return gcs_lock_failed(k);
 		if (++k->tries < GCS_LOCK_TRIES)
-			return op_await(op, LOCK_PUT, op_sleep(op->loop, gcs_backoff_ms(k->g, k->tries, GCS_RETRY_PAUSE_MS)));
+			return op_await(op, LOCK_PUT, op_sleep(op->loop, provider_backoff_ms(&k->g->b, k->tries, GCS_RETRY_PAUSE_MS)));
 		return op_go(op, LOCK_LOOK);
 	}
 	if (k->ans.http.status == 200 && gcs_member(&k->ans, "generation", generation, sizeof(generation)))
@@ -211,7 +211,7 @@ gcs_lock_looked(struct gcs_locking *k)
 		return gcs_lock_failed(k);
 	}
 	if (k->tries < GCS_LOCK_TRIES && k->bounced++ < GCS_LOCK_BOUNCED) /* released in between */
-		return op_await(op, LOCK_PUT, op_sleep(op->loop, gcs_backoff_ms(k->g, 1, GCS_LOCK_PAUSE_MS)));
+		return op_await(op, LOCK_PUT, op_sleep(op->loop, provider_backoff_ms(&k->g->b, 1, GCS_LOCK_PAUSE_MS)));
 	err_set(&op->res, k->doubt ? ERR_UNCERTAIN : ERR_BUSY, 0, "bucket %s: %.80s could not be made in %u tries", k->g->conf->bucket, k->object,
 	    k->tries + k->bounced);
 	return op_fail(op);
@@ -265,7 +265,7 @@ static const char *const gcs_unlock_states[] = { "look", "looked", "deleted" };
 static enum op_turn
 gcs_unlock_again(struct gcs_locking *k)
 {
-	int64_t pause = gcs_backoff_ms(k->g, k->tries, GCS_RETRY_PAUSE_MS);
+	int64_t pause = provider_backoff_ms(&k->g->b, k->tries, GCS_RETRY_PAUSE_MS);
 
 	if (k->op.res.code == ERR_BUSY && k->op.res.retry_after_ms > pause)
 		pause = k->op.res.retry_after_ms;

@@ -218,7 +218,7 @@ gcs_get_answered(struct gcs_object *o)
 	if (!gcs_get_whole(o, &op->res)) {
 		if (op->res.code == ERR_UNSUPPORTED || o->again++ == GCS_READ_AGAIN)
 			return op_fail(op);
-		return op_await(op, GET_START, op_sleep(op->loop, gcs_backoff_ms(o->g, o->again, 100)));
+		return op_await(op, GET_START, op_sleep(op->loop, provider_backoff_ms(&o->g->b, o->again, 100)));
 	}
 	if (o->etag[0] != '\0' && strcmp(o->etag, o->ret->etag) == 0) { /* a server that ignores the condition */
 		snapshot_free(o->ret);

@@ -10,7 +10,6 @@
 /* One request with its token, and what an answer means. */
 #define GCS_TRIES        6
 #define GCS_BACKOFF_MS   250
-#define GCS_BACKOFF_MAX  20000
 #define GCS_ERROR_MAX    65536
 #define GCS_BYTES_PER_MS 1000  /* what a transfer has to reach beside the timeout of a request */
 
@@ -125,16 +124,6 @@ struct gcs_reading {
 	struct gcs_answer *a;
 };
 
-static void
-gcs_text(char *to, size_t size, struct span text)
-{
-	size_t n = text.n < size ? text.n : size - 1;
-
-	for (size_t i = 0; i < n; i++)
-		to[i] = text.p[i] < ' ' || text.p[i] == 0x7f ? ' ' : (char)text.p[i];
-	to[n] = '\0';
-}
-
 /* { "error": { "message": ..., "errors": [ { "reason": ... } ] } } */
 static enum json_want
 gcs_error_event(void *arg, const struct json_token *t)
@@ -142,11 +131,11 @@ gcs_error_event(void *arg, const struct json_token *t)
 	struct gcs_reading *r = arg;
 
 	if (t->event == JSON_EV_KEY)
-		gcs_text(r->key, sizeof(r->key), t->text);
+		span_text(r->key, sizeof(r->key), t->text);
 	else if (t->event == JSON_EV_STRING && strcmp(r->key, "reason") == 0 && r->a->reason[0] == '\0')
-		gcs_text(r->a->reason, sizeof(r->a->reason), t->text);
+		span_text(r->a->reason, sizeof(r->a->reason), t->text);
 	else if (t->event == JSON_EV_STRING && strcmp(r->key, "message") == 0 && r->a->message[0] == '\0')
-		gcs_text(r->a->message, sizeof(r->a->message), t->text);
+		span_text(r->a->message, sizeof(r->a->message), t->text);
 	return JSON_WANT;
 }
 
@@ -156,9 +145,9 @@ gcs_member_event(void *arg, const struct json_token *t)
 	struct gcs_reading *r = arg;
 
 	if (t->event == JSON_EV_KEY && t->depth == 1)
-		gcs_text(r->key, sizeof(r->key), t->text);
+		span_text(r->key, sizeof(r->key), t->text);
 	else if (t->depth == 1 && (t->event == JSON_EV_STRING || t->event == JSON_EV_NUMBER) && strcmp(r->key, r->name) == 0 && !t->cut) {
-		gcs_text(r->ret, r->size, t->text);
+		span_text(r->ret, r->size, t->text);
 		r->found = t->text.n < r->size;
 	} else if (t->depth >= 1 && (t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY))
 		return JSON_SKIP_TEXT;
@@ -203,7 +192,7 @@ gcs_answer_parse(struct gcs_answer *a)
 		return;
 	text = body_span(a->http.body);
 	if (type != NULL && strncmp(type, "text/plain", 10) == 0 && text.n < sizeof(a->message) && memchr(text.p, '<', text.n) == NULL)
-		gcs_text(a->message, sizeof(a->message), text);
+		span_text(a->message, sizeof(a->message), text);
 }
 
 /* An absent bucket is told by the message. */
@@ -237,14 +226,6 @@ gcs_send_free(struct op *op)
 
 	timer_stop(&x->stall);
 	free(x);
-}
-
-int64_t
-gcs_backoff_ms(struct gcs *g, unsigned n, int64_t base_ms)
-{
-	int64_t ms = n < 16 && base_ms << n < GCS_BACKOFF_MAX ? base_ms << n : GCS_BACKOFF_MAX;
-
-	return ms / 2 + (int64_t)rand_below(loop_rand(g->env->loop), (uint64_t)(ms / 2 + 1));
 }
 
 static void
@@ -342,7 +323,7 @@ gcs_may_repeat(struct gcs_send *x, int64_t *ret_wait)
 	int64_t left = x->begun + x->g->b.common.timeout_ms - loop_now(x->op.loop);
 	int64_t asked = answered ? x->ret->http.retry_after_ms : 0;
 
-	*ret_wait = gcs_backoff_ms(x->g, x->tries > 0 ? x->tries - 1 : 0, GCS_BACKOFF_MS);
+	*ret_wait = provider_backoff_ms(&x->g->b, x->tries > 0 ? x->tries - 1 : 0, GCS_BACKOFF_MS);
 	if (asked > *ret_wait)
 		*ret_wait = asked;
 	return harmless && !op_stopped(&x->op) && x->tries < GCS_TRIES && *ret_wait <= left;

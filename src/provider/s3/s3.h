@@ -144,10 +144,7 @@ void       s3_etag(const char *header, char ret[ETAG_MAX]);
 char      *s3_etag_quoted(const char *etag);
 int64_t    s3_now(const struct s3 *s); /* the server's wall clock as far as known */
 #define S3_OTHER_HINT "check endpoints and proxy: something other than S3 may listen there"
-/* Wait before repetition n (from 0): doubled from base, at most S3_BACKOFF_MAX, half of it drawn. */
-#define S3_BACKOFF_MS  100
-#define S3_BACKOFF_MAX 20000
-int64_t    s3_backoff_ms(struct s3 *s, unsigned n, int64_t base_ms);
+#define S3_BACKOFF_MS 100
 
 /* --- operations of the driver --------------------------------------------------------------------------------------- */
 

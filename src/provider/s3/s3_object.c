@@ -303,7 +303,7 @@ s3_get_step(struct op *op)
 		if (s3_get_whole(o, &op->res))
 			return s3_get_done(o);
 		if (o->again++ < S3_READ_AGAIN)
-			return op_await(op, GET_START, op_sleep(op->loop, s3_backoff_ms(o->s, o->again, S3_BACKOFF_MS)));
+			return op_await(op, GET_START, op_sleep(op->loop, provider_backoff_ms(&o->s->b, o->again, S3_BACKOFF_MS)));
 		return op_fail(op);
 	case GET_DIGEST:
 		return s3_get_judged(o);
@@ -465,7 +465,7 @@ s3_put_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		if (s3_raced(&o->ans) && o->again++ < S3_RACED_AGAIN) /* refused, nothing was written */
-			return op_await(op, PUT_START, op_sleep(op->loop, s3_backoff_ms(o->s, o->again, S3_RACED_PAUSE_MS)));
+			return op_await(op, PUT_START, op_sleep(op->loop, provider_backoff_ms(&o->s->b, o->again, S3_RACED_PAUSE_MS)));
 		return s3_put_done(o);
 	case PUT_LOOKED:
 		return s3_put_looked(o);

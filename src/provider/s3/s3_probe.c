@@ -196,7 +196,6 @@ s3_saw_delete_wrong(struct scratch *s)
 	return SCRATCH_NEXT;
 }
 
-
 /* ---------------------------------------------------------------- the plan */
 
 static const struct scratch_step s3_step_reach = { "reach", s3_do_reach, s3_saw_reach };

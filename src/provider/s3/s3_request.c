@@ -114,25 +114,7 @@ s3_now(const struct s3 *s)
 	return loop_wall(s->env->loop) + s->net.clock_offset_ms;
 }
 
-int64_t
-s3_backoff_ms(struct s3 *s, unsigned n, int64_t base_ms)
-{
-	int64_t ms = n < 16 && base_ms << n < S3_BACKOFF_MAX ? base_ms << n : S3_BACKOFF_MAX;
-
-	return ms / 2 + (int64_t)rand_below(loop_rand(s->env->loop), (uint64_t)(ms / 2 + 1));
-}
-
 /* ---------------------------------------------------------------- error bodies */
-
-static void
-s3_text(char *to, size_t size, struct span text)
-{
-	size_t n = text.n < size ? text.n : size - 1;
-
-	for (size_t i = 0; i < n; i++)
-		to[i] = text.p[i] < ' ' || text.p[i] == 0x7f ? ' ' : (char)text.p[i];
-	to[n] = '\0';
-}
 
 static enum err_code
 s3_error_element(void *arg, const char *path, struct span text, struct err *reterr)
@@ -145,15 +127,15 @@ s3_error_element(void *arg, const char *path, struct span text, struct err *rete
 		return ERR_OK;
 	path += 6;
 	if (strcmp(path, "Code") == 0)
-		s3_text(a->code, sizeof(a->code), text);
+		span_text(a->code, sizeof(a->code), text);
 	else if (strcmp(path, "Message") == 0)
-		s3_text(a->message, sizeof(a->message), text);
+		span_text(a->message, sizeof(a->message), text);
 	else if (strcmp(path, "Region") == 0)
-		s3_text(a->region, sizeof(a->region), text);
+		span_text(a->region, sizeof(a->region), text);
 	else if (strcmp(path, "Endpoint") == 0)
-		s3_text(a->endpoint, sizeof(a->endpoint), text);
+		span_text(a->endpoint, sizeof(a->endpoint), text);
 	else if (strcmp(path, "ServerTime") == 0) {
-		s3_text(time, sizeof(time), text);
+		span_text(time, sizeof(time), text);
 		if (!time_parse(time, &a->server_time))
 			a->server_time = 0;
 	}
@@ -436,7 +418,7 @@ s3_region_of_endpoint(struct s3_answer *a)
 		return;
 	n = strcspn(++at, ".");
 	if (n < sizeof(a->region) && strncmp(at + n, ".amazonaws.", 11) == 0)
-		s3_text(a->region, sizeof(a->region), span_of(at, n));
+		span_text(a->region, sizeof(a->region), span_of(at, n));
 }
 
 static bool
@@ -515,7 +497,7 @@ s3_may_repeat(struct s3_send *x, int64_t *ret_wait)
 	int64_t left = x->begun + x->s->b.common.timeout_ms - loop_now(x->op.loop);
 	int64_t asked = answered ? x->ret->http.retry_after_ms : 0;
 
-	*ret_wait = s3_backoff_ms(x->s, x->tries > 0 ? x->tries - 1 : 0, S3_BACKOFF_MS);
+	*ret_wait = provider_backoff_ms(&x->s->b, x->tries > 0 ? x->tries - 1 : 0, S3_BACKOFF_MS);
 	if (asked > *ret_wait)
 		*ret_wait = asked;
 	return harmless && !op_stopped(&x->op) && (int64_t)x->tries < x->s->conf->max_retries && *ret_wait <= left;

@@ -144,7 +144,7 @@ s3_row_unknown(struct s3_row *k)
 	if (!k->doubt || op->cancelled || op->res.code == ERR_BUSY)
 		return s3_row_failed(k);
 	if (++k->tries < ROW_TRIES)
-		return op_await(op, ROW_PUT, op_sleep(op->loop, s3_backoff_ms(k->s, k->tries, ROW_RETRY_MS)));
+		return op_await(op, ROW_PUT, op_sleep(op->loop, provider_backoff_ms(&k->s->b, k->tries, ROW_RETRY_MS)));
 	return op_go(op, ROW_LOOK);
 }
 
@@ -245,7 +245,7 @@ static enum op_turn
 s3_row_unlock_again(struct s3_row *k)
 {
 	struct op *op = &k->op;
-	int64_t    pause = s3_backoff_ms(k->s, k->tries, ROW_RETRY_MS);
+	int64_t    pause = provider_backoff_ms(&k->s->b, k->tries, ROW_RETRY_MS);
 
 	if (op->res.code == ERR_BUSY && op->res.retry_after_ms > pause)
 		pause = op->res.retry_after_ms;

@@ -426,7 +426,7 @@ s3_seal_answered(struct s3_digest *d)
 	struct op *op = &d->op;
 	bool       unsure = op->res.code == ERR_UNCERTAIN, later = op->res.code == ERR_BUSY || op->res.code == ERR_NETWORK ||
 	    op->res.code == ERR_TIMEOUT;
-	int64_t    pause = s3_backoff_ms(d->s, d->tries, ROW_RETRY_MS);
+	int64_t    pause = provider_backoff_ms(&d->s->b, d->tries, ROW_RETRY_MS);
 
 	if (op->res.code == ERR_BUSY && op->res.retry_after_ms > pause)
 		pause = op->res.retry_after_ms;
@@ -521,7 +521,7 @@ s3_unseal_step(struct op *op)
 		return op_await(op, UNSEAL_ANSWERED, s3_row_delete(d->s, &d->call, d->id, NULL, NULL));
 	case UNSEAL_ANSWERED: /* the same again does no harm: the state is gone */
 		if (op->res.code == ERR_UNCERTAIN && !op->cancelled && ++d->tries < ROW_TRIES)
-			return op_await(op, UNSEAL_START, op_sleep(op->loop, s3_backoff_ms(d->s, d->tries, ROW_RETRY_MS)));
+			return op_await(op, UNSEAL_START, op_sleep(op->loop, provider_backoff_ms(&d->s->b, d->tries, ROW_RETRY_MS)));
 		if (op_failed(op))
 			return op_fail(op);
 		if (d->call.ans.http.status == 200)

@@ -198,7 +198,7 @@ static enum op_turn
 s3_lock_unknown(struct s3_locking *k)
 {
 	struct op *op = &k->op;
-	int64_t    pause = s3_backoff_ms(k->s, k->tries, S3_RETRY_PAUSE_MS);
+	int64_t    pause = provider_backoff_ms(&k->s->b, k->tries, S3_RETRY_PAUSE_MS);
 
 	if (op->res.code == ERR_BUSY && k->busy++ < S3_LOCK_BUSY) {
 		if (op->res.retry_after_ms > pause)
@@ -326,7 +326,7 @@ s3_unlock_send(struct s3_locking *k)
 static enum op_turn
 s3_unlock_again(struct s3_locking *k)
 {
-	int64_t pause = s3_backoff_ms(k->s, k->tries, S3_RETRY_PAUSE_MS);
+	int64_t pause = provider_backoff_ms(&k->s->b, k->tries, S3_RETRY_PAUSE_MS);
 
 	if (k->op.res.code == ERR_BUSY && k->op.res.retry_after_ms > pause)
 		pause = k->op.res.retry_after_ms;
