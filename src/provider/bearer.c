@@ -32,6 +32,7 @@ bearer_wipe(void *value)
 
 struct bearer_reader {
 	struct span    json;
+	const char    *member;              /* that holds the token; NULL: access_token, accessToken */
 	char           key[2][24];          /* of depth 1 and 2 */
 	struct secret *text;
 	bool           bad;
@@ -83,12 +84,20 @@ bearer_seconds(struct bearer_reader *r, struct span text, int64_t *ret)
 		*ret = v;
 }
 
+static bool
+bearer_is_token(const struct bearer_reader *r, const char *key)
+{
+	if (r->member != NULL)
+		return strcmp(key, r->member) == 0;
+	return strcmp(key, "access_token") == 0 || strcmp(key, "accessToken") == 0;
+}
+
 static void
 bearer_member(struct bearer_reader *r, const struct json_token *t)
 {
 	const char *k = r->key[0];
 
-	if (strcmp(k, "access_token") == 0 || strcmp(k, "accessToken") == 0)
+	if (bearer_is_token(r, k))
 		bearer_text(r, t);
 	else if (strcmp(k, "expires_in") == 0)
 		bearer_seconds(r, t->text, &r->left_s);
@@ -169,9 +178,9 @@ bearer_end(const struct bearer_reader *r, int64_t wall_ms, int64_t date_ms, int6
 }
 
 enum err_code
-bearer_parse(struct span json, int64_t wall_ms, int64_t date_ms, struct bearer *ret, struct err *reterr)
+bearer_parse(struct span json, const char *member, int64_t wall_ms, int64_t date_ms, struct bearer *ret, struct err *reterr)
 {
-	struct bearer_reader r = { .bad = false };
+	struct bearer_reader r = { .member = member };
 	struct bearer        b = { 0 };
 	enum err_code        rc = bearer_read(&r, json, reterr);
 
@@ -227,14 +236,25 @@ bearer_send(struct bearer_op *x)
 	    .max_body = BEARER_MAX, .tls = r->tls }, &x->http);
 }
 
+/* Of those that mean it at this issuer only. */
+static bool
+bearer_is_later(const struct bearer_request *r, int status)
+{
+	for (size_t i = 0; i < BEARER_LATER; i++)
+		if (r->later[i] != 0 && r->later[i] == status)
+			return true;
+	return false;
+}
+
 static bool
 bearer_again(struct bearer_op *x)
 {
 	const struct op *op = &x->op;
+	bool             own = op->res.code == ERR_OK && bearer_is_later(x->r, x->http.status);
 	bool             later = op->res.code == ERR_NETWORK || op->res.code == ERR_TIMEOUT ||
 	    (op->res.code == ERR_OK && (x->http.status >= 500 || x->http.status == 429 || x->http.status == 408));
 
-	return later && !op_stopped(op) && ++x->tries < BEARER_TRIES;
+	return (later || own) && !op_stopped(op) && ++x->tries < (own ? BEARER_TRIES_LATER : BEARER_TRIES);
 }
 
 static int64_t
@@ -268,14 +288,15 @@ bearer_judge(struct bearer_op *x, struct err *reterr)
 	int                          status = x->http.status;
 	char                         why[208];
 	const char                  *header;
-	enum err_code                code = status >= 500 || status == 429 || status == 408 ? ERR_BUSY : ERR_AUTH;
+	bool                         busy = status >= 500 || status == 429 || status == 408 || bearer_is_later(r, status);
+	enum err_code                code = busy ? ERR_BUSY : ERR_AUTH;
 
 	header = r->needs_header != NULL ? http_header_get(&x->http, r->needs_header) : NULL;
 	if (r->needs_header != NULL && (header == NULL || strcasecmp(header, r->needs_value) != 0))
 		return err_set(reterr, ERR_AUTH, status, "something else answers there (%d, without %s: %s)", status,
 		    r->needs_header, r->needs_value);
 	if (status == 200)
-		return bearer_parse(bearer_body(x), loop_wall(x->op.loop), x->http.date_ms, x->ret, reterr);
+		return bearer_parse(bearer_body(x), r->member, loop_wall(x->op.loop), x->http.date_ms, x->ret, reterr);
 	if (!bearer_refusal(bearer_body(x), why, sizeof(why)) || bearer_quotes(r, why))
 		return err_set(reterr, code, status, "it answers %d", status);
 	return err_set(reterr, code, status, "it answers %d, %s", status, why);

@@ -17,10 +17,12 @@ void    bearer_wipe(void *value);
 
 /* One request to an issuer: a read in every respect, so it is tried BEARER_TRIES times when nobody answers, or says "later". */
 #define BEARER_TRIES      3
+#define BEARER_TRIES_LATER 8      /* a minute in all, where the answer is one of "later" below */
 #define BEARER_PAUSE_MS   500    /* doubled each time; or what Retry-After asks for */
 #define BEARER_TIMEOUT_MS 10000
 #define BEARER_HEADERS    8
 #define BEARER_SECRETS    4
+#define BEARER_LATER      2
 #define BEARER_MAX        65536  /* of the answer */
 
 struct bearer_request {
@@ -34,6 +36,8 @@ struct bearer_request {
 	const struct http_tls *tls;
 	const char        *needs_header; /* of the answer, with this value: else somebody else answered; NULL: none */
 	const char        *needs_value;
+	const char        *member;      /* of the answer, that holds the token; NULL: access_token or accessToken */
+	int                later[BEARER_LATER]; /* statuses that mean "later" too; 0: none */
 	const struct secret *secrets[BEARER_SECRETS]; /* in body or headers: an answer that repeats one is not quoted; NULL: none */
 };
 
@@ -43,8 +47,8 @@ struct bearer_request {
  * refuses, ERR_CORRUPT when the answer holds no token; messages never hold what was sent, nor any part of a token.
  */
 struct op    *bearer_fetch(const struct provider_env *env, const struct bearer_request *r, struct bearer *ret);
-/* The answer alone. wall_ms: now; date_ms: now for the issuer, whose expireTime counts from there; 0: unknown. */
-enum err_code bearer_parse(struct span json, int64_t wall_ms, int64_t date_ms, struct bearer *ret, struct err *reterr);
+/* The answer alone. member: as above. wall_ms: now; date_ms: now for the issuer, whose expireTime counts from there; 0: unknown. */
+enum err_code bearer_parse(struct span json, const char *member, int64_t wall_ms, int64_t date_ms, struct bearer *ret, struct err *reterr);
 /* What an error body says, made visible and cut: "invalid_grant: ...". false: nothing. */
 bool          bearer_refusal(struct span json, char *ret, size_t size);
 

@@ -40,7 +40,7 @@ reads_answers(void)
 	for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
 		struct bearer b = { 0 };
 		struct err    e = { .msg = "" };
-		enum err_code rc = bearer_parse(span_str(answers[i].json), WALL, WALL + 10000, &b, &e);
+		enum err_code rc = bearer_parse(span_str(answers[i].json), NULL, WALL, WALL + 10000, &b, &e);
 
 		if (rc != answers[i].code || (rc != ERR_OK && strstr(e.msg, answers[i].says) == NULL))
 			test_fail(__FILE__, __LINE__, "%s: %s", answers[i].json, e.msg);
@@ -60,12 +60,25 @@ reads_a_long_token(void)
 
 	memset(token, 'x', sizeof(token) - 1);
 	snprintf(json, sizeof(json), "{\"access_token\":\"%s\"}", token);
-	CHECK_OK(bearer_parse(span_str(json), WALL, 0, &b, &e), e);
+	CHECK_OK(bearer_parse(span_str(json), NULL, WALL, 0, &b, &e), e);
 	CHECK_STR(secret_str(b.text), token);
 	bearer_wipe(&b);
 	json[5000] = '\\';
 	json[5001] = '/';
-	CHECK_U64(bearer_parse(span_str(json), WALL, 0, &b, &e), ERR_CORRUPT);
+	CHECK_U64(bearer_parse(span_str(json), NULL, WALL, 0, &b, &e), ERR_CORRUPT);
+}
+
+/* Issuers of tokens for other issuers call it otherwise. */
+static void
+reads_a_named_member(void)
+{
+	struct bearer b = { 0 };
+	struct err    e;
+
+	CHECK_OK(bearer_parse(SPAN_LIT("{\"access_token\":\"no\",\"value\":\"e.f.g\",\"count\":1}"), "value", WALL, 0, &b, &e), e);
+	CHECK_STR(secret_str(b.text), "e.f.g");
+	bearer_wipe(&b);
+	CHECK_U64(bearer_parse(SPAN_LIT("{\"access_token\":\"no\"}"), "value", WALL, 0, &b, &e), ERR_CORRUPT);
 }
 
 static void
@@ -156,6 +169,27 @@ asks_again_when_nobody_answers(void)
 	end();
 }
 
+/* A service of the machine that is not there yet says so by a status that others mean for good. */
+static void
+waits_where_a_status_means_later(void)
+{
+	begin();
+	scripted_expect(r.http, "POST", URL, 404, NULL, NULL);
+	CHECK_U64(fetch(), ERR_AUTH);
+	r.rq.later[0] = 404;
+	r.rq.later[1] = 410;
+	for (int i = 0; i < BEARER_TRIES_LATER - 1; i++)
+		scripted_expect(r.http, "POST", URL, i % 2 == 0 ? 410 : 404, NULL, NULL);
+	scripted_expect(r.http, "POST", URL, 200, NULL, "{\"access_token\":\"t\"}");
+	CHECK_OK(fetch(), r.err);
+	CHECK(loop_now(r.loop) >= 60000);
+	for (int i = 0; i < BEARER_TRIES_LATER; i++)
+		scripted_expect(r.http, "POST", URL, 410, NULL, NULL);
+	CHECK_U64(fetch(), ERR_BUSY);
+	CHECK_STR(r.err.msg, "the issuer: it answers 410");
+	end();
+}
+
 static void
 says_why_it_is_refused(void)
 {
@@ -195,8 +229,10 @@ main(int argc, char **argv)
 	return test_main(argc, argv, (struct test[]){
 	    { "reads_answers", reads_answers },
 	    { "reads_a_long_token", reads_a_long_token },
+	    { "reads_a_named_member", reads_a_named_member },
 	    { "reads_refusals", reads_refusals },
 	    { "asks_again_when_nobody_answers", asks_again_when_nobody_answers },
+	    { "waits_where_a_status_means_later", waits_where_a_status_means_later },
 	    { "says_why_it_is_refused", says_why_it_is_refused },
 	    { "trusts_only_who_names_itself", trusts_only_who_names_itself },
 	    { NULL, NULL } });
