@@ -7,6 +7,7 @@
 
 #include "base/encode.h"
 #include "base/name.h"
+#include "provider/outside.h"
 
 /* The driver: terraform's arguments, what follows from them, and the table of calls. */
 #define S3_BUCKET_MIN     3
@@ -118,15 +119,6 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "lock_tags", .type = CONF_MAP, .help = "tags of lock objects", .later = "object tags" },
 	{ .name = NULL },
 };
-
-const char *
-s3_env(const struct provider_env *env, const char *name)
-{
-	const struct conf_source *src = env->source;
-	const char               *text = src != NULL && src->env != NULL ? src->env(src->arg, name) : getenv(name);
-
-	return text == NULL || text[0] == '\0' ? NULL : text;
-}
 
 /* An argument that is written, and not empty; terraform treats "" as absent almost everywhere. */
 static bool
@@ -357,7 +349,7 @@ s3_endpoint_of(struct s3 *s, struct conf_block *block, const struct s3_profile *
 {
 	const struct s3_conf    *c = s->conf;
 	const struct s3_service *at = s3_services;
-	const char              *text = NULL, *old = NULL, *ignore = s3_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	const char              *text = NULL, *old = NULL, *ignore = outside_env(s->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	struct err               e;
 
 	while (strcmp(at->name, service) != 0)
@@ -365,7 +357,7 @@ s3_endpoint_of(struct s3 *s, struct conf_block *block, const struct s3_profile *
 	if (at->argument != NULL)
 		old = *(const char *const *)((const char *)c + at->offset);
 	else
-		old = s3_env(s->env, "AWS_ENDPOINT_URL_SSO");
+		old = outside_env(s->env, "AWS_ENDPOINT_URL_SSO");
 	for (size_t i = 0; i < c->endpoints.n; i++)
 		if (strcmp(c->endpoints.keys[i], service) == 0)
 			text = c->endpoints.values[i];
@@ -547,7 +539,7 @@ s3_set_where(struct s3 *s, const struct backend_common *common)
 static enum err_code
 s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
 {
-	const char *validation = s3_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION"), *text;
+	const char *validation = outside_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION"), *text;
 	struct span host;
 	struct err  e = { .code = ERR_OK };
 

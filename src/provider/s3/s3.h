@@ -71,9 +71,7 @@ s3_of(const struct backend *b)
 	return container_of((struct backend *)(uintptr_t)b, struct s3, b);
 }
 
-/* s3.c: variable of the environment as the configuration sees it; NULL: not set or empty. */
-const char *s3_env(const struct provider_env *env, const char *name);
-/* prefix + name, owned. */
+/* s3.c: prefix + name, owned. */
 char       *s3_key_of(const struct s3 *s, const char *name);
 /* For a listed object: is it a state of this backend? Its name then is key + the prefix's length. */
 bool        s3_key_is_state(const struct s3 *s, const char *key);

@@ -4,6 +4,7 @@
 
 #include "base/encode.h"
 #include "base/json.h"
+#include "provider/outside.h"
 #include "s3.h"
 
 /*
@@ -28,11 +29,11 @@ s3_chain_free(struct s3_chain *c)
 static bool
 s3_env_keys(const struct provider_env *env, struct s3_chain *ret)
 {
-	const char *id = s3_env(env, "AWS_ACCESS_KEY_ID"), *key = s3_env(env, "AWS_SECRET_ACCESS_KEY");
-	const char *token = s3_env(env, "AWS_SESSION_TOKEN");
+	const char *id = outside_env(env, "AWS_ACCESS_KEY_ID"), *key = outside_env(env, "AWS_SECRET_ACCESS_KEY");
+	const char *token = outside_env(env, "AWS_SESSION_TOKEN");
 
-	id = id != NULL ? id : s3_env(env, "AWS_ACCESS_KEY");
-	key = key != NULL ? key : s3_env(env, "AWS_SECRET_KEY");
+	id = id != NULL ? id : outside_env(env, "AWS_ACCESS_KEY");
+	key = key != NULL ? key : outside_env(env, "AWS_SECRET_KEY");
 	if (id == NULL || key == NULL)
 		return false;
 	s3_keys_free(&ret->keys);
@@ -148,9 +149,9 @@ s3_chain_profile(const struct s3_sources *s, const char *name, bool needed, stru
 static enum err_code
 s3_chain_env(const struct s3_sources *s, struct s3_chain *ret, struct err *reterr)
 {
-	const char    *file = s3_env(s->env, "AWS_WEB_IDENTITY_TOKEN_FILE");
-	struct s3_role role = { .token_file = file, .arn = s3_env(s->env, "AWS_ROLE_ARN"),
-		.session_name = s3_env(s->env, "AWS_ROLE_SESSION_NAME") };
+	const char    *file = outside_env(s->env, "AWS_WEB_IDENTITY_TOKEN_FILE");
+	struct s3_role role = { .token_file = file, .arn = outside_env(s->env, "AWS_ROLE_ARN"),
+		.session_name = outside_env(s->env, "AWS_ROLE_SESSION_NAME") };
 
 	bool           first = s->conf->profile != NULL && s->conf->profile[0] != '\0'; /* the block's profile, before the environment */
 
@@ -209,7 +210,7 @@ s3_chain_web_token(const struct s3_sources *s, struct s3_chain *c, struct err *r
 	}
 	buf_init(&text, S3_TOKEN_MAX);
 	buf_reserve(&text, 4096, NULL);
-	rc = s3_file_read(s->env->source, path, &text, &found, &loose, reterr);
+	rc = outside_read(s->env->source, path, &text, &found, &loose, reterr);
 	t = buf_span(&text);
 	while (t.n > 0 && strchr("\r\n\t ", t.p[t.n - 1]) != NULL)
 		t.n--;
@@ -257,7 +258,7 @@ s3_sso_expired(const struct s3_chain *c, const char *what, const char *name, str
 static enum err_code
 s3_sso_cache(const struct s3_sources *s, struct s3_chain *c, const char *key, const char *name, struct err *reterr)
 {
-	const char          *home = s3_env(s->env, "HOME");
+	const char          *home = outside_env(s->env, "HOME");
 	uint8_t              sum[SHA1_LEN];
 	char                 hex[2 * SHA1_LEN + 1], *path;
 	struct s3_sso_reader r = { .key = "" };
@@ -272,7 +273,7 @@ s3_sso_cache(const struct s3_sources *s, struct s3_chain *c, const char *key, co
 	path = xasprintf("%s/.aws/sso/cache/%s.json", home != NULL ? home : "", hex);
 	buf_init(&text, S3_TOKEN_MAX);
 	buf_reserve(&text, 4096, NULL);
-	rc = s3_file_read(s->env->source, path, &text, &found, &loose, reterr);
+	rc = outside_read(s->env->source, path, &text, &found, &loose, reterr);
 	free(path);
 	reader = json_reader_new(s3_sso_event, &r);
 	if (rc == ERR_OK && found && (json_feed(reader, text.data, text.len, NULL) != ERR_OK || json_end(reader, NULL) != ERR_OK)) {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "base/arena.h"
+#include "provider/outside.h"
 #include "provider/token.h"
 #include "s3.h"
 
@@ -130,7 +129,7 @@ s3_cred_copy(struct s3_cred *c, const struct s3_conf *conf, const struct s3_role
 static struct secret *
 s3_env_secret(const struct provider_env *env, const char *name)
 {
-	const char *text = s3_env(env, name);
+	const char *text = outside_env(env, name);
 
 	return text == NULL ? NULL : secret_new(span_str(text));
 }
@@ -138,25 +137,9 @@ s3_env_secret(const struct provider_env *env, const char *name)
 static const char *
 s3_env2(const struct provider_env *env, const char *a, const char *b)
 {
-	const char *text = s3_env(env, a);
+	const char *text = outside_env(env, a);
 
-	return text != NULL ? text : s3_env(env, b);
-}
-
-/* "~/x" below the home folder, other relative paths below dir. */
-static char *
-s3_path(const struct provider_env *env, const char *dir, const char *path)
-{
-	const char          *home = s3_env(env, "HOME");
-	const struct passwd *pw = home == NULL && path[0] == '~' ? getpwuid(geteuid()) : NULL;
-
-	if (pw != NULL)
-		home = pw->pw_dir;
-	if (path[0] == '~' && path[1] == '/' && home != NULL)
-		return xasprintf("%s%s", home, path + 1);
-	if (path[0] == '/' || path[0] == '~' || dir == NULL)
-		return xstrdup(path);
-	return xasprintf("%s/%s", dir, path);
+	return text != NULL ? text : outside_env(env, b);
 }
 
 static enum err_code
@@ -166,9 +149,9 @@ s3_files_set(const struct provider_env *env, const char *dir, const char *what, 
 	if (list->n > S3_SHARED_FILES)
 		return err_set(reterr, ERR_CONFIG, 0, "%s: at most %d files", what, S3_SHARED_FILES);
 	for (*n = 0; *n < list->n; (*n)++)
-		to[*n] = s3_path(env, dir, list->items[*n]);
+		to[*n] = outside_path(env, dir, list->items[*n]);
 	if (list->items == NULL)
-		to[(*n)++] = s3_path(env, dir, one);
+		to[(*n)++] = outside_path(env, dir, one);
 	return ERR_OK;
 }
 
@@ -176,7 +159,7 @@ static enum err_code
 s3_cred_files(struct s3_cred *c, const struct s3_conf *conf, const char *dir, struct err *reterr)
 {
 	const struct provider_env *env = c->env;
-	const char                *one = s3_env(env, "AWS_SHARED_CREDENTIALS_FILE");
+	const char                *one = outside_env(env, "AWS_SHARED_CREDENTIALS_FILE");
 	const char                *config = s3_env2(env, "AWS_CONFIG_FILE", "AWS_SHARED_CONFIG_FILE");
 	const char                *profile = conf->profile;
 
@@ -197,9 +180,9 @@ static void
 s3_cred_metadata(struct s3_cred *c, const struct s3_conf *conf)
 {
 	const struct provider_env *env = c->env;
-	const char                *relative = s3_env(env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-	const char                *full = s3_env(env, "AWS_CONTAINER_CREDENTIALS_FULL_URI");
-	const char                *off = s3_env(env, "AWS_EC2_METADATA_DISABLED");
+	const char                *relative = outside_env(env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+	const char                *full = outside_env(env, "AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	const char                *off = outside_env(env, "AWS_EC2_METADATA_DISABLED");
 	const char                *base = conf->metadata_endpoint;
 	bool                       v6;
 	size_t                     n;
@@ -208,7 +191,7 @@ s3_cred_metadata(struct s3_cred *c, const struct s3_conf *conf)
 		c->meta.container_url = xasprintf("%s%s", S3_CONTAINER_HOST, relative);
 	else
 		c->meta.container_url = xstrdup(full);
-	c->meta.container_token_file = xstrdup(s3_env(env, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"));
+	c->meta.container_token_file = xstrdup(outside_env(env, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"));
 	c->meta.container_token = s3_env_secret(env, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
 	if (conf->skip_metadata_api_check || (off != NULL && strcasecmp(off, "true") == 0))
 		return;

@@ -49,9 +49,6 @@ enum err_code s3_profile_read(const struct conf_source *src, const struct s3_fil
 /* The same for the section [sso-session NAME]. */
 enum err_code s3_session_read(const struct conf_source *src, const struct s3_files *f, const char *name, struct s3_profile *ret,
     struct err *reterr);
-/* A whole small file; *found false: it is not there. */
-enum err_code s3_file_read(const struct conf_source *src, const char *path, struct buf *ret, bool *found, bool *loose,
-    struct err *reterr);
 
 struct s3_conf;
 

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "provider/outside.h"
 #include "s3_cred.h"
 #include "s3_ini.h"
 
@@ -138,41 +134,6 @@ s3_side_pair(void *arg, struct span section, struct span parent, struct span key
 			s3_take_text(s3_profile_text(&s->p, i), value);
 }
 
-static bool
-s3_file_loose(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0 || (st.st_uid != 0 && st.st_uid != geteuid());
-}
-
-enum err_code
-s3_file_read(const struct conf_source *src, const char *path, struct buf *ret, bool *found, bool *loose, struct err *reterr)
-{
-	int     fd;
-	ssize_t n = 1;
-
-	*found = true;
-	*loose = false;
-	if (src != NULL && src->file != NULL) {
-		*found = src->file(src->arg, path, ret, reterr) == ERR_OK || reterr->detail != ENOENT;
-		return !*found || reterr->code == ERR_OK ? ERR_OK : reterr->code;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	*found = fd >= 0 || (errno != ENOENT && errno != ENOTDIR);
-	if (fd < 0)
-		return *found ? err_errno(reterr, errno, "cannot open %s", path) : ERR_OK;
-	while (n > 0 && buf_reserve(ret, 4096, reterr) == ERR_OK) {
-		n = read(fd, ret->data + ret->len, 4096);
-		ret->len += n > 0 ? (size_t)n : 0;
-	}
-	*loose = s3_file_loose(fd);
-	close(fd);
-	if (n < 0)
-		return err_errno(reterr, errno, "cannot read %s", path);
-	return n == 0 ? ERR_OK : err_prefix(reterr, "%s", path);
-}
-
 static enum err_code
 s3_side_files(const struct conf_source *src, char *const *paths, size_t n, struct s3_side *s, struct err *reterr)
 {
@@ -184,7 +145,7 @@ s3_side_files(const struct conf_source *src, char *const *paths, size_t n, struc
 		buf_init(&text, S3_SHARED_FILE_MAX);
 		buf_reserve(&text, 4096, NULL);
 		err_clear(reterr);
-		rc = s3_file_read(src, paths[i], &text, &found, &loose, reterr);
+		rc = outside_read(src, paths[i], &text, &found, &loose, reterr);
 		s->p.loose |= loose;
 		if (rc == ERR_OK)
 			s3_ini_parse(buf_span(&text), s3_side_pair, s);
