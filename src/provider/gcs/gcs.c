@@ -6,11 +6,13 @@
 
 #include "base/encode.h"
 #include "base/name.h"
+#include "provider/outside.h"
 
 /* The driver: terraform's arguments, what follows from them, and the table of calls. */
 #define GCS_BASE       "https://storage.googleapis.com/"
 #define GCS_JSON_PATH  "storage/v1/"  /* at the end of a custom endpoint, as terraform has it */
 #define GCS_KEY_LEN    32
+#define GCS_KEY_TEXT_MAX 16384
 #define GCS_BUCKET_MIN 3
 #define GCS_BUCKET_MAX 222
 
@@ -25,7 +27,7 @@ static const struct conf_field gcs_fields[] = {
 	    .env = "GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", .later = "impersonation" },
 	{ .name = "impersonate_service_account_delegates", .type = CONF_STRS, .help = "accounts in between", .later = "impersonation" },
 	{ .name = "encryption_key", .type = CONF_SECRET, .offset = AT(encryption_key), .env = "GOOGLE_ENCRYPTION_KEY",
-	    .help = "encrypt states with this key, 32 bytes in base64" },
+	    .help = "encrypt states with this key, 32 bytes in base64, or the path of a file with them" },
 	{ .name = "kms_encryption_key", .type = CONF_STR, .offset = AT(kms_encryption_key), .env = "GOOGLE_KMS_ENCRYPTION_KEY",
 	    .help = "encrypt states with this key of Cloud KMS" },
 	{ .name = "storage_custom_endpoint", .type = CONF_STR, .offset = AT(storage_custom_endpoint),
@@ -171,31 +173,57 @@ gcs_csek(struct gcs *g, const char *name, const char *value)
 	g->csek[g->ncsek++] = (struct http_header){ name, xstrdup(value) };
 }
 
-static enum err_code
-gcs_set_key(struct gcs *g, struct conf_block *block, struct err *reterr)
+/* Go's decoder passes over line ends. */
+static bool
+gcs_key_decode(const struct buf *text, struct buf *ret)
 {
-	const char   *text = secret_str(g->conf->encryption_key);
-	struct buf    key, sum;
-	struct digest d;
-	bool          ok;
+	struct buf line;
+	bool       ok;
 
-	if (!gcs_given(text))
+	buf_init(&line, GCS_KEY_TEXT_MAX);
+	buf_reserve(&line, text->len, NULL);
+	for (size_t i = 0; i < text->len; i++)
+		if (text->data[i] != '\n' && text->data[i] != '\r')
+			buf_putc(&line, (char)text->data[i]);
+	ok = base64_decode(buf_span(&line), ret) && ret->len == GCS_KEY_LEN;
+	buf_wipe_free(&line);
+	return ok;
+}
+
+static enum err_code
+gcs_set_key(struct gcs *g, struct conf *c, struct conf_block *block, struct err *reterr)
+{
+	const char   *given = secret_str(g->conf->encryption_key);
+	struct buf    text, key, sum;
+	struct digest d;
+	struct err    e;
+	enum err_code rc;
+
+	if (!gcs_given(given))
 		return ERR_OK;
-	buf_init(&key, 64);
+	buf_init(&text, GCS_KEY_TEXT_MAX);
+	buf_reserve(&text, GCS_KEY_TEXT_MAX, NULL);
+	buf_init(&key, GCS_KEY_TEXT_MAX);
+	buf_reserve(&key, GCS_KEY_TEXT_MAX, NULL);
 	buf_init(&sum, 64);
-	buf_reserve(&key, 64, NULL);
-	ok = base64_decode(span_str(text), &key) && key.len == GCS_KEY_LEN;
-	if (ok) {
+	rc = outside_path_or_text(g->env, conf_dir(c), given, &text, &e);
+	if (rc != ERR_OK) {
+		rc = conf_error(reterr, block->pos, "encryption_key: %s", e.msg);
+	} else if (!gcs_key_decode(&text, &key)) {
+		rc = conf_error(reterr, block->pos, "encryption_key: expected 32 bytes in base64 (44 characters), or a file with them");
+	} else {
 		sha256_of(key.data, key.len, &d);
 		base64_encode(span_of(d.b, DIGEST_LEN), &sum);
+		buf_reset(&text);
+		base64_encode(buf_span(&key), &text);
 		gcs_csek(g, "x-goog-encryption-algorithm", "AES256");
-		gcs_csek(g, "x-goog-encryption-key", text);
+		gcs_csek(g, "x-goog-encryption-key", buf_str(&text));
 		gcs_csek(g, "x-goog-encryption-key-sha256", buf_str(&sum));
 	}
+	buf_wipe_free(&text);
 	buf_wipe_free(&key);
 	buf_free(&sum);
-	return ok ? ERR_OK : conf_error(reterr, block->pos, "encryption_key: expected 32 bytes in base64 (44 characters); a file with them "
-	    "is named by file(\"PATH\")");
+	return rc;
 }
 
 static void
@@ -214,11 +242,11 @@ gcs_close(struct backend *b)
 }
 
 static enum err_code
-gcs_set_up(struct gcs *g, struct conf_block *block, struct err *reterr)
+gcs_set_up(struct gcs *g, struct conf *c, struct conf_block *block, struct err *reterr)
 {
 	struct err e = { .code = ERR_OK };
 
-	if (gcs_set_base(g, block, reterr) != ERR_OK || gcs_set_key(g, block, reterr) != ERR_OK)
+	if (gcs_set_base(g, block, reterr) != ERR_OK || gcs_set_key(g, c, block, reterr) != ERR_OK)
 		return reterr->code;
 	if (gcs_cred_check(g->conf, &e) != ERR_OK) {
 		conf_error(reterr, block->pos, "%s", e.msg);
@@ -234,14 +262,13 @@ gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *bloc
 	struct gcs *g;
 	bool        google;
 
-	(void)c;
 	if (gcs_check(block, conf, reterr) != ERR_OK)
 		return reterr->code;
 	g = xcalloc(1, sizeof(*g));
 	g->env = env;
 	g->conf = conf;
 	g->prefix = gcs_clean_prefix(common->prefix);
-	if (gcs_set_up(g, block, reterr) != ERR_OK) {
+	if (gcs_set_up(g, c, block, reterr) != ERR_OK) {
 		gcs_close(&g->b);
 		return reterr->code;
 	}

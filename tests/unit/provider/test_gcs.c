@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../../lib/fake_gcs.h"
 #include "../../lib/provider_rig.h"
@@ -124,6 +126,30 @@ a_customers_key_goes_with_states_alone(void)
 	CHECK_U64(provider_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "x.tfstate" }, &l, &holder)), ERR_OK);
 	CHECK_STR(fake_gcs_key(fake, "x.tflock"), "");
 	end();
+}
+
+/* As terraform takes it; the line end of the file is not part of it. */
+static void
+a_customers_key_may_lie_in_a_file(void)
+{
+	char path[256], more[400], etag[ETAG_MAX];
+	int  fd;
+
+	snprintf(path, sizeof(path), "%s/key", test_tmpdir());
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	CHECK(write(fd, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n", 45) == 45);
+	close(fd);
+	snprintf(more, sizeof(more), "  encryption_key = \"%s\"\n", path);
+	begin(more);
+	CHECK_U64(put("x.tfstate", STATE, PUT_ABSENT, NULL, etag), ERR_OK);
+	CHECK_STR(fake_gcs_key(fake, "x.tfstate"), "PrG9Q5lH63YpmOVmzMLgmceREYsvQFecxPfaK1Bht/k=");
+	end();
+	fd = open(path, O_WRONLY | O_TRUNC);
+	CHECK(write(fd, "short\n", 6) == 6);
+	close(fd);
+	CHECK(strstr(provider_rig_refuses(block(more)), "32 bytes") != NULL);
+	snprintf(more, sizeof(more), "  encryption_key = \"%s\"\n", test_tmpdir());
+	CHECK(strstr(provider_rig_refuses(block(more)), "cannot be read") != NULL);
 }
 
 static void
@@ -259,6 +285,7 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses }, { "cleans prefixes", cleans_prefixes },
 	    { "a customer's key goes with states alone", a_customers_key_goes_with_states_alone },
+	    { "a customer's key may lie in a file", a_customers_key_may_lie_in_a_file },
 	    { "a KMS key is named for states alone", a_kms_key_is_named_for_states_alone },
 	    { "a lock whose answer is lost is ours", a_lock_whose_answer_is_lost_is_ours },
 	    { "a foreign lock goes by its generation", a_foreign_lock_goes_by_its_generation },
