@@ -27,7 +27,7 @@
 #define LANE_HOLD_MIN_MS 5000
 #define LANE_HOLD_MAX_MS 300000
 #define LANE_HOLD_DOUBLINGS 6
-#define REPLICATE_LOCK_WAIT_MAX_MS 16000 /* between two tries for a lock that others hold */
+#define RETRY_LOCK_WAIT_MAX_MS 16000 /* between two tries for a lock that others hold */
 #define RETRY_MIN_MS    2000   /* back-off of one replica */
 #define RETRY_MAX_MS    600000
 #define TORN_WAIT_MS    2000   /* an empty or unparsable read is read again after this */
@@ -239,6 +239,8 @@ const struct backend *look_place(const struct op *look);
 /* --- retry.c --- */
 /* The back-off of one replica after its attempt-th failure, at least what the peer asked for. */
 int64_t retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err);
+/* Until a lock that others hold is asked for again: terraform's own schedule, so that nobody is crowded out. */
+int64_t retry_lock_wait_ms(struct engine *e, int64_t waited_ms);
 /* Is that the target's failure, and not one state's? */
 bool retry_target_down(const struct place *to, enum err_code code);
 

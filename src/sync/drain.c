@@ -19,7 +19,8 @@ struct drain {
 	struct track  *track;
 	struct pass   *pass;       /* NULL: the agent's own, due entries only */
 	struct bits    tried;      /* pass: each state once, and again while it waits for a lock */
-	int64_t        lock_due;   /* pass: when the first waiting entry is due again; 0: none */
+	int64_t        began;      /* pass: wall ms; it waits for each lock as long as lock_timeout says, however long others have */
+	int64_t        lock_due;   /* pass: when the first waiting entry is tried again; 0: none */
 };
 
 static void
@@ -158,21 +159,24 @@ drain_next(void *arg)
 	return &c->op;
 }
 
-/* In a pass a held lock is waited for: the entry is due again soon, and tried again until lock_timeout. */
+/* In a pass a held lock is waited for: the entry is tried again soon, until lock_timeout. */
 static bool
 drain_waits(struct drain *d, const struct drain_child *c)
 {
 	struct store_txn *t;
 	struct queue_rec  q;
 	bool              wait = false;
+	int64_t           now = loop_wall(d->e->loop), since, due;
 	const char       *edge = d->track->lane->edge->name;
 
 	if (c->result.outcome != PUSH_WAITING || d->pass == NULL || store_read(d->e->store, &t, NULL) != ERR_OK)
 		return false;
 	if (store_queued(t, edge, d->track->lane->to->label, c->state, &q) && q.waiting_since != 0) {
-		wait = q.due - q.waiting_since < d->track->lane->to->common.lock_timeout_ms;
-		if (wait && (d->lock_due == 0 || q.due < d->lock_due))
-			d->lock_due = q.due;
+		since = q.waiting_since > d->began ? q.waiting_since : d->began;
+		due = now + retry_lock_wait_ms(d->e, now - since);
+		wait = due - since < d->track->lane->to->common.lock_timeout_ms;
+		if (wait && (d->lock_due == 0 || due < d->lock_due))
+			d->lock_due = due;
 	}
 	store_end(t);
 	if (wait)
@@ -301,6 +305,7 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	d->track = t;
 	d->op.about = t->lane->edge->name;
 	d->pass = pass;
+	d->began = loop_wall(e->loop);
 	if (pass != NULL || loop_now(e->loop) >= t->hold_until) /* a pass does not care about earlier trouble */
 		t->strikes = pass != NULL ? 0 : t->strikes >= LANE_STRIKES ? LANE_STRIKES - 1 : t->strikes;
 	if (pass != NULL && to->failing && retry_target_down(to, to->why.code)) { /* the pass has just asked it for its list */

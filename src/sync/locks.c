@@ -212,6 +212,8 @@ locks_queue(void *arg, const struct queue_rec *q)
 	struct state_rec     s;
 	struct buf           name;
 
+	if (provider_shows_locks(x->lane->to) && q->waiting_since == 0)
+		return true;
 	buf_init(&name, 0);
 	if (store_state_by_id(x->t, q->state, &s) && lane_map(x->l->e->plan, x->lane, s.name, &name, NULL) == MAP_YES)
 		locks_add(x->l, buf_str(&name));
@@ -241,16 +243,18 @@ locks_order(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* A target that neither lists nor shows locks: the names are those that we write there. */
+/* Names that the listing does not show: one that is locked before it is first written; and at a target that cannot show a lock
+ * all that we write there. */
 static void
 locks_add_ours(struct locks *l)
 {
 	struct store_txn *t;
 	size_t            n = 0;
 
-	if (provider_shows_locks(l->e->plan->backends[l->place]) || store_read(l->e->store, &t, NULL) != ERR_OK)
+	if (store_read(l->e->store, &t, NULL) != ERR_OK)
 		return;
-	store_replicas(t, NULL, locks_replica, l);
+	if (!provider_shows_locks(l->e->plan->backends[l->place]))
+		store_replicas(t, NULL, locks_replica, l);
 	store_intents(t, locks_intent, l);
 	locks_add_queued(l, t);
 	store_end(t);

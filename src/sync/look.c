@@ -407,7 +407,7 @@ sweep_waits(const struct sweep *s, const struct state_rec *r)
 	struct queue_rec q;
 
 	return s->l->pass == NULL && store_queued(s->t, s->lane->edge->name, s->lane->to->label, r->id, &q) && q.waiting_since != 0 &&
-	    q.due - loop_wall(s->l->e->loop) < 2 * REPLICATE_LOCK_WAIT_MAX_MS; /* else the clock was set back */
+	    q.due - loop_wall(s->l->e->loop) < 2 * RETRY_LOCK_WAIT_MAX_MS; /* else the clock was set back */
 }
 
 static void

@@ -9,15 +9,6 @@
  * queue and the results of a pass.
  */
 
-/* Terraform's own schedule for a held lock, so that nobody is crowded out. */
-static int64_t
-replicate_lock_wait(struct engine *e, int64_t waited_ms)
-{
-	int64_t wait = waited_ms + 1000;
-
-	return rand_jitter(loop_rand(e->loop), wait > REPLICATE_LOCK_WAIT_MAX_MS ? REPLICATE_LOCK_WAIT_MAX_MS : wait, 20);
-}
-
 /* --- deciding --- */
 
 static bool
@@ -135,7 +126,7 @@ replicate_queue(struct push *p, struct batch *b, struct store_txn *t, enum push_
 	if (o == PUSH_WAITING) {
 		q.waiting_since = queued && old.waiting_since != 0 ? old.waiting_since : now;
 		q.attempt = old.attempt;
-		q.due = now + replicate_lock_wait(p->e, now - q.waiting_since);
+		q.due = now + retry_lock_wait_ms(p->e, now - q.waiting_since);
 	} else {
 		q.attempt = old.attempt + 1;
 		q.due = now + retry_wait_ms(p->e, old.attempt, &p->op.err);

@@ -17,6 +17,14 @@ retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err)
 	return rand_jitter(loop_rand(e->loop), wait, 20);
 }
 
+int64_t
+retry_lock_wait_ms(struct engine *e, int64_t waited_ms)
+{
+	int64_t wait = waited_ms + 1000;
+
+	return rand_jitter(loop_rand(e->loop), wait > RETRY_LOCK_WAIT_MAX_MS ? RETRY_LOCK_WAIT_MAX_MS : wait, 20);
+}
+
 /* A bucket that is missing and one name that the target cannot take read alike: a listing that fails for the same reason tells. */
 bool
 retry_target_down(const struct place *to, enum err_code code)

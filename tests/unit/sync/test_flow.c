@@ -198,6 +198,55 @@ a_foreign_lock_is_waited_for(void)
 }
 
 static void
+let_go(void *arg)
+{
+	(void)arg;
+	mem_world_lock(b, "x.tfstate", NULL);
+}
+
+static void
+each_pass_waits_for_itself(void)
+{
+	struct timer t;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"10s\"\n}\n"
+	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
+	agent_rig_wait(&r, 3600000);
+	timer_init(&t, r.loop, let_go, NULL);
+	timer_set(&t, 5000);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	end();
+}
+
+static void
+count_lock(void *arg, const struct lock_seen *l)
+{
+	CHECK_STR(l->name, "x.tfstate");
+	CHECK_STR(l->lock.id, "foreign");
+	(*(unsigned *)arg)++;
+}
+
+static void
+a_lock_that_is_waited_for_is_shown_before_there_is_a_state(void)
+{
+	unsigned n = 0;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"1s\"\n}\n"
+	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(a, "y.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 1");
+	CHECK_OK(agent_rig_run(&r, engine_locks(r.engine, "b", count_lock, &n), 60000), r.err);
+	CHECK_U64(n, 1);
+	mem_world_lock(b, "x.tfstate", NULL);
+	end();
+}
+
+static void
 the_agent_by_itself(void)
 {
 	begin(one_edge);
@@ -379,6 +428,9 @@ main(int argc, char **argv)
 		{ "first_contact", first_contact },
 		{ "drift_of_a_target", drift_of_a_target },
 		{ "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
+		{ "each_pass_waits_for_itself", each_pass_waits_for_itself },
+		{ "a_lock_that_is_waited_for_is_shown_before_there_is_a_state",
+		    a_lock_that_is_waited_for_is_shown_before_there_is_a_state },
 		{ "the_agent_by_itself", the_agent_by_itself },
 		{ "a_restore", a_restore },
 		{ "a_restore_beside_a_look", a_restore_beside_a_look },
