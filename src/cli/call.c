@@ -136,7 +136,7 @@ cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *re
 
 /* ---------------------------------------------------------------- replies */
 
-/* Pieces, because a state may lie in a file. */
+/* Pieces, because a state may lie in a file. What stdout did not take is said once, at the end of the process. */
 int
 cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name)
 {
@@ -156,6 +156,8 @@ cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name)
 		err_errno(&e, errno, "%s", name);
 	mem_wipe(piece, CLI_PIECE);
 	free(piece);
+	if (out == stdout && ferror(stdout) != 0)
+		return 1;
 	return e.code == ERR_OK ? 0 : cli_error(c, &e, c->command->name);
 }
 

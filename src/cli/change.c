@@ -316,6 +316,8 @@ cli_quarantine(struct cli *c)
 		return cli_usage(c, "--state goes with release: drop needs a version, STATE@V");
 	if ((strcmp(verb, "release") != 0 && strcmp(verb, "drop") != 0) || c->nwords != (raw != NULL ? 1 : 2))
 		return cli_usage(c, "quarantine takes %s", c->command->args);
+	if (strcmp(verb, "drop") == 0 && strchr(c->words[1], '@') == NULL)
+		return cli_usage(c, "drop needs a version, %s@V: \"stateferry quarantine ls\" names them", c->words[1]);
 	r.method = "POST";
 	r.route = verb;
 	cli_arg(&r, raw != NULL ? "name" : "state", raw != NULL ? raw : c->words[1]);

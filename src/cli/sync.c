@@ -111,6 +111,8 @@ sync_text(const struct cli *c, const json_t *doc)
 		    "%.2f s\n", cli_str(e, "name"), cli_num(e, "seen"), cli_num(e, "changed"), cli_num(e, "written"),
 		    cli_num(e, "unchanged"), cli_num(e, "held"), cli_num(e, "failed"), cli_num(e, "bytes"), cli_num(e, "requests"),
 		    cli_num(e, "seconds"));
+	if (json_array_size(json_object_get(doc, "edges")) == 0)
+		printf("nothing to do: the configuration has no replicate and no snapshot block\n");
 	json_array_foreach(json_object_get(doc, "problems"), i, e)
 		cli_problem(c, e);
 }

@@ -196,6 +196,8 @@ address_resolve(struct engine *e, const char *text, const char *backend, bool ra
 	len = strlen(text);
 	if (!raw)
 		tail = address_tail(text, &len, &n, &fits);
+	if (len == 0)
+		return err_set(reterr, ERR_USAGE, 0, "the name is empty");
 	if (!fits || (tail == TAIL_NUMBER && n == 0))
 		return err_set(reterr, ERR_USAGE, 0, "\"%s\" is no version: they count from 1", text + len + 1);
 	if (store_read(engine_store(e), &t, reterr) != ERR_OK)

@@ -175,10 +175,10 @@ static struct resolve *
 resolve_args(struct call *c, struct err *reterr)
 {
 	struct resolve *x;
-	const char     *edge, *raw = call_arg(c, "name"), *text = raw, *backend = call_arg(c, "backend");
+	const char     *edge, *raw = call_arg(c, "name"), *text, *backend = call_arg(c, "backend");
 	struct resolve  r = { .edge = NULL };
 
-	if (call_need(c, "edge", &edge, reterr) != ERR_OK || (text == NULL && call_need(c, "state", &text, reterr) != ERR_OK))
+	if (call_need(c, "edge", &edge, reterr) != ERR_OK || call_need(c, raw != NULL ? "name" : "state", &text, reterr) != ERR_OK)
 		return NULL;
 	snprintf(c->where, sizeof(c->where), "%s", text);
 	r.edge = plan_edge(engine_plan(c->e), edge);

@@ -278,7 +278,10 @@ status_ended(void *arg, struct err *reterr)
 
 	(void)reterr;
 	loop_delay(engine_loop(c->e), &d);
-	if (!x->looked)
+	if (engine_plan(c->e)->nedges == 0)
+		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3,
+		    .cause = "nothing is watched: the configuration has no replicate and no snapshot block", .next = "add one" });
+	else if (!x->looked)
 		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no source was looked at yet",
 		    .next = "stateferry sync, or stateferry run" });
 	json_arr_end(&x->w);

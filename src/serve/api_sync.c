@@ -244,8 +244,11 @@ api_sync(struct call *c, struct err *reterr)
 	struct sync        *x;
 	struct pass_options p = { .dry_run = call_flag(c, "dry_run") };
 
-	if (age != NULL && call_duration(age, "max_age", &max_age, reterr) != ERR_OK)
+	if (age != NULL && !duration_parse(age, &max_age)) {
+		err_set(reterr, ERR_USAGE, 0, "the maximal age \"%s\" is no duration", age);
+		err_hint(reterr, "write it like 90s, 2h or 7d");
 		return NULL;
+	}
 	x = xcalloc(1, sizeof(*x));
 	x->c = c;
 	x->max_age = max_age;

@@ -93,8 +93,10 @@ call_need(const struct call *c, const char *name, const char **ret, struct err *
 {
 	const char *v = call_arg(c, name);
 
-	if (v == NULL || v[0] == '\0')
+	if (v == NULL)
 		return err_set(reterr, ERR_USAGE, 0, "%s needs \"%s\"", c->route->name, name);
+	if (v[0] == '\0')
+		return err_set(reterr, ERR_USAGE, 0, "\"%s\" is empty", name);
 	*ret = v;
 	return ERR_OK;
 }
@@ -102,21 +104,12 @@ call_need(const struct call *c, const char *name, const char **ret, struct err *
 enum err_code
 call_address(struct call *c, struct address *ret, struct err *reterr)
 {
-	const char *raw = call_arg(c, "name"), *text = raw;
+	const char *raw = call_arg(c, "name"), *text;
 
-	if (text == NULL && call_need(c, "state", &text, reterr) != ERR_OK)
+	if (call_need(c, raw != NULL ? "name" : "state", &text, reterr) != ERR_OK)
 		return reterr->code;
 	snprintf(c->where, sizeof(c->where), "%s", text);
 	return address_resolve(c->e, text, call_arg(c, "backend"), raw != NULL, ret, reterr);
-}
-
-enum err_code
-call_duration(const char *text, const char *what, int64_t *ret_ms, struct err *reterr)
-{
-	if (duration_parse(text, ret_ms))
-		return ERR_OK;
-	err_set(reterr, ERR_USAGE, 0, "%s: \"%s\" is no duration", what, text);
-	return err_hint(reterr, "write it like 90s, 2h or 7d");
 }
 
 enum err_code

@@ -47,7 +47,7 @@ route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, 
     api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe,
     api_events, api_ops, api_metrics;
 
-/* The first value; NULL: absent. */
+/* The first value; NULL: absent. call_need(): it is an error when that is missing or empty. */
 const char   *call_arg(const struct call *c, const char *name);
 bool          call_flag(const struct call *c, const char *name);    /* "1", "true" or empty */
 enum err_code call_need(const struct call *c, const char *name, const char **ret, struct err *reterr);
@@ -55,8 +55,6 @@ enum err_code call_need(const struct call *c, const char *name, const char **ret
 enum err_code call_address(struct call *c, struct address *ret, struct err *reterr);
 /* Of a "state" that ends in @serial=N: finds the version and puts its number there. NULL: there is none, or *reterr. */
 struct op    *call_serial(struct call *c, struct err *reterr);
-/* A duration for people and for the API: "2h". */
-enum err_code call_duration(const char *text, const char *what, int64_t *ret_ms, struct err *reterr);
 /* RFC 3339, or an age before now. */
 enum err_code call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err *reterr);
 

@@ -339,6 +339,42 @@ replicate "out" {{
 BUCKET = '  bucket = "acme-states"\n  region = "eu-west-1"\n  prefix = "%s"'
 
 
+def a_full_stdout_is_told_once(p):
+    p.put("seq/001.tfstate", "small.tfstate")
+    (p.dir / "live/large.tfstate").write_bytes((GOLDEN / "seq/001.tfstate").read_bytes() + b" " * 200_000)
+    p.run("sync")
+    for args in (("cat", "small.tfstate"), ("cat", "large.tfstate"), ("--json", "cat", "small.tfstate"), ("status",),
+                 ("--json", "status"), ("--json", "log", "none")):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, *args], cwd=p.dir, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        assert done.returncode == 1, args
+        assert done.stderr.count(b"No space left on device; what was printed is incomplete") == 1, (args, done.stderr)
+        assert done.stderr.count(b"No space") == 1, (args, done.stderr)
+
+
+def what_is_missing_is_named(p):
+    """An empty name, a version that is not there, an age that is none: in the words of whoever typed it."""
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    for args in (("cat", ""), ("cat", "live:"), ("cat", "@1"), ("cat", "--state", ""), ("log", ""), ("show", "")):
+        message = p.error(*args, code=2)
+        assert "is empty" in message, (args, message)
+    message = p.error("sync", "--max-age", "soon", code=2)
+    assert '"soon" is no duration' in message and "max_age" not in message, message
+    for args in (("drop", "x.tfstate"), ("drop", "x.tfstate", "--yes"), ("drop", "live:x.tfstate", "--yes")):
+        message = p.error("quarantine", *args, code=2)
+        assert f"drop needs a version, {args[1]}@V" in message and "quarantine ls" in message, message
+
+
+def nothing_to_carry(p):
+    """Backends alone: sync has nothing to do, and nobody is sent to sync for it."""
+    p.configure(text=CONF.format(more="").split("replicate")[0])
+    assert "nothing to do: the configuration has no replicate and no snapshot block" in p.text("sync")
+    assert p.json("sync")["edges"] == []
+    problem = p.json("status", code=3)["problems"][0]
+    assert "no replicate and no snapshot block" in problem["cause"] and "sync" not in problem["next"], problem
+
+
 def never_into_itself(p):
     """A target whose names the source lists would be replicated again and again, ever deeper."""
     refused = [("local", '  dir = "live"', '  dir = "./live/"', ""), ("local", '  dir = "live"', '  dir = "live/copy"', ""),
@@ -501,7 +537,8 @@ def adopt_is_acted_on_at_once(p):
 
 TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, serials_have_all_their_digits,
-         show_masks, no_text_steers_the_terminal, wrong_input, never_into_itself,
+         show_masks, no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named,
+         nothing_to_carry, never_into_itself,
          snapshots_beside_states, wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
 

@@ -177,6 +177,26 @@ variables_are_checked_as_arguments(void)
 	environment(false);
 }
 
+/* As OpenTofu has it; Terraform refuses an empty address. */
+static void
+an_empty_lock_address_is_none(void)
+{
+	static const char *const rows[][2] = { { "", "" }, { ENV_LOCK, "" }, { "", ENV_UNLOCK } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err e;
+		char      *text = xasprintf("backend \"http\" \"b\" {\n  address = \"%s\"\n  lock_address = \"%s\"\n"
+		                            "  unlock_address = \"%s\"\n}\n", ENV_ADDRESS, rows[i][0], rows[i][1]);
+
+		provider_rig_open(&r, false, text);
+		CHECK((provider_caps(r.b) & PROVIDER_LOCK) == 0);
+		CHECK_U64(provider_writable(r.b, &e), ERR_CONFLICT);
+		CHECK(strstr(e.hint, "exclusive") != NULL || strstr(e.msg, "exclusive") != NULL);
+		provider_rig_close(&r);
+		free(text);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -184,6 +204,7 @@ main(int argc, char **argv)
 	    { "an_empty_block_takes_all_from_the_environment", an_empty_block_takes_all_from_the_environment },
 	    { "a_value_in_the_block_wins", a_value_in_the_block_wins },
 	    { "defaults_are_terraforms", defaults_are_terraforms },
+	    { "an_empty_lock_address_is_none", an_empty_lock_address_is_none },
 	    { "variables_are_checked_as_arguments", variables_are_checked_as_arguments },
 	    { NULL, NULL },
 	});
