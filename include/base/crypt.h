@@ -33,6 +33,15 @@ enum err_code     crypt_open(const struct crypt_key *k, struct span aad, struct 
 void              crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_t ret[32]);
 
 /*
+ * AES or triple DES in CBC mode with the padding of PKCS #7: only to read what others made, and nothing vouches for the result. key: 16,
+ * 24 or 32 bytes, 24 for triple DES; iv: one block. Appends at most sealed.n bytes. ERR_CORRUPT: another key, or damaged;
+ * ERR_UNSUPPORTED: the library was built without it.
+ */
+enum crypt_cbc { CRYPT_CBC_AES, CRYPT_CBC_3DES };
+enum err_code     crypt_cbc_open(enum crypt_cbc how, struct span key, struct span iv, struct span sealed, struct buf *ret,
+    struct err *reterr);
+
+/*
  * Signatures by a private RSA key: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017). One takes some 10 ms, and with mbedTLS before 3.6
  * what is above waits for it: a few an hour, on the pool.
  */
@@ -45,6 +54,7 @@ struct crypt_rsa; /* in locked memory, as the other */
 /* der: RSAPrivateKey of PKCS #1, copied. ERR_CONFIG: it is none, or too short or long. */
 enum err_code     crypt_rsa_new(struct span der, struct crypt_rsa **ret, struct err *reterr);
 void              crypt_rsa_free(struct crypt_rsa *k);
+struct span       crypt_rsa_der(const struct crypt_rsa *k); /* as it was given: a secret */
 enum err_code     crypt_rsa_sign(const struct crypt_rsa *k, const uint8_t sha256[32], uint8_t ret[CRYPT_RSA_MAX], size_t *ret_n,
     struct err *reterr);
 

@@ -2,6 +2,8 @@
 #ifndef NET_JWT_H
 #define NET_JWT_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "loop/work.h"
 
@@ -17,7 +19,11 @@ struct jwt_key; /* a private RSA key, in locked memory */
 /* The first private key of a PEM text, whatever else is there: "PRIVATE KEY" (PKCS #8) or "RSA PRIVATE KEY" (PKCS #1).
  * ERR_CONFIG: there is none, it is encrypted, damaged, or no RSA key of 2048 to 4096 bits. The message holds nothing of it. */
 enum err_code jwt_key_new(struct span pem, struct jwt_key **ret, struct err *reterr);
+/* The same of a PrivateKeyInfo (PKCS #8) in DER. */
+enum err_code jwt_key_of(struct span pkcs8, struct jwt_key **ret, struct err *reterr);
 void          jwt_key_free(struct jwt_key *k);
+/* Is it the private half of that RSAPublicKey (PKCS #1, DER)? */
+bool          jwt_key_is_of(const struct jwt_key *k, struct span public_der);
 
 struct jwt_header {
 	const char *kid;      /* NULL: left out, as the others */

@@ -169,6 +169,57 @@ crypt_mac(const struct crypt_key *k, const char *label, struct span data, uint8_
 	mem_wipe(derived, sizeof(derived));
 }
 
+/* --- CBC ---------------------------------------------------------------------------------------------------------------- */
+
+/* Between crypt_enter() and crypt_leave(). */
+static psa_status_t
+crypt_cbc(psa_key_type_t type, struct span key, struct span in, struct buf *ret)
+{
+	psa_key_attributes_t a = psa_key_attributes_init();
+	psa_key_id_t         id;
+	psa_status_t         rc;
+	size_t               n;
+
+	psa_set_key_type(&a, type);
+	psa_set_key_bits(&a, 8 * key.n);
+	psa_set_key_algorithm(&a, PSA_ALG_CBC_PKCS7);
+	psa_set_key_usage_flags(&a, PSA_KEY_USAGE_DECRYPT);
+	rc = psa_import_key(&a, key.p, key.n, &id);
+	if (rc != PSA_SUCCESS)
+		return rc;
+	rc = psa_cipher_decrypt(id, PSA_ALG_CBC_PKCS7, in.p, in.n, ret->data + ret->len, in.n, &n);
+	psa_destroy_key(id);
+	if (rc == PSA_SUCCESS)
+		ret->len += n;
+	ret->data[ret->len] = '\0';
+	return rc;
+}
+
+enum err_code
+crypt_cbc_open(enum crypt_cbc how, struct span key, struct span iv, struct span sealed, struct buf *ret, struct err *reterr)
+{
+	size_t       block = how == CRYPT_CBC_AES ? 16 : 8;
+	struct buf   in; /* iv, then what is sealed */
+	psa_status_t rc;
+
+	if (iv.n != block || sealed.n == 0 || sealed.n % block != 0)
+		return err_set(reterr, ERR_CORRUPT, 0, "what is encrypted has no whole blocks");
+	if (buf_reserve(ret, block + sealed.n, reterr) != ERR_OK)
+		return reterr != NULL ? reterr->code : ERR_UNSUPPORTED;
+	buf_init(&in, block + sealed.n);
+	buf_put(&in, iv.p, iv.n);
+	buf_put(&in, sealed.p, sealed.n);
+	crypt_enter();
+	rc = crypt_cbc(how == CRYPT_CBC_AES ? PSA_KEY_TYPE_AES : PSA_KEY_TYPE_DES, key, buf_span(&in), ret);
+	crypt_leave();
+	buf_free(&in);
+	if (rc == PSA_ERROR_NOT_SUPPORTED)
+		return err_set(reterr, ERR_UNSUPPORTED, (int)rc, "the cryptography library has no %s", how == CRYPT_CBC_AES ? "AES" : "triple DES");
+	if (rc != PSA_SUCCESS)
+		return err_set(reterr, ERR_CORRUPT, (int)rc, "it does not decrypt: damaged, or another password (%d)", (int)rc);
+	return ERR_OK;
+}
+
 /* --- RSA ---------------------------------------------------------------------------------------------------------------- */
 
 struct crypt_rsa {
@@ -230,6 +281,12 @@ crypt_rsa_free(struct crypt_rsa *k)
 	free(k);
 }
 
+struct span
+crypt_rsa_der(const struct crypt_rsa *k)
+{
+	return span_of(secret_str(k->der), secret_len(k->der));
+}
+
 enum err_code
 crypt_rsa_sign(const struct crypt_rsa *k, const uint8_t sha256[32], uint8_t ret[CRYPT_RSA_MAX], size_t *ret_n, struct err *reterr)
 {
@@ -237,7 +294,7 @@ crypt_rsa_sign(const struct crypt_rsa *k, const uint8_t sha256[32], uint8_t ret[
 	psa_status_t rc;
 
 	crypt_enter();
-	rc = crypt_rsa_import(span_of(secret_str(k->der), secret_len(k->der)), &id);
+	rc = crypt_rsa_import(crypt_rsa_der(k), &id);
 	if (rc == PSA_SUCCESS) {
 		rc = psa_sign_hash(id, PSA_ALG_RSA_PKCS1V15_SIGN(PSA_ALG_SHA_256), sha256, 32, ret, CRYPT_RSA_MAX, ret_n);
 		psa_destroy_key(id);

@@ -10,96 +10,13 @@
 #include "base/encode.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "der.h"
 
 struct jwt_key {
 	struct crypt_rsa *rsa;
 };
 
-/* --- PEM (RFC 7468) ----------------------------------------------------------------------------------------------------- */
-
-#define JWT_DASHES "-----"
-
-static bool
-jwt_find(struct span in, const char *what, size_t *ret)
-{
-	const uint8_t *at = in.n == 0 ? NULL : memmem(in.p, in.n, what, strlen(what));
-
-	if (at != NULL)
-		*ret = (size_t)(at - in.p);
-	return at != NULL;
-}
-
-static struct span
-jwt_after(struct span s, size_t n)
-{
-	return span_of(s.p + n, s.n - n);
-}
-
-/* The next block from *pem on: its label and what stands between its lines. */
-static bool
-jwt_pem_next(struct span *pem, struct span *label, struct span *text)
-{
-	struct span rest = *pem;
-	size_t      at;
-
-	if (!jwt_find(rest, JWT_DASHES "BEGIN ", &at))
-		return false;
-	rest = jwt_after(rest, at + sizeof(JWT_DASHES "BEGIN ") - 1);
-	if (!jwt_find(rest, JWT_DASHES, &at))
-		return false;
-	*label = span_of(rest.p, at);
-	rest = jwt_after(rest, at + sizeof(JWT_DASHES) - 1);
-	if (!jwt_find(rest, JWT_DASHES "END ", &at))
-		return false;
-	*text = span_of(rest.p, at);
-	*pem = jwt_after(rest, at + sizeof(JWT_DASHES "END ") - 1);
-	return true;
-}
-
-/* Base64 with blanks and line ends anywhere. */
-static bool
-jwt_pem_decode(struct span text, struct buf *ret)
-{
-	struct buf digits;
-	bool       ok;
-
-	buf_init(&digits, JWT_PEM_MAX);
-	buf_reserve(&digits, text.n, NULL);
-	for (size_t i = 0; i < text.n; i++)
-		if (text.p[i] == '\0' || strchr(" \t\r\n", text.p[i]) == NULL)
-			buf_putc(&digits, (char)text.p[i]);
-	ok = digits.len > 0 && base64_decode(buf_span(&digits), ret);
-	buf_wipe_free(&digits);
-	return ok;
-}
-
-/* --- DER (X.690), as far as PKCS #8 needs it --------------------------------------------------------------------------- */
-
-enum { DER_INTEGER = 0x02, DER_OCTETS = 0x04, DER_OID = 0x06, DER_SEQUENCE = 0x30 };
-
-/* Takes one element of that tag from the front of *in. */
-static bool
-jwt_der(struct span *in, uint8_t tag, struct span *ret)
-{
-	size_t n, head = 2;
-
-	if (in->n < 2 || in->p[0] != tag)
-		return false;
-	n = in->p[1];
-	if (n >= 0x80) {
-		size_t bytes = n & 0x7f;
-
-		if (bytes == 0 || bytes > 3 || in->n < 2 + bytes)
-			return false;
-		for (n = 0, head = 2; head < 2 + bytes; head++)
-			n = n << 8 | in->p[head];
-	}
-	if (n > in->n - head)
-		return false;
-	*ret = span_of(in->p + head, n);
-	*in = jwt_after(*in, head + n);
-	return true;
-}
+/* --- keys --------------------------------------------------------------------------------------------------------------- */
 
 /* PrivateKeyInfo ::= SEQUENCE { version, SEQUENCE { algorithm OID, ... }, OCTET STRING }: the string is the PKCS #1 key. */
 static enum err_code
@@ -108,15 +25,13 @@ jwt_pkcs8(struct span der, struct span *ret, struct err *reterr)
 	static const uint8_t rsa[] = { 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01 };
 	struct span          info, version, algorithm, oid;
 
-	if (!jwt_der(&der, DER_SEQUENCE, &info) || !jwt_der(&info, DER_INTEGER, &version) ||
-	    !jwt_der(&info, DER_SEQUENCE, &algorithm) || !jwt_der(&algorithm, DER_OID, &oid) || !jwt_der(&info, DER_OCTETS, ret))
+	if (!der_take(&der, DER_SEQUENCE, &info) || !der_take(&info, DER_INTEGER, &version) ||
+	    !der_take(&info, DER_SEQUENCE, &algorithm) || !der_take(&algorithm, DER_OID, &oid) || !der_take(&info, DER_OCTETS, ret))
 		return err_set(reterr, ERR_CONFIG, 0, "the private key is damaged");
 	if (!span_eq(oid, span_of(rsa, sizeof(rsa))))
 		return err_set(reterr, ERR_CONFIG, 0, "the private key is no RSA key");
 	return ERR_OK;
 }
-
-/* --- keys --------------------------------------------------------------------------------------------------------------- */
 
 static enum err_code
 jwt_key_decode(struct span label, struct span text, struct crypt_rsa **ret, struct err *reterr)
@@ -126,7 +41,7 @@ jwt_key_decode(struct span label, struct span text, struct crypt_rsa **ret, stru
 	enum err_code rc = ERR_OK;
 
 	buf_init(&der, JWT_PEM_MAX);
-	if (!jwt_pem_decode(text, &der))
+	if (!pem_decode(text, &der))
 		rc = err_set(reterr, ERR_CONFIG, 0, "the private key is damaged: it is no base64");
 	pkcs1 = buf_span(&der);
 	if (rc == ERR_OK && span_is(label, "PRIVATE KEY"))
@@ -137,18 +52,40 @@ jwt_key_decode(struct span label, struct span text, struct crypt_rsa **ret, stru
 	return rc;
 }
 
+static struct jwt_key *
+jwt_key_take(struct crypt_rsa *rsa)
+{
+	struct jwt_key *k = xcalloc(1, sizeof(*k));
+
+	k->rsa = rsa;
+	return k;
+}
+
+enum err_code
+jwt_key_of(struct span pkcs8, struct jwt_key **ret, struct err *reterr)
+{
+	struct crypt_rsa *rsa;
+	struct span       pkcs1;
+
+	if (jwt_pkcs8(pkcs8, &pkcs1, reterr) != ERR_OK || crypt_rsa_new(pkcs1, &rsa, reterr) != ERR_OK)
+		return ERR_CONFIG;
+	*ret = jwt_key_take(rsa);
+	return ERR_OK;
+}
+
 enum err_code
 jwt_key_new(struct span pem, struct jwt_key **ret, struct err *reterr)
 {
 	struct span       label, text;
 	struct crypt_rsa *rsa;
-	size_t            at;
 	enum err_code     rc;
 
 	if (pem.n > JWT_PEM_MAX)
 		return err_set(reterr, ERR_CONFIG, 0, "the PEM text is longer than %d bytes", JWT_PEM_MAX);
-	while (jwt_pem_next(&pem, &label, &text)) {
-		if (span_is(label, "ENCRYPTED PRIVATE KEY") || (span_ends(label, "PRIVATE KEY") && jwt_find(text, "ENCRYPTED", &at)))
+	while (pem_next(&pem, &label, &text)) {
+		bool sealed = text.n > 0 && memmem(text.p, text.n, "ENCRYPTED", 9) != NULL;
+
+		if (span_is(label, "ENCRYPTED PRIVATE KEY") || (span_ends(label, "PRIVATE KEY") && sealed))
 			return err_set(reterr, ERR_CONFIG, 0, "the private key is encrypted: give it without a password");
 		if (span_is(label, "EC PRIVATE KEY"))
 			return err_set(reterr, ERR_CONFIG, 0, "the private key is no RSA key");
@@ -157,8 +94,7 @@ jwt_key_new(struct span pem, struct jwt_key **ret, struct err *reterr)
 		rc = jwt_key_decode(label, text, &rsa, reterr);
 		if (rc != ERR_OK)
 			return rc;
-		*ret = xcalloc(1, sizeof(**ret));
-		(*ret)->rsa = rsa;
+		*ret = jwt_key_take(rsa);
 		return ERR_OK;
 	}
 	return err_set(reterr, ERR_CONFIG, 0, "there is no private key in PEM form (-----BEGIN PRIVATE KEY-----)");
@@ -171,6 +107,16 @@ jwt_key_free(struct jwt_key *k)
 		return;
 	crypt_rsa_free(k->rsa);
 	free(k);
+}
+
+/* RSAPrivateKey ::= SEQUENCE { version, modulus, ... }, RSAPublicKey ::= SEQUENCE { modulus, exponent } */
+bool
+jwt_key_is_of(const struct jwt_key *k, struct span public_der)
+{
+	struct span own = crypt_rsa_der(k->rsa), a, b, version, ours, theirs;
+
+	return der_take(&own, DER_SEQUENCE, &a) && der_take(&a, DER_INTEGER, &version) && der_take(&a, DER_INTEGER, &ours) &&
+	    der_take(&public_der, DER_SEQUENCE, &b) && der_take(&b, DER_INTEGER, &theirs) && span_eq(ours, theirs);
 }
 
 /* --- signing ------------------------------------------------------------------------------------------------------------ */

@@ -284,6 +284,38 @@ many_keys_at_once(void)
 	buf_free(&b);
 }
 
+/* openssl enc -des-ede3-cbc, -aes-192-cbc. */
+static void
+opens_cbc(void)
+{
+	static const struct {
+		enum crypt_cbc how;
+		size_t         block;
+		const char    *sealed;
+	} rows[] = { { CRYPT_CBC_3DES, 8, "e735fd736fbfc0e4452c8a1ea2d6b338" }, { CRYPT_CBC_AES, 16, "1367c454df8ab8ac241d8930096b350a" } };
+	uint8_t    key[24], in[16];
+	struct buf b;
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = (uint8_t)i;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct span iv = span_of(key, rows[i].block);
+
+		buf_init(&b, 0);
+		buf_puts(&b, "> ");
+		CHECK(hex_decode(span_str(rows[i].sealed), in, sizeof(in)));
+		CHECK_OK(crypt_cbc_open(rows[i].how, span_of(key, sizeof(key)), iv, span_of(in, sizeof(in)), &b, &e), e);
+		CHECK_STR(buf_str(&b), "> hello padding");
+		in[15] ^= 1;
+		CHECK_U64(crypt_cbc_open(rows[i].how, span_of(key, sizeof(key)), iv, span_of(in, sizeof(in)), &b, &e), ERR_CORRUPT);
+		CHECK_U64(crypt_cbc_open(rows[i].how, span_of(key, sizeof(key)), iv, span_of(in, 15), &b, &e), ERR_CORRUPT);
+		CHECK_U64(crypt_cbc_open(rows[i].how, span_of(key, sizeof(key)), iv, span_of(in, 0), &b, &e), ERR_CORRUPT);
+		CHECK_U64(crypt_cbc_open(rows[i].how, span_of(key, sizeof(key)), span_of(key, 7), span_of(in, 16), &b, &e), ERR_CORRUPT);
+		CHECK_STR(buf_str(&b), "> hello padding");
+		buf_free(&b);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -299,6 +331,7 @@ main(int argc, char **argv)
 		{ "property: round trip", property_round_trip },
 		{ "MACs depend on key, label and data", macs_depend_on_key_label_and_data },
 		{ "parses keys", parses_keys },
+		{ "opens what CBC sealed", opens_cbc },
 		{ "threads share a key", threads_share_a_key },
 		{ "many keys at once", many_keys_at_once },
 		{ NULL, NULL },
