@@ -4,7 +4,7 @@
 
 #include "net/url.h"
 #include "provider/gcs/gcs_cred.h"
-#include "provider/provider.h"
+#include "provider/send.h"
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
@@ -28,7 +28,7 @@ struct gcs {
 	char                      *base;      /* "https://storage.googleapis.com/" */
 	char                      *prefix;    /* as terraform cleans it: "" or with a "/" at its end */
 	char                      *place;     /* where all names begin */
-	struct http_header         csek[3];   /* values owned, wiped on close; of states only, never of locks */
+	struct http_header         csek[3];   /* values owned, wiped on close */
 	size_t                     ncsek;
 };
 
@@ -44,53 +44,23 @@ char *gcs_lock_of(const struct gcs *g, const char *name);
 
 /* --- gcs_request.c ---------------------------------------------------------------------------------------------------- */
 
-#define GCS_HEADERS 8
-
-struct gcs_request {
-	const char        *method;
-	char              *path;      /* behind the base, escaped, owned */
-	char              *query;     /* escaped, owned; NULL: none */
-	const char        *object;    /* for messages; NULL: the bucket */
-	struct http_header headers[GCS_HEADERS]; /* names static, values owned */
-	size_t             nheaders;
-	struct body       *body;      /* owned */
-	bool               changing, csek;
-	uint64_t           max_body;  /* of the answer */
-	const char        *max_body_name;
-	bool               keep, spool;
-	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
-	void             (*restart)(void *arg); /* before each attempt: what on_body saw is void */
-	void              *arg;
-};
-
-struct gcs_answer {
-	struct http_response http;
-	char                 reason[64];    /* of an error body, or "" */
-	char                 message[160];
-};
-
-void gcs_request_free(struct gcs_request *r);   /* both: contents, usable again */
-void gcs_answer_free(struct gcs_answer *a);
-void gcs_request_header(struct gcs_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Path and query of: one object; an upload of one; all objects of the bucket; the bucket itself. */
-void gcs_to_object(const struct gcs *g, struct gcs_request *r, const char *method, const char *object);
-void gcs_to_upload(const struct gcs *g, struct gcs_request *r, const char *object, const char *type, struct body *body);
-void gcs_to_objects(const struct gcs *g, struct gcs_request *r, const char *method);
-void gcs_to_bucket(const struct gcs *g, struct gcs_request *r, const char *method);
-void gcs_query(struct gcs_request *r, const char *name, const char *value);
-/*
- * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx. Reads are repeated
- * after a failure, within the backend's timeout; then ERR_BUSY, ERR_NETWORK or ERR_TIMEOUT. Changing ones only when they were refused for
- * the load; else ERR_BUSY, or ERR_UNCERTAIN after answers of 500 and up.
- */
-struct op *gcs_send(struct gcs *g, struct gcs_request *r, struct gcs_answer *ret);
+void gcs_to_object(const struct gcs *g, struct send_request *r, const char *method, const char *object);
+void gcs_to_upload(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body);
+void gcs_to_objects(const struct gcs *g, struct send_request *r, const char *method);
+void gcs_to_bucket(const struct gcs *g, struct send_request *r, const char *method);
+void gcs_query(struct send_request *r, const char *name, const char *value);
+/* States are encrypted with the customer's key, if there is one; locks never are. */
+void gcs_with_csek(const struct gcs *g, struct send_request *r);
+/* As send.h says; any answer below 500 is the caller's but for those that say "not now". Its code is the reason that an error names. */
+struct op *gcs_send(struct gcs *g, struct send_request *r, struct send_answer *ret);
 /* What an answer means that is no success, in one sentence about what. */
-enum err_code gcs_refused(const struct gcs *g, const struct gcs_request *r, const struct gcs_answer *a, const char *what,
+enum err_code gcs_refused(const struct gcs *g, const struct send_request *r, const struct send_answer *a, const char *what,
     struct err *reterr);
 /* 404 of an object; that of its bucket is another thing. */
-bool       gcs_no_such_object(const struct gcs_answer *a);
+bool       gcs_no_such_object(const struct send_answer *a);
 /* One member of the answer's JSON object, text or number, at its top; false: it has none. */
-bool       gcs_member(const struct gcs_answer *a, const char *name, char *ret, size_t size);
+bool       gcs_member(const struct send_answer *a, const char *name, char *ret, size_t size);
 #define GCS_OTHER_HINT "check storage_custom_endpoint and proxy: something other than Cloud Storage may listen there"
 
 /* --- operations of the driver ----------------------------------------------------------------------------------------- */

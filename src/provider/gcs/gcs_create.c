@@ -6,10 +6,10 @@
 
 /* create = true: a bucket that is missing, closed to the public, with one kind of permissions, and with versions. */
 struct gcs_create {
-	struct op          op;
-	struct gcs        *g;
-	struct gcs_request req;
-	struct gcs_answer  ans;
+	struct op           op;
+	struct gcs         *g;
+	struct send_request req;
+	struct send_answer  ans;
 };
 
 enum gcs_create_state { CREATE_START, CREATE_LISTED, CREATE_ANSWERED };
@@ -21,8 +21,8 @@ gcs_create_free(struct op *op)
 {
 	struct gcs_create *c = container_of(op, struct gcs_create, op);
 
-	gcs_request_free(&c->req);
-	gcs_answer_free(&c->ans);
+	send_request_free(&c->req);
+	send_answer_free(&c->ans);
 	free(c);
 }
 
@@ -63,12 +63,12 @@ gcs_create_send(struct gcs_create *c)
 	json_kv_str(&w, "publicAccessPrevention", "enforced");
 	json_obj_end(&w);
 	json_obj_end(&w);
-	gcs_request_free(&c->req);
+	send_request_free(&c->req);
 	c->req.method = "POST";
 	c->req.path = xstrdup("storage/v1/b");
 	c->req.changing = true;
 	c->req.body = body_new(&text);
-	gcs_request_header(&c->req, "content-type", "application/json");
+	send_header(&c->req, "content-type", "application/json");
 	gcs_query(&c->req, "project", c->g->conf->project);
 	return gcs_send(c->g, &c->req, &c->ans);
 }

@@ -27,18 +27,18 @@ struct gcs_item {
 struct gcs_list {
 	struct op           op;
 	struct gcs         *g;
-	struct gcs_request  req;
-	struct gcs_answer   ans;
+	struct send_request req;
+	struct send_answer  ans;
 	struct json_reader *json;
 	char                key[24];
 	bool                in_items, listing;
 	struct gcs_item    *items, cur;
 	size_t              nitems, room, next;
 	char                token[GCS_TOKEN_MAX], last_token[GCS_TOKEN_MAX];
-	struct map         *locks;     /* names of states whose lock was seen */
+	struct map         *locks;  /* names of states whose lock was seen */
 	state_seen_fn      *seen;
 	void               *arg;
-	struct err          broken;    /* what the page's reader stopped for */
+	struct err          broken; /* what the page's reader stopped for */
 };
 
 enum gcs_list_state { LIST_READ, LIST_PAGE, LIST_HAND_OUT };
@@ -64,8 +64,8 @@ gcs_list_free(struct op *op)
 	free(l->items);
 	map_free(l->locks);
 	json_reader_free(l->json);
-	gcs_request_free(&l->req);
-	gcs_answer_free(&l->ans);
+	send_request_free(&l->req);
+	send_answer_free(&l->ans);
 	free(l);
 }
 

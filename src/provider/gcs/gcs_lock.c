@@ -18,13 +18,13 @@ struct gcs_locking {
 	struct op           op;
 	struct gcs         *g;
 	char               *name, *object;
-	struct gcs_request  req;
-	struct gcs_answer   ans;
+	struct send_request req;
+	struct send_answer  ans;
 	struct lock_info   *ret, *ret_holder;
-	struct lock_info    mine, there;   /* there: as just read */
+	struct lock_info    mine, there; /* there: as just read */
 	struct body        *body;
 	unsigned            tries, bounced;
-	bool                doubt;         /* a request is out whose outcome is unknown */
+	bool                doubt;       /* a request is out whose outcome is unknown */
 };
 
 static void
@@ -32,8 +32,8 @@ gcs_locking_free(struct op *op)
 {
 	struct gcs_locking *k = container_of(op, struct gcs_locking, op);
 
-	gcs_request_free(&k->req);
-	gcs_answer_free(&k->ans);
+	send_request_free(&k->req);
+	send_answer_free(&k->ans);
 	body_unref(k->body);
 	free(k->name);
 	free(k->object);

@@ -15,8 +15,8 @@ struct gcs_object {
 	struct op            op;
 	struct gcs          *g;
 	char                *name, *object;
-	struct gcs_request   req;
-	struct gcs_answer    ans;
+	struct send_request  req;
+	struct send_answer   ans;
 	unsigned             again;
 	struct reader       *reader;
 	uint32_t             crc;
@@ -34,8 +34,8 @@ gcs_object_free(struct op *op)
 	struct gcs_object *o = container_of(op, struct gcs_object, op);
 
 	reader_free(o->reader);
-	gcs_request_free(&o->req);
-	gcs_answer_free(&o->ans);
+	send_request_free(&o->req);
+	send_answer_free(&o->ans);
 	body_unref(o->body);
 	free(o->name);
 	free(o->object);
@@ -131,7 +131,7 @@ gcs_get_send(struct gcs_object *o)
 	gcs_query(&o->req, "alt", "media");
 	if (o->etag[0] != '\0')
 		gcs_query(&o->req, "ifGenerationNotMatch", o->etag);
-	o->req.csek = true;
+	gcs_with_csek(o->g, &o->req);
 	o->req.max_body = o->g->b.common.max_state_size;
 	o->req.max_body_name = "max_state_size";
 	o->req.keep = o->req.spool = true;
@@ -143,7 +143,7 @@ gcs_get_send(struct gcs_object *o)
 
 /* "crc32c=n03x6A==,md5=...", in one header or in several. The sum is that of the stored bytes: of a packed object it says nothing here. */
 static bool
-gcs_sum_fits(const struct gcs_answer *a, uint32_t crc)
+gcs_sum_fits(const struct send_answer *a, uint32_t crc)
 {
 	const char *packed = http_header_get(&a->http, "x-goog-stored-content-encoding");
 	uint8_t     b[4];
@@ -194,7 +194,7 @@ gcs_get_whole(struct gcs_object *o, struct err *reterr)
 }
 
 static int64_t
-gcs_modified(const struct gcs_answer *a)
+gcs_modified(const struct send_answer *a)
 {
 	const char *text = http_header_get(&a->http, "last-modified");
 	int64_t     ms;
@@ -269,7 +269,7 @@ gcs_head_send(struct gcs_object *o)
 {
 	gcs_to_object(o->g, &o->req, "GET", o->object);
 	gcs_query(&o->req, "fields", "generation,size,updated");
-	o->req.csek = true;
+	gcs_with_csek(o->g, &o->req);
 	return gcs_send(o->g, &o->req, &o->ans);
 }
 
@@ -362,11 +362,11 @@ gcs_put_send(struct gcs_object *o)
 		gcs_query(&o->req, "ifGenerationMatch", o->when.when == PUT_ABSENT ? "0" : o->etag);
 	if (o->g->conf->kms_encryption_key != NULL && o->g->conf->kms_encryption_key[0] != '\0')
 		gcs_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
-	o->req.csek = true;
+	gcs_with_csek(o->g, &o->req);
 	buf_init(&sum, 0);
 	be32_put(b, o->crc);
 	base64_encode(span_of(b, sizeof(b)), &sum);
-	gcs_request_header(&o->req, "x-goog-hash", "crc32c=%s", buf_str(&sum));
+	send_header(&o->req, "x-goog-hash", "crc32c=%s", buf_str(&sum));
 	buf_free(&sum);
 	return gcs_send(o->g, &o->req, &o->ans);
 }
@@ -388,7 +388,7 @@ gcs_put_answered(struct gcs_object *o)
 	}
 	if (o->when.when != PUT_UNDER_LOCK && (status == 412 || status == 409 || (o->when.when == PUT_MATCH && gcs_no_such_object(&o->ans)))) {
 		err_set(&op->res, ERR_CONFLICT, status, "bucket %s: %.120s was changed by somebody else (%d%s%s)", o->g->conf->bucket, o->name,
-		    status, o->ans.reason[0] != '\0' ? " " : "", o->ans.reason);
+		    status, SEND_CODE(&o->ans));
 		return op_fail(op);
 	}
 	return gcs_object_refused(o, "writing");

@@ -5,9 +5,9 @@
 #include "base/map.h"
 #include "net/sigv4.h"
 #include "net/url.h"
-#include "provider/provider.h"
 #include "provider/s3/s3_aws.h"
 #include "provider/s3/s3_cred.h"
+#include "provider/send.h"
 
 /*
  * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
@@ -81,68 +81,33 @@ enum err_code s3_roles_read(struct s3 *s, struct conf *c, struct conf_block *blo
 
 /* --- s3_request.c: one request, signed; repeated where that can do no harm ------------------------------------------- */
 
-#define S3_REQUEST_HEADERS 16
-#define S3_CODE_MAX        64
-
-struct s3_request {
-	const char        *method;
-	char              *key;       /* object; NULL: the bucket itself */
-	char              *query;     /* escaped; NULL: none */
-	struct http_header headers[S3_REQUEST_HEADERS]; /* names static, values owned; all are signed */
-	size_t             nheaders;
-	struct body       *body;      /* owned; digest: of its bytes */
-	struct digest      digest;
-	bool               changing;
-	uint64_t           max_body;  /* of the answer */
-	const char        *max_body_name; /* of the setting behind it, static; NULL: none */
-	bool               keep, spool;
-	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
-	void             (*restart)(void *arg); /* before each attempt: what on_body saw is void */
-	void              *arg;       /* of both */
-};
-
-struct s3_answer {
-	struct http_response http;
-	char                 code[S3_CODE_MAX]; /* of an error body, or ""; then: */
-	char                 message[256];
-	char                 region[64], endpoint[256];
-	int64_t              server_time;
-};
-
-/* Both for the memory of the op that sends: the contents are freed, the structs usable again. */
-void       s3_request_free(struct s3_request *r);
-void       s3_answer_free(struct s3_answer *a);
-void       s3_request_header(struct s3_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* What a write of an object needs beside its body: type, encryption, acl, checksum. */
-void       s3_request_write(const struct s3 *s, struct s3_request *r, const char *type, struct body *body, const struct digest *d);
-void       s3_request_sse_read(const struct s3 *s, struct s3_request *r);
+void       s3_request_write(const struct s3 *s, struct send_request *r, const char *type, struct body *body, const struct digest *d);
+void       s3_request_sse_read(const struct s3 *s, struct send_request *r);
 /*
- * r and ret outlive the op, which leaves r as it is. Ends OK with any answer that the caller can judge: 2xx, 3xx, 4xx, 501.
- * A wrong region, a clock that is off and credentials that expired are learned, and the request is sent again, once each: the
- * server has refused it before doing anything. Reads are repeated after a failure, within the backend's timeout; then ERR_BUSY,
- * ERR_NETWORK or ERR_TIMEOUT. Changing ones are not: ERR_BUSY when they were refused for the load, ERR_UNCERTAIN after other
- * answers of 500 and up.
+ * As send.h says; any answer below 500, and 501, is the caller's but for those that say "not now". A wrong region, a clock that is off and
+ * credentials that expired are learned, and the request is sent again, once each.
  */
-struct op *s3_send(struct s3 *s, struct s3_request *r, struct s3_answer *ret);
+struct op *s3_send(struct s3 *s, struct send_request *r, struct send_answer *ret);
 /* What an answer means that is no success, in one sentence about what ("state a/b", "the bucket"): ERR_AUTH with the permission
  * that is missing, ERR_NOT_FOUND of the bucket with what to do, ERR_UNSUPPORTED ... Returns the code. */
-enum err_code s3_refused(const struct s3 *s, const struct s3_request *r, const struct s3_answer *a, const char *what,
+enum err_code s3_refused(const struct s3 *s, const struct send_request *r, const struct send_answer *a, const char *what,
     struct err *reterr);
-bool       s3_no_such_object(const struct s3_request *r, const struct s3_answer *a);
-bool       s3_answer_is(const struct s3_answer *a, int status, const char *code);
+bool       s3_no_such_object(const struct send_request *r, const struct send_answer *a);
+bool       s3_answer_is(const struct send_answer *a, int status, const char *code);
 /* 412, and what some stores answer instead of it. */
-bool       s3_precondition_failed(const struct s3_answer *a);
+bool       s3_precondition_failed(const struct send_answer *a);
 /* 409 of two writes at once: a definite refusal that may be repeated. */
-bool       s3_raced(const struct s3_answer *a);
+bool       s3_raced(const struct send_answer *a);
 /* The store does not know conditional writes. */
-bool       s3_no_conditions(const struct s3_answer *a);
+bool       s3_no_conditions(const struct send_answer *a);
 /* Change tags without quotes, as all functions here store them; one that is too long becomes "". */
 void       s3_etag(const char *header, char ret[ETAG_MAX]);
 /* The form that If-Match wants; freed by the caller. */
 char      *s3_etag_quoted(const char *etag);
 int64_t    s3_now(const struct s3 *s); /* the server's wall clock as far as known */
-#define S3_OTHER_HINT "check endpoints and proxy: something other than S3 may listen there"
 #define S3_BACKOFF_MS 100
+#define S3_OTHER_HINT "check endpoints and proxy: something other than S3 may listen there"
 
 /* --- operations of the driver --------------------------------------------------------------------------------------- */
 
@@ -208,6 +173,6 @@ enum err_code    s3_pages_check(struct s3_pages *p, struct err *reterr);
 /* The entries of that page in the order of the answer; false: no more. Valid until the next read. */
 bool             s3_pages_next(struct s3_pages *p, struct s3_entry *ret);
 bool             s3_pages_more(const struct s3_pages *p);
-const struct s3_answer *s3_pages_answer(const struct s3_pages *p);
+const struct send_answer *s3_pages_answer(const struct s3_pages *p);
 
 #endif

@@ -13,12 +13,12 @@
  * makes of these settings is not known, so it keeps its own. Then the lock table.
  */
 struct s3_creating {
-	struct op         op;
-	struct s3        *s;
-	struct s3_request req;
-	struct s3_answer  ans;
-	bool              asked;   /* the PUT was sent */
-	size_t            setting; /* the next one */
+	struct op           op;
+	struct s3          *s;
+	struct send_request req;
+	struct send_answer  ans;
+	bool                asked;   /* the PUT was sent */
+	size_t              setting; /* the next one */
 };
 
 #define S3_XMLNS "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
@@ -45,7 +45,7 @@ static const char *const s3_create_states[] = { "look", "looked", "answered", "s
 static struct op *
 s3_create_look(struct s3_creating *c)
 {
-	s3_request_free(&c->req);
+	send_request_free(&c->req);
 	c->req.method = "HEAD";
 	return s3_send(c->s, &c->req, &c->ans);
 }
@@ -56,7 +56,7 @@ s3_create_send(struct s3_creating *c)
 {
 	struct buf text;
 
-	s3_request_free(&c->req);
+	send_request_free(&c->req);
 	c->asked = true;
 	c->req.method = "PUT";
 	c->req.changing = true;
@@ -67,7 +67,7 @@ s3_create_send(struct s3_creating *c)
 		buf_puts(&text, "</LocationConstraint></CreateBucketConfiguration>");
 		sha256_of(text.data, text.len, &c->req.digest);
 		c->req.body = body_new(&text);
-		s3_request_header(&c->req, "content-type", "application/xml");
+		send_header(&c->req, "content-type", "application/xml");
 	}
 	return s3_send(c->s, &c->req, &c->ans);
 }
@@ -107,7 +107,7 @@ s3_setting_send(struct s3_creating *c, const struct s3_setting *set)
 	if (set->kms)
 		xml_escape(span_str(c->s->conf->kms_key_id), &text);
 	buf_puts(&text, set->after);
-	s3_request_free(&c->req);
+	send_request_free(&c->req);
 	c->req.method = "PUT";
 	c->req.query = xstrdup(set->query);
 	c->req.changing = true;
@@ -115,8 +115,8 @@ s3_setting_send(struct s3_creating *c, const struct s3_setting *set)
 	base64_encode(span_of(md5, sizeof(md5)), &sum);
 	sha256_of(text.data, text.len, &c->req.digest);
 	c->req.body = body_new(&text);
-	s3_request_header(&c->req, "content-type", "application/xml");
-	s3_request_header(&c->req, "content-md5", "%s", buf_str(&sum));
+	send_header(&c->req, "content-type", "application/xml");
+	send_header(&c->req, "content-md5", "%s", buf_str(&sum));
 	buf_free(&sum);
 	return s3_send(c->s, &c->req, &c->ans);
 }
@@ -207,8 +207,8 @@ s3_create_free(struct op *op)
 {
 	struct s3_creating *c = container_of(op, struct s3_creating, op);
 
-	s3_request_free(&c->req);
-	s3_answer_free(&c->ans);
+	send_request_free(&c->req);
+	send_answer_free(&c->ans);
 	free(c);
 }
 

@@ -23,18 +23,18 @@ struct s3_raw {
 };
 
 struct s3_pages {
-	struct s3         *s;
-	char              *prefix;
-	unsigned           max_keys;
-	struct s3_request  req;
-	struct s3_answer   ans;
-	struct xml_reader *xml;
-	struct buf         text, decoded;
-	struct s3_raw     *entries;
-	struct s3_raw      cur;      /* the entry whose elements come in */
-	size_t             nentries, room, next;
-	bool               listing, truncated, url_encoded;
-	char               token[S3_TOKEN_MAX], last_token[S3_TOKEN_MAX];
+	struct s3          *s;
+	char               *prefix;
+	unsigned            max_keys;
+	struct send_request req;
+	struct send_answer  ans;
+	struct xml_reader  *xml;
+	struct buf          text, decoded;
+	struct s3_raw      *entries;
+	struct s3_raw       cur; /* the entry whose elements come in */
+	size_t              nentries, room, next;
+	bool                listing, truncated, url_encoded;
+	char                token[S3_TOKEN_MAX], last_token[S3_TOKEN_MAX];
 };
 
 struct s3_pages *
@@ -55,8 +55,8 @@ s3_pages_free(struct s3_pages *p)
 {
 	if (p == NULL)
 		return;
-	s3_request_free(&p->req);
-	s3_answer_free(&p->ans);
+	send_request_free(&p->req);
+	send_answer_free(&p->ans);
 	xml_reader_free(p->xml);
 	buf_free(&p->text);
 	buf_free(&p->decoded);
@@ -187,8 +187,8 @@ s3_pages_read(struct s3_pages *p)
 	url_query_add(&query, "list-type", "2");
 	url_query_add(&query, "max-keys", max_keys);
 	url_query_add(&query, "prefix", p->prefix);
-	s3_request_free(&p->req);
-	p->req = (struct s3_request){ .method = "GET", .query = buf_take(&query), .max_body = S3_PAGE_BODY_MAX,
+	send_request_free(&p->req);
+	p->req = (struct send_request){ .method = "GET", .query = buf_take(&query), .max_body = S3_PAGE_BODY_MAX,
 		.on_body = s3_page_feed, .restart = s3_page_restart, .arg = p };
 	return s3_send(p->s, &p->req, &p->ans);
 }
@@ -241,7 +241,7 @@ s3_pages_more(const struct s3_pages *p)
 	return p->truncated;
 }
 
-const struct s3_answer *
+const struct send_answer *
 s3_pages_answer(const struct s3_pages *p)
 {
 	return &p->ans;

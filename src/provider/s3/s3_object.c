@@ -15,29 +15,29 @@
 #define S3_DIGEST_WAIT_MS  10000 /* as long as terraform waits */
 
 struct s3_object {
-	struct op             op;
-	struct s3            *s;
-	char                 *name;
-	struct s3_request     req;
-	struct s3_answer      ans;
-	unsigned              again;
+	struct op            op;
+	struct s3           *s;
+	char                *name;
+	struct send_request  req;
+	struct send_answer   ans;
+	unsigned             again;
 	/* get */
-	struct reader        *reader;
-	struct md5           *md5;     /* where a table has digests; NULL: none */
-	uint8_t               sum[MD5_LEN];
-	char                 *row;     /* what the table says */
-	int64_t               misfit;  /* loop_now() when it first did not fit; 0: it has not */
-	struct snapshot      *ret;
+	struct reader       *reader;
+	struct md5          *md5;    /* where a table has digests; NULL: none */
+	uint8_t              sum[MD5_LEN];
+	char                *row;    /* what the table says */
+	int64_t              misfit; /* loop_now() when it first did not fit; 0: it has not */
+	struct snapshot     *ret;
 	/* head */
-	struct state_tag     *ret_tag;
+	struct state_tag    *ret_tag;
 	/* put */
-	struct put_condition  when;
-	struct body          *body;
-	struct digest         digest;
-	char                 *ret_etag;
+	struct put_condition when;
+	struct body         *body;
+	struct digest        digest;
+	char                *ret_etag;
 	/* put, del */
-	char                  etag[ETAG_MAX];
-	bool                  headed;
+	char                 etag[ETAG_MAX];
+	bool                 headed;
 };
 
 /* Ends the sum of what was read. */
@@ -56,8 +56,8 @@ s3_object_free(struct op *op)
 
 	reader_free(o->reader);
 	s3_object_sum(o);
-	s3_request_free(&o->req);
-	s3_answer_free(&o->ans);
+	send_request_free(&o->req);
+	send_answer_free(&o->ans);
 	body_unref(o->body);
 	free(o->row);
 	free(o->name);
@@ -78,9 +78,9 @@ s3_object_new(struct backend *b, const struct op_class *class, const struct stat
 static void
 s3_object_request(struct s3_object *o, const char *method)
 {
-	s3_request_free(&o->req);
+	send_request_free(&o->req);
 	o->req.method = method;
-	o->req.key = s3_key_of(o->s, o->name);
+	o->req.object = s3_key_of(o->s, o->name);
 }
 
 static enum op_turn
@@ -113,7 +113,7 @@ s3_object_unreadable(struct s3_object *o, const char *doing)
 }
 
 static int64_t
-s3_modified(const struct s3_answer *a)
+s3_modified(const struct send_answer *a)
 {
 	const char *text = http_header_get(&a->http, "last-modified");
 	int64_t     ms;
@@ -122,7 +122,7 @@ s3_modified(const struct s3_answer *a)
 }
 
 static bool
-s3_length(const struct s3_answer *a, uint64_t *ret)
+s3_length(const struct send_answer *a, uint64_t *ret)
 {
 	const char        *text = http_header_get(&a->http, "content-length");
 	char              *end;
@@ -192,10 +192,10 @@ s3_get_send(struct s3_object *o)
 	o->req.arg = o;
 	s3_request_sse_read(o->s, &o->req);
 	if (o->s->checksum_mode)
-		s3_request_header(&o->req, "x-amz-checksum-mode", "ENABLED");
+		send_header(&o->req, "x-amz-checksum-mode", "ENABLED");
 	if (o->etag[0] != '\0') {
 		tag = s3_etag_quoted(o->etag);
-		s3_request_header(&o->req, "if-none-match", "%s", tag);
+		send_header(&o->req, "if-none-match", "%s", tag);
 		free(tag);
 	}
 	return s3_send(o->s, &o->req, &o->ans);
@@ -203,7 +203,7 @@ s3_get_send(struct s3_object *o)
 
 /* A checksum of parts ("...-3") says nothing about the whole. */
 static bool
-s3_checksum_fits(const struct s3_answer *a, const struct digest *d)
+s3_checksum_fits(const struct send_answer *a, const struct digest *d)
 {
 	const char *text = http_header_get(&a->http, "x-amz-checksum-sha256");
 	struct buf  want;
@@ -392,10 +392,10 @@ s3_put_send(struct s3_object *o)
 	s3_object_request(o, "PUT");
 	s3_request_write(o->s, &o->req, packed ? "application/zstd" : "application/json", o->body, &o->digest);
 	if (o->when.when == PUT_ABSENT)
-		s3_request_header(&o->req, "if-none-match", "*");
+		send_header(&o->req, "if-none-match", "*");
 	if (o->when.when == PUT_MATCH) {
 		tag = s3_etag_quoted(o->etag);
-		s3_request_header(&o->req, "if-match", "%s", tag);
+		send_header(&o->req, "if-match", "%s", tag);
 		free(tag);
 	}
 	return s3_send(o->s, &o->req, &o->ans);
@@ -506,7 +506,7 @@ s3_del_send(struct s3_object *o)
 	o->req.changing = true;
 	if (o->etag[0] != '\0' && !o->headed) {
 		tag = s3_etag_quoted(o->etag);
-		s3_request_header(&o->req, "if-match", "%s", tag);
+		send_header(&o->req, "if-match", "%s", tag);
 		free(tag);
 	}
 	return s3_send(o->s, &o->req, &o->ans);

@@ -9,11 +9,11 @@
 #define S3_WRONG_ETAG "00000000000000000000000000000000"
 
 struct s3_probing {
-	struct scratch    scratch;
-	struct s3        *s;
-	struct s3_pages  *pages;
-	struct s3_request req;
-	struct s3_answer  ans;
+	struct scratch      scratch;
+	struct s3          *s;
+	struct s3_pages    *pages;
+	struct send_request req;
+	struct send_answer  ans;
 };
 
 static struct s3_probing *
@@ -145,15 +145,15 @@ s3_do_wrong_sum(struct scratch *s)
 	struct s3_probing *p = s3_probing_of(s);
 	struct buf sum;
 
-	s3_request_free(&p->req);
-	p->req.key = s3_key_of(p->s, p->scratch.names[SCRATCH_SUM]);
+	send_request_free(&p->req);
+	p->req.object = s3_key_of(p->s, p->scratch.names[SCRATCH_SUM]);
 	s3_request_write(p->s, &p->req, "application/json", p->scratch.bodies[0].body, &p->scratch.bodies[0].digest);
 	for (size_t i = 0; i < p->req.nheaders; i++)
 		if (strcmp(p->req.headers[i].name, "x-amz-checksum-sha256") == 0)
 			free(p->req.headers[i].value), p->req.headers[i] = p->req.headers[--p->req.nheaders];
 	buf_init(&sum, 0);
 	base64_encode(span_of(p->scratch.bodies[1].digest.b, DIGEST_LEN), &sum);
-	s3_request_header(&p->req, "x-amz-checksum-sha256", "%s", buf_str(&sum));
+	send_header(&p->req, "x-amz-checksum-sha256", "%s", buf_str(&sum));
 	buf_free(&sum);
 	return s3_send(p->s, &p->req, &p->ans);
 }
@@ -178,11 +178,11 @@ s3_do_delete_wrong(struct scratch *s)
 {
 	struct s3_probing *p = s3_probing_of(s);
 
-	s3_request_free(&p->req);
+	send_request_free(&p->req);
 	p->req.method = "DELETE";
-	p->req.key = s3_key_of(p->s, p->scratch.names[SCRATCH_RACE]);
+	p->req.object = s3_key_of(p->s, p->scratch.names[SCRATCH_RACE]);
 	p->req.changing = true;
-	s3_request_header(&p->req, "if-match", "\"%s\"", S3_WRONG_ETAG);
+	send_header(&p->req, "if-match", "\"%s\"", S3_WRONG_ETAG);
 	return s3_send(p->s, &p->req, &p->ans);
 }
 
@@ -219,8 +219,8 @@ s3_probe_free(struct op *op)
 
 	scratch_free(&p->scratch);
 	s3_pages_free(p->pages);
-	s3_request_free(&p->req);
-	s3_answer_free(&p->ans);
+	send_request_free(&p->req);
+	send_answer_free(&p->ans);
 	free(p);
 }
 

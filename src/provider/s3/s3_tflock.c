@@ -20,8 +20,8 @@ struct s3_locking {
 	struct op           op;
 	struct s3          *s;
 	char               *name, *lock_name;
-	struct s3_request   req;
-	struct s3_answer    ans;
+	struct send_request req;
+	struct send_answer  ans;
 	struct lock_info   *ret;         /* lock: ours, its generation is filled; peek: the holder */
 	struct lock_info   *ret_holder;
 	struct lock_info    mine, there; /* there: as just read */
@@ -39,8 +39,8 @@ s3_locking_free(struct op *op)
 {
 	struct s3_locking *k = container_of(op, struct s3_locking, op);
 
-	s3_request_free(&k->req);
-	s3_answer_free(&k->ans);
+	send_request_free(&k->req);
+	send_answer_free(&k->ans);
 	body_unref(k->body);
 	free(k->name);
 	free(k->lock_name);
@@ -76,9 +76,9 @@ s3_locking_op(struct s3_locking *k)
 static void
 s3_locking_request(struct s3_locking *k, const char *method)
 {
-	s3_request_free(&k->req);
+	send_request_free(&k->req);
 	k->req.method = method;
-	k->req.key = s3_key_of(k->s, k->lock_name);
+	k->req.object = s3_key_of(k->s, k->lock_name);
 }
 
 static struct op *
@@ -143,7 +143,7 @@ s3_lock_send(struct s3_locking *k)
 {
 	s3_locking_request(k, "PUT");
 	s3_request_write(k->s, &k->req, "application/json", k->body, &k->digest);
-	s3_request_header(&k->req, "if-none-match", "*");
+	send_header(&k->req, "if-none-match", "*");
 	return s3_send(k->s, &k->req, &k->ans);
 }
 
@@ -316,7 +316,7 @@ s3_unlock_send(struct s3_locking *k)
 	k->req.changing = true;
 	if (!k->plain && k->there.generation[0] != '\0') {
 		tag = s3_etag_quoted(k->there.generation);
-		s3_request_header(&k->req, "if-match", "%s", tag);
+		send_header(&k->req, "if-match", "%s", tag);
 		free(tag);
 	}
 	return s3_send(k->s, &k->req, &k->ans);
