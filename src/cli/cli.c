@@ -284,7 +284,8 @@ cli_agent_options(const struct cli *c, int flags, struct agent_options *ret)
 
 /* ---------------------------------------------------------------- the process */
 
-/* States are secrets: no core, no debugger, no file that others can read; a closed pipe is an error like others. */
+/* States are secrets: no core, no debugger, no file that others can read; a closed pipe, and a file that grows too large, are
+ * errors like others. */
 static void
 cli_harden(void)
 {
@@ -292,6 +293,7 @@ cli_harden(void)
 	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 static bool

@@ -276,6 +276,14 @@ push_say_unchanged(struct push *p)
 		*e = p->put_err;
 }
 
+/* A write in place broke off, and our lock was on it all the time: what is there now is half of it. */
+static bool
+push_is_torn(const struct push *p)
+{
+	return p->lock_held && (provider_caps(p->dst) & PROVIDER_IN_PLACE) != 0 && p->put_err.code == ERR_UNCERTAIN && !p->absent &&
+	    !push_is_unchanged(p);
+}
+
 /* Is what was read back ours? true: done, or (ask) equal bytes have to be told from equal meaning. Otherwise op->err says what. */
 static bool
 push_is_ours(struct push *p, bool *ask)
@@ -296,8 +304,12 @@ push_is_ours(struct push *p, bool *ask)
 		*ask = true;
 		return true;
 	}
-	p->uncertain = !p->put_ok && p->op.err.code == ERR_UNCERTAIN;
-	if (push_is_unchanged(p))
+	p->torn = push_is_torn(p);
+	p->uncertain = !p->torn && !p->put_ok && p->op.err.code == ERR_UNCERTAIN;
+	if (p->torn) {
+		p->op.err = p->put_err;
+		p->op.err.code = ERR_IO;
+	} else if (push_is_unchanged(p))
 		push_say_unchanged(p);
 	else if (!p->uncertain)
 		err_set(&p->op.err, ERR_CONFLICT, 0, "%s was changed by somebody else meanwhile", p->name);

@@ -48,6 +48,7 @@ struct push {
 	uint64_t                intent;            /* 0: none open */
 	bool                    admitted;          /* one of the target's PLACE_LOCKS */
 	bool                    put_ok, reencoded, wrote, uncertain;
+	bool                    torn;     /* our own half-written bytes are there */
 	bool                    unsealed; /* our bytes are there, but their sidecar does not say so */
 	struct err              put_err;           /* how the write ended */
 	char                    etag[ETAG_MAX];

@@ -99,6 +99,8 @@ replicate_record(struct push *p, struct replica_rec *r, enum push_outcome o)
 		if (p->refused.code != ERR_OK) /* by the configuration: see sweep_weigh() */
 			r->error_code = ERR_CONFIG;
 	}
+	if (p->torn) /* may be written over; push.c keeps it as a version first */
+		r->resolved = p->cur.digest;
 	if (o != PUSH_CURRENT && !p->wrote)
 		return;
 	r->digest = p->reencoded ? p->want : p->cur.digest;

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from agent import eventually
-from states import lineage, serial_of, state
+from states import lineage, padded, serial_of, state
 
 NAME = "net/prod.tfstate"
 
@@ -70,6 +70,43 @@ def test_existing_file_is_written_in_place(agent, pair):
     after = dr.path(NAME).stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert sorted(p.name for p in dr.path(NAME).parent.iterdir()) == ["prod.tfstate"]
+
+
+def test_a_write_that_breaks_off_is_repaired(agents, places, preload, workdir):
+    """A disk that fails in the middle leaves half of a replica: it says so, and the next try writes over what is known as ours."""
+    gate = workdir / "gate"
+    live, dr, line = places("local"), places("local"), lineage()
+    agent = agents(env=preload("torn_write") | {"TORN_WRITE": str(dr.path(NAME)), "TORN_GATE": str(gate)})
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", "dr")
+    live.put(NAME, padded(1, line, 200_000))
+    agent.sync()
+    gate.touch()
+    live.put(NAME, padded(2, line, 300_000))
+    problem = agent.problem(agent.sync(code=1), NAME)
+    assert "writing in place failed" in problem["message"] and "Input/output error" in problem["message"], problem
+    assert dr.get(NAME) not in (live.get(NAME), padded(1, line, 200_000)) and dr.locks() == []
+    gate.unlink()
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
+    assert agent.status()["verdict"] == "ok" and agent.json("check")["ok"]
+
+
+def test_a_limit_of_the_size_of_files_tears_nothing(agent, pair):
+    live, dr = pair
+    line = lineage()
+    live.put(NAME, padded(1, line, 200_000))
+    agent.sync()
+    before = dr.get(NAME)
+    live.put(NAME, padded(2, line, 3_000_000))
+    agent.prefix = ["env", "--default-signal=XFSZ", "prlimit", "--fsize=2000000"]
+    problem = agent.problem(agent.sync(code=1), NAME)
+    assert "File too large" in problem["message"] and "limit" in problem["hint"], problem
+    assert dr.get(NAME) == before
+    agent.prefix = []
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
 
 
 def test_apply_that_waits_for_our_lock_loses_nothing(agents, places, terraform, preload):

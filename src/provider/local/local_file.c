@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "local.h"
@@ -161,16 +162,19 @@ local_write_all(int fd, const struct body *body, const char *name, struct err *r
 static bool
 local_is_no_room(int errnum)
 {
-	return errnum == ENOSPC || errnum == EDQUOT;
+	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
 }
 
-/* Room for all of it before the first byte is overwritten, or a full disk would tear what is there. A file system that cannot
- * promise it is taken at its word when it comes to writing. */
+/* Room for all of it before the first byte is overwritten, or a full disk or a limit would tear what is there. A file system that
+ * cannot promise it is taken at its word when it comes to writing. */
 static enum err_code
 local_reserve(int fd, const struct body *body, const char *name, struct err *reterr)
 {
-	struct stat st;
+	struct stat   st;
+	struct rlimit most;
 
+	if (getrlimit(RLIMIT_FSIZE, &most) == 0 && body_size(body) > most.rlim_cur)
+		return err_errno(reterr, EFBIG, "%s", name);
 	if (body_size(body) == 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)body_size(body)) == 0 || !local_is_no_room(errno))
 		return ERR_OK;
 	err_errno(reterr, errno, "%s", name);
@@ -331,7 +335,8 @@ local_write_job(struct work_job *job, void *arg, struct err *reterr)
 
 	(void)job;
 	if (rc != ERR_OK && local_is_no_room(reterr->detail))
-		err_hint(reterr, "free space there: then it is written at the next try");
+		err_hint(reterr, "%s: then it is written at the next try",
+		    reterr->detail == EFBIG ? "raise the limit of the size of files" : "free space there");
 	return rc;
 }
 
