@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -33,8 +34,13 @@ def die_with_parent():
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
+    """Outside the range of outgoing connections: one of those could take it before its server does."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", random.randrange(10000, 32000))) as s:
+                return s.getsockname()[1]
+        except OSError:
+            pass
 
 
 class Server:
