@@ -6,22 +6,39 @@
 
 /* Commands that look: status, list, log, cat, locks, check, probe. */
 
+/* BACKEND:STATE (EDGE), as far as the problem is about one. */
+static void
+cli_problem_where(const struct cli *c, const json_t *p)
+{
+	const char *backend = cli_str(p, "backend"), *state = cli_str(p, "state"), *edge = cli_str(p, "edge");
+	bool        named = backend[0] != '\0' || state[0] != '\0';
+
+	if (!named && edge[0] == '\0')
+		return;
+	fputs(cli_paint(c, "\033[31m"), stdout);
+	cli_text(backend);
+	if (state[0] != '\0' && backend[0] != '\0')
+		putchar(':');
+	cli_text(state);
+	if (edge[0] != '\0') {
+		fputs(named ? " (" : "", stdout);
+		cli_text(edge);
+		fputs(named ? ")" : "", stdout);
+	}
+	printf("%s: ", cli_paint(c, "\033[0m"));
+}
+
 void
 cli_problem(const struct cli *c, const json_t *p)
 {
-	const char *cause = cli_str(p, "cause"), *next = cli_str(p, "next"), *since = cli_str(p, "since"), *state = cli_str(p, "state"),
-		*edge = cli_str(p, "edge");
+	const char *cause = cli_str(p, "cause"), *next = cli_str(p, "next"), *since = cli_str(p, "since");
 
 	if (cause[0] == '\0')
 		cause = cli_str(p, "message");
 	if (next[0] == '\0')
 		next = cli_str(p, "hint");
-	printf("  %s", cli_paint(c, "\033[31m"));
-	cli_text(cli_str(p, "backend"));
-	if (state[0] != '\0' && cli_str(p, "backend")[0] != '\0')
-		putchar(':');
-	cli_text(state);
-	printf("%s%s%s%s: ", cli_paint(c, "\033[0m"), edge[0] != '\0' ? " (" : "", edge, edge[0] != '\0' ? ")" : "");
+	fputs("  ", stdout);
+	cli_problem_where(c, p);
 	cli_text(cause);
 	if (since[0] != '\0')
 		printf(", since %s", since);
@@ -138,6 +155,10 @@ cli_log_text(const struct cli *c, const json_t *doc)
 		if (cli_str(v, "who")[0] != '\0') {
 			printf("  by ");
 			cli_text(cli_str(v, "who"));
+		}
+		if (strncmp(cli_str(v, "origin"), "target ", 7) == 0) {
+			printf("  held by ");
+			cli_text(cli_str(v, "origin"));
 		}
 		putchar('\n');
 	}

@@ -141,16 +141,17 @@ plan_host_name(struct arena *a)
 
 /* What the key is, only the store learns; that it is one, the configuration's check has to say. */
 static enum err_code
-plan_check_key(const struct secret *key, struct conf_pos pos, struct err *reterr)
+plan_check_key(struct conf_block *agent, const struct secret *key, struct err *reterr)
 {
-	uint8_t       raw[CRYPT_KEY_LEN];
-	enum err_code rc;
+	uint8_t           raw[CRYPT_KEY_LEN];
+	struct conf_attr *attr = agent != NULL ? conf_attr(agent, "encryption_key") : NULL;
+	enum err_code     rc;
 
-	if (key == NULL)
+	if (key == NULL || attr == NULL)
 		return ERR_OK;
 	rc = crypt_key_parse(span_of(secret_str(key), secret_len(key)), raw, reterr);
 	mem_wipe(raw, sizeof(raw));
-	return rc == ERR_OK ? ERR_OK : conf_error(reterr, pos, "encryption_key: %s", reterr->msg);
+	return rc == ERR_OK ? ERR_OK : conf_error(reterr, attr->value.pos, "encryption_key: %s", reterr->msg);
 }
 
 static enum err_code
@@ -171,7 +172,7 @@ plan_settings(struct plan *p, const struct agent_conf *c, const struct conf_sour
 		    sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 		return ERR_CONFIG;
 	}
-	return plan_check_key(c->encryption_key, pos, reterr);
+	return ERR_OK;
 }
 
 static enum err_code
@@ -197,6 +198,8 @@ plan_agent(struct plan *p, const struct conf_source *src, struct err *reterr)
 	}
 	if (agent != NULL && (conf_fields(p->conf, agent, agent_fields, &c, reterr) != ERR_OK ||
 	    conf_finish(p->conf, agent, tables, none, reterr) != ERR_OK))
+		return reterr->code;
+	if (plan_check_key(agent, c.encryption_key, reterr) != ERR_OK)
 		return reterr->code;
 	return plan_settings(p, &c, src, pos, reterr);
 }

@@ -443,7 +443,8 @@ def snapshots_beside_states(p):
 
 
 def wrong_configuration(p):
-    rows = [('agent {\n  encryption_key = "abc"\n}\n', "32 bytes"), ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
+    rows = [('agent {\n  encryption_key = "abc"\n}\n', ":2:20: encryption_key: a key is 32 bytes"),
+            ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
             ('backend "local" "a" {\n  dir = ""\n}\n', "needs `path`"), ("agent {\n}\nagent {\n}\n", "first is at stateferry.hcl:1"),
             ('backend "foo" "a" {\n  dir = "a"\n}\n', "local"),
             ('backend "local" "a" {\n  dir = "a"\n  state "x" {}\n  state "x" {}\n}\n', "second block"),
@@ -526,6 +527,8 @@ def adopt_is_acted_on_at_once(p):
     try:
         wait(lambda: subprocess.run([BINARY, "status"], cwd=p.dir, capture_output=True, timeout=60).returncode == 1)
         assert not list((p.dir / "other").iterdir())
+        moved = p.text("sync", code=10).splitlines()
+        assert moved[1].startswith("  out: backend dr points to "), moved
         assert "other now" in p.text("adopt", "--yes")
         wait(lambda: (p.dir / "other/x.tfstate").exists(), 5)
         wait(lambda: subprocess.run([BINARY, "status"], cwd=p.dir, capture_output=True, timeout=60).returncode == 0, 5)

@@ -59,6 +59,8 @@ def test_copied_store_waits_to_be_adopted(agents, places):
     agent.call("sync", code=None)
     assert dr.get(NAME) == before, "a copied store writes nothing"
     assert agent.replica("live", NAME, "dr")["status"] == "paused"
+    said = agent.call("status", code=1).out.splitlines()
+    assert said[1].startswith("  the store came from another host"), said
     asked = agent.call("adopt", code=2)
     assert "--yes" in asked.err
     agent.call("adopt", "--yes")
