@@ -65,7 +65,7 @@ restore_at_version(void *arg, const struct version_rec *v)
 
 	/* head: what was released although judged otherwise */
 	if (v->seen > x->at || v->dropped || (!verdict_is_head(v->verdict) && v->number != i->head) || v->kind == STATE_EMPTY ||
-	    v->kind == STATE_DAMAGED || strncmp(v->origin, "target", 6) == 0)
+	    v->kind == STATE_DAMAGED || version_is_evidence(v))
 		return true;
 	i->version = v->number;
 	return false;

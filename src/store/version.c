@@ -59,6 +59,12 @@ store_version_find(struct store_txn *t, uint64_t state, const struct digest *d, 
 	return true;
 }
 
+bool
+version_is_evidence(const struct version_rec *v)
+{
+	return strncmp(v->origin, VERSION_FROM_TARGET, sizeof(VERSION_FROM_TARGET) - 1) == 0;
+}
+
 struct version_walk {
 	bool (*fn)(void *arg, const struct version_rec *r);
 	void  *arg;

@@ -63,8 +63,8 @@ history_pick(struct history *h, struct store_txn *t)
 	for (unsigned n = 0; h->next <= h->newest && !h->more; h->next++) {
 		if (n++ == HISTORY_TURN)
 			return false;
-		if (!store_version(t, h->state, h->next, &v) || !verdict_is_head(v.verdict) || v.dropped || v.origin[0] == 't')
-			continue; /* of a target: never the head here */
+		if (!store_version(t, h->state, h->next, &v) || !verdict_is_head(v.verdict) || v.dropped || version_is_evidence(&v))
+			continue;
 		if (h->nothing)
 			h->v = v;
 		else

@@ -144,8 +144,8 @@ push_look(struct push *p)
 	return provider_get(p->dst, &ref, NULL, &p->cur);
 }
 
-static bool
-push_knows_current(struct push *p)
+bool
+push_knows_current(struct push *p, bool own)
 {
 	struct store_txn  *t;
 	struct version_rec v;
@@ -153,7 +153,7 @@ push_knows_current(struct push *p)
 
 	if (store_read(p->e->store, &t, NULL) != ERR_OK)
 		return false;
-	known = store_version_find(t, p->state, &p->cur.digest, &v) && !v.dropped;
+	known = store_version_find(t, p->state, &p->cur.digest, &v) && !v.dropped && !(own && version_is_evidence(&v));
 	store_end(t);
 	return known;
 }
@@ -164,7 +164,7 @@ static bool
 push_seen(struct push *p)
 {
 	if (p->op.res.code == ERR_CORRUPT && p->cur.body != NULL &&
-	    (digest_eq(&p->cur.digest, &p->next.digest) || push_knows_current(p))) {
+	    (digest_eq(&p->cur.digest, &p->next.digest) || push_knows_current(p, true))) {
 		p->unsealed = true;
 		err_clear(&p->op.res);
 	}
@@ -205,19 +205,24 @@ push_change(struct push *p)
 
 /* --- keeping and writing --- */
 
-void
-push_keep_current(struct push *p, struct batch *b, const char *origin)
+bool
+push_keep_current(struct push *p, struct batch *b)
 {
+	char               origin[ERR_MSG_MAX];
 	struct version_rec v = { .digest = p->cur.digest, .serial = p->cur.info.serial, .size = p->cur.info.size,
 		.instances = p->cur.info.instances, .resources = p->cur.info.resources, .lineage = p->cur.info.lineage,
 		.writer = p->cur.info.writer, .kind = p->cur.info.kind, .reason = p->cmp.reason, .seen = loop_wall(p->e->loop),
 		.run = "", .who = "", .operation = "", .origin = origin, .added = -1, .changed = -1, .removed = -1 };
 
+	if (p->absent || p->cur.body == NULL || p->cur.info.size == 0 || push_knows_current(p, false))
+		return false;
+	snprintf(origin, sizeof(origin), VERSION_FROM_TARGET " %s %s", p->edge, p->dst->label);
 	v.verdict = !state_is_good(&p->cur.info) ? VERDICT_DAMAGED :
 	    strcmp(p->cur.info.lineage, p->next.info.lineage) != 0 ? VERDICT_UNRELATED :
 	    p->cur.info.serial < p->next.info.serial ? VERDICT_OLDER : VERDICT_FORK;
 	batch_body(b, p->cur.body, &p->cur.digest, &p->want);
 	batch_version(b, p->backend, p->source, &v);
+	return true;
 }
 
 /* What we replace is a version first. NULL: there is nothing that the store does not have. Where a crash can tear the write the
@@ -226,16 +231,13 @@ push_keep_current(struct push *p, struct batch *b, const char *origin)
 static struct op *
 push_keep(struct push *p)
 {
-	struct batch *b;
-	char          origin[ERR_MSG_MAX];
-	bool          keep = !p->absent && p->cur.body != NULL && p->cur.info.size > 0 && !push_knows_current(p);
+	struct batch *b = batch_new(p->e->store);
+	bool          keep = push_keep_current(p, b);
 
-	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0 && p->kind->change == NULL)
+	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0 && p->kind->change == NULL) {
+		batch_free(b);
 		return NULL;
-	b = batch_new(p->e->store);
-	snprintf(origin, sizeof(origin), "target %s %s", p->edge, p->dst->label);
-	if (keep)
-		push_keep_current(p, b, origin);
+	}
 	push_intent_rec(p, b, push_is_remote(p));
 	return store_apply(p->e->store, b);
 }

@@ -59,7 +59,10 @@ struct push {
 struct push *push_new(struct engine *e, const struct push_kind *kind, struct backend *dst, const char *name);
 /* What it waits for, for people; static. */
 const char  *push_doing(const struct op *op);
-/* The bytes at the target are kept as a version of the source state before they are replaced. */
-void         push_keep_current(struct push *p, struct batch *b, const char *origin);
+/* Is what was read at the target a version of the source state? own: other than as evidence of what a target held. */
+bool         push_knows_current(struct push *p, bool own);
+/* The bytes at the target become a version of the source state, before they are replaced or as evidence. false: they are one, or
+ * there are none. */
+bool         push_keep_current(struct push *p, struct batch *b);
 
 #endif

@@ -14,10 +14,9 @@
 static bool
 replicate_known(struct push *p, struct store_txn *t)
 {
-	struct version_rec v;
 	struct replica_rec r;
 
-	if (store_version_find(t, p->state, &p->cur.digest, &v))
+	if (push_knows_current(p, true))
 		return true;
 	return store_replica(t, p->edge, p->dst->label, p->state, &r) && digest_eq(&r.digest, &p->cur.digest);
 }
@@ -153,11 +152,23 @@ replicate_log(struct push *p, enum push_outcome o)
 		    { "target", log_str(p->dst->label) }, { "reason", log_str(p->op.err.code != ERR_OK ? p->op.err.msg : NULL) });
 }
 
+/* A state that stands in the way is kept, for whoever decides, because by then it may be gone. */
+static bool
+replicate_is_evidence(const struct push *p, enum push_outcome o)
+{
+	return o == PUSH_HELD && p->cmp.action == COMPARE_HOLD && state_is_good(&p->cur.info);
+}
+
 static void
 replicate_hint(struct push *p, enum push_outcome o)
 {
-	if (o == PUSH_HELD && p->op.err.hint[0] == '\0')
-		err_hint(&p->op.err, "compare with \"stateferry cat\", then: stateferry resolve %s %s --overwrite", p->edge, p->source);
+	if (o != PUSH_HELD || p->op.err.hint[0] != '\0')
+		return;
+	if (replicate_is_evidence(p, o))
+		err_hint(&p->op.err, "stateferry log %s:%s shows what it holds; if the source is right: stateferry resolve %s %s --overwrite",
+		    p->backend, p->source, p->edge, p->source);
+	else
+		err_hint(&p->op.err, "if the source is right: stateferry resolve %s %s --overwrite", p->edge, p->source);
 }
 
 static void
@@ -234,6 +245,8 @@ replicate_settle(struct push *p, struct batch *b)
 		replicate_record(p, &r, o);
 		batch_replica(b, &r);
 	}
+	if (replicate_is_evidence(p, o))
+		push_keep_current(p, b);
 	if (p->wrote)
 		engine_event(b, p->e, "written", p->backend, p->source, p->edge, "%s: serial %llu%s%s", p->dst->label,
 		    (unsigned long long)p->next.info.serial, p->cmp.reason[0] != '\0' ? ", replaces " : "", p->cmp.reason);

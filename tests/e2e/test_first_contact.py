@@ -83,6 +83,8 @@ def test_everything_else_is_held_until_resolved(agent, setup, kind, what):
     doc = agent.sync(code=13)
     problem = agent.problem(doc, NAME)
     assert problem["code"] == 13 and "resolve" in problem["hint"]
+    if what not in ("html", "truncated"):
+        assert kept(agent, HELD[what]), "whoever decides can see it"
     assert dr.get(NAME) == HELD[what] and dr.writes(NAME) == []
     assert agent.replica("live", NAME, "dr")["status"] == "held"
     assert agent.json("status", code=3)["replicas"]["held"] == 1

@@ -133,10 +133,25 @@ held_targets(void)
 	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
 	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
 	CHECK_U64(mem_world_writes(b), 1);
+	CHECK_U64(versions_of("x.tfstate"), 2); /* what is held is a version, for whoever decides */
 	CHECK_OK(agent_rig_run(&r, engine_resolve(r.engine, "e", "x.tfstate", NULL), 60000), r.err);
 	check_equal("x.tfstate");
-	CHECK_U64(versions_of("x.tfstate"), 2); /* what was overwritten is a version */
+	CHECK_U64(versions_of("x.tfstate"), 2);
 	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0");
+	end();
+}
+
+static void
+evidence_is_not_known(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
+	mem_world_put(b, "x.tfstate", rig_state(9, "L", 3, "newer at the target"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	mem_world_put(a, "x.tfstate", rig_state(4, "L", 3, "rolled back on purpose"));
+	CHECK_OK(agent_rig_run(&r, engine_release(r.engine, "a", "x.tfstate", 0), 60000), r.err);
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0"); /* that decision was about the source */
+	CHECK_U64(mem_world_writes(b), 1);
 	end();
 }
 
@@ -425,6 +440,7 @@ main(int argc, char **argv)
 		{ "damage_does_not_travel", damage_does_not_travel },
 		{ "a_person_releases", a_person_releases },
 		{ "held_targets", held_targets },
+		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
 		{ "drift_of_a_target", drift_of_a_target },
 		{ "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
