@@ -284,6 +284,20 @@ cli_agent_options(const struct cli *c, int flags, struct agent_options *ret)
 
 /* ---------------------------------------------------------------- the process */
 
+/* The store is a map of its file. Where that is shorter than it says (a copy that was cut off), or its disk fails, reading it is a
+ * signal, and nothing of it can be saved from within. */
+static void
+cli_store_lost(int sig)
+{
+	static const char text[] = "stateferry: store: its file is cut off, or its disk cannot be read; bring it back from a backup, "
+		"or move it away: a new store begins with what the backends hold now\n";
+
+	(void)sig;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	_exit(err_exit(ERR_CORRUPT));
+}
+
 /* States are secrets: no core, no debugger, no file that others can read; a closed pipe, and a file that grows too large, are
  * errors like others. */
 static void
@@ -294,6 +308,7 @@ cli_harden(void)
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGBUS, cli_store_lost);
 }
 
 static bool

@@ -46,7 +46,7 @@ store_lmdb_err(struct err *reterr, int rc, const char *what)
 	case MDB_INVALID:
 	case MDB_BAD_VALSIZE:
 		err_set(reterr, ERR_CORRUPT, rc, "store: %s: %s", what, mdb_strerror(rc));
-		return err_hint(reterr, "bring it back from a backup, or move it away: a new store begins with what the backends hold now");
+		return err_hint(reterr, STORE_LOST_HINT);
 	case MDB_VERSION_MISMATCH:
 		return err_set(reterr, ERR_UNSUPPORTED, rc, "store: %s: %s", what, mdb_strerror(rc));
 	default:

@@ -151,6 +151,19 @@ host_check_modes(const struct store *s, struct err *reterr)
 	return ERR_OK;
 }
 
+/* The file of a store is durable before its host file is: one without the other was lost, and a new store in its place would say
+ * nothing of it. */
+static enum err_code
+host_check_kept(const struct store *s, struct err *reterr)
+{
+	struct stat st;
+
+	if (faccessat(s->dirfd, "host", F_OK, 0) != 0 || (fstatat(s->dirfd, "data.mdb", &st, 0) == 0 && st.st_size > 0))
+		return ERR_OK;
+	err_set(reterr, ERR_CORRUPT, 0, "%s: a store was there, and its data.mdb is gone or empty", s->dir);
+	return err_hint(reterr, STORE_LOST_HINT);
+}
+
 enum err_code
 host_dir_open(struct store *s, const struct store_conf *conf, struct err *reterr)
 {
@@ -160,6 +173,8 @@ host_dir_open(struct store *s, const struct store_conf *conf, struct err *reterr
 	if (!conf->must_exist && (code = host_make_dirs(s->dir, reterr)) != ERR_OK)
 		return code;
 	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dirfd >= 0 && (code = host_check_kept(s, reterr)) != ERR_OK)
+		return code;
 	if (conf->must_exist &&
 	    ((s->dirfd < 0 && errno == ENOENT) || (s->dirfd >= 0 && fstatat(s->dirfd, "data.mdb", &st, 0) != 0)))
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s: no store there", s->dir);

@@ -231,6 +231,9 @@ void rec_walk(struct store_txn *t, const struct walk *w);
 
 /* --- pieces of open (host.c) --- */
 
+/* What is left to do about a store that cannot be read. */
+#define STORE_LOST_HINT "bring it back from a backup, or move it away: a new store begins with what the backends hold now"
+
 enum err_code host_dir_open(struct store *s, const struct store_conf *conf, struct err *reterr);
 enum err_code host_own(struct store *s, struct err *reterr);
 char         *host_binding(const struct store_conf *conf); /* the text of STORE/host for this host */

@@ -196,6 +196,25 @@ def a_store_that_is_none(p):
     assert "backup" in message and "new store begins" in message, message
 
 
+def a_store_that_is_lost_is_no_new_one(p):
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    data = p.dir / "store/data.mdb"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:5 * 4096])
+    for command in (["check"], ["sync"]):
+        message = p.error(*command, code=14)
+        assert "cut off" in message and "backup" in message, message
+    for lost in (lambda: data.write_bytes(b""), data.unlink):
+        lost()
+        for command in (["status"], ["sync"]):
+            message = p.error(*command, code=14)
+            assert "gone or empty" in message and "backup" in message, message
+    data.write_bytes(whole)
+    data.chmod(0o600)
+    p.run("status")
+
+
 def nothing_found(p):
     p.put("seq/001.tfstate")
     p.run("sync")
@@ -538,7 +557,8 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none, dry_run_of_what_would_be_made,
+TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none,
+         a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, serials_have_all_their_digits,
          show_masks, no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named,
          nothing_to_carry, never_into_itself,
