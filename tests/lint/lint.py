@@ -21,7 +21,7 @@ REACHES_OUT = re.compile(r"\b(clock_gettime|gettimeofday|time|nanosleep|usleep|s
 REAL = {"base/time.c", "base/rand.c", "loop/loop.c", "loop/loop_event.c",  # what the twins stand for
         "net/http_transfer_setup.c", "net/listen.c",                      # curl's sockets and those of the real server
         "store/apply.c", "store/open.c",                                  # the store's own thread, which a virtual loop does not have
-        "provider/s3/s3_process.c"}                                       # a program that really runs
+        "provider/process.c"}                                             # a program that really runs
 WIDTH = 150
 TAB = 4
 
