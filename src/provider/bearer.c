@@ -111,13 +111,13 @@ bearer_member(struct bearer_reader *r, const struct json_token *t)
 		bearer_copy(r->why, sizeof(r->why), t->text);
 }
 
-/* "error": { "code": 403, "message": ..., "status": ... } */
+/* "error": { "code": 403, "message": ..., "status": ... }, or with the status as its code */
 static void
 bearer_error_member(struct bearer_reader *r, const struct json_token *t)
 {
 	if (strcmp(r->key[0], "error") != 0)
 		return;
-	if (strcmp(r->key[1], "status") == 0)
+	if (strcmp(r->key[1], "status") == 0 || strcmp(r->key[1], "code") == 0)
 		bearer_copy(r->error, sizeof(r->error), t->text);
 	else if (strcmp(r->key[1], "message") == 0)
 		bearer_copy(r->why, sizeof(r->why), t->text);
@@ -215,8 +215,8 @@ struct bearer_op {
 	struct op                    op;
 	const struct provider_env   *env;
 	const struct bearer_request *r;
-	struct bearer               *ret;
-	struct http_response         http;
+	struct bearer               *ret;   /* NULL: the answer itself is wanted */
+	struct http_response        *http, own;
 	unsigned                     tries;
 };
 
@@ -230,10 +230,10 @@ bearer_send(struct bearer_op *x)
 	const struct bearer_request *r = x->r;
 	int64_t                      ms = r->timeout_ms != 0 ? r->timeout_ms : BEARER_TIMEOUT_MS;
 
-	http_response_free(&x->http);
+	http_response_free(x->http);
 	return http_request(x->env->http, &(struct http_request){ .method = r->method, .url = r->url, .headers = r->headers,
 	    .nheaders = r->nheaders, .body = r->body, .no_proxy = r->no_proxy, .timeout_ms = ms, .connect_timeout_ms = ms,
-	    .max_body = BEARER_MAX, .tls = r->tls }, &x->http);
+	    .max_body = BEARER_MAX, .tls = r->tls }, x->http);
 }
 
 /* Of those that mean it at this issuer only. */
@@ -250,9 +250,9 @@ static bool
 bearer_again(struct bearer_op *x)
 {
 	const struct op *op = &x->op;
-	bool             own = op->res.code == ERR_OK && bearer_is_later(x->r, x->http.status);
+	bool             own = op->res.code == ERR_OK && bearer_is_later(x->r, x->http->status);
 	bool             later = op->res.code == ERR_NETWORK || op->res.code == ERR_TIMEOUT ||
-	    (op->res.code == ERR_OK && (x->http.status >= 500 || x->http.status == 429 || x->http.status == 408));
+	    (op->res.code == ERR_OK && (x->http->status >= 500 || x->http->status == 429 || x->http->status == 408));
 
 	return (later || own) && !op_stopped(op) && ++x->tries < (own ? BEARER_TRIES_LATER : BEARER_TRIES);
 }
@@ -260,7 +260,7 @@ bearer_again(struct bearer_op *x)
 static int64_t
 bearer_pause(const struct bearer_op *x)
 {
-	int64_t ms = BEARER_PAUSE_MS << (x->tries - 1), asked = x->http.retry_after_ms;
+	int64_t ms = BEARER_PAUSE_MS << (x->tries - 1), asked = x->http->retry_after_ms;
 
 	return asked > ms ? (asked < BEARER_TIMEOUT_MS ? asked : BEARER_TIMEOUT_MS) : ms;
 }
@@ -268,7 +268,7 @@ bearer_pause(const struct bearer_op *x)
 static struct span
 bearer_body(const struct bearer_op *x)
 {
-	return x->http.body != NULL ? body_span(x->http.body) : (struct span){ NULL, 0 };
+	return x->http->body != NULL ? body_span(x->http->body) : (struct span){ NULL, 0 };
 }
 
 /* An issuer that repeats a secret in its refusal is not quoted. */
@@ -285,18 +285,20 @@ static enum err_code
 bearer_judge(struct bearer_op *x, struct err *reterr)
 {
 	const struct bearer_request *r = x->r;
-	int                          status = x->http.status;
+	int                          status = x->http->status;
 	char                         why[208];
 	const char                  *header;
 	bool                         busy = status >= 500 || status == 429 || status == 408 || bearer_is_later(r, status);
 	enum err_code                code = busy ? ERR_BUSY : ERR_AUTH;
 
-	header = r->needs_header != NULL ? http_header_get(&x->http, r->needs_header) : NULL;
+	header = r->needs_header != NULL ? http_header_get(x->http, r->needs_header) : NULL;
 	if (r->needs_header != NULL && (header == NULL || strcasecmp(header, r->needs_value) != 0))
 		return err_set(reterr, ERR_AUTH, status, "something else answers there (%d, without %s: %s)", status,
 		    r->needs_header, r->needs_value);
+	if (status == 200 && x->ret == NULL)
+		return ERR_OK;
 	if (status == 200)
-		return bearer_parse(bearer_body(x), r->member, loop_wall(x->op.loop), x->http.date_ms, x->ret, reterr);
+		return bearer_parse(bearer_body(x), r->member, loop_wall(x->op.loop), x->http->date_ms, x->ret, reterr);
 	if (!bearer_refusal(bearer_body(x), why, sizeof(why)) || bearer_quotes(r, why))
 		return err_set(reterr, code, status, "it answers %d", status);
 	return err_set(reterr, code, status, "it answers %d, %s", status, why);
@@ -329,21 +331,39 @@ bearer_free(struct op *op)
 {
 	struct bearer_op *x = container_of(op, struct bearer_op, op);
 
-	http_response_free(&x->http);
+	http_response_free(&x->own);
 	free(x);
 }
 
 static const struct op_class bearer_class = { "token request", bearer_step, NULL, bearer_free, bearer_states,
 	ARRAY_LEN(bearer_states) };
 
-struct op *
-bearer_fetch(const struct provider_env *env, const struct bearer_request *r, struct bearer *ret)
+static struct bearer_op *
+bearer_new(const struct provider_env *env, const struct bearer_request *r)
 {
 	struct bearer_op *x = xcalloc(1, sizeof(*x));
 
 	op_init(&x->op, &bearer_class, env->loop);
 	x->env = env;
 	x->r = r;
+	x->http = &x->own;
+	return x;
+}
+
+struct op *
+bearer_fetch(const struct provider_env *env, const struct bearer_request *r, struct bearer *ret)
+{
+	struct bearer_op *x = bearer_new(env, r);
+
 	x->ret = ret;
+	return &x->op;
+}
+
+struct op *
+bearer_ask(const struct provider_env *env, const struct bearer_request *r, struct http_response *ret)
+{
+	struct bearer_op *x = bearer_new(env, r);
+
+	x->http = ret;
 	return &x->op;
 }

@@ -43,10 +43,12 @@ struct bearer_request {
 
 /*
  * r with all it points to and ret outlive the op. Understands OAuth 2.0 (access_token, expires_in, expires_on; error,
- * error_description) and Google's accessToken with expireTime and error { status, message }. Ends with ERR_AUTH when the issuer
+ * error_description) and Google's accessToken with expireTime and error { status, message }, as Microsoft's { code, message }. Ends with ERR_AUTH when the issuer
  * refuses, ERR_CORRUPT when the answer holds no token; messages never hold what was sent, nor any part of a token.
  */
 struct op    *bearer_fetch(const struct provider_env *env, const struct bearer_request *r, struct bearer *ret);
+/* The same request for something else: ends OK with 200, and ret, zeroed before, is that answer, freed by the caller in any case. */
+struct op    *bearer_ask(const struct provider_env *env, const struct bearer_request *r, struct http_response *ret);
 /* The answer alone. member: as above. wall_ms: now; date_ms: now for the issuer, whose expireTime counts from there; 0: unknown. */
 enum err_code bearer_parse(struct span json, const char *member, int64_t wall_ms, int64_t date_ms, struct bearer *ret, struct err *reterr);
 /* What an error body says, made visible and cut: "invalid_grant: ...". false: nothing. */
