@@ -43,8 +43,9 @@ struct bearer_request {
 
 /*
  * r with all it points to and ret outlive the op. Understands OAuth 2.0 (access_token, expires_in, expires_on; error,
- * error_description) and Google's accessToken with expireTime and error { status, message }, as Microsoft's { code, message }. Ends with ERR_AUTH when the issuer
- * refuses, ERR_CORRUPT when the answer holds no token; messages never hold what was sent, nor any part of a token.
+ * error_description), Google's accessToken with expireTime and error { status, message }, and Microsoft's { code, message }. Ends
+ * with ERR_AUTH when the issuer refuses, ERR_CORRUPT when the answer holds no token; messages never hold what was sent, nor any
+ * part of a token.
  */
 struct op    *bearer_fetch(const struct provider_env *env, const struct bearer_request *r, struct bearer *ret);
 /* The same request for something else: ends OK with 200, and ret, zeroed before, is that answer, freed by the caller in any case. */

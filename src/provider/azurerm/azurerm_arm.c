@@ -132,7 +132,8 @@ arm_send(struct arm *x, bool keys)
 	x->url = xasprintf("%s%s?%sapi-version=" ARM_VERSION, x->base, keys ? "/listKeys" : "", keys ? "%24expand=kerb&" : "");
 	body_unref(x->rq.body);
 	http_response_free(&x->http);
-	x->rq = (struct bearer_request){ .who = x->who, .method = keys ? "POST" : "GET", .url = x->url, .headers = { { "accept", arm_json }, { "authorization", x->authorization } }, .nheaders = 2,
+	x->rq = (struct bearer_request){ .who = x->who, .method = keys ? "POST" : "GET", .url = x->url,
+		.headers = { { "accept", arm_json }, { "authorization", x->authorization } }, .nheaders = 2,
 		.body = keys ? body_copy(SPAN_LIT("")) : NULL, .secrets = { x->token } };
 	return bearer_ask(x->env, &x->rq, &x->http);
 }
@@ -152,7 +153,7 @@ arm_refused(struct arm *x, bool keys)
 		return op_fail(&x->op);
 	if (e->detail == 403)
 		err_hint(e, keys ? "it needs listKeys on the account (role Storage Account Key Operator Service Role); or set use_azuread_auth = true "
-		    "and give it Storage Blob Data Contributor" : "it needs the role Reader on the account; with use_azuread_auth = true none of this is asked");
+		    "and give it Storage Blob Data Contributor" : "it needs the role Reader on the account; use_azuread_auth = true asks none of this");
 	else if (e->detail == 404)
 		err_hint(e, "check subscription_id, resource_group_name and storage_account_name");
 	else

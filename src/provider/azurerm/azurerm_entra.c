@@ -297,7 +297,8 @@ entra_send(struct entra *x)
 	url_form_add(&form, "grant_type", "client_credentials");
 	url_form_add(&form, "scope", buf_str(&scope));
 	buf_free(&scope);
-	x->rq = (struct bearer_request){ .who = x->who, .method = "POST", .url = x->token_url, .headers = { { "accept", entra_json }, { "content-type", entra_form } }, .nheaders = 2, .body = body_new(&form),
+	x->rq = (struct bearer_request){ .who = x->who, .method = "POST", .url = x->token_url,
+		.headers = { { "accept", entra_json }, { "content-type", entra_form } }, .nheaders = 2, .body = body_new(&form),
 		.secrets = { x->proof } };
 	return op_await(&x->op, ENTRA_ANSWERED, bearer_fetch(x->env, &x->rq, x->ret));
 }
@@ -306,16 +307,19 @@ entra_send(struct entra *x)
 static const struct {
 	const char *code, *what, *hint;
 } entra_codes[] = {
-	{ "7000215", "the client secret is wrong", "give the value of the secret, not its id; \"az ad app credential reset --id CLIENT_ID\" makes another" },
+	{ "7000215", "the client secret is wrong",
+	    "give the value of the secret, not its id; \"az ad app credential reset --id CLIENT_ID\" makes another" },
 	{ "7000222", "the client secret has expired", "\"az ad app credential reset --id CLIENT_ID\" makes another" },
 	{ "7000112", "the application is disabled", "enable it in Entra ID, or use another one" },
 	{ "700016", "the tenant does not know the application", "check client_id and tenant_id" },
 	{ "700024", "the assertion is not valid at this time", "check the clock of this machine" },
-	{ "700027", "the certificate is none of the application's, or has expired", "upload it to the application: \"az ad app credential reset --cert\"" },
+	{ "700027", "the certificate is none of the application's, or has expired",
+	    "upload it to the application: \"az ad app credential reset --cert\"" },
 	{ "7002381", "the token of the other issuer is not accepted", "check that its issuer is the one of the federated credential" },
 	{ "700211", "no federated credential fits the issuer of the token", "compare iss with those of the application" },
 	{ "700212", "no federated credential fits the audience of the token", "compare aud with those of the application" },
-	{ "700213", "no federated credential fits the subject of the token", "compare sub with those of the application: branch, environment, service account" },
+	{ "700213", "no federated credential fits the subject of the token",
+	    "compare sub with those of the application: branch, environment, service account" },
 	{ "70021", "no federated credential fits the token", "compare iss, sub and aud with those of the application" },
 	{ "900023", "there is no such tenant", "check tenant_id (ARM_TENANT_ID)" },
 	{ "90002", "there is no such tenant", "check tenant_id (ARM_TENANT_ID)" },

@@ -83,7 +83,8 @@ azurerm_msi_token(const struct provider_env *env, const struct azurerm_identity 
 	x->url = xasprintf("%s%c%s", i->url, strchr(i->url, '?') == NULL ? '?' : '&', buf_str(&query));
 	buf_free(&query);
 	x->header = xstrdup(i->app_service ? secret_str(i->url_token) : "true");
-	x->rq = (struct bearer_request){ .who = "the managed identity", .method = "GET", .url = x->url, .headers = { { "accept", msi_json }, { i->app_service ? "x-identity-header" : "metadata", x->header } }, .nheaders = 2,
+	x->rq = (struct bearer_request){ .who = "the managed identity", .method = "GET", .url = x->url,
+		.headers = { { "accept", msi_json }, { i->app_service ? "x-identity-header" : "metadata", x->header } }, .nheaders = 2,
 		.no_proxy = true, .timeout_ms = MSI_TIMEOUT_MS, .later = { 404, 410 }, .secrets = { i->url_token } };
 	return &x->op;
 }
