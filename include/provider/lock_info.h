@@ -35,6 +35,8 @@ void          lock_info_body(const struct lock_info *l, struct buf *ret);
 enum err_code lock_info_parse(struct span body, struct lock_info *ret, struct err *reterr);
 /* "Who (Operation) since Created, ID": for messages. Control bytes are replaced. */
 void          lock_info_print(const struct lock_info *l, struct buf *ret);
+/* "NAME is locked by ", and that: a refusal with this code. Returns it. */
+enum err_code lock_info_refuse(const struct lock_info *l, enum err_code code, int detail, const char *name, struct err *reterr);
 bool          lock_info_is_ours(const struct lock_info *l); /* operation "stateferry": of this fleet, not of this agent */
 
 #endif

@@ -141,6 +141,18 @@ lock_info_print(const struct lock_info *l, struct buf *ret)
 	utf8_visible(ret, span_str(l->id[0] != '\0' ? l->id : "unknown"), false);
 }
 
+enum err_code
+lock_info_refuse(const struct lock_info *l, enum err_code code, int detail, const char *name, struct err *reterr)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	lock_info_print(l, &text);
+	err_set(reterr, code, detail, "%.80s is locked by %s", name, buf_str(&text));
+	buf_free(&text);
+	return code;
+}
+
 bool
 lock_info_is_ours(const struct lock_info *l)
 {

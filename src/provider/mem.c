@@ -335,16 +335,13 @@ static void
 mem_lock(struct mem_call *c, struct mem_state *s)
 {
 	struct lock_info *mine = c->ret, *holder = c->ret2;
-	struct buf        body, text;
+	struct buf        body;
 
 	if (s != NULL && s->lock != NULL) {
 		lock_info_parse(span_str(s->lock), holder, NULL);
 		if (strcmp(holder->id, mine->id) == 0)
 			return;
-		buf_init(&text, 0);
-		lock_info_print(holder, &text);
-		err_set(&c->outcome, ERR_LOCKED, 423, "%s is locked by %s", c->name, buf_str(&text));
-		buf_free(&text);
+		lock_info_refuse(holder, ERR_LOCKED, 423, c->name, &c->outcome);
 		return;
 	}
 	buf_init(&body, 0);

@@ -437,18 +437,18 @@ unlock_free(struct op *op)
 static enum err_code
 unlock_may(struct unlock *u, struct err *reterr)
 {
-	struct buf text;
+	struct buf name;
 
 	if (u->id == NULL ? u->ret->ours : strcmp(u->id, u->ret->lock.id) == 0)
 		return ERR_OK;
-	buf_init(&text, 0);
-	lock_info_print(&u->ret->lock, &text);
-	err_set(reterr, ERR_CONFLICT, 0, "%s:%s is locked by %s", u->b->label, u->name, buf_str(&text));
+	buf_init(&name, 0);
+	buf_printf(&name, "%s:%s", u->b->label, u->name);
+	lock_info_refuse(&u->ret->lock, ERR_CONFLICT, 0, buf_str(&name), reterr);
+	buf_free(&name);
 	if (u->ret->lock.id[0] == '\0') /* held, and nothing says by whom: no ID could name it */
 		err_hint(reterr, "end the process that holds it: the lock goes with it");
 	else
 		err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
-	buf_free(&text);
 	return reterr->code;
 }
 

@@ -8,7 +8,7 @@
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
- * gcs_request.c one request with what may be repeated, gcs_list.c, gcs_object.c, gcs_lock.c, gcs_create.c; gcs_cred.c what it
+ * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c; gcs_cred.c what it
  * signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
  */
 #define GCS_NAME_MAX    1024          /* bytes of an object's name */

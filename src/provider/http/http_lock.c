@@ -68,9 +68,8 @@ static const char *const hb_lock_states[] = { "start", "locked", "undone" };
 static void
 hb_busy(struct hb_lock_call *c, struct err *reterr)
 {
-	struct buf text;
-	int        status = c->answer.res.status;
-	bool       known = hb_holder(c, c->ret_holder);
+	int  status = c->answer.res.status;
+	bool known = hb_holder(c, c->ret_holder);
 
 	if (known && strcmp(c->ret_holder->id, c->lock.id) == 0)
 		return; /* ours: an earlier request had arrived */
@@ -82,10 +81,7 @@ hb_busy(struct hb_lock_call *c, struct err *reterr)
 		err_set(reterr, ERR_LOCKED, status, "%s is locked, and the server does not say by whom", c->name);
 		return;
 	}
-	buf_init(&text, 0);
-	lock_info_print(c->ret_holder, &text);
-	err_set(reterr, ERR_LOCKED, status, "%s is locked by %s", c->name, buf_str(&text));
-	buf_free(&text);
+	lock_info_refuse(c->ret_holder, ERR_LOCKED, status, c->name, reterr);
 }
 
 static enum op_turn
@@ -198,7 +194,6 @@ static enum op_turn
 hb_not_that(struct hb_lock_call *c, int status, const struct lock_info *holder)
 {
 	struct err *e = &c->op.res;
-	struct buf  text;
 
 	if (c->answer.doubt)
 		return op_ok(&c->op);
@@ -207,11 +202,8 @@ hb_not_that(struct hb_lock_call *c, int status, const struct lock_info *holder)
 		return op_finish(&c->op);
 	}
 	*c->ret_holder = *holder;
-	buf_init(&text, 0);
-	lock_info_print(holder, &text);
-	err_set(e, ERR_CONFLICT, status, "%s is locked by %s", c->name, buf_str(&text));
+	lock_info_refuse(holder, ERR_CONFLICT, status, c->name, e);
 	err_hint(e, "if that run is really gone, break it by this ID");
-	buf_free(&text);
 	return op_finish(&c->op);
 }
 

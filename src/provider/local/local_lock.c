@@ -77,15 +77,9 @@ local_same_file(int fd, const char *path)
 static enum err_code
 local_say_locked(struct local_call *c, struct err *reterr)
 {
-	struct buf text;
-
 	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK)
 		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
-	buf_init(&text, 0);
-	lock_info_print(&c->holder, &text);
-	err_set(reterr, ERR_LOCKED, 0, "%s is locked by %s", c->name, buf_str(&text));
-	buf_free(&text);
-	return ERR_LOCKED;
+	return lock_info_refuse(&c->holder, ERR_LOCKED, 0, c->name, reterr);
 }
 
 enum err_code

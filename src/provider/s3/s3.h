@@ -11,9 +11,9 @@
 
 /*
  * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
- * request with what may be repeated, s3_list.c, s3_object.c, s3_probe.c with ../scratch.c, s3_create.c; locks: s3_lock.c which,
- * s3_tflock.c objects, s3_row.c and s3_table.c rows; s3_aws.c requests to other services; credentials: s3_cred.c, which of them
- * s3_chain.c with s3_profile.c, s3_ini.c, s3_process.c and s3_role.c; asked for s3_metadata.c, s3_sts.c.
+ * request (../send.c), s3_list.c, s3_object.c, s3_probe.c with ../scratch.c, s3_create.c; locks: s3_lock.c which,
+ * s3_tflock.c objects (../lock_object.c), s3_row.c and s3_table.c rows; s3_aws.c requests to other services; credentials:
+ * s3_cred.c, which of them s3_chain.c with s3_profile.c, s3_ini.c, s3_process.c and s3_role.c; asked for s3_metadata.c, s3_sts.c.
  */
 #define S3_KEY_MAX     1024           /* bytes of an object key */
 #define S3_LOCK_SUFFIX ".tflock"

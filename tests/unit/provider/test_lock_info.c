@@ -98,9 +98,21 @@ printed(void)
 	buf_free(&text);
 }
 
+static void
+refused(void)
+{
+	struct lock_info l = { .who = "ann@laptop", .id = "1-2" };
+	struct err       e = { 0 };
+
+	CHECK_U64(lock_info_refuse(&l, ERR_LOCKED, 423, "prod/vpc", &e), ERR_LOCKED);
+	CHECK_U64(e.code, ERR_LOCKED);
+	CHECK(e.detail == 423);
+	CHECK_STR(e.msg, "prod/vpc is locked by ann@laptop, ID 1-2");
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "there and back", there_and_back }, { "tolerant", tolerant },
-	    { "long ones are cut", long_ones_are_cut }, { "ours", ours }, { "printed", printed }, { NULL, NULL } });
+	    { "long ones are cut", long_ones_are_cut }, { "ours", ours }, { "printed", printed }, { "refused", refused }, { NULL, NULL } });
 }
