@@ -52,6 +52,8 @@ enum err_code err_hint(struct err *e, const char *fmt, ...) __attribute__((forma
 const char   *err_text(const struct err *e, char ret[ERR_TEXT_MAX]);
 /* Puts "PREFIX: " before the message, once per layer that knows something new. Returns e->code. */
 enum err_code err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Takes "PREFIX: " from its front again, where what is shown begins with that anyway. */
+void          err_unprefix(struct err *e, const char *prefix);
 void          err_clear(struct err *e);
 
 /* "locked", "auth", "not_found" ...: error.kind of the JSON interface. Never NULL. */

@@ -168,6 +168,12 @@ struct op *engine_probe(struct engine *e, const char *backend, probe_fn *fn, voi
 
 /* ---------------------------------------------------------------- looking */
 
+/* What a look met more than once. */
+struct tally {
+	uint64_t   n;
+	struct err first;             /* what and why, the first time; n > 0 */
+};
+
 /* A backend at run time. */
 struct place_health {
 	const char  *label;
@@ -176,10 +182,8 @@ struct place_health {
 	int64_t      since;           /* wall ms: of the trouble */
 	int64_t      last_ok, last_try, next_try;
 	bool         moved;           /* the label points elsewhere than before: paused until adopt */
-	uint64_t     refused;         /* listed names that cannot be used */
-	const char  *refused_why;     /* the first of them, and why */
-	uint64_t     unread;          /* states that could not be read or kept */
-	struct err   unread_why;      /* the first of them, and why */
+	struct tally refused;         /* listed names that cannot be used */
+	struct tally unread;          /* states that could not be read or kept */
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 

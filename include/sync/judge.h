@@ -37,6 +37,8 @@ bool judge_needs_meaning(const struct judge_facts *f);
 
 /* What a person can do about version v of s, which is held back; now: the source holds it still. */
 void judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, struct buf *ret);
+/* That the source holds it now and why that waits for a person, as ERR_CONFLICT, with the advice as its hint. */
+void judge_held(const struct state_rec *s, const struct version_rec *v, struct err *ret);
 
 /* An empty or unparsable read may be a write in progress: it is read again before any verdict. */
 static inline bool

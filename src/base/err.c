@@ -114,6 +114,15 @@ err_prefix(struct err *e, const char *fmt, ...)
 }
 
 void
+err_unprefix(struct err *e, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	if (strncmp(e->msg, prefix, n) == 0 && strncmp(e->msg + n, ": ", 2) == 0)
+		memmove(e->msg, e->msg + n + 2, strlen(e->msg + n + 2) + 1);
+}
+
+void
 err_clear(struct err *e)
 {
 	memset(e, 0, sizeof(*e));

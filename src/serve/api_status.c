@@ -62,26 +62,27 @@ status_is_refusal(enum err_code code)
 static void
 status_refused(struct status *x, const struct place_health *h)
 {
-	char *cause = h->refused > 1 ? xasprintf("%" PRIu64 " listed names cannot be used, the first is %s", h->refused, h->refused_why) :
-	                               xstrdup(h->refused_why);
-	char *next = xasprintf("rename it at %s, or exclude it", h->label);
+	const struct tally *r = &h->refused;
+	char *cause = r->n > 1 ? xasprintf("%" PRIu64 " listed names cannot be used, the first is %s", r->n, r->first.msg) :
+	                         xstrdup(r->first.msg);
 
-	status_add(x, &(struct status_problem){ .kind = "unusable", .backend = h->label, .code = 1, .cause = cause, .next = next });
+	status_add(x, &(struct status_problem){ .kind = "unusable", .backend = h->label, .code = 1, .cause = cause,
+	    .next = r->first.hint });
 	x->waiting = true;
 	free(cause);
-	free(next);
 }
 
 /* States of a source that could not be read, or not be kept: their newest bytes are safe nowhere. */
 static void
 status_unread(struct status *x, const struct place_health *h)
 {
-	char *cause = h->unread > 1 ? xasprintf("%" PRIu64 " states cannot be read or kept, the first: %s", h->unread, h->unread_why.msg) :
-	                              xasprintf("a state cannot be read or kept: %s", h->unread_why.msg);
+	const struct tally *u = &h->unread;
+	char *cause = u->n > 1 ? xasprintf("%" PRIu64 " states cannot be read or kept, the first is %s", u->n, u->first.msg) :
+	                         xstrdup(u->first.msg);
 
-	status_add(x, &(struct status_problem){ .kind = "unread", .backend = h->label, .code = err_exit(h->unread_why.code),
-	    .cause = cause, .next = h->unread_why.hint });
-	if (status_is_refusal(h->unread_why.code) && h->unread_why.code != ERR_BUSY)
+	status_add(x, &(struct status_problem){ .kind = "unread", .backend = h->label, .code = err_exit(u->first.code),
+	    .cause = cause, .next = u->first.hint });
+	if (status_is_refusal(u->first.code) && u->first.code != ERR_BUSY)
 		x->failing = true;
 	x->waiting = true;
 	free(cause);
@@ -99,9 +100,9 @@ status_place(void *arg, const struct place_health *h)
 
 	if (plan_is_source(p, b) && h->last_ok != 0)
 		x->looked = true;
-	if (plan_is_source(p, b) && h->refused > 0)
+	if (plan_is_source(p, b) && h->refused.n > 0)
 		status_refused(x, h);
-	if (plan_is_source(p, b) && h->unread > 0 && h->ok)
+	if (plan_is_source(p, b) && h->unread.n > 0 && h->ok)
 		status_unread(x, h);
 	if (h->ok)
 		return;
@@ -172,17 +173,12 @@ status_replica(void *arg, const struct replica_view *v)
 static void
 status_version(struct status *x, const struct version_rec *v)
 {
-	struct buf next;
-	char *cause = xasprintf("version %" PRIu64 " is %s%s%s", v->number, verdict_name(v->verdict), v->reason[0] != '\0' ? ": " : "",
-	    v->reason);
+	struct err why;
 
-	buf_init(&next, 0);
-	judge_advice(x->s, v, true, &next);
-	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = x->s->name, .code = 13,
-	    .since = v->seen, .cause = cause, .next = buf_str(&next) });
+	judge_held(x->s, v, &why);
+	status_add(x, &(struct status_problem){ .kind = "quarantined", .backend = x->s->backend, .state = x->s->name,
+	    .code = err_exit(why.code), .since = v->seen, .cause = why.msg, .next = why.hint });
 	x->waiting = true;
-	free(cause);
-	buf_free(&next);
 }
 
 static bool

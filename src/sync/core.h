@@ -72,10 +72,8 @@ struct place {
 	bool            failing;
 	struct err      why;
 	int64_t         since, last_ok, last_try, next_try;
-	uint64_t        refused;        /* names that the last listing showed and that cannot be used */
-	char            refused_why[ERR_MSG_MAX]; /* the first of them, and why */
-	uint64_t        unread;         /* states that the last look could not read, or not keep */
-	struct err      unread_why;     /* the first of them, and why */
+	struct tally    refused;        /* names that the last listing showed and that cannot be used */
+	struct tally    unread;         /* states that the last look could not read, or not keep */
 	unsigned        failures;       /* looks in a row */
 	struct proof    proof;          /* what the last probe found, of where it points now */
 	bool            proving;        /* a probe runs */
@@ -167,6 +165,9 @@ void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL:
 void engine_live_probe(struct engine *e, uint64_t intent);              /* the same for a lock that a probe tries */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 
+/* One more; true: it was the first, whose reason is that. */
+bool tally_add(struct tally *t, const struct err *why);
+
 /* --- place.c --- */
 /* t: what is known from earlier; NULL: the store cannot be read. */
 void place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t);
@@ -177,9 +178,9 @@ void place_result(struct place *p, const struct err *err);     /* of a look: hea
 /* Of what the store keeps on a place; ret is initialised here. */
 void place_key(const struct place *p, const char *what, struct buf *ret);
 bool place_noted(const struct place *p, struct store_txn *t, const char *what, struct span *ret); /* false: nothing is kept */
-/* What a whole listing showed beside usable names; remembered in the store when it changes. */
-void place_refused(struct place *p, uint64_t n, const char *why);
-void place_unread(struct place *p, uint64_t n, const struct err *why);   /* states that a look failed for, likewise */
+/* Beside health, remembered in the store when it changes: what of a whole listing cannot be used, what a look failed for. */
+void place_refused(struct place *p, const struct tally *now);
+void place_unread(struct place *p, const struct tally *now);
 void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);

@@ -203,3 +203,16 @@ judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, s
 		buf_printf(ret, ", %s stateferry restore %s:%s@head", good ? "else" : "or", s->backend, s->name);
 	free(at);
 }
+
+void
+judge_held(const struct state_rec *s, const struct version_rec *v, struct err *ret)
+{
+	struct buf advice;
+
+	buf_init(&advice, 0);
+	judge_advice(s, v, true, &advice);
+	err_set(ret, ERR_CONFLICT, 0, "version %" PRIu64 " is %s%s%s", v->number, verdict_name(v->verdict), v->reason[0] != '\0' ? ": " : "",
+	    v->reason);
+	err_hint(ret, "%s", buf_str(&advice));
+	buf_free(&advice);
+}

@@ -45,10 +45,8 @@ struct look {
 	uint64_t            after;
 	bool                headless;  /* some states here have no good version: what holds them back is to be told */
 	bool                hinted;    /* only pulls: no listing, nothing to compare, no sweep */
-	uint64_t            refused;   /* names that cannot be used */
-	char                refused_why[ERR_MSG_MAX]; /* the first of them */
-	uint64_t            unread;    /* states that could not be read or kept, and of which no record tells that */
-	struct err          unread_why; /* the first of them */
+	struct tally        refused;   /* names that cannot be used */
+	struct tally        unread;    /* states that could not be read or kept, and of which no record tells that */
 };
 
 static void
@@ -98,8 +96,8 @@ look_bad_name(struct look *l, const struct state_seen *s)
 	err_set(&e, ERR_UNSUPPORTED, 0, "%s", s->problem);
 	err_hint(&e, "rename it at %s, or exclude it", l->place->backend->label);
 	l->ret->failed++;
-	if (l->refused++ == 0)
-		snprintf(l->refused_why, sizeof(l->refused_why), "%s: %s", s->name, s->problem);
+	if (tally_add(&l->refused, &e))
+		err_prefix(&l->refused.first, "%s", s->name);
 	log_at(LOG_WARN, l->place->backend->label, "%s: %s", s->name, s->problem);
 	for (size_t i = 0; l->pass != NULL && i < l->e->plan->nedges; i++)
 		if (look_is_source_of(l, &l->e->plan->edges[i]))
@@ -151,7 +149,7 @@ look_list(struct look *l)
 	l->names = map_new();
 	l->listed = arena_new();
 	l->ret->seen = 0;
-	l->refused = 0;
+	l->refused.n = 0;
 	return provider_list(l->place->backend, look_seen, l);
 }
 
@@ -246,12 +244,12 @@ look_would_write(struct look *l, const char *name, struct snapshot *now)
 static void
 look_note_unread(struct look *l, const char *name, const struct err *e)
 {
-	if (e->code == ERR_UNSUPPORTED || l->unread++ > 0)
+	if (e->code == ERR_UNSUPPORTED || !tally_add(&l->unread, e))
 		return;
-	l->unread_why = *e;
-	err_hint(&l->unread_why, "%s", pass_hint(e));
+	err_hint(&l->unread.first, "%s", pass_hint(e));
+	err_unprefix(&l->unread.first, l->place->backend->label);
 	if (strstr(e->msg, name) == NULL)
-		err_prefix(&l->unread_why, "%s", name);
+		err_prefix(&l->unread.first, "%s", name);
 }
 
 /* A hint speaks of few states: what it found is news, that it found nothing is not. */
@@ -260,8 +258,8 @@ look_tell_unread(struct look *l)
 {
 	if (l->pass != NULL && pass_is_dry(l->pass))
 		return;
-	if (!l->hinted || (l->unread > 0 && l->place->unread == 0))
-		place_unread(l->place, l->unread, &l->unread_why);
+	if (!l->hinted || (l->unread.n > 0 && l->place->unread.n == 0))
+		place_unread(l->place, &l->unread);
 }
 
 static void
@@ -274,8 +272,11 @@ look_pulled(struct op *op, void *arg)
 	if (op->err.code == ERR_CANCELLED)
 		return;
 	if (op->err.code != ERR_OK) {
+		struct err why = op->err;
+
+		err_unprefix(&why, l->place->backend->label);
 		l->ret->failed++;
-		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, op->err.msg);
+		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, why.msg);
 		look_tell(l, name, false, &op->err);
 		look_note_unread(l, name, &op->err);
 		return;
@@ -330,15 +331,10 @@ bool
 look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct err *ret)
 {
 	struct version_rec v;
-	struct buf         next;
 
 	if (!state_quarantined(t, r, &v))
 		return false;
-	err_set(ret, ERR_CONFLICT, 0, "held back: %s%s%s", verdict_name(v.verdict), v.reason[0] != '\0' ? ": " : "", v.reason);
-	buf_init(&next, 0);
-	judge_advice(r, &v, true, &next);
-	err_hint(ret, "%s", buf_str(&next));
-	buf_free(&next);
+	judge_held(r, &v, ret);
 	return true;
 }
 
@@ -615,7 +611,7 @@ look_listed(struct look *l)
 	if (op_failed(&l->op))
 		return op_fail(&l->op);
 	if (l->pass == NULL || !pass_is_dry(l->pass))
-		place_refused(l->place, l->refused, l->refused_why);
+		place_refused(l->place, &l->refused);
 	l->sweep = l->place->source ? SWEEP_COMPARE : SWEEP_LANES;
 	return op_go(&l->op, COMPARED);
 }

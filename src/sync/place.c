@@ -87,64 +87,62 @@ place_note(struct place *p, const char *what, const struct buf *value)
 	buf_free(&key);
 }
 
-void
-place_refused(struct place *p, uint64_t n, const char *why)
+bool
+tally_add(struct tally *t, const struct err *why)
 {
-	struct buf value;
-
-	if (p->refused == n && (n == 0 || strcmp(p->refused_why, why) == 0))
-		return;
-	p->refused = n;
-	snprintf(p->refused_why, sizeof(p->refused_why), "%s", n > 0 ? why : "");
-	buf_init(&value, 0);
-	buf_printf(&value, "%llu %s", (unsigned long long)n, p->refused_why);
-	place_note(p, "refused", &value);
-	buf_free(&value);
+	if (t->n++ > 0)
+		return false;
+	t->first = *why;
+	return true;
 }
 
 static void
-place_recall_refused(struct place *p, struct span value)
-{
-	char *text = span_dup(value), *why = NULL;
-
-	p->refused = strtoull(text, &why, 10);
-	snprintf(p->refused_why, sizeof(p->refused_why), "%s", *why == ' ' ? why + 1 : "");
-	free(text);
-}
-
-void
-place_unread(struct place *p, uint64_t n, const struct err *why)
+place_tally(struct place *p, const char *what, struct tally *known, const struct tally *now)
 {
 	struct buf value;
 
-	if (p->unread == n && (n == 0 || (p->unread_why.code == why->code && strcmp(p->unread_why.msg, why->msg) == 0)))
+	if (known->n == now->n && (now->n == 0 || (known->first.code == now->first.code && strcmp(known->first.msg, now->first.msg) == 0)))
 		return;
-	p->unread = n;
-	if (n > 0)
-		p->unread_why = *why;
-	else
-		err_clear(&p->unread_why);
+	*known = *now;
 	buf_init(&value, 0);
-	buf_printf(&value, "%llu %d %s\n%s", (unsigned long long)n, (int)p->unread_why.code, n > 0 ? why->msg : "", n > 0 ? why->hint : "");
-	place_note(p, "unread", &value);
+	if (now->n > 0)
+		buf_printf(&value, "%llu %d %s\n%s", (unsigned long long)now->n, (int)now->first.code, now->first.msg, now->first.hint);
+	place_note(p, what, &value);
 	buf_free(&value);
 }
 
-static void
-place_recall_unread(struct place *p, struct span value)
+void
+place_refused(struct place *p, const struct tally *now)
 {
-	char *text = span_dup(value), *msg = NULL, *hint;
-	long  code;
+	place_tally(p, "refused", &p->refused, now);
+}
 
-	p->unread = strtoull(text, &msg, 10);
+void
+place_unread(struct place *p, const struct tally *now)
+{
+	place_tally(p, "unread", &p->unread, now);
+}
+
+/* What is written otherwise is as good as nothing: the next look counts again. */
+static void
+place_recall_tally(struct place *p, struct store_txn *t, const char *what, struct tally *ret)
+{
+	struct span value;
+	char       *text, *msg = NULL, *hint;
+	uint64_t    n;
+	long        code;
+
+	if (!place_noted(p, t, what, &value))
+		return;
+	text = span_dup(value);
+	n = strtoull(text, &msg, 10);
 	code = strtol(msg, &msg, 10);
 	hint = strchr(msg, '\n');
-	if (p->unread > 0 && code > 0 && code <= ERR_IO && *msg == ' ' && hint != NULL) {
+	if (n > 0 && code > 0 && code <= ERR_IO && *msg == ' ' && hint != NULL) {
 		*hint++ = '\0';
-		err_set(&p->unread_why, (enum err_code)code, 0, "%s", msg + 1);
-		err_hint(&p->unread_why, "%s", hint);
-	} else {
-		p->unread = 0;
+		ret->n = n;
+		err_set(&ret->first, (enum err_code)code, 0, "%s", msg + 1);
+		err_hint(&ret->first, "%s", hint);
 	}
 	free(text);
 }
@@ -156,10 +154,8 @@ place_recall(struct place *p, struct store_txn *t)
 
 	if (place_noted(p, t, "health", &value))
 		place_recall_health(p, value);
-	if (place_noted(p, t, "refused", &value))
-		place_recall_refused(p, value);
-	if (place_noted(p, t, "unread", &value))
-		place_recall_unread(p, value);
+	place_recall_tally(p, t, "refused", &p->refused);
+	place_recall_tally(p, t, "unread", &p->unread);
 	prove_recall(p, t);
 }
 
@@ -196,11 +192,13 @@ place_may_act(const struct place *p, struct err *reterr)
 void
 place_result(struct place *p, const struct err *err)
 {
-	bool was = p->failing;
-	char text[ERR_TEXT_MAX];
+	bool       was = p->failing;
+	struct err why = *err;
+	char       text[ERR_TEXT_MAX];
 
 	if (err->code == ERR_CANCELLED)
 		return;
+	err_unprefix(&why, p->backend->label);
 	p->last_try = loop_wall(p->engine->loop);
 	p->failing = err->code != ERR_OK;
 	if (!p->failing) {
@@ -211,7 +209,7 @@ place_result(struct place *p, const struct err *err)
 		if (!was)
 			p->since = p->last_try;
 		if (!was || p->why.code != err->code)
-			log_at(LOG_ERROR, p->backend->label, "%s", err_text(err, text));
+			log_at(LOG_ERROR, p->backend->label, "%s", err_text(&why, text));
 		p->why = *err;
 	}
 	if (was && !p->failing)

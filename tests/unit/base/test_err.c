@@ -42,6 +42,20 @@ adds_context(void)
 	CHECK(e.detail == 403);
 }
 
+static void
+takes_context_away(void)
+{
+	err_set(&e, ERR_AUTH, 403, "dr: dr: access denied");
+	err_unprefix(&e, "d");
+	CHECK_STR(e.msg, "dr: dr: access denied");
+	err_unprefix(&e, "dr");
+	CHECK_STR(e.msg, "dr: access denied");
+	err_unprefix(&e, "dr");
+	err_unprefix(&e, "dr");
+	CHECK_STR(e.msg, "access denied");
+	CHECK(e.code == ERR_AUTH && e.detail == 403);
+}
+
 /* An error is often made from the one before. */
 static void
 arguments_may_lie_inside(void)
@@ -110,6 +124,7 @@ main(int argc, char **argv)
 		{ "sets and returns", sets_and_returns },
 		{ "names errno", names_errno },
 		{ "adds context", adds_context },
+		{ "takes context away", takes_context_away },
 		{ "arguments may lie inside the error", arguments_may_lie_inside },
 		{ "cuts between characters", cuts_between_characters },
 		{ "kinds are words", kinds_are_words },

@@ -49,6 +49,31 @@ never_looked_is_behind(void)
 	end();
 }
 
+/* A problem stands beside its backend and its state: its sentence does not begin with them again, nor with a word of ours. */
+static void
+nothing_is_said_twice(void)
+{
+	const char *cause;
+
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_fault(wa, 2, ERR_AUTH, false);
+	API_POST(&r, &a, "sync", NULL);
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "problems.0.kind"), "unread");
+	CHECK_STR(api_text(&a, "problems.0.backend"), "a");
+	cause = api_text(&a, "problems.0.cause");
+	CHECK(strncmp(cause, "x.tfstate: ", 11) == 0 && strstr(cause, "a: ") == NULL && strstr(cause, "cannot be read") == NULL);
+	mem_world_down(wa, ERR_AUTH);
+	API_POST(&r, &a, "sync", NULL);
+	CHECK_U64(json_array_size(api_at(&a, "problems")), 1);
+	CHECK(strncmp(api_text(&a, "problems.0.message"), "a: ", 3) == 0); /* beside its edge */
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "problems.0.kind"), "source");
+	CHECK(strncmp(api_text(&a, "problems.0.cause"), "a: ", 3) != 0);
+	end();
+}
+
 static void
 sync_then_status(void)
 {
@@ -293,7 +318,7 @@ quarantine_holds_the_replica(void)
 	API_GET(&r, &a, "list", NULL);
 	CHECK_STR(api_text(&a, "states.0.replicas.0.status"), "held");
 	CHECK_STR(api_text(&a, "states.1.replicas.0.status"), "held");
-	CHECK(strncmp(api_text(&a, "states.0.replicas.0.error"), "held back: damaged", 18) == 0);
+	CHECK_STR(api_text(&a, "states.0.replicas.0.error"), "version 2 is damaged: HTML page");
 	CHECK_STR(api_text(&a, "states.0.replicas.0.lag_seconds"), "0");
 	API_GET(&r, &a, "resolve", "edge=e", "state=x.tfstate", NULL);
 	CHECK_STR(api_text(&a, "held"), "[]");
@@ -508,6 +533,7 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
 	    { "never_looked_is_behind", never_looked_is_behind },
+	    { "nothing_is_said_twice", nothing_is_said_twice },
 	    { "sync_then_status", sync_then_status },
 	    { "target_down_is_failing", target_down_is_failing },
 	    { "list_has_all_members", list_has_all_members },
