@@ -38,6 +38,12 @@ backend "local" "copy" {
 #   prefix       = "states/"
 #   create       = true # make the bucket if it is missing
 # }
+#
+# Or leave the block where it is: arguments from terraform's own files, as they are when the agent starts or reloads.
+#
+# backend "s3" "infra" {
+#   from_file = "infra/.terraform/terraform.tfstate" # or a .tf file, a -backend-config file, "KEY=VALUE", or a list of them
+# }
 
 # One state behind terraform's "http" backend.
 #

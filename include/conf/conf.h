@@ -49,6 +49,7 @@ struct conf_attr {
 	struct conf_pos   pos;
 	struct conf_value value;
 	bool              used;
+	bool              imported; /* by conf_import(): pos is in another file */
 };
 
 struct conf_field;
@@ -68,6 +69,7 @@ struct conf_block {
 	struct conf_block  *blocks;
 	size_t              nblocks;
 	struct conf_block  *parent;     /* NULL: the file's body, whose type is "" */
+	const char         *terraform_dir; /* where the terraform runs whose block conf_import() read; NULL: none was read */
 	/* What conf_fields() left for conf_print(): the tables it filled, and which variable stood in for which argument. */
 	const struct conf_field *tables[CONF_TABLES_MAX + 1];
 	struct conf_filled      *filled;
@@ -141,6 +143,13 @@ struct conf_field {
  * and bools are converted into each other as terraform does; null counts as absent. Strings live in the arena; secrets are freed by
  * conf_free(). Does not complain about unknown arguments. At most CONF_TABLES_MAX tables for one block. */
 enum err_code conf_fields(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret, struct err *reterr);
+/* Before conf_fields(): what terraform already has, added to the arguments of b, which come first. from_file is a path or a list of
+ * items, the later over the earlier: a file with one backend block, a file of arguments as -backend-config takes it, what "terraform
+ * init" wrote to .terraform/terraform.tfstate, or "KEY=VALUE". Only arguments of tables and blocks of block_types may be in them, of
+ * a backend of that type. Relative paths in them are relative to where terraform runs. Refuses files that conf_load() would. */
+#define CONF_IMPORT "from_file"
+enum err_code conf_import(struct conf *c, struct conf_block *b, const char *type, const struct conf_field *const *tables,
+    const char *const *block_types, struct err *reterr);
 /* Any attribute not used, or block type not in the NULL-terminated list: an error with "did you mean". tables: what could
  * have been meant, NULL-terminated. */
 enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct conf_field *const *tables,

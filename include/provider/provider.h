@@ -117,6 +117,7 @@ struct provider_env {
 
 /* The agent's arguments, the same for every provider (provider_common_fields). */
 struct backend_common {
+	struct conf_strs from_file;            /* has been read: conf_import() */
 	const char      *prefix;
 	struct conf_strs include, exclude;
 	bool             create, read_only, exclusive;

@@ -452,8 +452,7 @@ conf_listed(const char *const *list, const char *word)
 	return false;
 }
 
-/* The names of all fields of all tables, NULL-terminated. */
-static const char *const *
+const char *const *
 conf_names(struct conf *c, const struct conf_field *const *tables)
 {
 	size_t       n = 0;
@@ -470,8 +469,7 @@ conf_names(struct conf *c, const struct conf_field *const *tables)
 	return names;
 }
 
-/* is: the kind of thing that was written, fits: names that could have been meant, other: names of the other kind. */
-static enum err_code
+enum err_code
 conf_unknown(struct conf *c, const struct conf_block *b, const char *is, const char *name, struct conf_pos pos,
     const char *const *fits, const char *const *other, struct err *reterr)
 {

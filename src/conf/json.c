@@ -27,6 +27,7 @@ struct conf_json {
 	const uint8_t  *p, *end;
 	struct conf_pos pos; /* of *p */
 	unsigned        depth;
+	bool            literal; /* no string is a call or a template */
 };
 
 static enum err_code conf_json_value(struct conf_json *j, json_t *v, struct conf_value *ret, struct err *reterr);
@@ -233,6 +234,11 @@ conf_json_value(struct conf_json *j, json_t *v, struct conf_value *ret, struct e
 		return code;
 	}
 	token = conf_json_token(j, &ret->pos);
+	if (json_is_string(v) && j->literal) {
+		ret->kind = CONF_TEXT;
+		ret->text = conf_keep(j->c, span_str(json_string_value(v)));
+		return ERR_OK;
+	}
 	if (json_is_string(v))
 		return conf_json_text(j, json_string_value(v), ret, reterr);
 	if (json_is_number(v))
@@ -378,22 +384,48 @@ conf_json_syntax(const char *file, const json_error_t *e, struct err *reterr)
 	return conf_error(reterr, pos, "expected JSON: %.*s", near == NULL ? (int)strlen(e->text) : (int)(near - e->text), e->text);
 }
 
+/* Reads the text, which j is at, with jansson. *ret NULL on failure. */
+static enum err_code
+conf_json_load(const struct conf_json *j, json_t **ret, struct err *reterr)
+{
+	struct span  text = span_of(j->p, (size_t)(j->end - j->p));
+	json_error_t e;
+
+	*ret = NULL;
+	if (text.n > CONF_FILE_MAX)
+		return conf_error(reterr, j->pos, "expected at most %zu bytes (CONF_FILE_MAX), found %zu", CONF_FILE_MAX, text.n);
+	*ret = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
+	return *ret != NULL ? ERR_OK : conf_json_syntax(j->pos.file, &e, reterr);
+}
+
 enum err_code
 conf_parse_json(struct conf *c, const char *file, struct span text, struct conf_body *root, struct err *reterr)
 {
 	struct conf_json j = { .c = c, .p = text.p, .end = text.p + text.n, .pos = { arena_strdup(c->arena, file), 1, 1 } };
 	struct conf_pos  start = j.pos;
-	json_error_t     e;
 	json_t          *v;
 	enum err_code    code;
 
-	if (text.n > CONF_FILE_MAX)
-		return conf_error(reterr, start, "expected at most %zu bytes (CONF_FILE_MAX), found %zu", CONF_FILE_MAX, text.n);
-	v = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e);
-	if (v == NULL)
-		return conf_json_syntax(start.file, &e, reterr);
+	if (conf_json_load(&j, &v, reterr) != ERR_OK)
+		return ERR_CONFIG;
 	code = json_is_object(v) ? conf_json_body(&j, v, root, reterr) :
 	    conf_error(reterr, start, "expected an object with the blocks of a configuration, found an array");
+	conf_json_wipe(v);
+	json_decref(v);
+	return code;
+}
+
+enum err_code
+conf_parse_json_value(struct conf *c, const char *file, struct span text, struct conf_value *ret, struct err *reterr)
+{
+	struct conf_json j = { .c = c, .p = text.p, .end = text.p + text.n, .pos = { arena_strdup(c->arena, file), 1, 1 },
+		.literal = true };
+	json_t          *v;
+	enum err_code    code;
+
+	if (conf_json_load(&j, &v, reterr) != ERR_OK)
+		return ERR_CONFIG;
+	code = conf_json_value(&j, v, ret, reterr);
 	conf_json_wipe(v);
 	json_decref(v);
 	return code;

@@ -78,8 +78,9 @@ conf_lex_dollar(struct conf_lex *lx, struct buf *out, struct err *reterr)
 	} else if (run > 1) {
 		buf_put(out, lx->p, run - 1);
 	} else {
-		return conf_error(reterr, lx->pos, "%s not supported; expected plain text (%c%c{ is a literal %c{)",
+		conf_error(reterr, lx->pos, "%s not supported; expected plain text (%c%c{ is a literal %c{)",
 		    c == '$' ? "interpolation ${...} is" : "template directives %{...} are", c, c, c);
+		return lx->foreign ? err_hint(reterr, CONF_FOREIGN_HINT) : ERR_CONFIG;
 	}
 	conf_lex_skip(lx, run);
 	return ERR_OK;

@@ -24,6 +24,7 @@ struct conf_lex {
 	struct conf    *c;
 	const uint8_t  *p, *end;
 	struct conf_pos pos; /* of *p */
+	bool            foreign; /* written for terraform, which evaluates more than we do: no env() and file() */
 };
 
 /* text has passed conf_check_text() and outlives the lexer; pos is where it begins. */

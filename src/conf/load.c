@@ -88,6 +88,12 @@ conf_absolute(struct conf *c, const char *path)
 }
 
 enum err_code
+conf_read_source(const struct conf *c, const char *path, bool guarded, struct buf *ret, struct err *reterr)
+{
+	return c->src.file != NULL ? c->src.file(c->src.arg, path, ret, reterr) : conf_read(path, guarded, ret, reterr);
+}
+
+enum err_code
 conf_file(struct conf *c, struct conf_pos pos, const char *path, const char **ret, struct err *reterr)
 {
 	const char   *full = conf_absolute(c, path);
@@ -98,7 +104,7 @@ conf_file(struct conf *c, struct conf_pos pos, const char *path, const char **re
 
 	buf_init(&b, CONF_FILE_MAX);
 	err_clear(&e);
-	code = c->src.file != NULL ? c->src.file(c->src.arg, full, &b, &e) : conf_read(full, false, &b, &e);
+	code = conf_read_source(c, full, false, &b, &e);
 	s = buf_span(&b);
 	if (span_ends(s, "\n"))
 		s.n -= span_ends(s, "\r\n") ? 2 : 1;

@@ -66,10 +66,11 @@ conf_expected(struct conf_parser *p, const char *what, struct err *reterr)
 
 /* A construct of HCL that is outside the subset. */
 static enum err_code
-conf_refuse(struct conf_pos pos, const char *construct, struct err *reterr)
+conf_refuse(struct conf_parser *p, struct conf_pos pos, const char *construct, struct err *reterr)
 {
-	conf_error(reterr, pos, "%s not supported; expected a plain value, env(\"NAME\") or file(\"PATH\")", construct);
-	return ERR_CONFIG;
+	conf_error(reterr, pos, p->lex.foreign ? "%s not supported; expected a plain value" :
+	    "%s not supported; expected a plain value, env(\"NAME\") or file(\"PATH\")", construct);
+	return p->lex.foreign ? err_hint(reterr, CONF_FOREIGN_HINT) : ERR_CONFIG;
 }
 
 /* What HCL would make of the token after a complete value; NULL: nothing. */
@@ -102,7 +103,7 @@ conf_no_end(struct conf_parser *p, const char *what, struct err *reterr)
 {
 	const char *construct = conf_construct(p);
 
-	return construct != NULL ? conf_refuse(p->tok.pos, construct, reterr) : conf_expected(p, what, reterr);
+	return construct != NULL ? conf_refuse(p, p->tok.pos, construct, reterr) : conf_expected(p, what, reterr);
 }
 
 static enum err_code
@@ -244,7 +245,7 @@ conf_list(struct conf_parser *p, struct conf_value *ret, struct err *reterr)
 	if (conf_next(p, reterr) != ERR_OK || conf_skip_newlines(p, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	if (p->tok.kind == TOKEN_NAME && strcmp(p->tok.text, "for") == 0)
-		return conf_refuse(p->tok.pos, "a for expression is", reterr);
+		return conf_refuse(p, p->tok.pos, "a for expression is", reterr);
 	while (!conf_is(p, "]")) {
 		ret->items = conf_grow(p->c, ret->items, ret->nitems, sizeof(*ret->items));
 		if (conf_value(p, &ret->items[ret->nitems++], reterr) != ERR_OK || conf_skip_newlines(p, reterr) != ERR_OK)
@@ -263,9 +264,9 @@ static enum err_code
 conf_key(struct conf_parser *p, struct conf_value *o, struct err *reterr)
 {
 	if (p->tok.kind == TOKEN_NAME && strcmp(p->tok.text, "for") == 0)
-		return conf_refuse(p->tok.pos, "a for expression (or a key for without quotes) is", reterr);
+		return conf_refuse(p, p->tok.pos, "a for expression (or a key for without quotes) is", reterr);
 	if (conf_is(p, "("))
-		return conf_refuse(p->tok.pos, "an expression as a key is", reterr);
+		return conf_refuse(p, p->tok.pos, "an expression as a key is", reterr);
 	if (p->tok.kind != TOKEN_NAME && p->tok.kind != TOKEN_STRING)
 		return conf_expected(p, "a key, or } at the end of the object", reterr);
 	if (conf_object_key(p->c, o, p->tok.text, p->tok.pos, reterr) != ERR_OK || conf_next(p, reterr) != ERR_OK)
@@ -307,8 +308,8 @@ conf_reference(struct conf_parser *p, const struct conf_token *word, struct err 
 	if (conf_is(p, "."))
 		for (size_t i = 0; i < ARRAY_LEN(roots); i++)
 			if (strcmp(word->text, roots[i]) == 0)
-				return conf_refuse(word->pos, arena_printf(p->c->arena, "a reference to %s.* is", roots[i]), reterr);
-	return conf_refuse(word->pos, "a word without quotes is a reference to a variable, which is", reterr);
+				return conf_refuse(p, word->pos, arena_printf(p->c->arena, "a reference to %s.* is", roots[i]), reterr);
+	return conf_refuse(p, word->pos, "a word without quotes is a reference to a variable, which is", reterr);
 }
 
 /* true, false, null, a call, or something to refuse. */
@@ -320,10 +321,10 @@ conf_word(struct conf_parser *p, struct conf_value *ret, struct err *reterr)
 
 	if (conf_next(p, reterr) != ERR_OK)
 		return ERR_CONFIG;
-	if (conf_is(p, "(") && (is_env || strcmp(word.text, "file") == 0))
+	if (conf_is(p, "(") && !p->lex.foreign && (is_env || strcmp(word.text, "file") == 0))
 		return conf_call(p, word.pos, is_env, ret, reterr);
 	if (conf_is(p, "(") || conf_is(p, "::"))
-		return conf_refuse(word.pos, arena_printf(p->c->arena, "the function %.40s is", word.text), reterr);
+		return conf_refuse(p, word.pos, arena_printf(p->c->arena, "the function %.40s is", word.text), reterr);
 	ret->kind = CONF_BOOLEAN;
 	ret->boolean = strcmp(word.text, "true") == 0;
 	if (strcmp(word.text, "null") == 0)
@@ -337,7 +338,7 @@ static enum err_code
 conf_negative(struct conf_parser *p, struct conf_value *ret, struct err *reterr)
 {
 	if (p->lex.p == p->lex.end || *p->lex.p < '0' || *p->lex.p > '9')
-		return conf_refuse(p->tok.pos, "an expression with the operator - is", reterr);
+		return conf_refuse(p, p->tok.pos, "an expression with the operator - is", reterr);
 	if (conf_next(p, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	ret->kind = CONF_NUM;
@@ -368,9 +369,9 @@ conf_value(struct conf_parser *p, struct conf_value *ret, struct err *reterr)
 	if (conf_is(p, "[") || conf_is(p, "{"))
 		return conf_container(p, ret, reterr);
 	if (conf_is(p, "("))
-		return conf_refuse(p->tok.pos, "an expression in parentheses is", reterr);
+		return conf_refuse(p, p->tok.pos, "an expression in parentheses is", reterr);
 	if (conf_is(p, "!"))
-		return conf_refuse(p->tok.pos, "an expression with the operator ! is", reterr);
+		return conf_refuse(p, p->tok.pos, "an expression with the operator ! is", reterr);
 	if (conf_is(p, "'"))
 		return conf_expected(p, "a value in double quotes", reterr);
 	if (p->tok.kind != TOKEN_STRING && p->tok.kind != TOKEN_HEREDOC && p->tok.kind != TOKEN_NUMBER)
@@ -504,12 +505,13 @@ conf_body(struct conf_parser *p, struct conf_body *body, const struct conf_block
 /* --- entry points -------------------------------------------------------------------------------------------------- */
 
 static enum err_code
-conf_parser_init(struct conf_parser *p, struct conf *c, struct conf_pos pos, struct span text, struct err *reterr)
+conf_parser_init(struct conf_parser *p, struct conf *c, struct conf_pos pos, struct span text, bool foreign, struct err *reterr)
 {
 	*p = (struct conf_parser){ .c = c };
 	if (conf_check_text(pos, text, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	conf_lex_init(&p->lex, c, text, pos);
+	p->lex.foreign = foreign;
 	return conf_next(p, reterr);
 }
 
@@ -521,7 +523,17 @@ conf_parse_hcl(struct conf *c, const char *file, struct span text, struct conf_b
 
 	if (span_starts(text, "\xef\xbb\xbf")) /* a byte order mark, which terraform skips too */
 		text = span_of(text.p + 3, text.n - 3);
-	if (conf_parser_init(&p, c, pos, text, reterr) != ERR_OK)
+	if (conf_parser_init(&p, c, pos, text, false, reterr) != ERR_OK)
+		return ERR_CONFIG;
+	return conf_body(&p, root, NULL, reterr);
+}
+
+enum err_code
+conf_parse_foreign(struct conf *c, struct conf_pos pos, struct span text, struct conf_body *root, struct err *reterr)
+{
+	struct conf_parser p;
+
+	if (conf_parser_init(&p, c, pos, text, true, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	return conf_body(&p, root, NULL, reterr);
 }
@@ -531,7 +543,7 @@ conf_parse_value(struct conf *c, struct conf_pos pos, struct span text, struct c
 {
 	struct conf_parser p;
 
-	if (conf_parser_init(&p, c, pos, text, reterr) != ERR_OK || conf_value(&p, ret, reterr) != ERR_OK)
+	if (conf_parser_init(&p, c, pos, text, false, reterr) != ERR_OK || conf_value(&p, ret, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	return p.tok.kind == TOKEN_END ? ERR_OK : conf_no_end(&p, "the end of the value", reterr);
 }
@@ -542,6 +554,6 @@ conf_parse_call(struct conf *c, struct conf_pos pos, struct span text, struct co
 	enum err_code code = conf_parse_value(c, pos, text, ret, reterr);
 
 	if (code == ERR_OK && !ret->from_ref)
-		code = conf_refuse(pos, "interpolation ${...} is", reterr);
+		code = conf_error(reterr, pos, "interpolation ${...} is not supported; expected a plain value, env(\"NAME\") or file(\"PATH\")");
 	return code;
 }

@@ -10,7 +10,7 @@ struct conf_line {
 	const char *name;
 	char       *value;   /* owned */
 	const char *note;    /* NULL: no comment */
-	const char *env;     /* in the comment */
+	const char *file;    /* after the note; NULL: none */
 };
 
 struct conf_lines {
@@ -18,7 +18,7 @@ struct conf_lines {
 	size_t            n;
 };
 
-static const struct conf_field *
+const struct conf_field *
 conf_find_field(const struct conf_field *const *tables, const char *name)
 {
 	for (; tables != NULL && *tables != NULL; tables++)
@@ -100,10 +100,10 @@ conf_print_value(struct buf *out, const struct conf_value *v, bool open)
 }
 
 static void
-conf_line_add(struct conf_lines *l, const char *name, struct buf *value, const char *note, const char *env)
+conf_line_add(struct conf_lines *l, const char *name, struct buf *value, const char *note, const char *file)
 {
 	l->items = xreallocarray(l->items, l->n + 1, sizeof(*l->items));
-	l->items[l->n++] = (struct conf_line){ name, buf_take(value), note, env };
+	l->items[l->n++] = (struct conf_line){ name, buf_take(value), note, file };
 }
 
 static void
@@ -116,7 +116,7 @@ conf_lines_attrs(const struct conf_block *b, const struct conf_field *const *tab
 		buf_init(&value, 0);
 		conf_print_value(&value, &b->attrs[i].value, f != NULL && f->type != CONF_SECRET && f->type != CONF_SECRETS &&
 		    f->type != CONF_INNER);
-		conf_line_add(l, b->attrs[i].name, &value, NULL, NULL);
+		conf_line_add(l, b->attrs[i].name, &value, b->attrs[i].imported ? "from" : NULL, b->attrs[i].pos.file);
 	}
 }
 
@@ -149,7 +149,7 @@ conf_line_default(const struct conf_block *b, const struct conf_field *f, struct
 		buf_puts(&value, f->def);
 	else
 		conf_quote(&value, f->def);
-	conf_line_add(l, f->name, &value, env != NULL ? "environment" : "default", env);
+	conf_line_add(l, f->name, &value, env != NULL ? "environment" : "default", NULL);
 }
 
 static bool
@@ -210,7 +210,7 @@ conf_print_lines(const struct conf_lines *l, unsigned indent, struct buf *out)
 		buf_printf(out, " = %s", x->value);
 		if (x->note != NULL) {
 			conf_pad(out, values - conf_width(x->value));
-			buf_printf(out, " # %s", x->note);
+			buf_printf(out, " # %s%s%s", x->note, x->file != NULL ? " " : "", x->file != NULL ? x->file : "");
 		}
 		buf_putc(out, '\n');
 	}

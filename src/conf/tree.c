@@ -57,7 +57,7 @@ conf_dir(const struct conf *c)
 	return c->dir;
 }
 
-static void
+void
 conf_adopt(struct conf_block *b)
 {
 	for (size_t i = 0; i < b->nblocks; i++) {

@@ -43,6 +43,8 @@ struct conf_body {
 #define CONF_LABELS_MAX 4
 /* Printed in the place of a secret. */
 #define CONF_MASK       "(sensitive)"
+/* Of what terraform would have to evaluate. */
+#define CONF_FOREIGN_HINT "\"terraform init\" writes what it made of it to .terraform/terraform.tfstate, which from_file reads too"
 
 struct conf   *conf_new(const struct conf_source *src, const char *dir);
 /* Points parents at their final places; after the last file. */
@@ -51,6 +53,8 @@ void           conf_link(struct conf *c, const struct conf_body *root);
 char          *conf_keep(struct conf *c, struct span s);
 /* Room for one more at the end of an array of n (size bytes each) in the arena; returns the array. */
 void          *conf_grow(struct conf *c, void *items, size_t n, size_t size);
+/* Points the parents of all blocks inside b at their final places. */
+void           conf_adopt(struct conf_block *b);
 /* Refuses a second of the same name. */
 enum err_code  conf_body_attr(struct conf *c, struct conf_body *b, const struct conf_attr *a, struct err *reterr);
 void           conf_body_block(struct conf *c, struct conf_body *b, const struct conf_block *child);
@@ -60,6 +64,8 @@ enum err_code  conf_object_key(struct conf *c, struct conf_value *o, const char 
 /* env() and file(). The result is a TEXT; NULL of conf_env: not set. */
 const char    *conf_env(const struct conf *c, const char *name);
 enum err_code  conf_file(struct conf *c, struct conf_pos pos, const char *path, const char **ret, struct err *reterr);
+/* By the source's hook, else as conf_read(). */
+enum err_code  conf_read_source(const struct conf *c, const char *path, bool guarded, struct buf *ret, struct err *reterr);
 /* path against conf_dir(), in the arena. */
 const char    *conf_absolute(struct conf *c, const char *path);
 /* Every problem of the bytes themselves, of which the first is at pos: UTF-8, control characters, a carriage return alone. */
@@ -70,6 +76,10 @@ enum err_code  conf_read(const char *path, bool guarded, struct buf *ret, struct
 /* Both add to root. */
 enum err_code  conf_parse_hcl(struct conf *c, const char *file, struct span text, struct conf_body *root, struct err *reterr);
 enum err_code  conf_parse_json(struct conf *c, const char *file, struct span text, struct conf_body *root, struct err *reterr);
+/* A part of a file of terraform's, which begins at pos there: env() and file() are functions like others, refused. */
+enum err_code  conf_parse_foreign(struct conf *c, struct conf_pos pos, struct span text, struct conf_body *root, struct err *reterr);
+/* A whole JSON text as one value, whose strings are taken as they are. */
+enum err_code  conf_parse_json_value(struct conf *c, const char *file, struct span text, struct conf_value *ret, struct err *reterr);
 /* One call, env(...) or file(...), as text written at pos in a JSON string. */
 enum err_code  conf_parse_call(struct conf *c, struct conf_pos pos, struct span text, struct conf_value *ret, struct err *reterr);
 /* One value as it would be written in HCL, for defaults in tables. */
@@ -87,5 +97,12 @@ const char    *conf_number_plain(struct conf *c, const char *token);
 void           conf_quote(struct buf *out, const char *s);
 /* "backend \"s3\" \"dr\"", cut where it is long. Lives in the arena. */
 const char    *conf_title(struct conf *c, const struct conf_block *b);
+/* "unknown argument ... did you mean"; is: "argument" or "block", fits: names that could have been meant, other: names of the other kind. */
+enum err_code  conf_unknown(struct conf *c, const struct conf_block *b, const char *is, const char *name, struct conf_pos pos,
+    const char *const *fits, const char *const *other, struct err *reterr);
+/* The names of all fields of all tables, NULL-terminated, in the arena. */
+const char *const *conf_names(struct conf *c, const struct conf_field *const *tables);
+/* NULL: in none of the tables. */
+const struct conf_field *conf_find_field(const struct conf_field *const *tables, const char *name);
 
 #endif

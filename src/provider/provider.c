@@ -17,6 +17,8 @@
  * a free slot (requests_per_second, Retry-After) and afterwards adds the backend's label to errors and logs.
  */
 const struct conf_field provider_common_fields[] = {
+	{ "from_file", CONF_STRS, offsetof(struct backend_common, from_file), NULL,
+	    "what terraform already has: its files, or \"KEY=VALUE\"", NULL, NULL, false, NULL },
 	{ "prefix", CONF_STR, offsetof(struct backend_common, prefix), "", "names are relative to this", NULL, NULL, false, NULL },
 	{ "include", CONF_STRS, offsetof(struct backend_common, include), NULL, "globs of the names to see (default: all)", NULL, NULL,
 	    false, NULL },
@@ -155,6 +157,16 @@ provider_finish(struct conf *c, struct conf_block *block, const struct provider 
 	return conf_finish(c, block, tables, blocks, reterr);
 }
 
+/* What terraform knows of such a backend. */
+static enum err_code
+provider_import(struct conf *c, struct conf_block *block, const struct provider *p, struct err *reterr)
+{
+	static const struct conf_field  prefix[] = { { .name = "prefix", .type = CONF_STR }, { .name = NULL } };
+	const struct conf_field *const  tables[] = { p->fields, p->prefix_help != NULL ? prefix : NULL, NULL };
+
+	return conf_import(c, block, p->name, tables, p->blocks, reterr);
+}
+
 enum err_code
 provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret, struct err *reterr)
 {
@@ -166,7 +178,7 @@ provider_open(const struct provider_env *env, struct conf *c, struct conf_block 
 	if (p == NULL)
 		return provider_unknown(block, reterr);
 	conf = arena_alloc(conf_arena(c), p->conf_size);
-	if (conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
+	if (provider_import(c, block, p, reterr) != ERR_OK || conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
 	    conf_fields(c, block, provider_common_fields, &common, reterr) != ERR_OK ||
 	    provider_check_common(block, p, &common, reterr) != ERR_OK || provider_finish(c, block, p, reterr) != ERR_OK ||
 	    p->open(env, c, block, conf, &common, &b, reterr) != ERR_OK)

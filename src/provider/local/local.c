@@ -11,7 +11,7 @@ static const struct conf_field local_fields[] = {
 	{ "path", CONF_PATH, offsetof(struct local_conf, path), NULL, "one state file, as terraform's local backend names it", NULL,
 	    NULL, false, NULL },
 	{ "workspace_dir", CONF_PATH, offsetof(struct local_conf, workspace_dir), NULL,
-	    "folder of its workspaces (default: terraform.tfstate.d beside it)", NULL, NULL, false, NULL },
+	    "folder of its workspaces (default: terraform.tfstate.d beside it, or where the terraform of from_file runs)", NULL, NULL, false, NULL },
 	{ "dir", CONF_PATH, offsetof(struct local_conf, dir), NULL, "a folder: every *.tfstate below it", NULL, NULL, false, NULL },
 	{ .name = NULL },
 };
@@ -328,11 +328,29 @@ local_set_dir(struct local *l, const char *dir, const char *prefix)
 	free(joined);
 }
 
+/* Where the terraform runs whose block was read, it has its defaults. */
+static const struct local_conf *
+local_complete(struct conf *c, const struct conf_block *block, const struct local_conf *lc)
+{
+	const char        *dir = block->terraform_dir;
+	struct local_conf *full;
+
+	if (dir == NULL || lc->dir != NULL)
+		return lc;
+	full = arena_alloc(conf_arena(c), sizeof(*full));
+	*full = *lc;
+	if (full->path == NULL)
+		full->path = arena_printf(conf_arena(c), "%s/terraform.tfstate", dir);
+	if (full->workspace_dir == NULL)
+		full->workspace_dir = arena_printf(conf_arena(c), "%s/terraform.tfstate.d", dir);
+	return full;
+}
+
 static enum err_code
 local_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
     const struct backend_common *common, struct backend **ret, struct err *reterr)
 {
-	const struct local_conf *lc = conf;
+	const struct local_conf *lc = local_complete(c, block, conf);
 	struct local            *l;
 
 	if (lc->path != NULL && lc->dir != NULL)
@@ -343,7 +361,6 @@ local_open(const struct provider_env *env, struct conf *c, struct conf_block *bl
 		return conf_error(reterr, block->pos, "workspace_dir goes with `path`");
 	if (lc->path != NULL && common->prefix[0] != '\0')
 		return conf_error(reterr, block->pos, "prefix goes with `dir`");
-	(void)c;
 	l = xcalloc(1, sizeof(*l));
 	l->env = env;
 	l->conf = lc;

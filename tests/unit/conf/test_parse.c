@@ -576,7 +576,7 @@ example(void)
 		inside = inside && strcmp(line, "# }") != 0;
 	}
 	r = parse(out, false);
-	CHECK_U64(r->nblocks, 7);
+	CHECK_U64(r->nblocks, 8);
 	free(out);
 	free(text);
 }

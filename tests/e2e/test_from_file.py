@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Partial configuration: what real terraform has on its disk is all that the agent is told of a source."""
+import json
+
+import pytest
+from agent import eventually
+from conftest import PLACES
+from states import lineage, state
+
+NAME = "app/default.tfstate"
+
+
+class Told:
+    """A source of which the agent's configuration says nothing but files."""
+
+    def __init__(self, agent, kind, items, **more):
+        agent.backend("s3" if kind == "s3-table" else kind, "live", {"from_file": items}, **more)
+        agent.backend("local", "dr", {"dir": str(agent.folder / "dr")}, create=True)
+        agent.replicate("out", "live", ["dr"])
+        self.agent = agent
+
+    def copies(self):
+        return {str(p.relative_to(self.agent.folder / "dr")): p.read_bytes()
+                for p in (self.agent.folder / "dr").rglob("*.tfstate")}
+
+
+def split(project, backend):
+    """The block without values, and the values as -backend-config takes them."""
+    kind, args = backend
+    (project.folder / "backend.tf").write_text(f'terraform {{\n  backend "{kind}" {{}}\n}}\n')
+    (project.folder / "dev.tfbackend.json").write_text(json.dumps(args))
+
+
+@pytest.mark.parametrize("how", ["block", "split", "resolved"])
+@pytest.mark.parametrize("kind", PLACES)
+def test_replicates_from_what_terraform_has(kind, how, places, terraform, agent):
+    """The block as it stands, the block empty with -backend-config, and what init made of the latter: the same state."""
+    place = places(kind)
+    backend = place.terraform(NAME)
+    project = terraform("project", backend)
+    if how != "block":
+        split(project, backend)
+    project.init(*(["-backend-config=dev.tfbackend.json"] if how != "block" else []))
+    project.apply(items=3)
+    items = {"block": "backend.tf", "split": ["backend.tf", "dev.tfbackend.json"],
+             "resolved": ".terraform/terraform.tfstate"}[how]
+    paths = [str(project.folder / i) for i in ([items] if isinstance(items, str) else items)]
+    told = Told(agent, kind, paths if how == "split" else paths[0])
+    agent.call("sync")
+    assert list(told.copies().values()) == [place.get(NAME)]
+    project.apply(items=4)
+    agent.call("sync")
+    assert list(told.copies().values()) == [place.get(NAME)]
+    assert json.loads(place.get(NAME))["serial"] == project.pull()["serial"]
+
+
+def test_local_defaults_are_those_of_terraform(terraform, agent):
+    """A local backend without arguments: terraform.tfstate and its workspaces, where terraform runs."""
+    project = terraform("project", ("local", {}))
+    project.init()
+    project.apply()
+    project.call("workspace", "new", "blue")
+    project.apply(items=2)
+    told = Told(agent, "local", str(project.folder / ".terraform" / "terraform.tfstate"))
+    agent.call("sync")
+    assert sorted(told.copies().values()) == sorted([(project.folder / "terraform.tfstate").read_bytes(),
+                                                     (project.folder / "terraform.tfstate.d/blue/terraform.tfstate").read_bytes()])
+
+
+def test_a_reload_reads_the_files_again(workdir, agent):
+    line = lineage()
+    for serial, folder in enumerate(("one", "two"), 1):
+        (workdir / folder).mkdir()
+        (workdir / folder / "x.tfstate").write_bytes(state(serial, line))
+    block = workdir / "args.tfbackend"
+    block.touch(0o600)
+    block.write_text(f'path = "{workdir}/one/x.tfstate"\n')
+    told = Told(agent, "local", str(block))
+    agent.start()
+    eventually(lambda: list(told.copies().values()) == [(workdir / "one/x.tfstate").read_bytes()])
+    block.write_text("path = \n")
+    agent.reload()
+    eventually(lambda: f"{block}:1:8: expected a value" in agent.said())
+    block.write_text(f'path = "{workdir}/two/x.tfstate"\n')
+    agent.reload()
+    eventually(lambda: f"live points to {workdir}/two/x.tfstate, which is not where it pointed before" in agent.said())
+    agent.call("adopt", "--yes")
+    eventually(lambda: list(told.copies().values()) == [(workdir / "two/x.tfstate").read_bytes()])
