@@ -10,7 +10,7 @@
 /*
  * A certificate with its private key, as somebody signs in with them: PEM with both in it, or a PKCS #12 archive (PFX; RFC 7292).
  * Archives: DER, under a password, with the algorithms that openssl 3 and Windows write today (PBES2 with AES) or that both wrote
- * before (triple DES). RC2 with 40 bits, which openssl 1 took for certificates, is refused with the command that turns it into PEM.
+ * before (triple DES, RC2). Others are refused with the command that turns them into PEM.
  */
 #define CERT_MAX            65536   /* bytes of it; longer: ERR_CONFIG */
 #define CERT_ITERATIONS_MAX 1000000 /* of the hash of the password */

@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "der.h"
 #include "net/cert.h"
+#include "rc2.h"
 
 /*
  * PFX ::= SEQUENCE { 3, ContentInfo of the safes, MacData OPTIONAL }. The safes are a list of ContentInfo, plain or encrypted, and
@@ -29,6 +30,7 @@ static const struct pkcs12_oid {
   oid_pbes2 = OID(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d),
   oid_pbkdf2 = OID(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c),
   oid_pbe_3des = OID(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01, 0x03),
+  oid_pbe_rc2_128 = OID(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01, 0x05),
   oid_pbe_rc2_40 = OID(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01, 0x06);
 
 /* Hashes, by themselves and inside HMAC. */
@@ -198,10 +200,11 @@ pkcs12_pbes2(struct pkcs12_reader *r, struct span params, struct span sealed, st
 	return pkcs12_unknown("a cipher", reterr);
 }
 
-/* SEQUENCE { salt, iterations } */
+/* The older ways: SEQUENCE { salt, iterations }. rc2: bytes of its key; 0: triple DES. */
 static enum err_code
-pkcs12_3des(struct pkcs12_reader *r, struct span params, struct span sealed, struct buf *ret, struct err *reterr)
+pkcs12_older(struct pkcs12_reader *r, size_t rc2, struct span params, struct span sealed, struct buf *ret, struct err *reterr)
 {
+	size_t        n = rc2 > 0 ? rc2 : 24;
 	struct span   all, salt;
 	uint32_t      iterations;
 	uint8_t       key[24], iv[8];
@@ -211,9 +214,12 @@ pkcs12_3des(struct pkcs12_reader *r, struct span params, struct span sealed, str
 		return err_set(reterr, ERR_CONFIG, 0, PKCS12_DAMAGED);
 	if (pkcs12_iterations(r, iterations, reterr) != ERR_OK)
 		return ERR_CONFIG;
-	pbe_pkcs12(PBE_SHA1, 1, buf_span(&r->wide), salt, iterations, key, sizeof(key));
+	pbe_pkcs12(PBE_SHA1, 1, buf_span(&r->wide), salt, iterations, key, n);
 	pbe_pkcs12(PBE_SHA1, 2, buf_span(&r->wide), salt, iterations, iv, sizeof(iv));
-	rc = crypt_cbc_open(CRYPT_CBC_3DES, span_of(key, sizeof(key)), span_of(iv, sizeof(iv)), sealed, ret, reterr);
+	if (rc2 > 0)
+		rc = rc2_cbc_open(span_of(key, n), iv, sealed, ret, reterr);
+	else
+		rc = crypt_cbc_open(CRYPT_CBC_3DES, span_of(key, n), span_of(iv, sizeof(iv)), sealed, ret, reterr);
 	mem_wipe(key, sizeof(key));
 	return rc;
 }
@@ -227,12 +233,14 @@ pkcs12_decrypt(struct pkcs12_reader *r, struct span algorithm, struct span seale
 
 	if (!der_take(&algorithm, DER_OID, &oid))
 		return err_set(reterr, ERR_CONFIG, 0, PKCS12_DAMAGED);
-	if (pkcs12_oid_is(oid, &oid_pbe_rc2_40))
-		return pkcs12_unknown("RC2 of 40 bits, as openssl 1 did,", reterr);
 	if (pkcs12_oid_is(oid, &oid_pbes2))
 		rc = pkcs12_pbes2(r, algorithm, sealed, ret, reterr);
 	else if (pkcs12_oid_is(oid, &oid_pbe_3des))
-		rc = pkcs12_3des(r, algorithm, sealed, ret, reterr);
+		rc = pkcs12_older(r, 0, algorithm, sealed, ret, reterr);
+	else if (pkcs12_oid_is(oid, &oid_pbe_rc2_40))
+		rc = pkcs12_older(r, 5, algorithm, sealed, ret, reterr);
+	else if (pkcs12_oid_is(oid, &oid_pbe_rc2_128))
+		rc = pkcs12_older(r, 16, algorithm, sealed, ret, reterr);
 	else
 		return pkcs12_unknown("a cipher", reterr);
 	if (rc == ERR_CORRUPT || rc == ERR_UNSUPPORTED) {

@@ -61,7 +61,8 @@ reads_what_others_write(void)
 {
 	static const struct {
 		const char *file, *password;
-	} rows[] = { { "aes.pfx", PASSWORD }, { "3des.pfx", PASSWORD }, { "empty.pfx", "" }, { "empty.pfx", NULL }, { "plain.pfx", NULL },
+	} rows[] = { { "aes.pfx", PASSWORD }, { "3des.pfx", PASSWORD }, { "rc2.pfx", PASSWORD }, { "rc2-128.pfx", PASSWORD },
+		{ "empty.pfx", "" }, { "empty.pfx", NULL }, { "plain.pfx", NULL },
 		{ "plain.pfx", "whatever" }, { "bundle.pem", NULL } };
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -86,7 +87,8 @@ says_what_is_wrong(void)
 		{ "aes.pfx", NULL, "is missing", "" },
 		{ "3des.pfx", "CANARY-pfx-u", "is wrong", "" },
 		{ "empty.pfx", "x", "is wrong", "" },
-		{ "rc2.pfx", PASSWORD, "RC2 of 40 bits", "openssl pkcs12 -legacy" },
+		{ "rc2.pfx", "CANARY-other", "is wrong", "" },
+		{ "rc4.pfx", PASSWORD, "a cipher, which is not understood", "openssl pkcs12 -legacy" },
 		{ "nocert.pfx", "", "a private key, but no certificate", "" },
 		{ "nokey.pfx", "", "no private key", "" },
 		{ "README.md", NULL, "neither an archive", "" },
