@@ -85,7 +85,8 @@ static const char *const lock_states[] = { "put", "answered", "look", "looked" }
 static enum op_turn
 lock_object_held(struct lock_object *k)
 {
-	memcpy(k->ret->generation, k->there.generation, sizeof(k->ret->generation));
+	if (k->there.generation[0] != '\0') /* a row has none: that of the object beside it stays */
+		memcpy(k->ret->generation, k->there.generation, sizeof(k->ret->generation));
 	k->ret->late = k->doubt;
 	if (k->driver->held != NULL)
 		k->driver->held(k, true);
