@@ -33,8 +33,8 @@ struct reach {
 	bool             granted;    /* the second lock */
 };
 
-static void __attribute__((format(printf, 4, 5)))
-reach_say(struct reach *r, const char *name, bool ok, const char *fmt, ...)
+void
+probe_say(probe_fn *seen, void *arg, const char *check, bool ok, bool useless, const char *fmt, ...)
 {
 	char    detail[ERR_MSG_MAX];
 	va_list ap;
@@ -42,8 +42,10 @@ reach_say(struct reach *r, const char *name, bool ok, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, ap);
 	va_end(ap);
-	r->seen(r->arg, &(struct probe_check){ name, ok, detail, r->granted });
+	seen(arg, &(struct probe_check){ check, ok, detail, useless });
 }
+
+#define reach_say(r, check, ok, ...) probe_say((r)->seen, (r)->arg, check, ok, (r)->granted, __VA_ARGS__)
 
 /* ---------------------------------------------------------------- reach, auth, list, read */
 

@@ -4,6 +4,9 @@
 
 #include "provider/provider.h"
 
+/* One check of a probe, whose detail is made here. */
+void probe_say(probe_fn *seen, void *arg, const char *check, bool ok, bool useless, const char *fmt, ...)
+    __attribute__((format(printf, 6, 7)));
 /* The probe of a provider that has none of its own: provider_reach(), what it says of preconditions, and its lock. locks NULL: that of
  * a state is left alone. */
 struct op *reach_probe(struct backend *b, struct probe_locks *locks, probe_fn *seen, void *arg);

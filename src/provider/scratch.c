@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "scratch.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,24 +10,14 @@ static const char *const scratch_checks[] = { "reach", "auth", "clock", "list", 
 	"if_match", "racing_writes", "delete_create", "lock" };
 
 void
-scratch_tell(struct scratch *s, const struct probe_check *c)
+scratch_tell(void *arg, const struct probe_check *c)
 {
+	struct scratch *s = arg;
+
 	for (unsigned i = 0; i < ARRAY_LEN(scratch_checks); i++)
 		if (strcmp(scratch_checks[i], c->name) == 0)
 			s->said |= 1u << i;
 	s->seen(s->arg, c);
-}
-
-void
-scratch_say(struct scratch *s, const char *check, bool ok, const char *fmt, ...)
-{
-	char    detail[ERR_MSG_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(detail, sizeof(detail), fmt, ap);
-	va_end(ap);
-	scratch_tell(s, &(struct probe_check){ check, ok, detail, false });
 }
 
 void

@@ -2,7 +2,7 @@
 #ifndef SRC_PROVIDER_SCRATCH_H
 #define SRC_PROVIDER_SCRATCH_H
 
-#include "provider/provider.h"
+#include "reach.h"
 
 /*
  * What a store really does, shown by requests on objects of our own below .stateferry/probe/, where no state is looked for. A driver's
@@ -64,8 +64,8 @@ enum op_turn scratch_run(struct op *op);
 extern const char *const scratch_states[SCRATCH_STATES];
 
 /* For steps of a driver. */
-void scratch_tell(struct scratch *s, const struct probe_check *c);
-void scratch_say(struct scratch *s, const char *check, bool ok, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void scratch_tell(void *scratch, const struct probe_check *c);
+#define scratch_say(s, check, ok, ...) probe_say(scratch_tell, s, check, ok, false, __VA_ARGS__)
 void scratch_say_failed(struct scratch *s, const char *check);
 void scratch_say_clock(struct scratch *s, int64_t date_ms); /* what the server said; 0: nothing */
 /* A listed name below folder: may it be deleted? modified and now by the server's own clock; modified 0: unknown. */

@@ -194,6 +194,9 @@ void engine_note(struct engine *e, struct batch *owned); /* commits it by itself
 struct op *hold_op(struct engine *e, struct op *asked);
 
 /* --- locks.c --- */
+bool lock_is_own(struct engine *e, const struct lock_info *l);
+/* All that is known of a lock that cannot be read; false: nothing. */
+bool lock_known(struct engine *e, const struct backend *b, const char *name, struct lock_seen *ret);
 /* Of a backend that cannot show locks: who holds that one, as a refusal said; NULL: nobody does any more. Goes into b. */
 void lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder);
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
 #include <stdlib.h>
 
 #include "core.h"
 
 /*
- * Looking at locks, and breaking one by its id. A lock is this agent's own only when an open intent carries its id.
+ * Looking at locks. A lock is this agent's own only when an open intent carries its id.
  *
  * Where a protocol cannot show a lock nobody locks just to look. What is known then is our own, from the intents, and whom a
  * refused lock named; that is kept in the store until a lock there is ours or broken.
@@ -49,8 +48,8 @@ locks_find_own(struct engine *e, struct own_lock *o)
 	return o->found;
 }
 
-static bool
-locks_is_own(struct engine *e, const struct lock_info *l)
+bool
+lock_is_own(struct engine *e, const struct lock_info *l)
 {
 	struct own_lock o = { .lock = *l };
 
@@ -110,8 +109,7 @@ lock_note(struct batch *b, struct engine *e, const struct backend *at, const cha
 	free(key);
 }
 
-/* All that is known of a lock that cannot be read. */
-static bool
+bool
 lock_known(struct engine *e, const struct backend *b, const char *name, struct lock_seen *ret)
 {
 	struct own_lock o = { .target = b->label, .name = name };
@@ -303,7 +301,7 @@ locks_child_step(struct op *op)
 			return op_ok(op);
 		if (op_failed(op))
 			return op_fail(op);
-		seen = (struct lock_seen){ b->label, name, c->lock, locks_is_own(c->l->e, &c->lock), 0 };
+		seen = (struct lock_seen){ b->label, name, c->lock, lock_is_own(c->l->e, &c->lock), 0 };
 		c->l->fn(c->l->arg, &seen);
 		return op_finish(op);
 	}
@@ -406,223 +404,4 @@ engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg)
 	l->fn = fn;
 	l->arg = arg;
 	return hold_op(e, &l->op);
-}
-
-/* ---------------------------------------------------------------- breaking one */
-
-struct unlock {
-	struct op         op;
-	struct engine    *e;
-	struct backend   *b;
-	char             *name, *id;    /* id NULL: only one of ours */
-	bool              look;         /* nothing is broken, only shown */
-	struct lock_info  holder;       /* another one, that stood in the way */
-	struct lock_seen *ret;
-};
-
-enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_GONE, UNLOCK_NOTED };
-
-static const char *const unlock_states[] = { "start", "peeked", "gone", "noted" };
-
-static void
-unlock_free(struct op *op)
-{
-	struct unlock *u = container_of(op, struct unlock, op);
-
-	free(u->name);
-	free(u->id);
-	free(u);
-}
-
-static enum err_code
-unlock_may(struct unlock *u, struct err *reterr)
-{
-	struct buf name;
-
-	if (u->id == NULL ? u->ret->ours : strcmp(u->id, u->ret->lock.id) == 0)
-		return ERR_OK;
-	buf_init(&name, 0);
-	buf_printf(&name, "%s:%s", u->b->label, u->name);
-	lock_info_refuse(&u->ret->lock, ERR_CONFLICT, 0, buf_str(&name), reterr);
-	buf_free(&name);
-	if (u->ret->lock.id[0] == '\0') /* held, and nothing says by whom: no ID could name it */
-		err_hint(reterr, "end the process that holds it: the lock goes with it");
-	else
-		err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
-	return reterr->code;
-}
-
-/* A body that every server takes: all members are there, and say who unlocks. */
-static void
-unlock_make(struct unlock *u)
-{
-	struct state_ref ref = { u->name };
-
-	memset(u->ret, 0, sizeof(*u->ret));
-	provider_lock_new(u->b, &ref, "unlocked by a person", &u->ret->lock);
-	snprintf(u->ret->lock.id, sizeof(u->ret->lock.id), "%s", u->id);
-}
-
-/* The remote cannot show its lock: it compares the id itself, and says whose another one is. */
-static enum op_turn
-unlock_unseen(struct unlock *u)
-{
-	struct op       *op = &u->op;
-	struct state_ref ref = { u->name };
-	bool             known = lock_known(u->e, u->b, u->name, u->ret);
-
-	if (u->look)
-		return op_ok(op);
-	if (u->id == NULL && !(known && u->ret->ours)) {
-		err_set(&op->res, ERR_NOT_FOUND, 0, "no lock on %s:%s is known", u->b->label, u->name);
-		err_hint(&op->res, "this protocol cannot show a lock; one of somebody else is broken by its id");
-		return op_fail(op);
-	}
-	op_shield(op);
-	if (u->id == NULL)
-		return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &ref, &u->ret->lock));
-	if (!known || strcmp(u->ret->lock.id, u->id) != 0)
-		unlock_make(u);
-	return op_await(op, UNLOCK_GONE, provider_lock_break(u->b, &ref, &u->ret->lock, &u->holder));
-}
-
-static enum op_turn
-unlock_peeked(struct unlock *u)
-{
-	struct op *op = &u->op;
-
-	if (op->res.code == ERR_NOT_FOUND)
-		err_set(&op->res, ERR_NOT_FOUND, 0, "%s:%s is not locked", u->b->label, u->name);
-	if (op_failed(op))
-		return op_fail(op);
-	u->ret->ours = locks_is_own(u->e, &u->ret->lock);
-	if (unlock_may(u, &op->res) != ERR_OK)
-		return op_fail(op);
-	if (u->look)
-		return op_ok(op);
-	if (u->b->common.read_only && !u->ret->ours) {
-		err_set(&op->res, ERR_UNSUPPORTED, 0, "%s is read_only", u->b->label);
-		return op_fail(op);
-	}
-	op_shield(op);
-	return op_await(op, UNLOCK_GONE, provider_unlock(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
-}
-
-struct unlock_waiting {
-	struct unlock     *u;
-	struct batch      *b;
-	struct store_txn  *t;
-	const struct lane *lane;
-};
-
-static bool
-unlock_wake(void *arg, const struct queue_rec *q)
-{
-	struct unlock_waiting *w = arg;
-	struct queue_rec       now = { .due = loop_wall(w->u->e->loop), .edge = q->edge, .target = q->target, .state = q->state };
-	struct state_rec       s;
-	struct buf             name;
-	struct err             err;
-
-	buf_init(&name, 0);
-	if (q->waiting_since != 0 && store_state_by_id(w->t, q->state, &s) &&
-	    lane_map(w->u->e->plan, w->lane, s.name, &name, &err) == MAP_YES && span_is(buf_span(&name), w->u->name))
-		batch_enqueue(w->b, &now);
-	buf_free(&name);
-	return true;
-}
-
-/* The writes that waited for it are due. */
-static void
-unlock_wake_all(struct unlock *u, struct batch *b)
-{
-	const struct plan    *p = u->e->plan;
-	struct unlock_waiting w = { u, b, NULL, NULL };
-
-	if (store_read(u->e->store, &w.t, NULL) != ERR_OK)
-		return;
-	for (size_t i = 0; i < p->nlanes; i++) {
-		w.lane = u->e->tracks[i].lane;
-		if (w.lane->to == u->b && w.lane->edge->kind == EDGE_REPLICATE)
-			store_queue(w.t, w.lane->edge->name, u->b->label, unlock_wake, &w);
-	}
-	store_end(w.t);
-}
-
-static struct batch *
-unlock_batch(struct unlock *u)
-{
-	struct batch *b = batch_new(u->e->store);
-	struct buf    text;
-
-	if (u->op.err.code != ERR_OK) {
-		lock_note(b, u->e, u->b, u->name, &u->holder);
-		return b;
-	}
-	lock_note(b, u->e, u->b, u->name, NULL);
-	unlock_wake_all(u, b);
-	buf_init(&text, 0);
-	lock_info_print(&u->ret->lock, &text);
-	engine_event(b, u->e, "unlocked", u->b->label, u->name, "", "by a person: %s", buf_str(&text));
-	buf_free(&text);
-	return b;
-}
-
-static enum op_turn
-unlock_step(struct op *op)
-{
-	struct unlock *u = container_of(op, struct unlock, op);
-
-	switch ((enum unlock_state)op->state) {
-	case UNLOCK_START:
-		if (!place_may_act(engine_place(u->e, u->b), &op->res)) /* a lock there is nobody's that this label knew */
-			return op_fail(op);
-		if (!provider_shows_locks(u->b) && (provider_caps(u->b) & PROVIDER_LOCK) != 0)
-			return unlock_unseen(u);
-		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
-	case UNLOCK_PEEKED:
-		return unlock_peeked(u);
-	case UNLOCK_GONE: /* a refusal may have named the holder: that is worth keeping */
-		op->err = op->res;
-		return op_await(op, UNLOCK_NOTED, store_apply(u->e->store, unlock_batch(u)));
-	case UNLOCK_NOTED:
-		engine_kick(u->e, u->b);
-		return op_finish(op);
-	}
-	return OP_DONE;
-}
-
-static const struct op_class unlock_class = { "unlock", unlock_step, NULL, unlock_free, unlock_states,
-	ARRAY_LEN(unlock_states) };
-
-static struct op *
-unlock_new(struct engine *e, const char *backend, const char *name, const char *id, bool look, struct lock_seen *ret)
-{
-	struct backend *b = plan_backend(e->plan, backend);
-	struct unlock  *u;
-
-	if (b == NULL)
-		return op_error(e->loop, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
-	u = xcalloc(1, sizeof(*u));
-	op_init(&u->op, &unlock_class, e->loop);
-	u->e = e;
-	u->b = b;
-	u->name = xstrdup(name);
-	u->id = xstrdup(id);
-	u->look = look;
-	u->ret = ret;
-	memset(ret, 0, sizeof(*ret));
-	return hold_op(e, &u->op);
-}
-
-struct op *
-engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
-{
-	return unlock_new(e, backend, name, id, false, ret);
-}
-
-struct op *
-engine_unlock_look(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
-{
-	return unlock_new(e, backend, name, id, true, ret);
 }

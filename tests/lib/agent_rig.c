@@ -171,15 +171,23 @@ agent_rig_sync(struct agent_rig *r, struct pass_result *ret)
 }
 
 const char *
+agent_rig_counts(const struct pass_result *p)
+{
+	static char               text[80];
+	const struct edge_result *e = &p->edges[0];
+
+	snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, e->written, e->unchanged, e->held, e->failed);
+	return text;
+}
+
+const char *
 agent_rig_sync_counts(struct agent_rig *r)
 {
-	static char        text[80];
 	struct pass_result p;
-	struct edge_result e;
+	const char        *text;
 
 	agent_rig_sync(r, &p);
-	e = p.edges[0];
-	snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, e.written, e.unchanged, e.held, e.failed);
+	text = agent_rig_counts(&p);
 	for (size_t i = 0; getenv("RIG_LOG") != NULL && i < p.nproblems; i++)
 		fprintf(stderr, "problem %s %s: %s (%s)\n", p.problems[i].edge, p.problems[i].state, p.problems[i].message,
 		    p.problems[i].hint);

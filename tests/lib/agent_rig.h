@@ -38,8 +38,9 @@ enum err_code agent_rig_run(struct agent_rig *r, struct op *op, int64_t ms);
 void agent_rig_wait(struct agent_rig *r, int64_t ms);
 /* One pass over all edges; the caller frees ret. */
 void agent_rig_sync(struct agent_rig *r, struct pass_result *ret);
-/* The same, and the counts of the first edge as "written unchanged held failed" (static). */
-const char *agent_rig_sync_counts(struct agent_rig *r);
+/* Of a pass: the counts of its first edge as "written unchanged held failed" (static). */
+const char *agent_rig_counts(const struct pass_result *p);
+const char *agent_rig_sync_counts(struct agent_rig *r); /* of one that is made now */
 
 struct mem_world *agent_rig_world(struct agent_rig *r, const char *label, struct mem_world *w); /* attaches w, returns it */
 /* A v4 state of n instances; serial and lineage given; tweak changes one attribute. Static, rotating over 16 buffers. */

@@ -64,14 +64,9 @@ end(void)
 static const char *
 sync_counts(void)
 {
-	static char         text[64];
-	struct edge_result *e;
-
 	pass_result_free(&result);
 	agent_rig_sync(&r, &result);
-	e = &result.edges[0];
-	snprintf(text, sizeof(text), "%d %d %d %d", (int)e->written, (int)e->unchanged, (int)e->held, (int)e->failed);
-	return text;
+	return agent_rig_counts(&result);
 }
 
 static void
