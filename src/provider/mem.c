@@ -21,6 +21,7 @@ struct mem_world {
 	enum err_code down;
 	uint64_t      calls, fault_at;
 	enum err_code fault;
+	uint32_t      retry_after_ms;
 	bool          fault_after;
 };
 
@@ -202,6 +203,12 @@ mem_world_fault(struct mem_world *w, uint64_t n, enum err_code code, bool after)
 	w->fault_at = w->calls + n;
 	w->fault = code;
 	w->fault_after = after;
+}
+
+void
+mem_world_retry_after(struct mem_world *w, uint32_t ms)
+{
+	w->retry_after_ms = ms;
 }
 
 uint64_t
@@ -425,8 +432,10 @@ mem_fault(struct mem_call *c)
 
 	if (!here || w->fault_after)
 		mem_apply(c);
-	if (here)
-		err_set(&c->outcome, w->fault == ERR_UNCERTAIN && !mem_is_write(c->kind) ? ERR_NETWORK : w->fault, 0, "an injected fault");
+	if (!here)
+		return;
+	err_set(&c->outcome, w->fault == ERR_UNCERTAIN && !mem_is_write(c->kind) ? ERR_NETWORK : w->fault, 0, "an injected fault");
+	c->outcome.retry_after_ms = w->fault == ERR_BUSY ? w->retry_after_ms : 0;
 }
 
 enum mem_call_state { START, ARRIVED, BACK };

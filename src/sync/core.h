@@ -64,7 +64,7 @@ struct place {
 	struct op      *look;           /* running, top level */
 	bool            look_again;
 	unsigned        nlooks;         /* of the agent's own */
-	struct map     *hints;          /* names that the provider told of; NULL: none */
+	struct map     *hints;          /* names to be read when hint is due; NULL: none */
 	struct timer    hint;
 	struct look_result looked;      /* of the running or last look */
 	bool            watching;       /* the provider tells of changes */
@@ -181,6 +181,7 @@ bool place_noted(const struct place *p, struct store_txn *t, const char *what, s
 /* Beside health, remembered in the store when it changes: what of a whole listing cannot be used, what a look failed for. */
 void place_refused(struct place *p, const struct tally *now);
 void place_unread(struct place *p, const struct tally *now);
+void place_read_again(struct place *p, const char *name, int64_t wait); /* in an agent: that state alone, after so long */
 void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
 bool place_may_act(const struct place *p, struct err *reterr);

@@ -252,6 +252,16 @@ look_note_unread(struct look *l, const char *name, const struct err *e)
 		err_prefix(&l->unread.first, "%s", name);
 }
 
+/* The agent reads a state whose turn has not come when the server says that it will, not with the next look. A hint may be the only one. */
+static void
+look_again(struct look *l, const char *name, const struct err *e)
+{
+	int64_t wait = e->retry_after_ms > 0 ? (int64_t)e->retry_after_ms : l->hinted ? RETRY_MIN_MS : 0;
+
+	if (l->pass == NULL && e->code == ERR_BUSY && wait > 0)
+		place_read_again(l->place, name, wait);
+}
+
 /* A hint speaks of few states: what it found is news, that it found nothing is not. */
 static void
 look_tell_unread(struct look *l)
@@ -279,6 +289,7 @@ look_pulled(struct op *op, void *arg)
 		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, why.msg);
 		look_tell(l, name, false, &op->err);
 		look_note_unread(l, name, &op->err);
+		look_again(l, name, &op->err);
 		return;
 	}
 	l->ret->changed += c->result.changed;

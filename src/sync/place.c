@@ -257,8 +257,6 @@ place_looked(struct op *op, void *arg)
 	place_result(p, &err);
 	if (!p->engine->started || p->engine->stopping)
 		return;
-	if (p->hints != NULL)
-		timer_set(&p->hint, HINT_WAIT_MS);
 	place_schedule(p, p->look_again ? 0 : place_interval(p));
 	p->look_again = false;
 	engine_kick(p->engine, p->backend);
@@ -278,6 +276,15 @@ place_look_now(void *arg)
 	op_start(p->look, place_looked, p);
 }
 
+void
+place_read_again(struct place *p, const char *name, int64_t wait)
+{
+	if (p->hints == NULL)
+		p->hints = map_new();
+	map_put(p->hints, span_str(name), p);
+	timer_sooner(&p->hint, wait);
+}
+
 static void
 place_hint_done(struct op *op, void *arg)
 {
@@ -287,8 +294,6 @@ place_hint_done(struct op *op, void *arg)
 	op_free(op);
 	if (!p->engine->started || p->engine->stopping)
 		return;
-	if (p->hints != NULL)
-		timer_set(&p->hint, HINT_WAIT_MS);
 	if (p->look_again) {
 		p->look_again = false;
 		timer_set(&p->poll, 0);
@@ -325,11 +330,7 @@ place_changed(void *arg, const char *name)
 	}
 	if (!provider_selects(p->backend, name))
 		return;
-	if (p->hints == NULL)
-		p->hints = map_new();
-	map_put(p->hints, span_str(name), p);
-	if (!timer_pending(&p->hint))
-		timer_set(&p->hint, HINT_WAIT_MS);
+	place_read_again(p, name, HINT_WAIT_MS);
 }
 
 void

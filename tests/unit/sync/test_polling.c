@@ -136,6 +136,43 @@ a_failing_source_is_asked_less_and_less(void)
 	end();
 }
 
+static bool
+arrived(unsigned serial)
+{
+	struct span got, want = rig_state(serial, "l", 1, "");
+
+	return mem_world_get(target, "x", &got) && got.n == want.n && memcmp(got.p, want.p, want.n) == 0;
+}
+
+/* A read that was throttled is made when the server said that it may be, not with the next look; and again, when it said so again. */
+static void
+a_busy_read_is_made_when_it_may_be(void)
+{
+	uint64_t calls;
+
+	begin();
+	mem_world_retry_after(source, 5000);
+	mem_world_put(source, "x", rig_state(2, "l", 1, ""));
+	calls = mem_world_calls(source);
+	mem_world_fault(source, 2, ERR_BUSY, false); /* a list, and the read that follows it */
+	while (mem_world_calls(source) < calls + 2)
+		agent_rig_wait(&r, 10);
+	mem_world_fault(source, 1, ERR_BUSY, false);
+	agent_rig_wait(&r, 4900);
+	CHECK_U64(mem_world_calls(source), calls + 2);
+	agent_rig_wait(&r, 200);
+	CHECK_U64(mem_world_calls(source), calls + 3); /* that state alone: no listing */
+	mem_world_retry_after(source, 0);
+	mem_world_fault(source, 1, ERR_BUSY, false);
+	agent_rig_wait(&r, 5000);
+	CHECK_U64(mem_world_calls(source), calls + 4);
+	CHECK(!arrived(2));
+	agent_rig_wait(&r, 2100); /* nothing was said this time */
+	CHECK_U64(mem_world_calls(source), calls + 5);
+	CHECK(arrived(2));
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -143,6 +180,7 @@ main(int argc, char **argv)
 	    { "a_quiet_source_is_looked_at_once_in_poll", a_quiet_source_is_looked_at_once_in_poll },
 	    { "a_change_is_followed_closely_for_a_while", a_change_is_followed_closely_for_a_while },
 	    { "a_held_lock_is_followed_closely", a_held_lock_is_followed_closely },
+	    { "a_busy_read_is_made_when_it_may_be", a_busy_read_is_made_when_it_may_be },
 	    { "a_failing_source_is_asked_less_and_less", a_failing_source_is_asked_less_and_less },
 	    { NULL, NULL },
 	});
