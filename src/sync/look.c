@@ -381,6 +381,16 @@ sweep_knows(const struct state_rec *r, const struct listed *x)
 	    r->last_read != 0;
 }
 
+/* A lock comes and goes without a new version; one that is read is remembered with it. */
+static void
+sweep_lock(struct sweep *s, const struct state_rec *r, bool locked)
+{
+	struct sighting g = { .etag = r->etag, .flags = r->flags ^ STATE_IS_LOCKED, .problem = r->problem };
+
+	if (locked != ((r->flags & STATE_IS_LOCKED) != 0) && !sweep_dry(s))
+		batch_seen(sweep_batch(s), r->backend, r->name, &g);
+}
+
 static bool
 sweep_compare(void *arg, const struct state_rec *r)
 {
@@ -389,9 +399,9 @@ sweep_compare(void *arg, const struct state_rec *r)
 
 	s->last = r->id;
 	s->l->headless |= r->head == 0;
-	if (x != NULL)
-		x->known = sweep_knows(r, x);
-	else if (provider_selects(s->l->place->backend, r->name))
+	if (x != NULL && (x->known = sweep_knows(r, x)))
+		sweep_lock(s, r, x->locked);
+	else if (x == NULL && provider_selects(s->l->place->backend, r->name))
 		sweep_gone(s, r);
 	return ++s->n < SWEEP_CHUNK;
 }

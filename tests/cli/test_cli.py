@@ -503,7 +503,20 @@ def a_lock_without_a_name(p):
     with open(p.dir / "live/x.tfstate", "r+b") as f:
         fcntl.lockf(f, fcntl.LOCK_EX)
         message = p.error("unlock", "x.tfstate", "some-id", "--yes", code=13)
-    assert "end the process" in message and "unlock live" not in message, message
+        assert "end the process" in message and "unlock live" not in message, message
+        assert [(x["name"], x["who"]) for x in p.json("locks")["locks"]] == [("x.tfstate", f"process {os.getpid()}")]
+        p.run("sync")
+        assert "locked" in p.json("list")["states"][0]["flags"]
+    p.run("sync")
+    assert "locked" not in p.json("list")["states"][0]["flags"] and p.json("locks")["locks"] == []
+    with open(p.dir / "dr/x.tfstate", "r+b") as f:
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        p.configure(text=CONF.format(more="").replace('dir = "dr"', 'dir = "dr"\n  lock_timeout = "1s"'))
+        p.put("seq/004.tfstate")
+        # status says nothing of a lock that is waited for no longer than lock_timeout
+        wait(lambda: f"process {os.getpid()}" in p.error("sync", code=11) and p.json("status", code=3)["problems"])
+        problem = p.json("status", code=3)["problems"][0]
+        assert problem["kind"] == "locked" and f"process {os.getpid()}" in problem["cause"], problem
 
 
 def secrets_stay(p):

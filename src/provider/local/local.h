@@ -89,6 +89,7 @@ enum err_code local_sync_folder(const char *path, struct err *reterr);       /* 
 work_fn       local_read_job, local_write_job, local_delete_job, local_head_job, local_create_job;
 work_fn       local_lock_job, local_unlock_job, local_peek_job;
 work_fn       local_list_job;
+bool          local_is_locked(int fd, pid_t *ret_pid);                         /* -1: the kernel does not tell by whom */
 enum err_code local_read_lock_info(const char *path, struct lock_info *ret, struct err *reterr);
 
 /* local_watch.c */

@@ -25,13 +25,29 @@ local_entry_add(struct local_call *c, const char *name)
 	return e;
 }
 
+/* Terraform leaves a description; whoever could not write one, or removed it, holds the lock all the same. */
+static bool
+local_entry_locked(const struct local *l, const char *path)
+{
+	char *info = local_lock_path(path);
+	bool  locked = access(info, F_OK) == 0;
+	pid_t pid;
+	int   fd;
+
+	free(info);
+	if (locked || local_open_file(l, path, O_RDONLY, &fd, NULL) != ERR_OK)
+		return locked;
+	locked = local_is_locked(fd, &pid);
+	close(fd);
+	return locked;
+}
+
 static void
 local_entry_stat(struct local_call *c, const char *name, const char *path)
 {
 	struct local_entry *e;
 	struct stat         st;
 	struct err          why;
-	char               *info;
 	int                 fd;
 	enum err_code       rc;
 
@@ -56,9 +72,7 @@ local_entry_stat(struct local_call *c, const char *name, const char *path)
 	local_etag(&st, e->etag);
 	e->size = (uint64_t)st.st_size;
 	e->modified = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-	info = local_lock_path(path);
-	e->locked = access(info, F_OK) == 0;
-	free(info);
+	e->locked = local_entry_locked(c->l, path);
 }
 
 static bool

@@ -57,12 +57,25 @@ local_try_lock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
-static bool
-local_is_locked(int fd)
+bool
+local_is_locked(int fd, pid_t *ret_pid)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+		return false;
+	*ret_pid = lock.l_pid;
+	return true;
+}
+
+/* As far as the kernel tells: not of an open-file-description lock, nor from outside the holder's PID namespace. */
+static void
+local_name_holder(struct local_call *c, pid_t pid)
+{
+	if (pid > 0)
+		snprintf(c->holder.who, sizeof(c->holder.who), "process %ld", (long)pid);
+	else
+		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
 }
 
 /* The name may have got another file between open and lock. */
@@ -75,10 +88,14 @@ local_same_file(int fd, const char *path)
 }
 
 static enum err_code
-local_say_locked(struct local_call *c, struct err *reterr)
+local_say_locked(struct local_call *c, int fd, struct err *reterr)
 {
-	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK)
-		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
+	pid_t pid = 0;
+
+	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK) {
+		local_is_locked(fd, &pid);
+		local_name_holder(c, pid);
+	}
 	return lock_info_refuse(&c->holder, ERR_LOCKED, 0, c->name, reterr);
 }
 
@@ -93,8 +110,9 @@ local_lock_job(struct work_job *job, void *arg, struct err *reterr)
 		if ((rc = local_open_file(c->l, c->path, O_RDWR | O_CREAT, &fd, reterr)) != ERR_OK)
 			return rc;
 		if (!local_try_lock(fd)) {
+			rc = local_say_locked(c, fd, reterr);
 			close(fd);
-			return local_say_locked(c, reterr);
+			return rc;
 		}
 		if (local_same_file(fd, c->path)) {
 			local_write_lock_info(c->path, &c->lock);
@@ -142,12 +160,13 @@ local_peek_job(struct work_job *job, void *arg, struct err *reterr)
 {
 	struct local_call *c = arg;
 	int                fd = -1;
+	pid_t              pid = 0;
 	bool               locked;
 
 	(void)job;
-	if (local_open_file(c->l, c->path, O_RDWR, &fd, reterr) == ERR_AUTH)
+	if (local_open_file(c->l, c->path, O_RDONLY, &fd, reterr) == ERR_AUTH)
 		return ERR_AUTH;
-	locked = fd >= 0 && local_is_locked(fd);
+	locked = fd >= 0 && local_is_locked(fd, &pid);
 	if (fd >= 0)
 		close(fd);
 	if (local_read_lock_info(c->path, &c->holder, NULL) != ERR_OK && !locked)
@@ -156,6 +175,6 @@ local_peek_job(struct work_job *job, void *arg, struct err *reterr)
 	if (!locked && !lock_info_is_ours(&c->holder))
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s is not locked", c->name);
 	if (c->holder.who[0] == '\0')
-		snprintf(c->holder.who, sizeof(c->holder.who), "another process");
+		local_name_holder(c, pid);
 	return ERR_OK;
 }
