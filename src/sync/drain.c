@@ -213,14 +213,14 @@ drain_strike(struct drain *d, const struct push_result *r)
 		track_close(t, &r->err);
 }
 
-/* A replica of the head is as it should be; but what the source holds now may wait for a person. */
+/* A replica of the head is as it should be, maybe only now; but what the source holds may wait for a person. */
 static void
 drain_see_quarantine(struct drain *d, struct drain_child *c)
 {
 	struct store_txn *t;
 	struct state_rec  s;
 
-	if (c->result.outcome != PUSH_CURRENT || store_read(d->e->store, &t, NULL) != ERR_OK)
+	if ((c->result.outcome != PUSH_CURRENT && c->result.outcome != PUSH_WRITTEN) || store_read(d->e->store, &t, NULL) != ERR_OK)
 		return;
 	if (store_state_by_id(t, c->state, &s) && look_is_quarantined(t, &s, &c->result.err))
 		c->result.outcome = PUSH_HELD;

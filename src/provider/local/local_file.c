@@ -27,7 +27,7 @@ local_keep(struct local_call *c, struct buf *mem, uint64_t off, const void *p, s
 		ssize_t w = pwrite(c->spool_fd, (const uint8_t *)p + done, n - done, (off_t)(off + done));
 
 		if (w < 0)
-			return err_errno(reterr, errno, "a temporary file");
+			return err_errno(reterr, errno, "a temporary file in the folder of the store");
 		done += (size_t)w;
 	}
 	return ERR_OK;

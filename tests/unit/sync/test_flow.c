@@ -108,6 +108,22 @@ damage_does_not_travel(void)
 }
 
 static void
+damage_is_told_though_the_head_was_late(void)
+{
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "b"));
+	mem_world_down(b, ERR_NETWORK);
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
+	mem_world_down(b, ERR_OK);
+	mem_world_put(a, "x.tfstate", SPAN_LIT("<html>"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	CHECK_U64(mem_world_writes(b), 2); /* what was known to be good went its way */
+	end();
+}
+
+static void
 a_person_releases(void)
 {
 	begin(one_edge);
@@ -438,6 +454,7 @@ main(int argc, char **argv)
 	static const struct test tests[] = {
 		{ "first_and_next", first_and_next },
 		{ "damage_does_not_travel", damage_does_not_travel },
+		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "held_targets", held_targets },
 		{ "evidence_is_not_known", evidence_is_not_known },
