@@ -26,7 +26,7 @@ void              mem_world_each(struct mem_world *w, void (*fn)(void *arg, cons
 /* Every call ends with this error until it is taken back (ERR_OK). */
 void              mem_world_down(struct mem_world *w, enum err_code code);
 /* The n-th call from now (1: the next) ends with code, once: before it has its effect, or after. With ERR_UNCERTAIN a reading
- * call gets ERR_NETWORK instead, as a real client would say. */
+ * call gets ERR_NETWORK instead, as a real client would say. ERR_OK before: a write is answered as done, and is not. */
 void              mem_world_fault(struct mem_world *w, uint64_t n, enum err_code code, bool after);
 void              mem_world_retry_after(struct mem_world *w, uint32_t ms); /* what such an ERR_BUSY asks for; 0: nothing */
 uint64_t          mem_world_calls(struct mem_world *w);

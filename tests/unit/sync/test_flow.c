@@ -141,6 +141,24 @@ a_person_releases(void)
 }
 
 static void
+an_answer_is_not_believed(void)
+{
+	struct pass_result p;
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	mem_world_fault(b, 4, ERR_OK, false); /* list, lock, get, put */
+	agent_rig_sync(&r, &p);
+	CHECK_U64(mem_world_writes(b), 0);
+	CHECK_U64(p.edges[0].failed, 1);
+	CHECK(strstr(p.problems[0].message, "answered as done") != NULL);
+	pass_result_free(&p);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	end();
+}
+
+static void
 held_targets(void)
 {
 	begin(one_edge);
@@ -456,6 +474,7 @@ main(int argc, char **argv)
 		{ "damage_does_not_travel", damage_does_not_travel },
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
+		{ "an_answer_is_not_believed", an_answer_is_not_believed },
 		{ "held_targets", held_targets },
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
