@@ -33,7 +33,7 @@ bearer_wipe(void *value)
 struct bearer_reader {
 	struct span    json;
 	const char    *member;              /* that holds the token; NULL: access_token, accessToken */
-	char           key[2][24];          /* of depth 1 and 2 */
+	char           key[2][BEARER_MEMBER_MAX]; /* of depth 1 and 2 */
 	struct secret *text;
 	bool           bad;
 	int64_t        left_s, at_s;        /* expires_in, expires_on; -1: none */
@@ -52,6 +52,17 @@ bearer_copy(char *to, size_t size, struct span text)
 	buf_free(&b);
 }
 
+/* Of what may stand in a header. */
+static void
+bearer_take(struct bearer_reader *r, struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		r->bad |= s.p[i] <= ' ' || s.p[i] >= 0x7f;
+	r->bad |= s.n == 0 || s.n > BEARER_TEXT_MAX;
+	secret_free(r->text);
+	r->text = r->bad ? NULL : secret_new(s);
+}
+
 /* A token may be longer than what the reader decodes: then it is taken as it stands, if nothing in it is escaped. */
 static void
 bearer_text(struct bearer_reader *r, const struct json_token *t)
@@ -62,11 +73,25 @@ bearer_text(struct bearer_reader *r, const struct json_token *t)
 		s = span_of(r->json.p + t->start + 1, (size_t)(t->end - t->start) - 2);
 		r->bad |= memchr(s.p, '\\', s.n) != NULL;
 	}
-	for (size_t i = 0; i < s.n; i++)
-		r->bad |= s.p[i] <= ' ' || s.p[i] >= 0x7f;
-	r->bad |= s.n == 0 || s.n > BEARER_TEXT_MAX;
-	secret_free(r->text);
-	r->text = r->bad ? NULL : secret_new(s);
+	bearer_take(r, s);
+}
+
+static bool
+bearer_is_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* All of it but blanks around it. */
+static void
+bearer_plain(struct bearer_reader *r, struct span s)
+{
+	r->left_s = r->at_s = -1;
+	while (s.n > 0 && bearer_is_blank(s.p[s.n - 1]))
+		s.n--;
+	for (; s.n > 0 && bearer_is_blank(s.p[0]); s.n--)
+		s.p++;
+	bearer_take(r, s);
 }
 
 static void
@@ -182,8 +207,12 @@ bearer_parse(struct span json, const char *member, int64_t wall_ms, int64_t date
 {
 	struct bearer_reader r = { .member = member };
 	struct bearer        b = { 0 };
-	enum err_code        rc = bearer_read(&r, json, reterr);
+	enum err_code        rc = ERR_OK;
 
+	if (member != NULL && member[0] == '\0')
+		bearer_plain(&r, json);
+	else
+		rc = bearer_read(&r, json, reterr);
 	if (rc == ERR_OK && (r.bad || r.text == NULL))
 		rc = err_set(reterr, ERR_CORRUPT, 0, "the answer has no usable access token");
 	if (rc == ERR_OK)
@@ -231,6 +260,8 @@ bearer_send(struct bearer_op *x)
 	int64_t                      ms = r->timeout_ms != 0 ? r->timeout_ms : BEARER_TIMEOUT_MS;
 
 	http_response_free(x->http);
+	if (r->ret_date != NULL)
+		*r->ret_date = 0;
 	return http_request(x->env->http, &(struct http_request){ .method = r->method, .url = r->url, .headers = r->headers,
 	    .nheaders = r->nheaders, .body = r->body, .no_proxy = r->no_proxy, .timeout_ms = ms, .connect_timeout_ms = ms,
 	    .max_body = BEARER_MAX, .tls = r->tls }, x->http);
@@ -315,6 +346,8 @@ bearer_step(struct op *op)
 			return op_fail(op);
 		return op_await(op, BEARER_ANSWERED, bearer_send(x));
 	case BEARER_ANSWERED:
+		if (x->r->ret_date != NULL && !op_failed(op))
+			*x->r->ret_date = x->http->date_ms;
 		if (bearer_again(x))
 			return op_await(op, BEARER_START, op_sleep(op->loop, bearer_pause(x)));
 		if (op_failed(op) || bearer_judge(x, &op->res) != ERR_OK) {

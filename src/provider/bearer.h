@@ -24,6 +24,7 @@ void    bearer_wipe(void *value);
 #define BEARER_SECRETS    4
 #define BEARER_LATER      2
 #define BEARER_MAX        65536  /* of the answer */
+#define BEARER_MEMBER_MAX 64     /* of a name; a longer one is never found */
 
 struct bearer_request {
 	const char        *who;         /* "the token endpoint of ...": begins the message of a failure */
@@ -36,8 +37,9 @@ struct bearer_request {
 	const struct http_tls *tls;
 	const char        *needs_header; /* of the answer, with this value: else somebody else answered; NULL: none */
 	const char        *needs_value;
-	const char        *member;      /* of the answer, that holds the token; NULL: access_token or accessToken */
+	const char        *member;      /* of the answer, that holds the token; "": the text is it; NULL: access_token or accessToken */
 	int                later[BEARER_LATER]; /* statuses that mean "later" too; 0: none */
+	int64_t           *ret_date;    /* when the last answer was given, by the issuer's clock; NULL: not wanted. It says nothing: 0 */
 	const struct secret *secrets[BEARER_SECRETS]; /* in body or headers: an answer that repeats one is not quoted; NULL: none */
 };
 

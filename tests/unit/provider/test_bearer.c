@@ -82,6 +82,20 @@ reads_a_named_member(void)
 }
 
 static void
+reads_a_bare_text(void)
+{
+	struct bearer b = { 0 };
+	struct err    e;
+
+	CHECK_OK(bearer_parse(SPAN_LIT("\n e.f.g \r\n"), "", WALL, 0, &b, &e), e);
+	CHECK_STR(secret_str(b.text), "e.f.g");
+	CHECK_U64(bearer_ends(&b), 0);
+	bearer_wipe(&b);
+	CHECK_U64(bearer_parse(SPAN_LIT(" \n"), "", WALL, 0, &b, &e), ERR_CORRUPT);
+	CHECK_U64(bearer_parse(SPAN_LIT("<html> </html>"), "", WALL, 0, &b, &e), ERR_CORRUPT);
+}
+
+static void
 reads_refusals(void)
 {
 	static const char *const rows[][2] = {
@@ -194,11 +208,14 @@ static void
 says_why_it_is_refused(void)
 {
 	struct secret *canary = secret_new(SPAN_LIT("CANARY"));
+	int64_t        date = -1;
 
 	begin();
-	scripted_expect(r.http, "POST", URL, 400, NULL, "{\"error\":\"invalid_grant\",\"error_description\":\"expired\"}");
+	r.rq.ret_date = &date;
+	scripted_expect(r.http, "POST", URL, 400, "Date: Wed, 18 Nov 2026 11:06:40 GMT", "{\"error\":\"invalid_grant\",\"error_description\":\"expired\"}");
 	CHECK_U64(fetch(), ERR_AUTH);
 	CHECK_STR(r.err.msg, "the issuer: it answers 400, invalid_grant: expired");
+	CHECK_U64(date, WALL);
 	scripted_expect(r.http, "POST", URL, 200, NULL, "<html>CANARY</html>");
 	CHECK_U64(fetch(), ERR_CORRUPT);
 	r.rq.secrets[0] = canary;
@@ -230,6 +247,7 @@ main(int argc, char **argv)
 	    { "reads_answers", reads_answers },
 	    { "reads_a_long_token", reads_a_long_token },
 	    { "reads_a_named_member", reads_a_named_member },
+	    { "reads_a_bare_text", reads_a_bare_text },
 	    { "reads_refusals", reads_refusals },
 	    { "asks_again_when_nobody_answers", asks_again_when_nobody_answers },
 	    { "waits_where_a_status_means_later", waits_where_a_status_means_later },
