@@ -1,22 +1,27 @@
-# stateferry: states in Google Cloud Storage, copied to a folder. The token comes from somebody who renews it, for instance from a cron
-# line: GOOGLE_OAUTH_ACCESS_TOKEN=$(gcloud auth print-access-token) stateferry sync
+# stateferry: states in Google Cloud Storage, copied to a bucket of another project.
 
 agent {
   store = "/var/lib/stateferry"
 }
 
-# The body of a backend "gcs" block of terraform works here; prefix is its own argument.
+# The body of a backend "gcs" block of terraform works here; prefix is its own argument. Without credentials it takes what terraform would:
+# GOOGLE_CREDENTIALS, GOOGLE_APPLICATION_CREDENTIALS, the login of gcloud, the account of the machine.
 backend "gcs" "live" {
-  bucket       = "acme-tfstate"
-  prefix       = "prod"
-  access_token = env("GOOGLE_OAUTH_ACCESS_TOKEN")
+  bucket = "acme-tfstate"
+  prefix = "prod"
 }
 
-backend "local" "copy" {
-  dir = "/srv/tfstate-copy"
+# As another account, that of the other project: it needs Storage Object User on the bucket there, and who asks needs Service Account Token
+# Creator on it.
+backend "gcs" "dr" {
+  bucket                      = "acme-tfstate-dr"
+  prefix                      = "prod"
+  impersonate_service_account = "tfstate-writer@acme-dr.iam.gserviceaccount.com"
+
+  # credentials = "/etc/stateferry/gcp.json" # a key, a login or a federation; read again for each token
 }
 
-replicate "live-to-copy" {
+replicate "live-to-dr" {
   from = "live"
-  to   = ["copy"]
+  to   = ["dr"]
 }

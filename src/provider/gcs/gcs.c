@@ -9,7 +9,6 @@
 #include "provider/outside.h"
 
 /* The driver: terraform's arguments, what follows from them, and the table of calls. */
-#define GCS_BASE       "https://storage.googleapis.com/"
 #define GCS_JSON_PATH  "storage/v1/"  /* at the end of a custom endpoint, as terraform has it */
 #define GCS_KEY_LEN    32
 #define GCS_KEY_TEXT_MAX 16384
@@ -22,10 +21,13 @@ static const struct conf_field gcs_fields[] = {
 	{ .name = "bucket", .type = CONF_STR, .offset = AT(bucket), .required = true, .help = "the bucket" },
 	{ .name = "access_token", .type = CONF_SECRET, .offset = AT(access_token), .env = "GOOGLE_OAUTH_ACCESS_TOKEN",
 	    .help = "a token that somebody else renews" },
-	{ .name = "credentials", .type = CONF_SECRET, .help = "a key of a service account or of a user", .later = "keys of accounts" },
-	{ .name = "impersonate_service_account", .type = CONF_STR, .help = "act as this service account",
-	    .env = "GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT GOOGLE_IMPERSONATE_SERVICE_ACCOUNT", .later = "impersonation" },
-	{ .name = "impersonate_service_account_delegates", .type = CONF_STRS, .help = "accounts in between", .later = "impersonation" },
+	{ .name = "credentials", .type = CONF_SECRET, .offset = AT(credentials), .env = "GOOGLE_BACKEND_CREDENTIALS GOOGLE_CREDENTIALS",
+	    .help = "credentials in JSON, or the path of a file with them" },
+	{ .name = "impersonate_service_account", .type = CONF_STR, .offset = AT(impersonate_service_account),
+	    .help = "act as this service account",
+	    .env = "GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT GOOGLE_IMPERSONATE_SERVICE_ACCOUNT" },
+	{ .name = "impersonate_service_account_delegates", .type = CONF_STRS, .offset = AT(impersonate_service_account_delegates),
+	    .help = "accounts in between, the first one asked first" },
 	{ .name = "encryption_key", .type = CONF_SECRET, .offset = AT(encryption_key), .env = "GOOGLE_ENCRYPTION_KEY",
 	    .help = "encrypt states with this key, 32 bytes in base64, or the path of a file with them" },
 	{ .name = "kms_encryption_key", .type = CONF_STR, .offset = AT(kms_encryption_key), .env = "GOOGLE_KMS_ENCRYPTION_KEY",
@@ -35,8 +37,8 @@ static const struct conf_field gcs_fields[] = {
 	    .help = "another place than Google's: a URL that ends with \"/storage/v1/\"" },
 	{ .name = "project", .type = CONF_STR, .offset = AT(project), .help = "where create = true makes the bucket" },
 	{ .name = "location", .type = CONF_STR, .offset = AT(location), .def = "US", .help = "of a bucket that is made" },
-	{ .name = "universe_domain", .type = CONF_STR, .help = "another cloud of Google's make",
-	    .env = "GOOGLE_BACKEND_UNIVERSE_DOMAIN", .later = "universe_domain" },
+	{ .name = "universe_domain", .type = CONF_STR, .offset = AT(universe_domain), .help = "another cloud of Google's make",
+	    .env = "GOOGLE_BACKEND_UNIVERSE_DOMAIN" },
 	{ .name = NULL },
 };
 
@@ -141,6 +143,8 @@ gcs_check(struct conf_block *block, const struct gcs_conf *c, struct err *reterr
 
 	if (n < GCS_BUCKET_MIN || n > GCS_BUCKET_MAX || c->bucket[strspn(c->bucket, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] != '\0')
 		return conf_error(reterr, block->pos, "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\", \"_\" and \".\"");
+	if (gcs_given(c->universe_domain) && c->universe_domain[strspn(c->universe_domain, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0')
+		return conf_error(reterr, block->pos, "universe_domain: expected a domain, as \"" GCS_UNIVERSE "\" is one");
 	if (gcs_given(secret_str(c->encryption_key)) && gcs_given(c->kms_encryption_key))
 		return conf_error(reterr, block->pos, "either encryption_key or kms_encryption_key, not both");
 	return ERR_OK;
@@ -153,8 +157,9 @@ gcs_set_base(struct gcs *g, struct conf_block *block, struct err *reterr)
 	struct url  u = { .scheme = NULL };
 	struct err  e;
 
-	if (!gcs_given(text)) {
-		g->base = xstrdup(GCS_BASE);
+	g->google = !gcs_given(text);
+	if (g->google) {
+		g->base = xasprintf("https://storage.%s/", gcs_given(g->conf->universe_domain) ? g->conf->universe_domain : GCS_UNIVERSE);
 		return ERR_OK;
 	}
 	if (url_parse(text, &u, &e) != ERR_OK)
@@ -235,6 +240,7 @@ gcs_close(struct backend *b)
 		mem_wipe(g->csek[i].value, strlen(g->csek[i].value));
 		free(g->csek[i].value);
 	}
+	gcs_cred_free(g->cred);
 	free(g->base);
 	free(g->prefix);
 	free(g->place);
@@ -248,7 +254,7 @@ gcs_set_up(struct gcs *g, struct conf *c, struct conf_block *block, struct err *
 
 	if (gcs_set_base(g, block, reterr) != ERR_OK || gcs_set_key(g, c, block, reterr) != ERR_OK)
 		return reterr->code;
-	if (gcs_cred_check(g->conf, &e) != ERR_OK) {
+	if (gcs_cred_new(g->env, g->conf, conf_dir(c), &g->cred, &e) != ERR_OK) {
 		conf_error(reterr, block->pos, "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
@@ -260,7 +266,7 @@ gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *bloc
     const struct backend_common *common, struct backend **ret, struct err *reterr)
 {
 	struct gcs *g;
-	bool        google;
+	bool        at_google;
 
 	if (gcs_check(block, conf, reterr) != ERR_OK)
 		return reterr->code;
@@ -272,10 +278,10 @@ gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *bloc
 		gcs_close(&g->b);
 		return reterr->code;
 	}
-	google = strcmp(g->base, GCS_BASE) == 0;
+	at_google = strcmp(g->base, "https://storage." GCS_UNIVERSE "/") == 0;
 	g->b.where = xasprintf("gs://%s%s%.*s%s%s", g->conf->bucket, g->prefix[0] != '\0' ? "/" : "",
-	    g->prefix[0] != '\0' ? (int)strlen(g->prefix) - 1 : 0, g->prefix, google ? "" : " at ", google ? "" : g->base);
-	g->place = xasprintf("%s %s/%s", google ? "" : g->base, g->conf->bucket, g->prefix);
+	    g->prefix[0] != '\0' ? (int)strlen(g->prefix) - 1 : 0, g->prefix, at_google ? "" : " at ", at_google ? "" : g->base);
+	g->place = xasprintf("%s %s/%s", at_google ? "" : g->base, g->conf->bucket, g->prefix);
 	*ret = &g->b;
 	return ERR_OK;
 }
@@ -284,10 +290,8 @@ gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *bloc
 static unsigned
 gcs_caps(const struct backend *b)
 {
-	bool google = strcmp(gcs_of(b)->base, GCS_BASE) == 0;
-
 	return PROVIDER_LIST | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
-	    (google ? 0u : (unsigned)PROVIDER_LOCK_UNPROVEN);
+	    (gcs_of(b)->google ? 0u : (unsigned)PROVIDER_LOCK_UNPROVEN);
 }
 
 const struct provider provider_gcs = {

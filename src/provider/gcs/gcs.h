@@ -8,7 +8,7 @@
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
- * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c; gcs_cred.c what it
+ * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c; gcs_cred.h what it
  * signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
  */
 #define GCS_NAME_MAX    1024          /* bytes of an object's name */
@@ -17,15 +17,19 @@
 
 struct gcs_conf {
 	const char    *bucket;
-	struct secret *access_token, *encryption_key;
-	const char    *kms_encryption_key, *storage_custom_endpoint, *project, *location;
+	struct secret *access_token, *credentials, *encryption_key;
+	const char    *kms_encryption_key, *storage_custom_endpoint, *project, *location, *universe_domain;
+	const char    *impersonate_service_account;
+	struct conf_strs impersonate_service_account_delegates;
 };
 
 struct gcs {
 	struct backend             b;
 	const struct provider_env *env;
 	const struct gcs_conf     *conf;
+	struct gcs_cred           *cred;
 	char                      *base;      /* "https://storage.googleapis.com/" */
+	bool                       google;    /* no storage_custom_endpoint: it does what Google says */
 	char                      *prefix;    /* as terraform cleans it: "" or with a "/" at its end */
 	char                      *place;     /* where all names begin */
 	struct http_header         csek[3];   /* values owned, wiped on close */

@@ -180,18 +180,29 @@ static struct op *
 gcs_attempt(struct send *x, const struct send_request *r, struct send_answer *ret)
 {
 	struct gcs        *g = gcs_of(x->b);
-	struct http_header own;
-	struct buf         auth, url;
+	struct http_header own[GCS_CRED_HEADERS];
+	size_t             n = gcs_cred_headers(g->cred, own);
+	struct buf         url;
 	struct op         *op;
 
-	buf_init(&auth, 0);
+	x->generation = gcs_cred_generation(g->cred);
 	buf_init(&url, 0);
-	gcs_cred_bearer(g->conf, &auth);
-	own = (struct http_header){ "authorization", buf_take(&auth) };
 	buf_printf(&url, "%s%s%s%s", g->base, r->path, r->query != NULL ? "?" : "", r->query != NULL ? r->query : "");
-	op = send_attempt(x, r, &(struct http_request){ .url = buf_str(&url), .headers = &own, .nheaders = 1 }, ret);
+	op = send_attempt(x, r, &(struct http_request){ .url = buf_str(&url), .headers = own, .nheaders = n }, ret);
 	buf_free(&url);
 	return op;
+}
+
+static struct op *
+gcs_ready(struct send *x)
+{
+	return gcs_cred_ready(gcs_of(x->b)->cred, loop_wall(x->op.loop));
+}
+
+static bool
+gcs_renew(struct send *x)
+{
+	return gcs_cred_reject(gcs_of(x->b)->cred, x->generation);
 }
 
 /* Refused for the load: nothing was done. Should a 503 that names a time have been carried out all the same, the condition of the second
@@ -220,10 +231,13 @@ gcs_judge(struct send *x)
 	gcs_answer_parse(a);
 	if (gcs_throttled(a))
 		return SEND_LATER;
+	if (a->http.status == 401)
+		return SEND_RENEW;
 	return a->http.status >= 500 ? SEND_DOWN : SEND_DONE;
 }
 
-static const struct send_driver gcs_driver = { .pause_ms = GCS_PAUSE_MS, .attempt = gcs_attempt, .judge = gcs_judge };
+static const struct send_driver gcs_driver = { .pause_ms = GCS_PAUSE_MS, .ready = gcs_ready, .attempt = gcs_attempt, .judge = gcs_judge,
+	.renew = gcs_renew };
 
 static const struct op_class gcs_send_class = { "gcs", SEND_OP_CLASS };
 
@@ -257,7 +271,7 @@ gcs_refused_denied(const struct gcs *g, const struct send_request *r, const stru
 		return err_hint(reterr, "a retention policy or hold of the bucket forbids it: terraform could not release its lock there either");
 	if (strcasestr(a->message, "encryption") != NULL || strstr(a->message, "KMS") != NULL)
 		return err_hint(reterr, "check encryption_key or kms_encryption_key, and that the key is enabled");
-	return err_hint(reterr, "the credentials from %s need %s on it, e.g. by the role Storage Object User", gcs_cred_source(g->conf),
+	return err_hint(reterr, "the credentials from %s need %s on it, e.g. by the role Storage Object User", gcs_cred_source(g->cred),
 	    gcs_permission(r));
 }
 
@@ -269,8 +283,9 @@ gcs_refused(const struct gcs *g, const struct send_request *r, const struct send
 
 	switch (status) {
 	case 401:
-		err_set(reterr, ERR_AUTH, 401, "bucket %s: the credentials from %s are refused (401)", bucket, gcs_cred_source(g->conf));
-		return err_hint(reterr, "the token is wrong or has expired: renew it, and check the clock here");
+		err_set(reterr, ERR_AUTH, 401, "bucket %s: the credentials from %s are refused (401)", bucket, gcs_cred_source(g->cred));
+		return err_hint(reterr, gcs_cred_is_fixed(g->cred) ? "the token is wrong or has expired: renew it" :
+		    "a new token was refused too: check that it is one for this service, and storage_custom_endpoint");
 	case 403:
 		return gcs_refused_denied(g, r, a, what, reterr);
 	case 404:

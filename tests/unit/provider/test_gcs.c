@@ -68,9 +68,8 @@ refuses(void)
 	static const struct {
 		const char *text, *says;
 	} rows[] = {
-		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n}\n", "access_token" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"Acme!\"\n  access_token = \"t\"\n}\n", "bucket" },
-		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  credentials = \"x\"\n}\n", "credentials" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  credentials = \"x\"\n}\n", "neither JSON nor a file" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  encryption_key = \"short\"\n}\n", "32 bytes" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  storage_custom_endpoint = \"http://h/\"\n}\n",
 		    "/storage/v1/" },
