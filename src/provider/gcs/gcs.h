@@ -61,8 +61,9 @@ struct op *gcs_send(struct gcs *g, struct send_request *r, struct send_answer *r
 /* What an answer means that is no success, in one sentence about what. */
 enum err_code gcs_refused(const struct gcs *g, const struct send_request *r, const struct send_answer *a, const char *what,
     struct err *reterr);
-/* 404 of an object; that of its bucket is another thing. */
+/* 404 of an object, not of its bucket; and of a bucket, where that was asked for. */
 bool       gcs_no_such_object(const struct send_answer *a);
+bool       gcs_no_such_bucket(const struct send_answer *a);
 /* One member of the answer's JSON object, text or number, at its top; false: it has none. */
 bool       gcs_member(const struct send_answer *a, const char *name, char *ret, size_t size);
 #define GCS_OTHER_HINT "check storage_custom_endpoint and proxy: something other than Cloud Storage may listen there"

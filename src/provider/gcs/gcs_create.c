@@ -10,11 +10,12 @@ struct gcs_create {
 	struct gcs         *g;
 	struct send_request req;
 	struct send_answer  ans;
+	struct err          why;  /* it was not made, as far as that answer says */
 };
 
-enum gcs_create_state { CREATE_START, CREATE_LISTED, CREATE_ANSWERED };
+enum gcs_create_state { CREATE_START, CREATE_LISTED, CREATE_ANSWERED, CREATE_LOOKED };
 
-static const char *const gcs_create_states[] = { "start", "listed", "answered" };
+static const char *const gcs_create_states[] = { "start", "listed", "answered", "looked" };
 
 static void
 gcs_create_free(struct op *op)
@@ -82,7 +83,7 @@ gcs_create_listed(struct gcs_create *c)
 		return op_fail(op);
 	if (c->ans.http.status == 200)
 		return op_ok(op);
-	if (c->ans.http.status != 404) {
+	if (!gcs_no_such_bucket(&c->ans)) {
 		gcs_refused(c->g, &c->req, &c->ans, "listing", &op->res);
 		return op_fail(op);
 	}
@@ -92,6 +93,28 @@ gcs_create_listed(struct gcs_create *c)
 		return op_fail(op);
 	}
 	return op_await(op, CREATE_ANSWERED, gcs_create_send(c));
+}
+
+/* It may be there by now, made by us, whatever the answer was, or by another agent: is it one that we may list? */
+static enum op_turn
+gcs_create_answered(struct gcs_create *c)
+{
+	struct op *op = &c->op;
+
+	if (!op_failed(op) && c->ans.http.status == 200)
+		return op_ok(op);
+	if (op_failed(op) && op->res.code != ERR_UNCERTAIN)
+		return op_fail(op);
+	if (!op_failed(op) && c->ans.http.status != 409) {
+		gcs_refused(c->g, &c->req, &c->ans, "making it", &op->res);
+		return op_fail(op);
+	}
+	c->why = op->res;
+	if (c->why.code == ERR_OK) {
+		err_set(&c->why, ERR_CONFIG, 409, "bucket %s belongs to somebody else", c->g->conf->bucket);
+		err_hint(&c->why, "names of buckets are unique in all of Cloud Storage: choose another one");
+	}
+	return op_await(op, CREATE_LOOKED, gcs_create_look(c));
 }
 
 static enum op_turn
@@ -105,16 +128,11 @@ gcs_create_step(struct op *op)
 	case CREATE_LISTED:
 		return gcs_create_listed(c);
 	case CREATE_ANSWERED:
-		if (op_failed(op))
-			return op_fail(op);
-		if (c->ans.http.status == 200)
+		return gcs_create_answered(c);
+	case CREATE_LOOKED:
+		if (!op_failed(op) && c->ans.http.status == 200)
 			return op_ok(op);
-		if (c->ans.http.status == 409) {
-			err_set(&op->res, ERR_CONFIG, 409, "bucket %s belongs to somebody else, or was made just now", c->g->conf->bucket);
-			err_hint(&op->res, "names of buckets are unique in all of Cloud Storage: choose another one");
-			return op_fail(op);
-		}
-		gcs_refused(c->g, &c->req, &c->ans, "making it", &op->res);
+		op->res = c->why;
 		return op_fail(op);
 	}
 	return OP_DONE;

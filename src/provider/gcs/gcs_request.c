@@ -167,11 +167,18 @@ gcs_answer_parse(struct send_answer *a)
 		span_text(a->message, sizeof(a->message), text);
 }
 
-/* An absent bucket is told by the message. */
+/* 404 of Cloud Storage; a page of somebody else's says nothing. */
+bool
+gcs_no_such_bucket(const struct send_answer *a)
+{
+	return a->http.status == 404 && (a->code[0] != '\0' || a->message[0] != '\0');
+}
+
+/* "The specified bucket does not exist.", "Bucket NAME does not exist.": where objects are asked for, the message alone tells which is missing. */
 bool
 gcs_no_such_object(const struct send_answer *a)
 {
-	return a->http.status == 404 && (a->code[0] != '\0' || a->message[0] != '\0') && strstr(a->message, "bucket does not exist") == NULL;
+	return gcs_no_such_bucket(a) && strstr(a->message, "bucket does not exist") == NULL && strncmp(a->message, "Bucket ", 7) != 0;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -259,7 +266,8 @@ gcs_permission(const struct send_request *r)
 		return strcmp(r->method, "POST") == 0 ? "storage.buckets.create" : "storage.objects.list";
 	if (strcmp(r->method, "POST") == 0)
 		return "storage.objects.create and storage.objects.delete";
-	return strcmp(r->method, "DELETE") == 0 ? "storage.objects.delete" : "storage.objects.get";
+	return strcmp(r->method, "DELETE") == 0 ? "storage.objects.delete" :
+	    "storage.objects.get, and list, without which an object that is absent is refused too,";
 }
 
 static enum err_code
@@ -289,6 +297,8 @@ gcs_refused(const struct gcs *g, const struct send_request *r, const struct send
 	case 403:
 		return gcs_refused_denied(g, r, a, what, reterr);
 	case 404:
+		if (!gcs_no_such_bucket(a))
+			break;
 		err_set(reterr, ERR_NOT_FOUND, 404, "bucket %s does not exist (404)", bucket);
 		return err_hint(reterr, "check bucket and storage_custom_endpoint; create = true makes a missing bucket of a target");
 	case 407:
@@ -300,10 +310,9 @@ gcs_refused(const struct gcs *g, const struct send_request *r, const struct send
 		if (strcasestr(a->message, "encrypt") != NULL)
 			return err_hint(reterr, "an object is read under the encryption_key that it was written with, or without one if it has none");
 		return ERR_UNSUPPORTED;
-	default:
-		if (a->code[0] != '\0')
-			return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: %d %s: %.80s", bucket, what, status, a->code, a->message);
-		err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the answer %d is none of Cloud Storage", bucket, what, status);
-		return err_hint(reterr, GCS_OTHER_HINT);
 	}
+	if (a->code[0] != '\0')
+		return err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: %d %s: %.80s", bucket, what, status, a->code, a->message);
+	err_set(reterr, ERR_UNSUPPORTED, status, "bucket %s: %s: the answer %d is none of Cloud Storage", bucket, what, status);
+	return err_hint(reterr, GCS_OTHER_HINT);
 }

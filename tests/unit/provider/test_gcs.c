@@ -279,6 +279,96 @@ refusals_say_what_to_do(void)
 	}
 }
 
+/* Who may read but not list is told so: "absent" looks like "forbidden" then. */
+static void
+a_refused_read_may_be_an_absent_object(void)
+{
+	struct snapshot s;
+
+	begin("");
+	scripted_expect(r.http, "GET", "/o/x.tfstate", 403, "Content-Type: text/plain", "a@b does not have storage.objects.get access");
+	CHECK_U64(get("x.tfstate", &s), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "storage.objects.get, and list, without which an object that is absent is refused too") != NULL);
+	end();
+}
+
+/* --- a bucket that is missing --- */
+
+#define LIST   "/storage/v1/b/" FAKE_GCS_BUCKET "/o?maxResults=1"
+#define CREATE "/storage/v1/b?project=p"
+
+static void
+expect_error(const char *method, const char *url, int status, const char *reason)
+{
+	char body[200];
+
+	snprintf(body, sizeof(body), "{\"error\":{\"message\":\"The specified bucket does not exist.\",\"errors\":[{\"reason\":\"%s\"}]}}",
+	    reason);
+	scripted_expect(r.http, method, url, status, "Content-Type: application/json", body);
+}
+
+static enum err_code
+create(void)
+{
+	enum err_code rc = provider_rig_run(&r, provider_create(r.b));
+
+	scripted_http_check(r.http);
+	return rc;
+}
+
+static void
+makes_a_missing_bucket(void)
+{
+	begin("  project = \"p\"\n  create = true\n");
+	expect_error("GET", LIST, 404, "notFound");
+	scripted_expect(r.http, "POST", CREATE, 200, NULL, "{}");
+	CHECK_U64(create(), ERR_OK);
+	scripted_expect(r.http, "GET", LIST, 200, NULL, "{}"); /* it is there */
+	CHECK_U64(create(), ERR_OK);
+	end();
+	begin("  create = true\n");
+	expect_error("GET", LIST, 404, "notFound");
+	CHECK_U64(create(), ERR_CONFIG);
+	CHECK(strstr(r.err.hint, "project") != NULL);
+	end();
+}
+
+/* Its answer got lost, or another agent was first. */
+static void
+a_bucket_that_was_made_is_ours_if_we_may_list_it(void)
+{
+	begin("  project = \"p\"\n  create = true\n");
+	expect_error("GET", LIST, 404, "notFound");
+	scripted_expect(r.http, "POST", CREATE, 200, NULL, "{}")->fault = SCRIPTED_LOST_ANSWER;
+	scripted_expect(r.http, "GET", LIST, 200, NULL, "{}");
+	CHECK_U64(create(), ERR_OK);
+	expect_error("GET", LIST, 404, "notFound");
+	expect_error("POST", CREATE, 409, "conflict");
+	scripted_expect(r.http, "GET", LIST, 200, NULL, "{}");
+	CHECK_U64(create(), ERR_OK);
+	expect_error("GET", LIST, 404, "notFound");
+	expect_error("POST", CREATE, 409, "conflict");
+	expect_error("GET", LIST, 403, "forbidden");
+	CHECK_U64(create(), ERR_CONFIG);
+	CHECK(strstr(r.err.msg, "belongs to somebody else") != NULL);
+	expect_error("GET", LIST, 404, "notFound");
+	scripted_expect(r.http, "POST", CREATE, 200, NULL, "{}")->fault = SCRIPTED_LOST_ANSWER;
+	expect_error("GET", LIST, 404, "notFound");
+	CHECK_U64(create(), ERR_UNCERTAIN);
+	end();
+}
+
+/* A page of somebody else is no reason to make a bucket. */
+static void
+a_page_is_no_missing_bucket(void)
+{
+	begin("  project = \"p\"\n  create = true\n");
+	scripted_expect(r.http, "GET", LIST, 404, "Content-Type: text/html", "<html>not here</html>");
+	CHECK_U64(create(), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.msg, "the answer 404 is none of Cloud Storage") != NULL);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -291,5 +381,9 @@ main(int argc, char **argv)
 	    { "a server without conditions is found", a_server_without_conditions_is_found },
 	    { "a page in its place is no object", a_page_in_its_place_is_no_object },
 	    { "bytes that do not fit their sum are refused", bytes_that_do_not_fit_their_sum_are_refused },
+	    { "a refused read may be an absent object", a_refused_read_may_be_an_absent_object },
+	    { "makes a missing bucket", makes_a_missing_bucket },
+	    { "a bucket that was made is ours if we may list it", a_bucket_that_was_made_is_ours_if_we_may_list_it },
+	    { "a page is no missing bucket", a_page_is_no_missing_bucket },
 	    { "refusals say what to do", refusals_say_what_to_do }, { NULL, NULL } });
 }
