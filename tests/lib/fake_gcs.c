@@ -74,7 +74,8 @@ static bool
 holds(const struct fake_gcs *f, const struct scripted_request *rq, const struct stored *s)
 {
 	char *want = scripted_query(rq, "ifGenerationMatch");
-	bool  ok = want == NULL || f->ignores_conditions || strcmp(want, s != NULL ? s->generation : "0") == 0;
+	bool  ok = want == NULL || f->ignores_conditions ||
+	    (f->ignores_conditions_of_deletes && strcmp(rq->method, "DELETE") == 0) || strcmp(want, s != NULL ? s->generation : "0") == 0;
 
 	free(want);
 	return ok;

@@ -17,7 +17,7 @@ struct fake_gcs {
 	struct map *objects;          /* by name */
 	uint64_t    generation;
 	unsigned    page;             /* names of a page; 0: as many as asked for */
-	bool        ignores_conditions;
+	bool        ignores_conditions, ignores_conditions_of_deletes;
 	char        last_query[2048]; /* of the last upload */
 };
 

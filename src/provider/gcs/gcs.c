@@ -291,7 +291,7 @@ static unsigned
 gcs_caps(const struct backend *b)
 {
 	return PROVIDER_LIST | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
-	    (gcs_of(b)->google ? 0u : (unsigned)PROVIDER_LOCK_UNPROVEN);
+	    (gcs_of(b)->google ? 0u : (unsigned)(PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN));
 }
 
 const struct provider provider_gcs = {
@@ -307,6 +307,7 @@ const struct provider provider_gcs = {
 	.workspace = gcs_workspace,
 	.locate = gcs_locate,
 	.create = gcs_create,
+	.probe = gcs_probe,
 	.list = gcs_list,
 	.head = gcs_head,
 	.get = gcs_get,

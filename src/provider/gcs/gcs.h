@@ -8,8 +8,8 @@
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
- * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c; gcs_cred.h what it
- * signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
+ * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c, gcs_probe.c
+ * (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
  */
 #define GCS_NAME_MAX    1024          /* bytes of an object's name */
 #define GCS_STATE       ".tfstate"
@@ -80,5 +80,12 @@ struct op *gcs_lock(struct backend *b, const struct state_ref *ref, struct lock_
 struct op *gcs_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 struct op *gcs_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
 struct op *gcs_create(struct backend *b);
+struct op *gcs_probe(struct backend *b, probe_fn *seen, void *arg);
+/* One page of whatever lies below a name, locks too, at most so many keys ("1000"). *ret_date: the time of the answer, 0: it tells none;
+ * GCS_NO_ANSWER: there was none. */
+#define GCS_NO_ANSWER ((int64_t)-1)
+struct op *gcs_list_page(struct gcs *g, const char *below, const char *keys, int64_t *ret_date, state_seen_fn *seen, void *arg);
+/* The value of x-goog-hash; owned. */
+char      *gcs_sum_text(uint32_t crc32c);
 
 #endif

@@ -38,6 +38,9 @@ struct gcs_list {
 	struct map         *locks;  /* names of states whose lock was seen */
 	state_seen_fn      *seen;
 	void               *arg;
+	char               *below;  /* one page of all that is there, not of states alone; NULL: states, all pages */
+	const char         *keys;   /* of a page */
+	int64_t            *ret_date;
 	struct err          broken; /* what the page's reader stopped for */
 };
 
@@ -62,6 +65,7 @@ gcs_list_free(struct op *op)
 
 	gcs_list_forget(l);
 	free(l->items);
+	free(l->below);
 	map_free(l->locks);
 	json_reader_free(l->json);
 	send_request_free(&l->req);
@@ -178,8 +182,8 @@ gcs_list_send(struct gcs_list *l)
 {
 	memcpy(l->last_token, l->token, sizeof(l->last_token));
 	gcs_to_objects(l->g, &l->req, "GET");
-	gcs_query(&l->req, "prefix", l->g->prefix);
-	gcs_query(&l->req, "maxResults", GCS_PAGE_KEYS);
+	gcs_query(&l->req, "prefix", l->below != NULL ? l->below : l->g->prefix);
+	gcs_query(&l->req, "maxResults", l->keys);
 	gcs_query(&l->req, "fields", "items(name,generation,size,updated),nextPageToken");
 	if (l->last_token[0] != '\0')
 		gcs_query(&l->req, "pageToken", l->last_token);
@@ -219,6 +223,10 @@ gcs_list_item(struct gcs_list *l, const struct gcs_item *i)
 	if (strncmp(i->name, l->g->prefix, n) != 0)
 		return;
 	name = span_str(i->name + n);
+	if (l->below != NULL) {
+		l->seen(l->arg, &(struct state_seen){ .name = i->name + n, .etag = i->generation, .size = i->size, .modified = i->modified });
+		return;
+	}
 	if (span_ends(name, GCS_LOCK)) {
 		char *state = xasprintf("%.*s%s", (int)(name.n - strlen(GCS_LOCK)), (const char *)name.p, GCS_STATE);
 
@@ -254,6 +262,8 @@ gcs_list_step(struct op *op)
 	case LIST_READ:
 		return op_await(op, LIST_PAGE, gcs_list_send(l));
 	case LIST_PAGE:
+		if (l->ret_date != NULL && !op_failed(op))
+			*l->ret_date = l->ans.http.date_ms;
 		if (op_failed(op) || !gcs_list_check(l, &op->res))
 			return op_fail(op);
 		__attribute__((fallthrough));
@@ -262,7 +272,7 @@ gcs_list_step(struct op *op)
 			return op_fail(op);
 		if (!gcs_list_hand_out(l))
 			return op_await(op, LIST_HAND_OUT, op_sleep(op->loop, 0));
-		return l->token[0] != '\0' ? op_go(op, LIST_READ) : op_ok(op);
+		return l->token[0] != '\0' && l->below == NULL ? op_go(op, LIST_READ) : op_ok(op);
 	}
 	return OP_DONE;
 }
@@ -270,15 +280,33 @@ gcs_list_step(struct op *op)
 static const struct op_class gcs_list_class = { "gcs list", gcs_list_step, NULL, gcs_list_free, gcs_list_states,
 	ARRAY_LEN(gcs_list_states) };
 
-struct op *
-gcs_list(struct backend *b, state_seen_fn *seen, void *arg)
+static struct gcs_list *
+gcs_list_new(struct gcs *g, const char *keys, state_seen_fn *seen, void *arg)
 {
 	struct gcs_list *l = xcalloc(1, sizeof(*l));
 
-	l->g = gcs_of(b);
-	op_init(&l->op, &gcs_list_class, l->g->env->loop);
+	l->g = g;
+	op_init(&l->op, &gcs_list_class, g->env->loop);
 	l->locks = map_new();
+	l->keys = keys;
 	l->seen = seen;
 	l->arg = arg;
+	return l;
+}
+
+struct op *
+gcs_list(struct backend *b, state_seen_fn *seen, void *arg)
+{
+	return &gcs_list_new(gcs_of(b), GCS_PAGE_KEYS, seen, arg)->op;
+}
+
+struct op *
+gcs_list_page(struct gcs *g, const char *below, const char *keys, int64_t *ret_date, state_seen_fn *seen, void *arg)
+{
+	struct gcs_list *l = gcs_list_new(g, keys, seen, arg);
+
+	l->below = gcs_object_of(g, below);
+	l->ret_date = ret_date;
+	*ret_date = GCS_NO_ANSWER;
 	return &l->op;
 }

@@ -141,27 +141,37 @@ gcs_get_send(struct gcs_object *o)
 	return gcs_send(o->g, &o->req, &o->ans);
 }
 
+char *
+gcs_sum_text(uint32_t crc32c)
+{
+	uint8_t    b[4];
+	struct buf text;
+
+	buf_init(&text, 0);
+	buf_puts(&text, "crc32c=");
+	be32_put(b, crc32c);
+	base64_encode(span_of(b, sizeof(b)), &text);
+	return buf_take(&text);
+}
+
 /* "crc32c=n03x6A==,md5=...", in one header or in several. The sum is that of the stored bytes: of a packed object it says nothing here. */
 static bool
 gcs_sum_fits(const struct send_answer *a, uint32_t crc)
 {
 	const char *packed = http_header_get(&a->http, "x-goog-stored-content-encoding");
-	uint8_t     b[4];
-	struct buf  want;
+	char       *want;
 	bool        fits = true;
 
 	if (packed != NULL && strcmp(packed, "identity") != 0)
 		return true;
-	buf_init(&want, 0);
-	be32_put(b, crc);
-	base64_encode(span_of(b, sizeof(b)), &want);
+	want = gcs_sum_text(crc);
 	for (size_t i = 0; i < a->http.nheaders; i++) {
 		const char *at = strcmp(a->http.headers[i].name, "x-goog-hash") == 0 ? strstr(a->http.headers[i].value, "crc32c=") : NULL;
 
 		if (at != NULL)
-			fits = strncmp(at + strlen("crc32c="), buf_str(&want), want.len) == 0;
+			fits = strncmp(at, want, strlen(want)) == 0;
 	}
-	buf_free(&want);
+	free(want);
 	return fits;
 }
 
@@ -354,8 +364,7 @@ static struct op *
 gcs_put_send(struct gcs_object *o)
 {
 	bool       packed = span_ends(span_str(o->name), ".zst");
-	uint8_t    b[4];
-	struct buf sum;
+	char      *sum = gcs_sum_text(o->crc);
 
 	gcs_to_upload(o->g, &o->req, o->object, packed ? "application/zstd" : "application/json", o->body);
 	if (o->when.when != PUT_UNDER_LOCK)
@@ -363,11 +372,8 @@ gcs_put_send(struct gcs_object *o)
 	if (o->g->conf->kms_encryption_key != NULL && o->g->conf->kms_encryption_key[0] != '\0')
 		gcs_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
 	gcs_with_csek(o->g, &o->req);
-	buf_init(&sum, 0);
-	be32_put(b, o->crc);
-	base64_encode(span_of(b, sizeof(b)), &sum);
-	send_header(&o->req, "x-goog-hash", "crc32c=%s", buf_str(&sum));
-	buf_free(&sum);
+	send_header(&o->req, "x-goog-hash", "%s", sum);
+	free(sum);
 	return gcs_send(o->g, &o->req, &o->ans);
 }
 

@@ -203,27 +203,92 @@ a_foreign_lock_goes_by_its_generation(void)
 	end();
 }
 
-static bool useless;
+/* --- the probe --- */
+
+static char seen[2000]; /* "+NAME DETAIL" lines, "!" for a lock that is none */
 
 static void
 saw(void *arg, const struct probe_check *c)
 {
+	size_t n = strlen(seen);
+
 	(void)arg;
-	useless |= strcmp(c->name, "lock") == 0 && !c->ok && c->useless;
+	snprintf(seen + n, sizeof(seen) - n, "%c%s %s\n", c->ok ? '+' : c->useless ? '!' : '-', c->name, c->detail);
 }
 
 static void
+probed(const char *says)
+{
+	if (strstr(seen, says) == NULL)
+		test_fail(__FILE__, __LINE__, "not %s in\n%s", says, seen);
+}
+
+static enum err_code
+probe(void)
+{
+	seen[0] = '\0';
+	return provider_rig_run(&r, provider_probe(r.b, saw, NULL));
+}
+
+static void
+a_server_shows_what_it_enforces(void)
+{
+	begin("  prefix = \"net\"\n");
+	CHECK((provider_caps(r.b) & (PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN)) == (PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN));
+	fake_gcs_put(fake, "net/.stateferry/probe/none.00000000/a", SPAN_LIT("left by somebody else"));
+	CHECK_U64(probe(), ERR_OK);
+	for (size_t i = 0; i < PROBE_CONDITIONS; i++) {
+		char line[40];
+
+		snprintf(line, sizeof(line), "+%s ", probe_conditions[i]);
+		probed(line);
+	}
+	probed("+reach ");
+	probed("+auth credentials from access_token");
+	probed("+list_after_write ");
+	probed("+checksum a wrong one is refused (400 invalid)");
+	probed("+lock held by one, refused to another, released\n");
+	CHECK_U64(map_count(fake->objects), 1);
+	end();
+}
+
+/* Found before anything is written: its lock excludes nobody. */
+static void
 a_server_without_conditions_is_found(void)
 {
-	for (int ignores = 0; ignores < 2; ignores++) {
-		begin("");
-		fake->ignores_conditions = ignores != 0;
-		useless = false;
-		CHECK_U64(provider_rig_run(&r, provider_probe(r.b, saw, NULL)), ERR_OK);
-		CHECK(useless == (ignores != 0));
-		CHECK(!fake_gcs_get(fake, ".stateferry-probe.tflock", &(struct span){ NULL, 0 }));
-		end();
-	}
+	begin("");
+	fake->ignores_conditions = true;
+	CHECK_U64(probe(), ERR_OK);
+	probed("-create_only a second creation was accepted");
+	probed("-if_match ");
+	probed("-racing_writes ");
+	probed("!lock a second lock was granted");
+	CHECK_U64(map_count(fake->objects), 0);
+	end();
+	begin("");
+	fake->ignores_conditions_of_deletes = true;
+	CHECK_U64(probe(), ERR_OK);
+	probed("+lock held by one, refused to another, released; DELETE ignores ifGenerationMatch here");
+	CHECK_U64(map_count(fake->objects), 0);
+	end();
+}
+
+static void
+a_probe_ends_where_nothing_answers(void)
+{
+	begin("");
+	scripted_expect(r.http, "GET", "/o?", 401, NULL, "{\"error\":{\"message\":\"m\",\"errors\":[{\"reason\":\"authError\"}]}}");
+	CHECK_U64(probe(), ERR_AUTH);
+	probed("+reach ");
+	probed("-auth ");
+	CHECK_U64(scripted_http_count(r.http), 1);
+	end();
+	begin(""); /* who may not list may write all the same */
+	scripted_expect(r.http, "GET", "/o?", 403, NULL, "{\"error\":{\"message\":\"m\",\"errors\":[{\"reason\":\"forbidden\"}]}}");
+	CHECK_U64(probe(), ERR_OK);
+	probed("-list ");
+	probed("+create_only ");
+	end();
 }
 
 /* --- what others answer --- */
@@ -378,6 +443,8 @@ main(int argc, char **argv)
 	    { "a KMS key is named for states alone", a_kms_key_is_named_for_states_alone },
 	    { "a lock whose answer is lost is ours", a_lock_whose_answer_is_lost_is_ours },
 	    { "a foreign lock goes by its generation", a_foreign_lock_goes_by_its_generation },
+	    { "a server shows what it enforces", a_server_shows_what_it_enforces },
+	    { "a probe ends where nothing answers", a_probe_ends_where_nothing_answers },
 	    { "a server without conditions is found", a_server_without_conditions_is_found },
 	    { "a page in its place is no object", a_page_in_its_place_is_no_object },
 	    { "bytes that do not fit their sum are refused", bytes_that_do_not_fit_their_sum_are_refused },
