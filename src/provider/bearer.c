@@ -233,6 +233,8 @@ bearer_refusal(struct span json, char *ret, size_t size)
 	bool                 ok = bearer_read(&r, json, NULL) == ERR_OK && (r.error[0] != '\0' || r.why[0] != '\0');
 
 	secret_free(r.text);
+	for (size_t n = strlen(r.why); n > 0 && r.why[n - 1] == '.'; n--) /* more is said behind it */
+		r.why[n - 1] = '\0';
 	if (ok)
 		snprintf(ret, size, "%s%s%s", r.error, r.error[0] != '\0' && r.why[0] != '\0' ? ": " : "", r.why);
 	return ok;

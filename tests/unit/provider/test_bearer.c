@@ -102,6 +102,7 @@ reads_refusals(void)
 		{ "{\"error\":\"invalid_grant\",\"error_description\":\"Bad \\u001b[2J signature\"}",
 		    "invalid_grant: Bad \\x1b[2J signature" },
 		{ "{\"error\":\"invalid_client\"}", "invalid_client" },
+		{ "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT Signature.\"}", "invalid_grant: Invalid JWT Signature" },
 		{ "{\"error\":{\"code\":403,\"message\":\"Permission denied\",\"status\":\"PERMISSION_DENIED\",\"details\":[{\"message\":\"no\"}]}}",
 		    "PERMISSION_DENIED: Permission denied" },
 		{ "{}", NULL }, { "[]", NULL }, { "x", NULL }, { "{\"error\":{\"a\":{\"message\":\"no\"}}}", NULL },
