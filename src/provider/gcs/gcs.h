@@ -9,7 +9,8 @@
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
  * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c, gcs_probe.c
- * (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a decimal number that is compared for equality only.
+ * (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a decimal number that is compared
+ * for equality only.
  */
 #define GCS_NAME_MAX    1024          /* bytes of an object's name */
 #define GCS_STATE       ".tfstate"
