@@ -133,6 +133,7 @@ struct backend;
 struct provider {
 	const char *name, *summary;
 	const char *suffix;                    /* that names of states end with here, replicas made to; NULL: any */
+	size_t      key_max, segment_max;      /* bytes of prefix and name, and of one segment, which leave room for its lock; 0: any */
 	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
 	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
 	size_t      conf_size;
@@ -251,6 +252,8 @@ struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
+/* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
+enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
 /* Would from list what is written to `to` as name? As which name: ret. */
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
 /* Are these two names one place, as far as that can be told without asking? */

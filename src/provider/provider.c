@@ -274,6 +274,26 @@ provider_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return b->provider->fixed != NULL && b->provider->fixed(b, workspace, ret);
 }
 
+enum err_code
+provider_holds_name(const struct backend *b, const char *name, struct err *reterr)
+{
+	const struct provider *p = b->provider;
+	size_t                 whole = strlen(b->common.prefix) + strlen(name);
+
+	if (p->key_max != 0 && whole > p->key_max)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "a name of %zu bytes with its prefix; %s holds at most %zu beside its lock", whole, p->name,
+		    p->key_max);
+	for (const char *s = name; p->segment_max != 0 && *s != '\0'; s += strspn(s, "/")) {
+		size_t n = strcspn(s, "/");
+
+		if (n > p->segment_max)
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "a name with %zu bytes between two slashes; %s holds at most %zu beside its lock", n,
+			    p->name, p->segment_max);
+		s += n;
+	}
+	return ERR_OK;
+}
+
 bool
 provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
 {

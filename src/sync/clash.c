@@ -77,18 +77,19 @@ clash_into_itself(const struct plan *p, const struct edge *e, const struct lane 
 
 /* --- snapshots: a state's own lie in a folder of its name --- */
 
-/* A name that the glob matches (NULL: any), as the backend has it. */
+/* A name that the glob matches (NULL: any), as the backend has it; letter: for what the glob leaves open. */
 static char *
-clash_sample(const struct backend *from, const char *glob)
+clash_sample(const struct backend *from, const char *glob, char letter)
 {
+	const char open[] = { letter, '\0' };
 	struct buf name;
 
 	buf_init(&name, 0);
-	for (const char *p = glob != NULL ? glob : "a"; *p != '\0'; p++)
+	for (const char *p = glob != NULL ? glob : open; *p != '\0'; p++)
 		if (*p != '*')
-			buf_putc(&name, *p == '?' ? 'a' : *p);
+			buf_putc(&name, *p == '?' ? letter : *p);
 		else if (p == glob || p[-1] != '*')
-			buf_putc(&name, 'a');
+			buf_putc(&name, letter);
 	if (from->provider->suffix != NULL && !span_ends(buf_span(&name), from->provider->suffix))
 		buf_puts(&name, from->provider->suffix);
 	return buf_take(&name);
@@ -137,7 +138,7 @@ clash_snapshots(const struct plan *p, const struct edge *e, const struct lane *l
 	const char *found = NULL;
 
 	for (size_t i = 0; e->kind == EDGE_SNAPSHOT && found == NULL && i <= e->include.n; i++) {
-		char *name = clash_sample(e->from, i < e->include.n ? e->include.items[i] : NULL);
+		char *name = clash_sample(e->from, i < e->include.n ? e->include.items[i] : NULL, 'a');
 
 		found = clash_in_the_way(p, l, name);
 		if (found != NULL) {
@@ -148,6 +149,98 @@ clash_snapshots(const struct plan *p, const struct edge *e, const struct lane *l
 		free(name);
 	}
 	return found != NULL ? ERR_CONFIG : ERR_OK;
+}
+
+/* --- two states, one name ------------------------------------------------------------------------------------------------ */
+
+/* Under which name the lane writes the state; false: it does not. */
+static bool
+clash_name(const struct plan *p, const struct lane *l, const char *name, struct buf *ret)
+{
+	struct err why;
+
+	buf_reset(ret);
+	return l->edge->kind == EDGE_REPLICATE && lane_map(p, l, name, ret, &why) == MAP_YES;
+}
+
+/* Do all names that the edge may see become one? Samples differ in folder, name and workspace, whichever way a source shows that. */
+static bool
+clash_maps_to_one(const struct plan *p, const struct lane *l)
+{
+	static const char *const any[] = { "a", "b", "a/b", "env:/a/b", "terraform.tfstate.d/a/b" };
+	const struct edge       *e = l->edge;
+	size_t                   nany = e->include.n > 0 ? 2 * e->include.n : ARRAY_LEN(any), seen = 0;
+	struct buf               first, next;
+	char                    *last = NULL;
+	bool                     one = true;
+
+	buf_init(&first, 0);
+	buf_init(&next, 0);
+	for (size_t i = 0; one && i < nany; i++) {
+		char *name = clash_sample(e->from, e->include.n > 0 ? e->include.items[i / 2] : any[i], i % 2 == 0 ? 'a' : 'b');
+
+		if (clash_name(p, l, name, seen == 0 ? &first : &next) && (last == NULL || strcmp(last, name) != 0))
+			one = seen++ == 0 || strcmp(buf_str(&first), buf_str(&next)) == 0;
+		free(last);
+		last = name;
+	}
+	free(last);
+	buf_free(&first);
+	buf_free(&next);
+	return one && seen > 1;
+}
+
+/* A source or target of one name and its workspaces: what there are, only the listing shows. */
+static bool
+clash_is_fixed(const struct backend *b)
+{
+	struct buf name;
+	bool       fixed;
+
+	buf_init(&name, 0);
+	fixed = provider_fixed(b, "default", &name);
+	buf_free(&name);
+	return fixed;
+}
+
+/* The state of an override at the places where another one is written by an override, too. */
+static enum err_code
+clash_with_override(const struct plan *p, const struct edge *e, const struct edge_override *o, const struct lane *l,
+    const struct edge *e2, struct err *reterr)
+{
+	struct buf    name, other;
+	enum err_code rc = ERR_OK;
+
+	buf_init(&name, 0);
+	buf_init(&other, 0);
+	for (size_t i = 0; clash_name(p, l, o->name, &name) && rc == ERR_OK && i < e2->noverrides; i++)
+		for (size_t j = 0; rc == ERR_OK && j < e2->nlanes; j++)
+			if ((e2 != e || strcmp(e2->overrides[i].name, o->name) != 0) &&
+			    clash_name(p, &e2->lanes[j], e2->overrides[i].name, &other) &&
+			    provider_same_name(l->to, buf_str(&name), e2->lanes[j].to, buf_str(&other)))
+				rc = conf_error(reterr, e->pos, "the states \"%s\" and \"%s\" would both be written to %s:%s", e2->overrides[i].name,
+				    o->name, l->to->label, buf_str(&name));
+	buf_free(&name);
+	buf_free(&other);
+	return rc;
+}
+
+static enum err_code
+clash_names(const struct plan *p, const struct edge *e, struct err *reterr)
+{
+	for (size_t i = 0; e->kind == EDGE_REPLICATE && i < e->nlanes; i++) {
+		const struct lane *l = &e->lanes[i];
+
+		if (i < e->nto && !clash_is_fixed(e->from) && !clash_is_fixed(l->to) && clash_maps_to_one(p, l)) {
+			conf_error(reterr, e->pos, "key = \"%s\" gives every state of \"%s\" the same name", e->key, e->from->label);
+			return err_hint(reterr, "put {name} or {path} into it, or give the states keys of their own: state \"NAME\" { key = ... }");
+		}
+		for (size_t o = 0; o < e->noverrides; o++)
+			for (const struct edge *e2 = p->edges; e2 <= e; e2++)
+				if (clash_with_override(p, e, &e->overrides[o], l, e2, reterr) != ERR_OK)
+					return reterr->code;
+	}
+	return ERR_OK;
 }
 
 enum err_code
@@ -163,6 +256,8 @@ clash_check(const struct plan *p, const struct edge *e, struct err *reterr)
 			return conf_error(reterr, e->pos, "a cycle: what \"%s\" gets comes back to \"%s\"", e->lanes[i].to->label,
 			    e->from->label);
 	}
+	if (clash_names(p, e, reterr) != ERR_OK)
+		return reterr->code;
 	for (const struct edge *o = p->edges; o < e; o++)
 		if (clash_same_names(o, e))
 			return conf_error(reterr, e->pos, "edges \"%s\" and \"%s\" write the same names to the same target", o->name, e->name);

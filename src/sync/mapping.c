@@ -171,7 +171,7 @@ lane_map(const struct plan *p, const struct lane *l, const char *name, struct bu
 		buf_printf(ret, "%s%s", l->edge->prefix, name);
 	else
 		rc = mapping_replicate(&f, o, ret, reterr);
-	if (rc != ERR_OK || name_check(buf_span(ret), reterr) != ERR_OK) {
+	if (rc != ERR_OK || name_check(buf_span(ret), reterr) != ERR_OK || provider_holds_name(l->to, buf_str(ret), reterr) != ERR_OK) {
 		err_hint(reterr, "give it a key of its own: state \"%s\" { key = ... } in %s", name, l->edge->name);
 		return MAP_ERROR;
 	}

@@ -14,7 +14,7 @@ class Told:
     """A source of which the agent's configuration says nothing but files."""
 
     def __init__(self, agent, kind, items, **more):
-        agent.backend("s3" if kind == "s3-table" else kind, "live", {"from_file": items}, **more)
+        agent.backend("s3" if kind == "s3-table" else kind, "live", {"from_file": items} if items else None, **more)
         agent.backend("local", "dr", {"dir": str(agent.folder / "dr")}, create=True)
         agent.replicate("out", "live", ["dr"])
         self.agent = agent
@@ -52,6 +52,36 @@ def test_replicates_from_what_terraform_has(kind, how, places, terraform, agent)
     agent.call("sync")
     assert list(told.copies().values()) == [place.get(NAME)]
     assert json.loads(place.get(NAME))["serial"] == project.pull()["serial"]
+
+
+# What terraform takes from its environment when the block does not say it.
+VARIABLES = {"s3": {"region": "AWS_REGION", "access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY",
+                    "endpoints": "AWS_ENDPOINT_URL_S3"},
+             "gcs": {"access_token": "GOOGLE_OAUTH_ACCESS_TOKEN",
+                     "storage_custom_endpoint": "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT"},
+             "http": {"address": "TF_HTTP_ADDRESS", "lock_address": "TF_HTTP_LOCK_ADDRESS",
+                      "unlock_address": "TF_HTTP_UNLOCK_ADDRESS", "username": "TF_HTTP_USERNAME",
+                      "password": "TF_HTTP_PASSWORD"}}
+
+
+@pytest.mark.parametrize("kind", VARIABLES)
+def test_the_environment_fills_what_the_block_leaves_out(kind, places, terraform, agents):
+    """Terraform and the agent under the same variables, which init does not record; for http there is nothing else."""
+    place = places(kind)
+    args, env = dict(place.terraform(NAME)[1]), {}
+    for name in VARIABLES[kind].keys() & args.keys():
+        value = args.pop(name)
+        env[VARIABLES[kind][name]] = value["s3"] if name == "endpoints" else value
+    project = terraform("project", (kind, args), env=env)
+    project.init()
+    project.apply(items=2)
+    resolved = json.loads((project.folder / ".terraform" / "terraform.tfstate").read_text())["backend"]["config"]
+    assert not any(resolved[name] for name in VARIABLES[kind])
+    agent = agents("agent", env=env)
+    assert kind != "http" or not args
+    told = Told(agent, kind, None if kind == "http" else str(project.folder / ".terraform" / "terraform.tfstate"))
+    agent.call("sync")
+    assert list(told.copies().values()) == [place.get(NAME)]
 
 
 def test_local_defaults_are_those_of_terraform(terraform, agent):

@@ -298,6 +298,7 @@ const struct provider provider_gcs = {
 	.name = "gcs",
 	.summary = "Google Cloud Storage",
 	.suffix = GCS_STATE,
+	.key_max = GCS_NAME_MAX,
 	.fields = gcs_fields,
 	.conf_size = sizeof(struct gcs_conf),
 	.prefix_help = "terraform's own: the folder of the states in the bucket",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -404,6 +405,7 @@ const struct provider provider_local = {
 	.name = "local",
 	.summary = "state files and folders of them",
 	.suffix = ".tfstate",
+	.segment_max = NAME_MAX - (sizeof("..lock.info") - 1),
 	.fields = local_fields,
 	.conf_size = sizeof(struct local_conf),
 	.open = local_open,

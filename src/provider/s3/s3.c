@@ -623,6 +623,7 @@ const struct provider provider_s3 = {
 	.name = "s3",
 	.summary = "Amazon S3 and stores that speak its protocol",
 	.suffix = ".tfstate",
+	.key_max = S3_KEY_MAX - (sizeof(S3_LOCK_SUFFIX) - 1),
 	.fields = s3_fields,
 	.blocks = s3_blocks,
 	.conf_size = sizeof(struct s3_conf),

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "../../lib/agent_rig.h"
+#include "../../lib/test.h"
+#include "base/mem.h"
+#include "base/name.h"
+#include "base/rand.h"
+#include "sync/plan.h"
+
+/* Names across stores: what one backend calls W the other calls W, and no two states get one name. */
+
+/* $ is the label. Backends of one state and its workspaces, as each provider spells them, then those of free names. */
+#define WORKSPACES 3
+static const char *const kinds[] = {
+	"backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  key = \"net/app.tfstate\"\n}\n",
+	"backend \"gcs\" \"$\" {\n  bucket = \"bucket-$\"\n  prefix = \"net\"\n  access_token = \"t\"\n}\n",
+	"backend \"local\" \"$\" {\n  path = \"/nowhere-$/app.tfstate\"\n}\n",
+	"backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  prefix = \"deep/\"\n}\n",
+	"backend \"local\" \"$\" {\n  dir = \"/nowhere-$\"\n}\n",
+};
+
+static struct agent_rig r;
+
+static char *
+labelled(const char *block, const char *label)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	for (; *block != '\0'; block++)
+		if (*block == '$')
+			buf_puts(&b, label);
+		else
+			buf_putc(&b, *block);
+	return buf_take(&b);
+}
+
+static struct plan *
+between(const char *from, const char *to, const char *edge)
+{
+	char        *a = labelled(from, "a"), *b = labelled(to, "b");
+	char        *text = xasprintf("%s%sreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n%s}\n", a, b, edge);
+	struct plan *p = agent_rig_plan(&r, text);
+
+	free(a), free(b), free(text);
+	return p;
+}
+
+static void
+odd_name(struct rand *rnd, bool slashes, struct buf *ret)
+{
+	static const char *const pieces[] = { "a", "B", "7", "-", "_", "+", " ", "=", "&", "%", "%2F", "#", "?", "é", "\xf0\x9f\x9a\x80", "~", "'", "\"",
+		"\\", "{name}", "env:", "default", ".tfstate", "..a", ":", "@1", "/", "*" };
+
+	buf_reset(ret);
+	for (uint64_t n = 1 + rand_below(rnd, 6); n > 0; n--) {
+		const char *piece = pieces[rand_below(rnd, ARRAY_LEN(pieces))];
+
+		if (slashes || strchr(piece, '/') == NULL)
+			buf_puts(ret, piece);
+	}
+	buf_puts(ret, "x");
+}
+
+static void
+map(const struct plan *p, const char *name, struct buf *ret)
+{
+	struct err e;
+
+	buf_reset(ret);
+	if (lane_map(p, &p->edges[0].lanes[0], name, ret, &e) != MAP_YES)
+		test_fail(__FILE__, __LINE__, "%s: %s", name, e.msg);
+}
+
+/* From each to each and back: workspace W to its W, whichever way it is spelt; two workspaces never meet. */
+static void
+workspaces(void)
+{
+	struct rand rnd;
+	struct buf  w, name[2], there[2], back;
+	struct err  e;
+
+	rand_seeded(&rnd, 3);
+	buf_init(&w, 0), buf_init(&back, 0);
+	for (size_t i = 0; i < 2; i++)
+		buf_init(&name[i], 0), buf_init(&there[i], 0);
+	for (size_t a = 0; a < WORKSPACES; a++)
+		for (size_t b = 0; b < WORKSPACES; b++) {
+			struct plan *out = between(kinds[a], kinds[b], "  key = \"{workspace}\"\n"), *home = between(kinds[b], kinds[a],
+			    "  key = \"{workspace}\"\n");
+
+			for (unsigned round = 0; round < 200; round++) {
+				char *spelt[2];
+
+				for (size_t i = 0; i < 2; i++) {
+					struct plan *p = between(kinds[a], kinds[a], "  key = \"{workspace}\"\n");
+
+					odd_name(&rnd, false, &w);
+					if (round == 0 && i == 0)
+						buf_reset(&w), buf_puts(&w, "default");
+					buf_reset(&name[i]);
+					if (!provider_fixed(p->backends[0], buf_str(&w), &name[i]))
+						buf_printf(&name[i], "%s.tfstate", buf_str(&w));
+					spelt[i] = xstrdup(buf_str(&w));
+					plan_free(p);
+					CHECK_OK(name_check(buf_span(&name[i]), &e), e);
+					map(out, buf_str(&name[i]), &there[i]);
+					map(home, buf_str(&there[i]), &back);
+					CHECK_STR(buf_str(&back), buf_str(&name[i]));
+				}
+				if (strcmp(spelt[0], spelt[1]) != 0)
+					CHECK(strcmp(buf_str(&there[0]), buf_str(&there[1])) != 0);
+				free(spelt[0]), free(spelt[1]);
+			}
+			plan_free(out);
+			plan_free(home);
+		}
+	buf_free(&w), buf_free(&back);
+	for (size_t i = 0; i < 2; i++)
+		buf_free(&name[i]), buf_free(&there[i]);
+}
+
+/* Names that the source lists keep apart, and come back as they were when the edge is turned round. */
+static void
+names(void)
+{
+	static const char *const edges[] = { "", "  key = \"{path}\"\n", "  key = \"{name}\"\n" };
+	struct rand rnd;
+	struct buf  n[2], there[2], back;
+
+	rand_seeded(&rnd, 4);
+	buf_init(&back, 0);
+	for (size_t i = 0; i < 2; i++)
+		buf_init(&n[i], 0), buf_init(&there[i], 0);
+	for (size_t a = WORKSPACES; a < ARRAY_LEN(kinds); a++)
+		for (size_t b = WORKSPACES; b < ARRAY_LEN(kinds); b++)
+			for (size_t k = 0; k < ARRAY_LEN(edges); k++) {
+				struct plan *out = between(kinds[a], kinds[b], edges[k]), *home = between(kinds[b], kinds[a], edges[k]);
+
+				for (unsigned round = 0; round < 500; round++) {
+					for (size_t i = 0; i < 2; i++) {
+						odd_name(&rnd, true, &n[i]);
+						buf_puts(&n[i], ".tfstate");
+						if (n[i].data[0] == '/')
+							n[i].data[0] = 'q';
+						map(out, buf_str(&n[i]), &there[i]);
+						map(home, buf_str(&there[i]), &back);
+						CHECK_STR(buf_str(&back), buf_str(&n[i]));
+					}
+					if (strcmp(buf_str(&n[0]), buf_str(&n[1])) != 0)
+						CHECK(strcmp(buf_str(&there[0]), buf_str(&there[1])) != 0);
+				}
+				plan_free(out);
+				plan_free(home);
+			}
+	buf_free(&back);
+	for (size_t i = 0; i < 2; i++)
+		buf_free(&n[i]), buf_free(&there[i]);
+}
+
+/* A name that the target cannot hold is refused before anything is sent, and says by how much. */
+static void
+too_long(void)
+{
+	struct plan *p = between(kinds[3], kinds[4], "");
+	char         name[400];
+	struct buf   ret;
+	struct err   e;
+
+	buf_init(&ret, 0);
+	memset(name, 'a', sizeof(name));
+	strcpy(name + 300, "/x.tfstate");
+	CHECK(lane_map(p, &p->edges[0].lanes[0], name, &ret, &e) == MAP_ERROR && e.code == ERR_UNSUPPORTED);
+	CHECK_STR(e.msg, "a name with 300 bytes between two slashes; local holds at most 244 beside its lock");
+	CHECK(strstr(e.hint, "give it a key of its own") != NULL);
+	plan_free(p);
+	p = between(kinds[4], kinds[3], "  key = \"0123456789/{name}\"\n");
+	{
+		char long_name[1024];
+
+		memset(long_name, 'b', sizeof(long_name));
+		for (size_t i = 100; i < sizeof(long_name); i += 100)
+			long_name[i] = '/';
+		strcpy(long_name + 1000, ".tfstate");
+		buf_reset(&ret);
+		CHECK(lane_map(p, &p->edges[0].lanes[0], long_name, &ret, &e) == MAP_ERROR);
+		CHECK_STR(e.msg, "a name of 1024 bytes with its prefix; s3 holds at most 1017 beside its lock");
+	}
+	plan_free(p);
+	buf_free(&ret);
+}
+
+static const char *
+wrong(const char *from, const char *edge)
+{
+	char       *a = labelled(from, "a"), *b = labelled(kinds[4], "b");
+	char       *text = xasprintf("%s%sreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n%s}\n", a, b, edge);
+	const char *said = agent_rig_plan_error(text);
+
+	free(a), free(b), free(text);
+	return said;
+}
+
+static void
+one_name_for_all(void)
+{
+	const char *said = wrong(kinds[4], "  key = \"all\"\n");
+
+	CHECK(said != NULL && strstr(said, "key = \"all\" gives every state of \"a\" the same name") != NULL);
+	CHECK(wrong(kinds[3], "  key = \"{backend}/x\"\n") != NULL);
+	CHECK(wrong(kinds[4], "  key = \"{workspace}\"\n") != NULL); /* a folder of states has no workspaces */
+	CHECK(wrong(kinds[4], "  key = \"all\"\n  include = [\"prod/*\"]\n") != NULL);
+	CHECK(wrong(kinds[4], "  key = \"all\"\n  include = [\"prod/x.tfstate\"]\n") == NULL);
+	CHECK(wrong(kinds[3], "  key = \"{workspace}\"\n") == NULL);
+	CHECK(wrong(kinds[4], "  key = \"x/{path}\"\n") == NULL);
+	CHECK(wrong(kinds[0], "  key = \"all\"\n") == NULL); /* whether there are workspaces, the listing shows */
+	CHECK(wrong(kinds[1], "  key = \"{workspace}\"\n") == NULL);
+	CHECK(wrong("backend \"http\" \"$\" {\n  address = \"http://127.0.0.1:1/$\"\n}\n", "  key = \"all\"\n") == NULL);
+}
+
+static void
+one_name_for_two(void)
+{
+	const char *said = wrong(kinds[4], "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"k.tfstate\"\n  }\n");
+
+	CHECK(said != NULL && strstr(said, "the states \"y.tfstate\" and \"x.tfstate\" would both be written to b:k.tfstate") != NULL);
+	CHECK(wrong(kinds[4], "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"l\"\n  }\n") == NULL);
+	said = wrong(kinds[4], "  include = [\"x.tfstate\"]\n  state \"x.tfstate\" {\n    key = \"k\"\n  }\n}\nreplicate \"f\" {\n  from = \"a\"\n"
+	    "  to = [\"b\"]\n  exclude = [\"x.tfstate\"]\n  state \"z.tfstate\" {\n    key = \"k\"\n  }\n");
+	CHECK(said != NULL && strstr(said, "\"x.tfstate\" and \"z.tfstate\" would both") != NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+	int failed;
+
+	agent_rig_open(&r, 1, NULL, "backend \"mem\" \"m\" {}\n");
+	failed = test_main(argc, argv, (struct test[]){
+	    { "workspaces are carried over, and back", workspaces },
+	    { "names keep apart, and come back", names },
+	    { "names that a target cannot hold", too_long },
+	    { "a template that gives all states one name", one_name_for_all },
+	    { "two states with the same key", one_name_for_two },
+	    { NULL, NULL } });
+	agent_rig_close(&r);
+	return failed;
+}
