@@ -274,7 +274,7 @@ bool       provider_selects(const struct backend *b, const char *name);
 
 /* For drivers. */
 void       provider_sent(struct backend *b);
-/* Wait before repetition n (from 0): doubled from base, at most PROVIDER_BACKOFF_MAX_MS, half of it drawn. */
+/* rand_backoff_ms() of the loop's own. */
 #define PROVIDER_BACKOFF_MAX_MS 20000
 int64_t    provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms);
 

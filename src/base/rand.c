@@ -126,6 +126,14 @@ rand_jitter(struct rand *r, int64_t ms, unsigned percent)
 	return v < 1 ? 1 : v;
 }
 
+int64_t
+rand_backoff_ms(struct rand *r, unsigned n, int64_t base_ms, int64_t most_ms)
+{
+	int64_t ms = n < 16 && base_ms << n < most_ms ? base_ms << n : most_ms;
+
+	return ms / 2 + (int64_t)rand_below(r, (uint64_t)(ms / 2 + 1));
+}
+
 char *
 rand_uuid(struct rand *r, char ret[37])
 {

@@ -221,9 +221,7 @@ provider_sent(struct backend *b)
 int64_t
 provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms)
 {
-	int64_t ms = n < 16 && base_ms << n < PROVIDER_BACKOFF_MAX_MS ? base_ms << n : PROVIDER_BACKOFF_MAX_MS;
-
-	return ms / 2 + (int64_t)rand_below(loop_rand(b->env->loop), (uint64_t)(ms / 2 + 1));
+	return rand_backoff_ms(loop_rand(b->env->loop), n, base_ms, PROVIDER_BACKOFF_MAX_MS);
 }
 
 void

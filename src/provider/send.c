@@ -68,7 +68,7 @@ send_piece(void *arg, const void *p, size_t n, struct err *reterr)
 {
 	struct send *x = arg;
 
-	timer_set(&x->stall, x->b->common.timeout_ms);
+	timer_set(&x->stall, x->timeout_ms);
 	return x->r->on_body(x->r->arg, p, n, reterr);
 }
 
@@ -79,7 +79,7 @@ send_timeout_ms(const struct send *x, const struct send_request *r)
 
 	if (r->on_body != NULL && r->max_body > most)
 		most = r->max_body;
-	return x->b->common.timeout_ms + (int64_t)(most / SEND_BYTES_PER_MS);
+	return x->timeout_ms + (int64_t)(most / SEND_BYTES_PER_MS);
 }
 
 struct op *
@@ -108,13 +108,14 @@ send_attempt(struct send *x, const struct send_request *r, struct http_request *
 	if (r->on_body != NULL) {
 		h->on_body = send_piece;
 		h->on_body_arg = x;
-		timer_set(&x->stall, x->b->common.timeout_ms);
+		timer_set(&x->stall, x->timeout_ms);
 	}
 	if (r->restart != NULL)
 		r->restart(r->arg);
 	send_answer_free(ret);
-	op = http_request(x->b->env->http, h, &ret->http);
-	provider_sent(x->b);
+	op = http_request(x->env->http, h, &ret->http);
+	if (x->b != NULL)
+		provider_sent(x->b);
 	send_headers_free(own, nown);
 	return op;
 }
@@ -129,10 +130,11 @@ const char *const send_states[SEND_STATES] = { "start", "credentials", "answered
 static bool
 send_may_repeat(struct send *x, int64_t *ret_wait)
 {
-	int64_t left = x->begun + x->b->common.timeout_ms - loop_now(x->op.loop);
+	int64_t left = x->begun + x->timeout_ms - loop_now(x->op.loop);
 	int64_t asked = op_failed(&x->op) ? 0 : x->ret->http.retry_after_ms;
 
-	*ret_wait = provider_backoff_ms(x->b, x->tries > 0 ? (unsigned)x->tries - 1 : 0, x->driver->pause_ms);
+	*ret_wait = rand_backoff_ms(loop_rand(x->op.loop), x->tries > 0 ? (unsigned)x->tries - 1 : 0, x->driver->pause_ms,
+	    PROVIDER_BACKOFF_MAX_MS);
 	if (asked > *ret_wait)
 		*ret_wait = asked;
 	return !op_stopped(&x->op) && x->tries < x->most && *ret_wait <= left;
@@ -167,7 +169,7 @@ send_unanswered(struct send *x)
 	int64_t     wait;
 
 	if (x->stalled && e->code == ERR_CANCELLED && !x->op.cancelled)
-		err_set(e, ERR_TIMEOUT, 0, "no more of the answer within %lld ms", (long long)x->b->common.timeout_ms);
+		err_set(e, ERR_TIMEOUT, 0, "no more of the answer within %lld ms", (long long)x->timeout_ms);
 	if ((e->code == ERR_NETWORK || e->code == ERR_TIMEOUT) && !x->r->changing && send_may_repeat(x, &wait))
 		return send_repeat(x, wait);
 	if (e->code != ERR_CANCELLED)
@@ -245,7 +247,11 @@ send_free(struct op *op)
 struct op *
 send_init(struct send *x, const struct op_class *class, struct send_request *r, struct send_answer *ret)
 {
-	op_init(&x->op, class, x->b->env->loop);
+	if (x->b != NULL) {
+		x->env = x->b->env;
+		x->timeout_ms = x->b->common.timeout_ms;
+	}
+	op_init(&x->op, class, x->env->loop);
 	timer_init(&x->stall, x->op.loop, send_stalled, x);
 	x->r = r;
 	x->ret = ret;

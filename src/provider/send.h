@@ -60,7 +60,7 @@ enum send_verdict {
 struct send;
 
 struct send_driver {
-	int64_t           pause_ms;  /* before the first repetition, see provider_backoff_ms() */
+	int64_t           pause_ms;  /* before the first repetition, see rand_backoff_ms() */
 	/* An op that ends OK when there are credentials. It, or the function, NULL: there are. */
 	struct op        *(*ready)(struct send *x);
 	/* Puts r on the wire by send_attempt(): x's own request, or its side request. */
@@ -77,7 +77,9 @@ struct send_driver {
 struct send {
 	struct op                 op;
 	const struct send_driver *driver;
-	struct backend           *b;
+	struct backend           *b;     /* whose requests are counted; NULL: nobody's, then these two are set: */
+	const struct provider_env *env;
+	int64_t                   timeout_ms;
 	struct send_request      *r;     /* the caller's */
 	struct send_answer       *ret;
 	struct send_request       side;

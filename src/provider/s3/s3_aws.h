@@ -4,12 +4,9 @@
 
 #include <jansson.h>
 
-#include "net/http_client.h"
-#include "provider/provider.h"
+#include "provider/send.h"
 
 /* One request to a service of AWS beside S3: DynamoDB, STS, SSO. Small, in JSON or as a form, answered in JSON or XML. */
-#define AWS_REQUEST_HEADERS 4
-#define AWS_CODE_MAX        80
 
 struct s3_conf;
 struct s3_cred;
@@ -33,38 +30,26 @@ bool        aws_direct(const struct s3_conf *conf, const char *host);
 char       *aws_host(const struct s3_conf *conf, const char *service, const char *region);
 
 struct aws_request {
-	const char           *what;     /* "DynamoDB": for messages */
+	const char           *what;             /* "DynamoDB": for messages */
 	const char           *service, *region; /* of the signature; service NULL: none */
-	struct s3_cred       *cred;     /* who signs; NULL: keys do */
+	struct s3_cred       *cred;             /* who signs; NULL: keys do */
 	const struct s3_keys *keys;
-	const char           *method;
-	char                 *base;     /* owned: "https://host:port", perhaps with a path */
-	char                 *path;     /* owned, escaped, with "/" in front; NULL: "/" */
-	char                 *query;    /* owned, escaped; NULL: none */
-	struct http_header    headers[AWS_REQUEST_HEADERS]; /* names static, values owned and wiped; signed */
-	size_t                nheaders;
-	struct body          *body;     /* owned */
-	struct digest         digest;
-	bool                  changing; /* a lost answer leaves its outcome unknown; it is not repeated then */
+	char                 *base;             /* owned: "https://host:port", perhaps with a path */
+	struct send_request   send;             /* its path NULL: "/" */
 };
 
 struct aws_answer {
-	struct http_response http;
-	json_t              *json;      /* NULL: the body is none */
-	char                 code[AWS_CODE_MAX], message[160]; /* of an error */
+	struct send_answer send;
+	json_t            *json; /* NULL: the body is none */
 };
 
 /* Both for the memory of the op that sends: the contents are freed, the structs usable again. */
 void       aws_request_free(struct aws_request *r);
 void       aws_answer_free(struct aws_answer *a);
-void       aws_request_header(struct aws_request *r, const char *name, const char *value);
 /* Takes the bytes. */
 void       aws_request_body(struct aws_request *r, const char *type, struct buf *owned);
-/*
- * r and ret outlive the op. Ends OK with any answer that the caller can judge: 2xx to 4xx. Refusals for the load are repeated, reads
- * also after 5xx and no answer, within the time of one request; then ERR_BUSY, ERR_NETWORK, ERR_TIMEOUT; a change ends with
- * ERR_UNCERTAIN instead of being repeated. A wrong clock and credentials that expired are learned, once each.
- */
+/* As send.h says; any answer below 500 is the caller's but for those that say "not now". A wrong clock and credentials that expired are
+ * learned, once each. */
 struct op *aws_send(struct aws_net *n, struct aws_request *r, struct aws_answer *ret);
 bool       aws_answer_is(const struct aws_answer *a, const char *code);
 bool       aws_keys_refused(const struct aws_answer *a);

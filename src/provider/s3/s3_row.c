@@ -51,9 +51,9 @@ s3_row_answer(struct lock_object *lock)
 	struct s3_row *k = container_of(lock, struct s3_row, lock);
 	bool           read = lock->asked == LOCK_OBJECT_READ;
 
-	if (k->call.ans.http.status == 200 && !read)
+	if (k->call.ans.send.http.status == 200 && !read)
 		return LOCK_OBJECT_DONE;
-	if (k->call.ans.http.status == 200 && k->call.ans.json != NULL)
+	if (k->call.ans.send.http.status == 200 && k->call.ans.json != NULL)
 		return s3_row_parse(k) ? LOCK_OBJECT_THERE : LOCK_OBJECT_ABSENT;
 	if (s3_row_raced(&k->call))
 		return LOCK_OBJECT_RACED;

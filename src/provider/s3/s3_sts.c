@@ -118,7 +118,7 @@ s3_sts_send(struct s3_asking *x, struct buf *form)
 	r->service = x->keys != NULL ? "sts" : NULL;
 	r->region = x->s->region;
 	r->keys = x->keys;
-	r->method = "POST";
+	r->send.method = "POST";
 	r->base = xstrdup(x->s->endpoint);
 	aws_request_body(r, URL_FORM_TYPE, form);
 	return aws_send(x->s->net, r, &x->ans);
@@ -184,8 +184,8 @@ s3_sts_parse(struct s3_asking *x, xml_fn *fn)
 	struct xml_reader *reader;
 	bool               whole;
 
-	if (x->ans.http.body != NULL)
-		body = body_span(x->ans.http.body);
+	if (x->ans.send.http.body != NULL)
+		body = body_span(x->ans.send.http.body);
 	reader = xml_reader_new(fn, x);
 	whole = xml_feed(reader, body.p, body.n, NULL) == ERR_OK && xml_end(reader, NULL) == ERR_OK;
 	xml_reader_free(reader);
@@ -200,11 +200,11 @@ s3_role_refused(struct s3_asking *x)
 	char       *where = xasprintf("role %.80s", arn);
 
 	if (x->token != NULL) /* it may be quoted */
-		mem_wipe(x->ans.message, sizeof(x->ans.message));
+		mem_wipe(x->ans.send.message, sizeof(x->ans.send.message));
 	aws_refused(&x->req, &x->ans, where, &op->res);
 	if (x->token != NULL && (aws_answer_is(&x->ans, "ExpiredTokenException") || aws_answer_is(&x->ans, "InvalidIdentityToken"))) {
-		err_set(&op->res, ERR_AUTH, x->ans.http.status, "%s: the token of the web identity %s (%d %s)", where,
-		    aws_answer_is(&x->ans, "ExpiredTokenException") ? "has expired" : "is not accepted", x->ans.http.status, x->ans.code);
+		err_set(&op->res, ERR_AUTH, x->ans.send.http.status, "%s: the token of the web identity %s (%d %s)", where,
+		    aws_answer_is(&x->ans, "ExpiredTokenException") ? "has expired" : "is not accepted", x->ans.send.http.status, x->ans.send.code);
 		err_hint(&op->res, "see that its issuer renews it, and that the account trusts this issuer and its audience");
 	} else if (aws_answer_is(&x->ans, "AccessDenied")) {
 		err_hint(&op->res, x->token != NULL ? "its trust policy has to name this identity" :
@@ -231,7 +231,7 @@ s3_role_step(struct op *op)
 				err_prefix(&op->res, "role %.80s", x->role->arn);
 			return op_fail(op);
 		}
-		if (x->ans.http.status != 200)
+		if (x->ans.send.http.status != 200)
 			return s3_role_refused(x);
 		if (!s3_sts_parse(x, s3_role_element) || x->got.access_key == NULL || x->got.secret_key == NULL ||
 		    !time_parse(x->expires, &x->got.expires)) {
@@ -291,7 +291,7 @@ s3_account_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		x->ret_account[0] = '\0';
-		if (x->ans.http.status != 200)
+		if (x->ans.send.http.status != 200)
 			aws_refused(&x->req, &x->ans, "asking whose credentials these are", &op->res);
 		else if (!s3_sts_parse(x, s3_account_element) || x->ret_account[0] == '\0')
 			err_set(&op->res, ERR_CORRUPT, 200, "the answer of STS names no account");
@@ -328,11 +328,11 @@ s3_sso_send(struct s3_asking *x)
 	url_query_add(&query, "role_name", p->sso_role_name);
 	host = aws_host(x->s->net->conf, "portal.sso", x->chain->sso_region);
 	r->what = "IAM Identity Center";
-	r->method = "GET";
+	r->send.method = "GET";
 	r->base = x->s->sso_endpoint != NULL ? xstrdup(x->s->sso_endpoint) : xasprintf("https://%s", host);
-	r->path = xstrdup("/federation/credentials");
-	r->query = buf_take(&query);
-	aws_request_header(r, "x-amz-sso_bearer_token", secret_str(x->token));
+	r->send.path = xstrdup("/federation/credentials");
+	r->send.query = buf_take(&query);
+	send_header(&r->send, "x-amz-sso_bearer_token", "%s", secret_str(x->token));
 	free(host);
 	return aws_send(x->s->net, r, &x->ans);
 }
@@ -356,17 +356,17 @@ s3_sso_refused(struct s3_asking *x)
 {
 	struct op               *op = &x->op;
 	const struct s3_profile *p = x->chain->last;
-	int                      status = x->ans.http.status;
+	int                      status = x->ans.send.http.status;
 
 	aws_refused(&x->req, &x->ans, x->chain->source, &op->res);
 	if (status == 401) {
 		err_set(&op->res, ERR_AUTH, status, "%s: the login to AWS IAM Identity Center is not accepted any more (401 %s)",
-		    x->chain->source, x->ans.code);
+		    x->chain->source, x->ans.send.code);
 		err_hint(&op->res, "aws sso login%s%s", p->sso_session != NULL ? " --sso-session " : "", p->sso_session != NULL ?
 		    p->sso_session : "");
 	} else if (status == 403 || aws_answer_is(&x->ans, "ResourceNotFoundException")) {
 		err_set(&op->res, ERR_AUTH, status, "%s: account %.32s has no role %.64s for who logged in (%d %s)", x->chain->source,
-		    p->sso_account_id, p->sso_role_name, status, x->ans.code);
+		    p->sso_account_id, p->sso_role_name, status, x->ans.send.code);
 		err_hint(&op->res, "check sso_account_id and sso_role_name");
 	}
 	return op_fail(op);
@@ -383,7 +383,7 @@ s3_sso_step(struct op *op)
 	case ASK_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (x->ans.http.status != 200)
+		if (x->ans.send.http.status != 200)
 			return s3_sso_refused(x);
 		if (!s3_sso_parse(x)) {
 			err_set(&op->res, ERR_CORRUPT, 200, "%s: the answer of IAM Identity Center has no credentials", x->chain->source);

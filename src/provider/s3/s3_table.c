@@ -53,10 +53,10 @@ s3_table_send(struct s3 *s, struct s3_row_call *c, const char *target, json_t *b
 	c->req.service = "dynamodb";
 	c->req.region = s->table_region;
 	c->req.cred = s->cred;
-	c->req.method = "POST";
+	c->req.send.method = "POST";
 	c->req.base = xstrdup(s->table_endpoint);
-	c->req.changing = changing;
-	aws_request_header(&c->req, "x-amz-target", target);
+	c->req.send.changing = changing;
+	send_header(&c->req.send, "x-amz-target", "%s", target);
 	buf_init(&bytes, 0);
 	buf_puts(&bytes, text);
 	free(text);
@@ -130,19 +130,19 @@ s3_row_raced(const struct s3_row_call *c)
 enum err_code
 s3_row_refused(const struct s3 *s, const struct s3_row_call *c, const char *doing, const char *permission, struct err *reterr)
 {
-	const struct aws_answer *a = &c->ans;
-	const char              *table = s->conf->dynamodb_table;
-	char                    *where = xasprintf("table %s: %s", table, doing);
+	const struct send_answer *a = &c->ans.send;
+	const char               *table = s->conf->dynamodb_table;
+	char                     *where = xasprintf("table %s: %s", table, doing);
 
-	if (aws_answer_is(a, "ResourceNotFoundException")) {
+	if (aws_answer_is(&c->ans, "ResourceNotFoundException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "table %s does not exist in region %s (%d %s)", table, s->table_region,
 		    a->http.status, a->code);
 		err_hint(reterr, "check dynamodb_table, region and endpoints, or make it: partition key " ROW_KEY " of type String, no sort key");
-	} else if (aws_answer_is(a, "ValidationException")) {
+	} else if (aws_answer_is(&c->ans, "ValidationException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "%s: %s: %.80s", where, a->code, a->message);
 		err_hint(reterr, "a table for locks has the partition key " ROW_KEY " of type String, and no sort key");
 	} else {
-		aws_refused(&c->req, a, where, reterr);
+		aws_refused(&c->req, &c->ans, where, reterr);
 		if (reterr->code == ERR_AUTH && reterr->hint[0] == '\0')
 			err_hint(reterr, "the credentials from %s need dynamodb:%s on arn:aws:dynamodb:%s:*:table/%s",
 			    s3_cred_source(s->cred), permission, s->table_region, table);
@@ -306,7 +306,7 @@ s3_digest_read_step(struct op *op)
 	case DIGEST_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (d->call.ans.http.status != 200 || d->call.ans.json == NULL) {
+		if (d->call.ans.send.http.status != 200 || d->call.ans.json == NULL) {
 			s3_row_refused(d->s, &d->call, "reading the digest", "GetItem", &op->res);
 			return op_fail(op);
 		}
@@ -437,7 +437,7 @@ s3_seal_answered(struct s3_digest *d)
 		return op_go(op, SEAL_LOOK);
 	if (op_failed(op))
 		return s3_seal_failed(d);
-	if (d->call.ans.http.status == 200)
+	if (d->call.ans.send.http.status == 200)
 		return s3_seal_ok(d);
 	if (s3_row_condition_failed(&d->call)) /* by our own first try, perhaps */
 		return op_go(op, SEAL_LOOK);
@@ -451,7 +451,7 @@ s3_seal_looked(struct s3_digest *d)
 	struct op  *op = &d->op;
 	const char *text;
 
-	if (op_failed(op) || d->call.ans.http.status != 200) {
+	if (op_failed(op) || d->call.ans.send.http.status != 200) {
 		err_set(&op->res, ERR_UNCERTAIN, op->res.detail, "no answer says whether it arrived");
 		return s3_seal_failed(d);
 	}
@@ -524,7 +524,7 @@ s3_unseal_step(struct op *op)
 			return op_await(op, UNSEAL_START, op_sleep(op->loop, provider_backoff_ms(&d->s->b, d->tries, ROW_RETRY_MS)));
 		if (op_failed(op))
 			return op_fail(op);
-		if (d->call.ans.http.status == 200)
+		if (d->call.ans.send.http.status == 200)
 			return op_ok(op);
 		s3_row_refused(d->s, &d->call, "deleting the digest", "DeleteItem", &op->res);
 		return op_fail(op);
@@ -579,11 +579,11 @@ s3_table_looked(struct s3_tabling *t)
 	if (aws_answer_is(&t->call.ans, "ResourceNotFoundException") && !t->asked)
 		return op_await(op, TABLE_MADE, s3_table_make(t));
 	status = json_string_value(json_object_get(json_object_get(t->call.ans.json, "Table"), "TableStatus"));
-	if (t->call.ans.http.status == 200 && status != NULL && (strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0))
+	if (t->call.ans.send.http.status == 200 && status != NULL && (strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0))
 		return op_ok(op);
-	if ((t->call.ans.http.status == 200 || t->asked) && t->looks++ < TABLE_LOOK_MAX)
+	if ((t->call.ans.send.http.status == 200 || t->asked) && t->looks++ < TABLE_LOOK_MAX)
 		return op_await(op, TABLE_LOOK, op_sleep(op->loop, TABLE_LOOK_MS));
-	if (t->call.ans.http.status == 200)
+	if (t->call.ans.send.http.status == 200)
 		err_set(&op->res, ERR_BUSY, 0, "table %s is still not ready", t->s->conf->dynamodb_table);
 	else
 		s3_row_refused(t->s, &t->call, "looking at it", "DescribeTable", &op->res);
@@ -605,7 +605,7 @@ s3_tabling_step(struct op *op)
 	case TABLE_MADE: /* a lost answer, or another's table meanwhile: the next look tells */
 		if (op_failed(op) && op->res.code != ERR_UNCERTAIN)
 			return op_fail(op);
-		if (!op_failed(op) && t->call.ans.http.status != 200 && !aws_answer_is(&t->call.ans, "ResourceInUseException")) {
+		if (!op_failed(op) && t->call.ans.send.http.status != 200 && !aws_answer_is(&t->call.ans, "ResourceInUseException")) {
 			s3_row_refused(t->s, &t->call, "making it", "CreateTable", &op->res);
 			return op_fail(op);
 		}

@@ -109,6 +109,21 @@ property_jitter_stays_in_range(void)
 }
 
 static void
+backoff(void)
+{
+	struct rand r;
+
+	rand_seeded(&r, 12);
+	for (int i = 0; i < 1000; i++) {
+		int64_t first = rand_backoff_ms(&r, 0, 100, 20000), third = rand_backoff_ms(&r, 2, 100, 20000);
+
+		CHECK(first >= 50 && first <= 100);
+		CHECK(third >= 200 && third <= 400);
+		CHECK(rand_backoff_ms(&r, 15, 100, 20000) <= 20000 && rand_backoff_ms(&r, UINT32_MAX, 100, 20000) >= 10000);
+	}
+}
+
+static void
 uuids(void)
 {
 	struct rand r;
@@ -132,6 +147,7 @@ main(int argc, char **argv)
 		{ "a seed replays", seed_replays },
 		{ "the system differs", system_differs },
 		{ "property: below is even", property_below_is_even },
+		{ "backoff", backoff },
 		{ "property: jitter stays in range", property_jitter_stays_in_range },
 		{ "UUIDs", uuids },
 		{ NULL, NULL },
