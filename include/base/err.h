@@ -44,6 +44,8 @@ struct err {
  * idiom. A message that is too long is cut at a UTF-8 boundary. Clears hint and retry_after_ms. */
 enum err_code err_set(struct err *e, enum err_code code, int detail, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+enum err_code err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
 /* err_set(ERR_IO, errno) with strerror appended after ": ". */
 enum err_code err_errno(struct err *e, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The next step for a person; e may be NULL. Returns e->code. */

@@ -22,32 +22,27 @@ err_trim(char *s, size_t size)
 		s[i - 1] = '\0';
 }
 
-static void err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
-    __attribute__((format(printf, 4, 0)));
-
-static void
+enum err_code
 err_vset(struct err *e, enum err_code code, int detail, const char *fmt, va_list ap)
 {
-	e->code = code;
-	e->detail = detail;
-	e->retry_after_ms = 0;
-	e->hint[0] = '\0';
-	vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
-	err_trim(e->msg, sizeof(e->msg));
+	struct err new = { .code = code, .detail = detail };
+
+	if (e == NULL)
+		return code;
+	vsnprintf(new.msg, sizeof(new.msg), fmt, ap); /* the arguments may point into *e */
+	err_trim(new.msg, sizeof(new.msg));
+	*e = new;
+	return code;
 }
 
 enum err_code
 err_set(struct err *e, enum err_code code, int detail, const char *fmt, ...)
 {
-	struct err new;
-	va_list    ap;
+	va_list ap;
 
-	if (e == NULL)
-		return code;
-	va_start(ap, fmt); /* the arguments may point into *e */
-	err_vset(&new, code, detail, fmt, ap);
+	va_start(ap, fmt);
+	err_vset(e, code, detail, fmt, ap);
 	va_end(ap);
-	*e = new;
 	return code;
 }
 

@@ -66,13 +66,11 @@ int
 cli_usage(const struct cli *c, const char *fmt, ...)
 {
 	struct err e;
-	char       msg[ERR_MSG_MAX];
 	va_list    ap;
 
 	va_start(ap, fmt);
-	vsnprintf(msg, sizeof(msg), fmt, ap);
+	err_vset(&e, ERR_USAGE, 0, fmt, ap);
 	va_end(ap);
-	err_set(&e, ERR_USAGE, 0, "%s", msg);
 	err_hint(&e, "see \"stateferry help%s%s\"", c->command != NULL && c->command->run != NULL ? " " : "",
 	    c->command != NULL && c->command->run != NULL ? c->command->name : "");
 	return cli_error(c, &e, "usage");

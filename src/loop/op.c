@@ -442,13 +442,11 @@ struct op *
 op_error(struct loop *l, enum err_code code, int detail, const char *fmt, ...)
 {
 	struct err e;
-	char       msg[ERR_MSG_MAX];
 	va_list    ap;
 
 	va_start(ap, fmt);
-	vsnprintf(msg, sizeof(msg), fmt, ap);
+	err_vset(&e, code, detail, fmt, ap);
 	va_end(ap);
-	err_set(&e, code, detail, "%s", msg);
 	return op_result(l, &e);
 }
 

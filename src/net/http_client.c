@@ -204,13 +204,11 @@ static bool http_exchange_break(struct http_exchange *x, const char *fmt, ...) _
 static bool
 http_exchange_break(struct http_exchange *x, const char *fmt, ...)
 {
-	char    what[ERR_MSG_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
+	err_vset(&x->broken, ERR_UNSUPPORTED, x->ret->status, fmt, ap);
 	va_end(ap);
-	err_set(&x->broken, ERR_UNSUPPORTED, x->ret->status, "%s", what);
 	return false;
 }
 

@@ -115,16 +115,14 @@ txn_commit(struct store_txn *t)
 void
 txn_note(struct store_txn *t, enum err_code code, int rc, const char *fmt, ...)
 {
-	char    text[ERR_MSG_MAX];
 	va_list ap;
 
 	if (txn_failed(t))
 		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	t->rc = rc;
-	err_set(&t->err, code, rc, "%s", text);
+	va_start(ap, fmt);
+	err_vset(&t->err, code, rc, fmt, ap);
+	va_end(ap);
 }
 
 void
