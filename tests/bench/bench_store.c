@@ -363,10 +363,6 @@ big_history(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "commits", commits },
 	    { "small_history", small_history },

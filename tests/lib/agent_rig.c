@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "run_op.h"
 #include "test.h"
 
 static char *
@@ -125,37 +126,11 @@ agent_rig_close(struct agent_rig *r)
 	memset(r, 0, sizeof(*r));
 }
 
-struct rig_wait {
-	bool       done;
-	struct err err;
-};
-
-static void
-rig_done(struct op *op, void *arg)
-{
-	struct rig_wait *w = arg;
-
-	w->done = true;
-	w->err = op->err;
-	op_free(op);
-}
-
-static bool
-rig_is_done(void *arg)
-{
-	return ((struct rig_wait *)arg)->done;
-}
-
 enum err_code
 agent_rig_run(struct agent_rig *r, struct op *op, int64_t ms)
 {
-	struct rig_wait w = { .done = false };
-
-	op_start(op, rig_done, &w);
-	if (!loop_run_until(r->loop, rig_is_done, &w, ms))
-		test_fail(__FILE__, __LINE__, "%s did not end", op->class->name);
-	r->err = w.err;
-	return w.err.code;
+	r->err = run_op(r->loop, op, ms);
+	return r->err.code;
 }
 
 void

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "run_op.h"
 #include "test.h"
 
 #define RIG_WAIT_MS 120000
@@ -78,38 +79,14 @@ rig_close(struct rig *r)
 	*r = (struct rig){ NULL, NULL, NULL };
 }
 
-struct rig_wait {
-	bool       done;
-	struct err err;
-};
-
-static void
-rig_on_done(struct op *op, void *arg)
-{
-	struct rig_wait *w = arg;
-
-	w->done = true;
-	w->err = op->err;
-	op_free(op);
-}
-
-static bool
-rig_is_done(void *arg)
-{
-	return ((struct rig_wait *)arg)->done;
-}
-
 enum err_code
 rig_run(struct rig *r, struct op *op, struct err *reterr)
 {
-	struct rig_wait w = { 0 };
+	struct err e = run_op(r->loop, op, RIG_WAIT_MS);
 
-	op_start(op, rig_on_done, &w);
-	if (!loop_run_until(r->loop, rig_is_done, &w, RIG_WAIT_MS))
-		test_fail(__FILE__, __LINE__, "an operation does not end");
-	if (w.err.code != ERR_OK && reterr != NULL)
-		*reterr = w.err;
-	return w.err.code;
+	if (e.code != ERR_OK && reterr != NULL)
+		*reterr = e;
+	return e.code;
 }
 
 enum err_code

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/digest.h"
+
 #ifndef TESTS_DIR
 #define TESTS_DIR "tests"
 #endif
@@ -157,9 +159,14 @@ test_run(const struct test *t)
 int
 test_main(int argc, char **argv, const struct test *tests)
 {
-	int n = 0, failed = 0;
+	int        n = 0, failed = 0;
+	struct err e;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (crypto_init(&e) != ERR_OK) {
+		printf("# %s\n", e.msg);
+		return 1;
+	}
 	for (const struct test *t = tests; t->name != NULL; t++) {
 		if (argc > 1 && strstr(t->name, argv[1]) == NULL)
 			continue;

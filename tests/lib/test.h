@@ -21,6 +21,7 @@ struct test {
 	void      (*fn)(void);
 };
 
+/* After crypto_init(). */
 int  test_main(int argc, char **argv, const struct test *tests);
 void test_fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
 /* Ends the test as skipped, with the reason: never silently. */

@@ -319,10 +319,6 @@ opens_cbc(void)
 int
 main(int argc, char **argv)
 {
-	if (crypto_init(&e) != ERR_OK) {
-		printf("# %s\n", e.msg);
-		return 1;
-	}
 	return test_main(argc, argv,
 	    (struct test[]){
 		{ "AES-256-GCM: vectors of its specification", gcm_vectors },

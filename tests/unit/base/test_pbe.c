@@ -88,10 +88,6 @@ pkcs12_vectors(void)
 int
 main(int argc, char **argv)
 {
-	struct err e;
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "hmac_vectors", hmac_vectors },
 	    { "pbkdf2_vectors", pbkdf2_vectors },

@@ -240,12 +240,6 @@ refuses_other_formats(void)
 int
 main(int argc, char **argv)
 {
-	struct err e;
-
-	if (crypto_init(&e) != ERR_OK) {
-		printf("# %s\n", e.msg);
-		return 1;
-	}
 	return test_main(argc, argv, (struct test[]){
 	    { "compares golden states", compares_golden_states },
 	    { "is what it was", is_what_it_was },

@@ -166,8 +166,6 @@ bounds_the_hashing(void)
 int
 main(int argc, char **argv)
 {
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "reads_what_others_write", reads_what_others_write },
 	    { "says_what_is_wrong", says_what_is_wrong },

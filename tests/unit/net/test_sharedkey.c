@@ -106,9 +106,6 @@ main(int argc, char **argv)
 		{ "recorded vectors", vectors }, { "blanks inside a value are one", blanks },
 		{ "a query is sorted, and a broken escape stands for itself", queries }, { NULL, NULL },
 	};
-	struct err e;
 
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, tests);
 }

@@ -298,9 +298,6 @@ main(int argc, char **argv)
 		{ "one spelling", spellings },
 		{ "session token", with_token }, { "the key of a day is kept", kept_day_key }, { NULL, NULL },
 	};
-	struct err e;
 
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, tests);
 }

@@ -409,10 +409,6 @@ reads_see_whole_commits(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "share_a_commit", share_a_commit },
 	    { "refused_alone", refused_alone },

@@ -610,10 +610,6 @@ a_bomb_is_stopped(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "chain", chain },
 	    { "unlike_is_a_keyframe", unlike_is_a_keyframe },

@@ -337,10 +337,6 @@ check_beside_writes(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "planted_damage", planted_damage },
 	    { "planted_damage_encrypted", planted_damage_encrypted },

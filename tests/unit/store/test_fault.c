@@ -391,10 +391,6 @@ power_cuts(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "failed_flush", failed_flush },
 	    { "failed_flush_inline", failed_flush_inline },

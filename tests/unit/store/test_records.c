@@ -809,10 +809,6 @@ a_long_queue(void)
 int
 main(int argc, char **argv)
 {
-	struct err e = { 0 };
-
-	if (crypto_init(&e) != ERR_OK)
-		return 1;
 	return test_main(argc, argv, (struct test[]){
 	    { "states", states },
 	    { "walk_states", walk_states },
