@@ -31,6 +31,7 @@ char *time_format_basic(int64_t wall_ms, char ret[TIME_TEXT_MAX]);
 bool  time_parse(const char *s, int64_t *ret_wall_ms);
 /* RFC 9110 HTTP-date, the IMF-fixdate form: "Tue, 24 Nov 2026 10:00:00 GMT". */
 bool  time_parse_http(const char *s, int64_t *ret_wall_ms);
+char *time_format_http(int64_t wall_ms, char ret[TIME_TEXT_MAX]); /* returns ret */
 /* "90s" "500ms" "6h" "7d" "1h30m": units ms s m h d; no sign, no bare number. false: not one, or over 100 years. */
 bool  duration_parse(const char *s, int64_t *ret_ms);
 /* "8 s", "3 h", "2 d": one unit, for people. Returns ret. */

@@ -192,7 +192,7 @@ struct backend {
 	void                      *conf;
 };
 
-extern const struct provider provider_gcs, provider_http, provider_local, provider_mem, provider_s3;
+extern const struct provider provider_azurerm, provider_gcs, provider_http, provider_local, provider_mem, provider_s3;
 /* All drivers, NULL-terminated. */
 extern const struct provider *const provider_all[];
 const struct provider *provider_find(const char *name);

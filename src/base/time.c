@@ -32,6 +32,8 @@ const struct clock clock_system = { clock_mono, clock_wall, NULL };
 
 /* --- calendar: days since 1970-01-01 in the proleptic Gregorian calendar --- */
 
+static const char date_weekdays[] = "SunMonTueWedThuFriSat", date_months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 struct date {
 	int year, month, day, hour, minute, second, ms;
 };
@@ -100,6 +102,19 @@ time_format_basic(int64_t wall_ms, char ret[TIME_TEXT_MAX])
 
 	date_of(wall_ms, &d);
 	snprintf(ret, TIME_TEXT_MAX, "%04d%02d%02dT%02d%02d%02dZ", d.year, d.month, d.day, d.hour, d.minute, d.second);
+	return ret;
+}
+
+char *
+time_format_http(int64_t wall_ms, char ret[TIME_TEXT_MAX])
+{
+	struct date d;
+	int64_t     weekday;
+
+	date_of(wall_ms, &d);
+	weekday = (date_days(d.year, d.month, d.day) % 7 + 7 + 4) % 7; /* 1970 began on a Thursday */
+	snprintf(ret, TIME_TEXT_MAX, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", date_weekdays + 3 * weekday, d.day,
+	    date_months + 3 * (size_t)(d.month - 1), d.year, d.hour, d.minute, d.second);
 	return ret;
 }
 
@@ -235,10 +250,10 @@ time_parse_http(const char *s, int64_t *ret_wall_ms)
 	struct date d = { .ms = 0 };
 
 	/* The name of the day is checked, not whether it is that day's. */
-	if (parse_word(&s, "SunMonTueWedThuFriSat") < 0 || !expect(&s, ',') || !expect(&s, ' ') ||
+	if (parse_word(&s, date_weekdays) < 0 || !expect(&s, ',') || !expect(&s, ' ') ||
 	    !digits(&s, 2, &d.day) || !expect(&s, ' '))
 		return false;
-	d.month = parse_word(&s, "JanFebMarAprMayJunJulAugSepOctNovDec") + 1;
+	d.month = parse_word(&s, date_months) + 1;
 	if (!expect(&s, ' ') || !digits(&s, 4, &d.year) || !expect(&s, ' ') || !parse_clock(&s, &d) ||
 	    strcmp(s, " GMT") != 0 || !date_valid(&d))
 		return false;

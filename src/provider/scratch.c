@@ -40,7 +40,8 @@ scratch_name_all(struct scratch *s, const char *id, struct span dir)
 	s->folder = xasprintf("%.*s" SCRATCH_FOLDER, (int)dir.n, (const char *)dir.p);
 	s->own = xasprintf("%s%s.%s/", s->folder, env->agent_id != NULL ? env->agent_id : id, hex);
 	for (size_t i = 0; i < SCRATCHES; i++) {
-		bool        fixed = i >= SCRATCH_LOCKED && (s->b->caps & PROVIDER_LOCK_UNLISTED) != 0; /* found again by its name */
+		bool        fixed = i >= SCRATCH_LOCKED && ((s->b->caps & PROVIDER_LOCK_UNLISTED) != 0 ||
+		           s->plan->lock_suffix == NULL); /* found again by its name */
 		const char *suffix = i == SCRATCH_LOCK ? s->plan->lock_suffix : "";
 
 		if (suffix != NULL)
@@ -362,6 +363,7 @@ scratch_do_lock(struct scratch *s)
 {
 	struct state_ref ref = scratch_ref(s, SCRATCH_LOCKED);
 
+	s->locking = true;
 	return s->b->provider->lock(s->b, &ref, &s->locks[0], &s->holder);
 }
 
@@ -490,9 +492,9 @@ scratch_step_after(const struct scratch_plan *p, size_t step, enum scratch_verdi
 
 /* ---------------------------------------------------------------- the operation */
 
-enum scratch_state { STEP, STEPPED, CLEAN, CLEANED };
+enum scratch_state { STEP, STEPPED, CLEAN, UNLOCKED, CLEANED };
 
-const char *const scratch_states[SCRATCH_STATES] = { "step", "stepped", "clean", "cleaned" };
+const char *const scratch_states[SCRATCH_STATES] = { "step", "stepped", "clean", "unlocked", "cleaned" };
 
 static enum op_turn
 scratch_end(struct scratch *s)
@@ -501,6 +503,20 @@ scratch_end(struct scratch *s)
 		if ((s->said & 1u << i) == 0)
 			scratch_say(s, scratch_checks[i], false, "not tried");
 	return op_finish(&s->op);
+}
+
+/* A lock that is no object of its own keeps its object from being deleted. */
+static struct op *
+scratch_let_go(struct scratch *s)
+{
+	struct state_ref ref = scratch_ref(s, SCRATCH_LOCKED);
+	struct op       *ops[ARRAY_LEN(s->locks)];
+
+	if (s->plan->lock_suffix != NULL || !s->locking)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
+		ops[i] = s->b->provider->unlock(s->b, &ref, &s->locks[i]);
+	return op_all(s->op.loop, ops, ARRAY_LEN(ops), 1, NULL);
 }
 
 static struct op *
@@ -557,6 +573,9 @@ scratch_run(struct op *op)
 		return scratch_stepped(s);
 	case CLEAN:
 		op_shield(op);
+		return op_await(op, UNLOCKED, scratch_let_go(s));
+	case UNLOCKED: /* a lock that stays is told by the deletion */
+		err_clear(&op->res);
 		return op_await(op, CLEANED, scratch_clean(s));
 	case CLEANED:
 		scratch_cleaned(s);

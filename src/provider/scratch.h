@@ -33,7 +33,7 @@ struct scratch_plan {
 	const struct scratch_step *const *steps;          /* the first one judges also what is no answer */
 	size_t             nsteps;
 	const char        *wrong_etag;                    /* of no object, but of the form that change tags have */
-	const char        *lock_suffix;                   /* of the lock object of a name; NULL: there is none */
+	const char        *lock_suffix;                   /* of the lock object of a name; NULL: it is no object of its own */
 };
 
 struct scratch {
@@ -52,6 +52,7 @@ struct scratch {
 	size_t            winner;     /* whose body */
 	int               winners;
 	struct lock_info  locks[2], holder;
+	bool              locking;    /* one of them may be held */
 	const char       *lock_remark; /* static, told with a lock that works; NULL: nothing */
 };
 
@@ -60,7 +61,7 @@ void scratch_init(struct scratch *s, const struct op_class *class, struct backen
     struct span dir, probe_fn *seen, void *arg);
 void scratch_free(struct scratch *s); /* contents */
 enum op_turn scratch_run(struct op *op);
-#define SCRATCH_STATES 4
+#define SCRATCH_STATES 5
 extern const char *const scratch_states[SCRATCH_STATES];
 
 /* For steps of a driver. */

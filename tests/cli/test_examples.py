@@ -31,7 +31,7 @@ def trouble(home, text):
     conf.write_text(text)
     conf.chmod(0o600)
     env = {"PATH": os.environ["PATH"], "HOME": str(home), "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials")}
-    env |= {name: "made-up" for name in re.findall(r'env\("(\w+)"\)', text)}
+    env |= {name: "bWFkZXVw" for name in re.findall(r'env\("(\w+)"\)', text)}
     done = subprocess.run([BINARY, "-c", conf, "config", "check"], env=env, capture_output=True, text=True)
     if done.returncode != 0:
         return done.stderr.strip()

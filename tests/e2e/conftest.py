@@ -19,9 +19,9 @@ import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import GcsPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
+from places import AzurePlace, GcsPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
-from servers import Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
+from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
 
 DEADLINE = 60
@@ -246,6 +246,9 @@ def places(workdir, request):
         if kind == "gcs":
             server = request.getfixturevalue("_session")(FakeGcs)
             return GcsPlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server))
+        if kind == "azurerm":
+            server = request.getfixturevalue("_session")(Azurite)
+            return AzurePlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server))
         if kind == "http":
             return HttpPlace(request.getfixturevalue("http_states")(**kw))
         return LocalPlace(workdir / f"place-{next(made)}")
@@ -338,7 +341,7 @@ def agents(workdir):
         agent.end()
     for agent in made:
         agent.check_sanitizers()
-        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, CANARY])
+        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY])
 
 
 @pytest.fixture
@@ -347,5 +350,5 @@ def agent(agents):
 
 
 KINDS = ["s3", "http", "local"]
-PLACES = ["local", "http", "s3", "s3-table", "gcs"]
+PLACES = ["local", "http", "s3", "s3-table", "gcs", "azurerm"]
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Where states live, the same for every kind: what a test needs of an S3 bucket, an HTTP backend and a folder."""
+import base64
 import fcntl
 import json
 import os
 import pathlib
 import urllib.parse
+
+from azure_client import AzureError
 
 
 class S3Place:
@@ -170,6 +173,83 @@ class GcsPlace:
 
     def on_read(self, name, **fault):
         return self.rules.add("GET", self.object(name), **fault)
+
+    def stop(self):
+        self.front.stop()
+
+    def start(self):
+        self.front.start()
+
+
+class AzurePlace:
+    """A container of Azure Blob Storage, reached through a fault proxy of its own."""
+
+    kind = "azurerm"
+
+    def __init__(self, server, container, front):
+        self.server, self.container, self.front = server, container, front
+        self.client = server.client()
+        self.client.create_container(container)
+        self.rules = front.rules
+        self.leases = {}
+
+    def add(self, agent, label, **more):
+        return agent.backend("azurerm", label, self.server.backend(self.container, port=self.front.port), **more)
+
+    def put(self, name, body):
+        self.client.put(self.container, name, body)
+
+    def get(self, name):
+        """A blob of zero bytes is the place holder of a lock."""
+        try:
+            return self.client.get(self.container, name) or None
+        except AzureError as e:
+            if e.status != 404:
+                raise
+            return None
+
+    def delete(self, name):
+        self.client.delete(self.container, name)
+
+    def locks(self):
+        return self.client.leased(self.container)
+
+    def lock(self, name, info):
+        """As terraform holds it."""
+        self.leases[name] = {"x_ms_lease_id": json.loads(info)["ID"]}
+        self.client.lease(self.container, name, "acquire", x_ms_lease_duration="-1", x_ms_proposed_lease_id=json.loads(info)["ID"])
+        self.client.describe(self.container, name, x_ms_meta_terraformlockid=base64.b64encode(info).decode(), **self.leases[name])
+
+    def unlock(self, name):
+        lease = self.leases.pop(name)
+        self.client.describe(self.container, name, **lease)
+        self.client.lease(self.container, name, "release", **lease)
+
+    def path(self, name):
+        return f"/{self.server.account}/{self.container}/{name}"
+
+    def writes(self, name):
+        """Requests that write this state, but place holders of locks."""
+        return [e for e in self.front.requests("PUT") if e["path"] == self.path(name) and "?" not in e["target"] and e["size"] > 0]
+
+    def serials(self, name):
+        return [e["serial"] for e in self.writes(name)]
+
+    def rule(self, method, name, query, fault):
+        return self.rules.add(method, urllib.parse.quote(self.path(name), safe="/~"), query=query, **fault)
+
+    # The requests of a push, for fault rules.
+    def on_write(self, name, **fault):
+        return self.rule("PUT", name, "", fault)
+
+    def on_lock(self, name, **fault):
+        return self.rule("PUT", name, "comp=lease", fault)
+
+    def on_unlock(self, name, **fault):
+        return self.rule("PUT", name, "comp=lease", {"nth": 2} | fault)
+
+    def on_read(self, name, **fault):
+        return self.rule("GET", name, "", fault)
 
     def stop(self):
         self.front.stop()

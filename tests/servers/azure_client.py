@@ -75,12 +75,23 @@ class AzureClient:
         return self.call("PUT", f"{container}/{name}", {"comp": "lease"}, {"x-ms-lease-action": action,
                          **{k.replace("_", "-"): v for k, v in headers.items()}})[0]
 
+    def describe(self, container, name, **headers):
+        """Replaces all metadata."""
+        self.call("PUT", f"{container}/{name}", {"comp": "metadata"}, {k.replace("_", "-"): v for k, v in headers.items()})
+
     def names(self, container, prefix=""):
+        return [name for name, _ in self.listed(container, prefix)]
+
+    def leased(self, container):
+        return [name for name, leased in self.listed(container) if leased]
+
+    def listed(self, container, prefix=""):
+        """(name, is it leased)"""
         found, marker = [], ""
         while True:
             _, data = self.call("GET", container, {"restype": "container", "comp": "list", "prefix": prefix, "marker": marker})
             page = ET.fromstring(data)
-            found += [e.text for e in page.iterfind("Blobs/Blob/Name")]
+            found += [(e.findtext("Name"), e.findtext("Properties/LeaseStatus") == "locked") for e in page.iterfind("Blobs/Blob")]
             marker = page.findtext("NextMarker") or ""
             if not marker:
                 return found

@@ -227,6 +227,11 @@ class Azurite(Server):
     def client(self):
         return AzureClient(self.port, self.account, self.key)
 
+    def backend(self, container, port=None, **more):
+        """The arguments of a backend block for the agent."""
+        return {"storage_account_name": self.account, "container_name": container, "access_key": self.key,
+                "blob_endpoint": f"http://127.0.0.1:{port or self.port}/{self.account}"} | more
+
 
 class FakeGcs(Server):
     """Cloud Storage's JSON protocol; asks for no credentials, and ignores the precondition of a DELETE."""

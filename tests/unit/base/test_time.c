@@ -188,6 +188,7 @@ property_round_trip(void)
 		    tm.tm_min, tm.tm_sec);
 		CHECK(time_parse_http(want, &back));
 		CHECK_U64(back, s * 1000);
+		CHECK_STR(time_format_http(back, t), want);
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../lib/fake_azure.h"
 #include "../../lib/fake_gcs.h"
 #include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
@@ -295,10 +296,68 @@ gcs(void)
 	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
 }
 
+/* --- azurerm --- */
+
+static struct fake_azure *container;
+
+#define AZURERM_BLOCK(more) \
+	"backend \"azurerm\" \"b\" {\n  storage_account_name = \"" FAKE_AZURE_ACCOUNT "\"\n  container_name = \"" FAKE_AZURE_CONTAINER \
+	"\"\n  access_key = \"" FAKE_AZURE_KEY "\"\n" more "}\n"
+
+static const char *
+azurerm_prefix_block(void)
+{
+	return AZURERM_BLOCK("  prefix = \"states/\"\n");
+}
+
+static const char *
+azurerm_key_block(void)
+{
+	return AZURERM_BLOCK("  key = \"net/main.tfstate\"\n  snapshot = true\n");
+}
+
+static void
+azurerm_begin(struct provider_rig *r)
+{
+	container = fake_azure_behind(r->http);
+	container->page = 3;
+}
+
+static void
+azurerm_end(struct provider_rig *r)
+{
+	(void)r;
+	CHECK_U64(fake_azure_leases(container), 0);
+	fake_azure_free(container);
+}
+
+static void
+azurerm_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char *blob = xasprintf("%s%s", r->b->common.prefix, name);
+
+	fake_azure_put(container, blob, body);
+	free(blob);
+}
+
+static void
+azurerm_prefix(void)
+{
+	conformance_run(&(struct conformance){ .block = azurerm_prefix_block, .begin = azurerm_begin, .end = azurerm_end,
+	    .other = azurerm_other, .first = "one.tfstate", .second = "two.tfstateenv:dev", .odd = any_name });
+}
+
+static void
+azurerm_key(void)
+{
+	conformance_run(&(struct conformance){ .block = azurerm_key_block, .begin = azurerm_begin, .end = azurerm_end,
+	    .other = azurerm_other, .first = "net/main.tfstate", .second = "net/main.tfstateenv:dev" });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
 	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
-	    { "gcs", gcs }, { NULL, NULL } });
+	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { NULL, NULL } });
 }

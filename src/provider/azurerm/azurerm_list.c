@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "azurerm.h"
+#include "net/xml.h"
+
+/*
+ * Listings, page by page, and which of the blobs are states. A page is parsed as it arrives; what it shows is handed out once it is
+ * whole, for a page that breaks off is asked for again. A blob of zero bytes is terraform's place holder for a lock, and no state.
+ */
+#define AZURERM_PAGE_BODY_MAX ((uint64_t)32 << 20)
+#define AZURERM_PAGE_TEXT_MAX ((size_t)16 << 20)
+#define AZURERM_PAGE_MAX      10000  /* entries of one page, whatever the server makes of maxresults */
+#define AZURERM_PAGE_BLOBS    5000   /* what Azure gives at most */
+#define AZURERM_MARKER_MAX    3000
+#define AZURERM_SEEN_CHUNK    500    /* names handed out in one turn of the loop */
+
+/* Strings lie in text, one after the other, each with a NUL; 0: there is none. */
+struct azurerm_raw {
+	size_t   name, etag, md5;
+	uint64_t size;
+	int64_t  modified;
+	bool     leased;
+};
+
+struct azurerm_pages {
+	struct azurerm     *z;
+	char               *prefix;
+	unsigned            max;
+	struct send_request req;
+	struct send_answer  ans;
+	struct xml_reader  *xml;
+	struct buf          text;
+	struct azurerm_raw *entries, cur; /* cur: whose elements come in */
+	size_t              nentries, room, next;
+	bool                listing;
+	char                marker[AZURERM_MARKER_MAX], last_marker[AZURERM_MARKER_MAX];
+};
+
+struct azurerm_pages *
+azurerm_pages_new(struct azurerm *z, const char *prefix, unsigned max)
+{
+	struct azurerm_pages *p = xcalloc(1, sizeof(*p));
+
+	p->z = z;
+	p->prefix = xstrdup(prefix);
+	p->max = max;
+	buf_init(&p->text, AZURERM_PAGE_TEXT_MAX);
+	return p;
+}
+
+void
+azurerm_pages_free(struct azurerm_pages *p)
+{
+	if (p == NULL)
+		return;
+	send_request_free(&p->req);
+	send_answer_free(&p->ans);
+	xml_reader_free(p->xml);
+	buf_free(&p->text);
+	free(p->entries);
+	free(p->prefix);
+	free(p);
+}
+
+/* ---------------------------------------------------------------- a page */
+
+static enum err_code
+azurerm_page_text(struct azurerm_pages *p, struct span text, size_t *ret, struct err *reterr)
+{
+	*ret = p->text.len;
+	if (buf_add(&p->text, text.p, text.n, reterr) != ERR_OK)
+		return reterr->code;
+	return buf_add(&p->text, "", 1, reterr);
+}
+
+static enum err_code
+azurerm_page_push(struct azurerm_pages *p, struct err *reterr)
+{
+	if (p->nentries == AZURERM_PAGE_MAX)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "a page of the listing has more than %d entries", AZURERM_PAGE_MAX);
+	if (p->nentries == p->room) {
+		p->room = p->room == 0 ? 64 : 2 * p->room;
+		p->entries = xreallocarray(p->entries, p->room, sizeof(*p->entries));
+	}
+	if (p->cur.name != 0)
+		p->entries[p->nentries++] = p->cur;
+	p->cur = (struct azurerm_raw){ 0 };
+	return ERR_OK;
+}
+
+static enum err_code
+azurerm_page_blob(struct azurerm_pages *p, const char *name, struct span text, struct err *reterr)
+{
+	char word[TIME_TEXT_MAX];
+
+	if (strcmp(name, "Name") == 0)
+		return azurerm_page_text(p, text, &p->cur.name, reterr);
+	if (strcmp(name, "Properties/Etag") == 0)
+		return azurerm_page_text(p, text, &p->cur.etag, reterr);
+	if (strcmp(name, "Properties/Content-MD5") == 0)
+		return azurerm_page_text(p, text, &p->cur.md5, reterr);
+	span_text(word, sizeof(word), text);
+	if (strcmp(name, "Properties/Content-Length") == 0)
+		p->cur.size = strtoull(word, NULL, 10);
+	else if (strcmp(name, "Properties/LeaseStatus") == 0)
+		p->cur.leased = strcmp(word, "locked") == 0;
+	else if (strcmp(name, "Properties/Last-Modified") == 0 && !time_parse_http(word, &p->cur.modified))
+		p->cur.modified = 0;
+	return ERR_OK;
+}
+
+static enum err_code
+azurerm_page_marker(struct azurerm_pages *p, struct span text, struct err *reterr)
+{
+	if (text.n >= sizeof(p->marker))
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "the marker of the listing's next page is longer than %d bytes", AZURERM_MARKER_MAX - 1);
+	span_text(p->marker, sizeof(p->marker), text);
+	return ERR_OK;
+}
+
+static enum err_code
+azurerm_page_element(void *arg, const char *path, struct span text, struct err *reterr)
+{
+	static const char     blob[] = "EnumerationResults/Blobs/Blob";
+	struct azurerm_pages *p = arg;
+	size_t                n = sizeof(blob) - 1;
+
+	if (strncmp(path, blob, n) == 0 && path[n] == '/' && text.p != NULL)
+		return azurerm_page_blob(p, path + n + 1, text, reterr);
+	if (strcmp(path, blob) == 0)
+		return azurerm_page_push(p, reterr);
+	if (strcmp(path, "EnumerationResults/NextMarker") == 0)
+		return azurerm_page_marker(p, text, reterr);
+	p->listing |= strcmp(path, "EnumerationResults") == 0;
+	return ERR_OK;
+}
+
+static enum err_code
+azurerm_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
+{
+	struct azurerm_pages *p = arg;
+
+	if (xml_feed(p->xml, data, n, reterr) == ERR_OK)
+		return ERR_OK;
+	return err_hint(reterr, AZURERM_OTHER_HINT);
+}
+
+static void
+azurerm_page_restart(void *arg)
+{
+	struct azurerm_pages *p = arg;
+
+	xml_reader_free(p->xml);
+	p->xml = xml_reader_new(azurerm_page_element, p);
+	buf_reset(&p->text);
+	buf_add(&p->text, "", 1, NULL); /* offset 0: an absent string */
+	p->nentries = p->next = 0;
+	p->cur = (struct azurerm_raw){ 0 };
+	p->listing = false;
+	p->marker[0] = '\0';
+}
+
+struct op *
+azurerm_pages_read(struct azurerm_pages *p)
+{
+	char max[16];
+
+	memcpy(p->last_marker, p->marker, sizeof(p->last_marker));
+	snprintf(max, sizeof(max), "%u", p->max);
+	azurerm_to_container(p->z, &p->req, "GET");
+	azurerm_query(&p->req, "comp", "list");
+	azurerm_query(&p->req, "maxresults", max);
+	if (p->prefix[0] != '\0')
+		azurerm_query(&p->req, "prefix", p->prefix);
+	if (p->last_marker[0] != '\0')
+		azurerm_query(&p->req, "marker", p->last_marker);
+	p->req.max_body = AZURERM_PAGE_BODY_MAX;
+	p->req.on_body = azurerm_page_feed;
+	p->req.restart = azurerm_page_restart;
+	p->req.arg = p;
+	return azurerm_send(p->z, &p->req, &p->ans);
+}
+
+enum err_code
+azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
+{
+	const char *container = p->z->conf->container_name;
+
+	if (p->ans.http.status != 200)
+		return azurerm_refused(p->z, &p->ans, "listing", reterr);
+	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
+		err_set(reterr, ERR_CORRUPT, 200, "container %s: the answer to a listing is none", container);
+		return err_hint(reterr, AZURERM_OTHER_HINT);
+	}
+	if (p->marker[0] != '\0' && strcmp(p->marker, p->last_marker) == 0)
+		return err_set(reterr, ERR_CORRUPT, 200, "container %s: the listing goes round in a circle", container);
+	return ERR_OK;
+}
+
+bool
+azurerm_pages_next(struct azurerm_pages *p, struct azurerm_entry *ret)
+{
+	const char               *text = (const char *)p->text.data;
+	const struct azurerm_raw *e;
+	char                      etag[ETAG_MAX];
+
+	if (p->next == p->nentries)
+		return false;
+	e = &p->entries[p->next++];
+	*ret = (struct azurerm_entry){ .blob = text + e->name, .size = e->size, .modified = e->modified, .leased = e->leased };
+	azurerm_etag(text + e->etag, etag);
+	azurerm_tag(text + e->md5, etag, ret->tag);
+	return true;
+}
+
+bool
+azurerm_pages_more(const struct azurerm_pages *p)
+{
+	return p->marker[0] != '\0';
+}
+
+const struct send_answer *
+azurerm_pages_answer(const struct azurerm_pages *p)
+{
+	return &p->ans;
+}
+
+/* ---------------------------------------------------------------- the operation */
+
+struct azurerm_list {
+	struct op             op;
+	struct azurerm       *z;
+	struct azurerm_pages *pages;
+	state_seen_fn        *seen;
+	void                 *arg;
+};
+
+enum azurerm_list_state { LIST_READ, LIST_PAGE, LIST_HAND_OUT };
+
+static const char *const azurerm_list_states[] = { "read", "page", "hand out" };
+
+static void
+azurerm_list_free(struct op *op)
+{
+	struct azurerm_list *l = container_of(op, struct azurerm_list, op);
+
+	azurerm_pages_free(l->pages);
+	free(l);
+}
+
+static void
+azurerm_list_entry(struct azurerm_list *l, const struct azurerm_entry *e)
+{
+	size_t n = strlen(l->z->b.common.prefix);
+
+	if (e->size == 0 || strncmp(e->blob, l->z->b.common.prefix, n) != 0 || !azurerm_is_state(l->z, e->blob + n))
+		return;
+	l->seen(l->arg, &(struct state_seen){ .name = e->blob + n, .etag = e->tag, .size = e->size, .modified = e->modified,
+	    .locked = e->leased, .problem = e->tag[0] == '\0' ? "the listing shows no ETag of it" : NULL });
+}
+
+/* false: there is more to do in another turn. */
+static bool
+azurerm_list_hand_out(struct azurerm_list *l)
+{
+	struct azurerm_entry e;
+
+	for (int n = 0; n < AZURERM_SEEN_CHUNK; n++) {
+		if (!azurerm_pages_next(l->pages, &e))
+			return true;
+		azurerm_list_entry(l, &e);
+	}
+	return false;
+}
+
+static enum op_turn
+azurerm_list_step(struct op *op)
+{
+	struct azurerm_list *l = container_of(op, struct azurerm_list, op);
+
+	switch ((enum azurerm_list_state)op->state) {
+	case LIST_READ:
+		return op_await(op, LIST_PAGE, azurerm_pages_read(l->pages));
+	case LIST_PAGE:
+		if (op_failed(op) || azurerm_pages_check(l->pages, &op->res) != ERR_OK)
+			return op_fail(op);
+		__attribute__((fallthrough));
+	case LIST_HAND_OUT:
+		if (op_failed(op))
+			return op_fail(op);
+		if (!azurerm_list_hand_out(l))
+			return op_await(op, LIST_HAND_OUT, op_sleep(op->loop, 0));
+		return azurerm_pages_more(l->pages) ? op_go(op, LIST_READ) : op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class azurerm_list_class = { "azurerm list", azurerm_list_step, NULL, azurerm_list_free, azurerm_list_states,
+	ARRAY_LEN(azurerm_list_states) };
+
+/* A key and its workspaces begin alike. */
+struct op *
+azurerm_list(struct backend *b, state_seen_fn *seen, void *arg)
+{
+	struct azurerm_list *l = xcalloc(1, sizeof(*l));
+
+	l->z = azurerm_of(b);
+	op_init(&l->op, &azurerm_list_class, l->z->env->loop);
+	l->pages = azurerm_pages_new(l->z, l->z->key != NULL ? l->z->key : b->common.prefix, AZURERM_PAGE_BLOBS);
+	l->seen = seen;
+	l->arg = arg;
+	return &l->op;
+}

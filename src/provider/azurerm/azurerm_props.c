@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <strings.h>
+
+#include "azurerm.h"
+
+/* What the headers of a blob say of it, and the metadata that a write has to repeat, as it replaces all of it. */
+#define AZURERM_META "x-ms-meta-"
+
+void
+azurerm_props_free(struct azurerm_props *p)
+{
+	for (size_t i = 0; i < p->nmeta; i++) {
+		free(p->meta[i].name);
+		free(p->meta[i].value);
+	}
+	free(p->lock);
+	memset(p, 0, sizeof(*p));
+}
+
+void
+azurerm_etag(const char *text, char ret[ETAG_MAX])
+{
+	size_t n;
+
+	text += *text == '"';
+	n = strlen(text);
+	n -= n > 0 && text[n - 1] == '"';
+	span_text(ret, ETAG_MAX, span_of(text, n));
+}
+
+void
+azurerm_tag(const char *md5, const char *etag, char ret[ETAG_MAX])
+{
+	span_text(ret, ETAG_MAX, span_str(md5 != NULL && md5[0] != '\0' ? md5 : etag));
+}
+
+static uint64_t
+azurerm_number(const char *text)
+{
+	return text != NULL ? strtoull(text, NULL, 10) : 0;
+}
+
+static enum err_code
+azurerm_props_meta(struct azurerm_props *p, const struct http_header *h, struct err *reterr)
+{
+	if (strcasecmp(h->name, AZURERM_META AZURERM_LOCK) == 0) {
+		free(p->lock);
+		p->lock = xstrdup(h->value);
+		return ERR_OK;
+	}
+	if (p->nmeta == AZURERM_META_MAX - 1)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "its metadata has more than %d entries", AZURERM_META_MAX - 1);
+	p->meta[p->nmeta++] = (struct azurerm_meta){ xstrdup(h->name), xstrdup(h->value) };
+	return ERR_OK;
+}
+
+enum err_code
+azurerm_props_read(const struct azurerm *z, const struct send_answer *a, struct azurerm_props *ret, struct err *reterr)
+{
+	const char *etag = http_header_get(&a->http, "etag"), *lease = http_header_get(&a->http, "x-ms-lease-status");
+	const char *modified = http_header_get(&a->http, "last-modified");
+
+	azurerm_props_free(ret);
+	if (etag == NULL || http_header_get(&a->http, "x-ms-blob-type") == NULL || strlen(etag) >= ETAG_MAX) {
+		err_set(reterr, ERR_UNSUPPORTED, a->http.status, "container %s: the answer is no blob, it has no ETag or type", z->conf->container_name);
+		return err_hint(reterr, AZURERM_OTHER_HINT);
+	}
+	azurerm_etag(etag, ret->etag);
+	azurerm_tag(http_header_get(&a->http, "content-md5"), ret->etag, ret->tag);
+	ret->size = azurerm_number(http_header_get(&a->http, "content-length"));
+	ret->leased = lease != NULL && strcmp(lease, "locked") == 0;
+	if (modified == NULL || !time_parse_http(modified, &ret->modified))
+		ret->modified = 0;
+	for (size_t i = 0; i < a->http.nheaders; i++)
+		if (strncasecmp(a->http.headers[i].name, AZURERM_META, strlen(AZURERM_META)) == 0 &&
+		    azurerm_props_meta(ret, &a->http.headers[i], reterr) != ERR_OK)
+			return reterr->code;
+	return ERR_OK;
+}
+
+void
+azurerm_props_keep(const struct azurerm_props *p, const char *lock, struct send_request *r)
+{
+	for (size_t i = 0; i < p->nmeta; i++)
+		send_header(r, p->meta[i].name, "%s", p->meta[i].value);
+	if (lock != NULL)
+		send_header(r, AZURERM_META AZURERM_LOCK, "%s", lock);
+}
