@@ -108,6 +108,33 @@ damage_does_not_travel(void)
 }
 
 static void
+finish_writing(void *arg)
+{
+	(void)arg;
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "b"));
+}
+
+static void
+what_is_being_written_is_read_again(void)
+{
+	static const struct span halves[] = { { (const uint8_t *)"", 0 }, { (const uint8_t *)"{\"version\": 4, \"ser", 19 } };
+	struct timer             t;
+
+	for (size_t i = 0; i < ARRAY_LEN(halves); i++) {
+		begin(one_edge);
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+		CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+		mem_world_put(a, "x.tfstate", halves[i]);
+		timer_init(&t, r.loop, finish_writing, NULL);
+		timer_set(&t, 1000);
+		CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+		CHECK_U64(versions_of("x.tfstate"), 2);
+		check_equal("x.tfstate");
+		end();
+	}
+}
+
+static void
 damage_is_told_though_the_head_was_late(void)
 {
 	begin(one_edge);
@@ -338,6 +365,10 @@ a_restore(void)
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
 	check_equal("x.tfstate");
 	CHECK_U64(mem_world_writes(a), 3);
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "somebody put back an old file"));
+	CHECK_OK(agent_rig_run(&r, engine_restore(r.engine, &o, &res), 60000), r.err);
+	CHECK_U64(res.serial_before, 2);
+	CHECK_U64(res.serial_after, 9); /* above all that were ever seen, or terraform would refuse it */
 	end();
 }
 
@@ -472,6 +503,7 @@ main(int argc, char **argv)
 	static const struct test tests[] = {
 		{ "first_and_next", first_and_next },
 		{ "damage_does_not_travel", damage_does_not_travel },
+		{ "what_is_being_written_is_read_again", what_is_being_written_is_read_again },
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "an_answer_is_not_believed", an_answer_is_not_believed },
