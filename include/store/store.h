@@ -130,6 +130,7 @@ struct replica_rec {
 	int           error_code;     /* enum err_code of error */
 	bool          reencoded;      /* the target holds equal meaning in other bytes */
 	struct digest resolved;       /* resolve --overwrite: bytes there that a person lets go; zero: none */
+	int64_t       troubled;       /* wall ms since when it is held, fails or waits for a lock; 0: it does not, or nobody knows */
 };
 
 /* What we are about to do remotely: committed before the first request, settled with the result. */

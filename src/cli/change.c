@@ -300,7 +300,7 @@ quarantine_text(const struct cli *c, const json_t *doc)
 		putchar('\n');
 	}
 	if (json_array_size(json_object_get(doc, "quarantine")) == 0)
-		printf("nothing is held back\n");
+		printf("no version of a source is held back; replicas that are, stateferry status shows\n");
 }
 
 int

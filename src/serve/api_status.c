@@ -149,7 +149,8 @@ status_replica(void *arg, const struct replica_view *v)
 {
 	struct status        *x = arg;
 	char                 *text = NULL, *next = NULL;
-	struct status_problem q = { .edge = v->lane->edge->name, .backend = v->lane->to->label, .since = x->s->last_changed };
+	struct status_problem q = { .edge = v->lane->edge->name, .backend = v->lane->to->label,
+		.since = v->rec.troubled != 0 ? v->rec.troubled : x->s->last_changed };
 	bool                  waits = (v->status == REPLICA_BEHIND || v->status == REPLICA_PENDING) && v->why.code == ERR_LOCKED;
 
 	totals_replica(&x->totals, x->s, v);

@@ -70,8 +70,9 @@ static const struct rec_field replica_fields[] = {
 	F(REC_INT, struct replica_rec, error_code),
 	F(REC_BOOL, struct replica_rec, reencoded),
 	F(REC_DIGEST, struct replica_rec, resolved),
+	{ REC_I64, offsetof(struct replica_rec, troubled), 0, 2 },
 };
-REC_TYPE(rec_replica, "replica", 1, struct replica_rec, replica_fields);
+REC_TYPE(rec_replica, "replica", 2, struct replica_rec, replica_fields);
 
 static const struct rec_field intent_fields[] = {
 	F_ENUM(struct intent_rec, kind, INTENT_UNLOCK + 1),

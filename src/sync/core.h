@@ -241,6 +241,10 @@ bool look_is_quarantined(struct store_txn *t, const struct state_rec *r, struct 
 /* The backend that a look looks at. */
 const struct backend *look_place(const struct op *look);
 
+/* --- status.c --- */
+/* What came of a write, in its record: the status, and since when it is a bad one. */
+void replica_settle(struct replica_rec *r, enum replica_status status, int64_t now);
+
 /* --- retry.c --- */
 /* The back-off of one replica after its attempt-th failure, at least what the peer asked for. */
 int64_t retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err);

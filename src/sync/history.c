@@ -218,7 +218,8 @@ history_record(struct history *h, struct batch *b, struct store_txn *t)
 	r.error = h->op.err.msg;
 	r.hint = h->op.err.hint;
 	r.error_code = (int)h->op.err.code;
-	r.status = h->op.err.code == ERR_OK ? REPLICA_CURRENT : h->op.err.code == ERR_CONFLICT ? REPLICA_HELD : REPLICA_FAILED;
+	replica_settle(&r, h->op.err.code == ERR_OK ? REPLICA_CURRENT : h->op.err.code == ERR_CONFLICT ? REPLICA_HELD : REPLICA_FAILED,
+	    now);
 	if (h->op.err.code == ERR_OK && !h->nothing) {
 		r.digest = h->v.digest;
 		r.version = h->v.number;

@@ -91,7 +91,7 @@ replicate_record(struct push *p, struct replica_rec *r, enum push_outcome o)
 	r->error = p->op.err.msg;
 	r->hint = p->op.err.hint;
 	r->error_code = (int)p->op.err.code;
-	r->status = o == PUSH_HELD ? REPLICA_HELD : o == PUSH_WRITTEN || o == PUSH_CURRENT ? REPLICA_CURRENT : REPLICA_FAILED;
+	replica_settle(r, o == PUSH_HELD ? REPLICA_HELD : o == PUSH_WRITTEN || o == PUSH_CURRENT ? REPLICA_CURRENT : REPLICA_FAILED, now);
 	if (o == PUSH_HELD) { /* what was weighed against what: looked at again when either changes */
 		r->version = p->want_version;
 		r->etag = p->cur.etag;
@@ -190,12 +190,15 @@ replicate_report(struct push *p, enum push_outcome o)
 
 /* Longer than a run may take: a person should look whether the holder still lives. */
 static bool
-replicate_waited_long(const struct push *p, struct store_txn *t)
+replicate_waited_long(const struct push *p, struct store_txn *t, int64_t *ret_since)
 {
 	struct queue_rec q;
 
-	return store_queued(t, p->edge, p->dst->label, p->state, &q) && q.waiting_since != 0 &&
-	    loop_wall(p->e->loop) - q.waiting_since >= p->dst->common.lock_timeout_ms;
+	if (!store_queued(t, p->edge, p->dst->label, p->state, &q) || q.waiting_since == 0 ||
+	    loop_wall(p->e->loop) - q.waiting_since < p->dst->common.lock_timeout_ms)
+		return false;
+	*ret_since = q.waiting_since;
+	return true;
 }
 
 static void
@@ -232,7 +235,7 @@ replicate_settle(struct push *p, struct batch *b)
 		r = (struct replica_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state, .etag = "", .error = "",
 			.hint = "" };
 	r.name = p->name;
-	if (o == PUSH_WAITING && r.status != REPLICA_HELD && replicate_waited_long(p, t)) {
+	if (o == PUSH_WAITING && r.status != REPLICA_HELD && replicate_waited_long(p, t, &r.troubled)) {
 		replicate_lock_hint(p);
 		r.error = p->op.err.msg;
 		r.hint = p->op.err.hint;

@@ -42,6 +42,16 @@ state_quarantined(struct store_txn *t, const struct state_rec *s, struct version
 
 /* ---------------------------------------------------------------- replicas */
 
+void
+replica_settle(struct replica_rec *r, enum replica_status status, int64_t now)
+{
+	if (status != REPLICA_HELD && status != REPLICA_FAILED)
+		r->troubled = 0;
+	else if (r->status != status || r->troubled == 0)
+		r->troubled = now;
+	r->status = status;
+}
+
 /* One state while its replicas are looked at. */
 struct viewing {
 	struct engine          *e;

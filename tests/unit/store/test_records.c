@@ -385,7 +385,7 @@ replica_of(uint64_t state, const char *target, const char *name)
 	return (struct replica_rec){ .edge = "live-to-dr", .target = target, .state = state, .name = name,
 	    .status = REPLICA_HELD,
 		.serial = 9, .etag = "\"e\"", .error = "no", .hint = "resolve", .error_code = ERR_CONFLICT,
-		    .written = 5, .reencoded = true };
+		    .written = 5, .reencoded = true, .troubled = 7 };
 }
 
 static bool
@@ -415,7 +415,7 @@ replicas_fn(void)
 	rig_apply(&r, b);
 	t = rig_read(&r);
 	CHECK(store_replica(t, "live-to-dr", "dr", 1, &q));
-	CHECK(q.state == 1 && q.status == REPLICA_HELD && q.error_code == ERR_CONFLICT && q.reencoded);
+	CHECK(q.state == 1 && q.status == REPLICA_HELD && q.error_code == ERR_CONFLICT && q.reencoded && q.troubled == 7);
 	CHECK_STR(q.name, "a");
 	CHECK_STR(q.hint, "resolve");
 	CHECK_U64(store_replica_owner(t, "dr", "b"), 2);

@@ -238,18 +238,42 @@ first_contact(void)
 	end();
 }
 
+static int64_t
+troubled_since(uint64_t state)
+{
+	struct store_txn  *t;
+	struct replica_rec rep;
+	int64_t            since;
+
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	since = store_replica(t, "e", "b", state, &rep) ? rep.troubled : -1;
+	store_end(t);
+	return since;
+}
+
 static void
 drift_of_a_target(void)
 {
+	int64_t before;
+
 	begin(one_edge);
 	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
 	mem_world_put(b, "x.tfstate", (struct span){ NULL, 0 });
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0"); /* lost: written again */
+	CHECK(troubled_since(1) == 0);
+	agent_rig_wait(&r, 60000);
+	before = loop_wall(r.loop);
 	mem_world_put(b, "x.tfstate", rig_state(5, "L", 3, "somebody wrote"));
 	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	CHECK(troubled_since(1) >= before);
+	agent_rig_wait(&r, 60000);
+	mem_world_put(b, "x.tfstate", rig_state(5, "L", 3, "and again"));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 1 0");
+	CHECK(troubled_since(1) >= before && troubled_since(1) < before + 60000); /* since the first time */
 	mem_world_put(b, "x.tfstate", rig_state(5, "L", 3, "a"));
 	CHECK_STR(agent_rig_sync_counts(&r), "0 1 0 0"); /* healed by itself */
+	CHECK(troubled_since(1) == 0);
 	end();
 }
 
