@@ -93,7 +93,8 @@ cli_list_text(const struct cli *c, const json_t *doc)
 	size_t  i, j;
 	char    serial[CLI_DIGITS_MAX];
 
-	(void)c;
+	if (json_array_size(json_object_get(doc, "states")) == 0)
+		printf("no state is known%s\n", c->nwords > 0 ? " there; what is replicated is listed with its source" : "");
 	json_array_foreach(json_object_get(doc, "states"), i, s) {
 		cli_text(cli_str(s, "backend"));
 		putchar(':');

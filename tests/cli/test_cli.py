@@ -102,6 +102,7 @@ def sync_and_look(p):
     assert p.run("cat", "x.tfstate").stdout == (GOLDEN / "seq/004.tfstate").read_bytes()
     assert p.json("list")["states"][0]["replicas"][0]["status"] == "current"
     assert p.json("check")["ok"] is True
+    assert p.text("list", "dr").startswith("no state is known there; "), "a target alone has none of its own"
     assert "serial" in p.text("list") and "advance" in p.text("log", "live:x.tfstate")
 
 
