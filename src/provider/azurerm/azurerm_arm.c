@@ -6,7 +6,6 @@
 
 #include "azurerm.h"
 #include "azurerm_signin.h"
-#include "base/encode.h"
 #include "base/json.h"
 
 /* The account at Azure Resource Manager: where its blobs are, and its key. */
@@ -77,7 +76,7 @@ azurerm_keys_parse(struct span json, struct secret **ret, struct err *reterr)
 	buf_reserve(&raw, ARM_KEY_MAX, NULL);
 	if (rc == ERR_OK && r.found == NULL)
 		rc = err_set(reterr, ERR_CORRUPT, 0, "the answer has no key with full permissions");
-	else if (rc == ERR_OK && (!base64_decode(span_str(secret_str(r.found)), &raw) || raw.len == 0))
+	else if (rc == ERR_OK && (!azurerm_base64(span_str(secret_str(r.found)), &raw) || raw.len == 0))
 		rc = err_set(reterr, ERR_CORRUPT, 0, "the answer has a key that is no base64");
 	if (rc == ERR_OK)
 		*ret = secret_new(buf_span(&raw));

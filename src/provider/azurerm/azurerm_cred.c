@@ -3,7 +3,6 @@
 
 #include "azurerm.h"
 #include "azurerm_signin.h"
-#include "base/encode.h"
 #include "net/sharedkey.h"
 
 /*
@@ -97,7 +96,7 @@ azurerm_cred_key(struct azurerm_cred *c, const struct azurerm_conf *conf, struct
 	buf_init(&raw, AZURERM_KEY_MAX);
 	buf_reserve(&raw, AZURERM_KEY_MAX, NULL);
 	c->way = WAY_KEY;
-	if (!base64_decode(span_str(secret_str(conf->access_key)), &raw) || raw.len == 0)
+	if (!azurerm_base64(span_str(secret_str(conf->access_key)), &raw) || raw.len == 0)
 		rc = err_set(reterr, ERR_CONFIG, 0, "access_key: expected the account's key, in base64");
 	else
 		c->key = secret_new(buf_span(&raw));

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "azurerm_signin.h"
-#include "base/encode.h"
 #include "base/json.h"
 #include "net/cert.h"
 #include "net/url.h"
@@ -148,7 +147,7 @@ entra_cert_bytes(struct entra *x, struct buf *raw, struct err *reterr)
 	}
 	if (strstr(secret_str(i->proof), "-----BEGIN ") != NULL)
 		return buf_add(raw, secret_str(i->proof), secret_len(i->proof), reterr);
-	if (!base64_decode(span_of(secret_str(i->proof), secret_len(i->proof)), raw))
+	if (!azurerm_base64(span_of(secret_str(i->proof), secret_len(i->proof)), raw))
 		return err_set(reterr, ERR_CONFIG, 0, "client_certificate: expected an archive (PKCS #12, PFX) in base64, or PEM");
 	return ERR_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "azurerm.h"
 #include "azurerm_signin.h"
+#include "base/encode.h"
 #include "provider/outside.h"
 
 /* Which of the ways to sign in is meant: the first of terraform's order that is given in full. */
@@ -42,6 +43,22 @@ static struct secret *
 azurerm_secret_copy(const struct secret *s)
 {
 	return azurerm_secret_given(s) ? secret_new(span_of(secret_str(s), secret_len(s))) : NULL;
+}
+
+bool
+azurerm_base64(struct span text, struct buf *ret)
+{
+	struct buf digits;
+	bool       ok;
+
+	buf_init(&digits, 0);
+	buf_reserve(&digits, text.n, NULL);
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] != '\r' && text.p[i] != '\n')
+			buf_putc(&digits, (char)text.p[i]);
+	ok = digits.len > 0 && base64_decode(buf_span(&digits), ret);
+	buf_wipe_free(&digits);
+	return ok;
 }
 
 /* Without blanks around it, which are none of an id. */

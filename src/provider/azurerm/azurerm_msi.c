@@ -15,16 +15,49 @@
 static char msi_json[] = "application/json";
 
 struct msi {
-	struct op                  op;
-	const struct provider_env *env;
-	struct bearer_request      rq;
-	char                      *url, *header;
-	struct bearer             *ret;
+	struct op                      op;
+	const struct provider_env     *env;
+	const struct azurerm_identity *id;
+	const char                    *resource;
+	struct secret                 *client_id; /* from its file */
+	struct bearer_request          rq;
+	char                          *url, *header;
+	struct bearer                 *ret;
 };
 
-enum msi_state { MSI_START, MSI_ANSWERED };
+enum msi_state { MSI_START, MSI_LOADED, MSI_ANSWERED };
 
-static const char *const msi_states[] = { "start", "answered" };
+static const char *const msi_states[] = { "start", "loaded", "answered" };
+
+static enum err_code
+msi_load(struct work_job *job, void *arg, struct err *reterr)
+{
+	struct msi *x = arg;
+
+	(void)job;
+	return azurerm_file(x->env, "client_id_file_path", x->id->client_id_file, &x->client_id, reterr);
+}
+
+static struct op *
+msi_send(struct msi *x)
+{
+	const struct azurerm_identity *i = x->id;
+	const char                    *client_id = x->client_id != NULL ? secret_str(x->client_id) : i->client_id;
+	struct buf                     query;
+
+	buf_init(&query, 0);
+	url_query_add(&query, "api-version", i->app_service ? MSI_VERSION_SERVICE : MSI_VERSION);
+	if (client_id != NULL)
+		url_query_add(&query, "client_id", client_id);
+	url_query_add(&query, "resource", x->resource);
+	x->url = xasprintf("%s%c%s", i->url, strchr(i->url, '?') == NULL ? '?' : '&', buf_str(&query));
+	buf_free(&query);
+	x->header = xstrdup(i->app_service ? secret_str(i->url_token) : "true");
+	x->rq = (struct bearer_request){ .who = "the managed identity", .method = "GET", .url = x->url,
+		.headers = { { "accept", msi_json }, { i->app_service ? "x-identity-header" : "metadata", x->header } }, .nheaders = 2,
+		.no_proxy = true, .timeout_ms = MSI_TIMEOUT_MS, .later = { 404, 410 }, .secrets = { i->url_token } };
+	return bearer_fetch(x->env, &x->rq, x->ret);
+}
 
 static enum op_turn
 msi_failed(struct msi *x)
@@ -45,7 +78,9 @@ msi_step(struct op *op)
 
 	switch ((enum msi_state)op->state) {
 	case MSI_START:
-		return op_await(op, MSI_ANSWERED, bearer_fetch(x->env, &x->rq, x->ret));
+		return op_await(op, MSI_LOADED, x->id->client_id_file != NULL ? work_run(x->env->work, msi_load, x) : NULL);
+	case MSI_LOADED:
+		return op_failed(op) ? op_fail(op) : op_await(op, MSI_ANSWERED, msi_send(x));
 	case MSI_ANSWERED:
 		return op_failed(op) ? msi_failed(x) : op_ok(op);
 	}
@@ -59,6 +94,7 @@ msi_free(struct op *op)
 
 	if (x->header != NULL)
 		mem_wipe(x->header, strlen(x->header));
+	secret_free(x->client_id);
 	free(x->header);
 	free(x->url);
 	free(x);
@@ -70,21 +106,11 @@ struct op *
 azurerm_msi_token(const struct provider_env *env, const struct azurerm_identity *i, const char *resource, struct bearer *ret)
 {
 	struct msi *x = xcalloc(1, sizeof(*x));
-	struct buf  query;
 
 	op_init(&x->op, &msi_class, env->loop);
 	x->env = env;
+	x->id = i;
+	x->resource = resource;
 	x->ret = ret;
-	buf_init(&query, 0);
-	url_query_add(&query, "api-version", i->app_service ? MSI_VERSION_SERVICE : MSI_VERSION);
-	if (i->client_id != NULL)
-		url_query_add(&query, "client_id", i->client_id);
-	url_query_add(&query, "resource", resource);
-	x->url = xasprintf("%s%c%s", i->url, strchr(i->url, '?') == NULL ? '?' : '&', buf_str(&query));
-	buf_free(&query);
-	x->header = xstrdup(i->app_service ? secret_str(i->url_token) : "true");
-	x->rq = (struct bearer_request){ .who = "the managed identity", .method = "GET", .url = x->url,
-		.headers = { { "accept", msi_json }, { i->app_service ? "x-identity-header" : "metadata", x->header } }, .nheaders = 2,
-		.no_proxy = true, .timeout_ms = MSI_TIMEOUT_MS, .later = { 404, 410 }, .secrets = { i->url_token } };
 	return &x->op;
 }

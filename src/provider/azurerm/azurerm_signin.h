@@ -68,6 +68,8 @@ struct op    *azurerm_msi_token(const struct provider_env *env, const struct azu
     struct bearer *ret);                                                                           /* azurerm_msi.c */
 struct op    *azurerm_cli_token(const struct provider_env *env, const struct azurerm_identity *i, const char *resource,
     struct bearer *ret);                                                                           /* azurerm_cli.c */
+/* Base64 as terraform takes it: line ends count nothing. ret: bounded, reserved, and wiped by the caller. */
+bool          azurerm_base64(struct span text, struct buf *ret);
 /* The text of a small file without blanks around it; blocks. what: the argument that names it. */
 enum err_code azurerm_file(const struct provider_env *env, const char *what, const char *path, struct secret **ret, struct err *reterr);
 

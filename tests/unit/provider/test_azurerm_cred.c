@@ -208,7 +208,7 @@ signs_in_with_a_certificate(void)
 {
 	static const char *const files[][2] = { { "golden/pfx/aes.pfx", "CANARY-pfx-\xc3\xbc" }, { "golden/pfx/3des.pfx", "CANARY-pfx-\xc3\xbc" },
 		{ "golden/pfx/bundle.pem", NULL } };
-	struct buf  text;
+	struct buf  text, folded;
 	size_t      n;
 	const char *bytes;
 
@@ -223,10 +223,17 @@ signs_in_with_a_certificate(void)
 	begin();
 	bytes = test_read("golden/pfx/plain.pfx", &n);
 	buf_init(&text, 0);
-	base64_encode(span_of(bytes, n), &text);
+	buf_init(&folded, 0);
+	base64_encode(span_of(bytes, n), &folded);
+	for (size_t i = 0; i < folded.len; i++) { /* as "base64" prints it */
+		buf_putc(&text, (char)folded.data[i]);
+		if (i % 76 == 75)
+			buf_puts(&text, "\n");
+	}
 	r.conf.client_certificate = secret(buf_str(&text));
 	r.conf.client_secret = secret("CANARY-not-used"); /* comes after it */
 	buf_free(&text);
+	buf_free(&folded);
 	works("client_certificate", STORAGE);
 }
 
@@ -274,7 +281,14 @@ signs_in_as_the_machine(void)
 	begin();
 	r.conf.use_msi = true;
 	r.conf.msi_endpoint = "http://msi.example/msi/token";
-	works("use_msi", "https://storage.azure.com");
+	r.conf.client_id = NULL;
+	r.conf.client_id_file_path = "/id";
+	r.files[0][0] = "/id";
+	r.files[0][1] = "a&b\n";
+	CHECK_OK(open_it(), r.err);
+	CHECK_OK(ready(), r.err);
+	CHECK_STR(r.fake->target, "http://msi.example/msi/token?api-version=2018-02-01&client_id=a%26b&resource=https%3A%2F%2Fstorage.azure.com");
+	end();
 	begin();
 	r.conf.use_msi = true;
 	r.vars[0][0] = "IDENTITY_ENDPOINT";
