@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a cloud's metadata service and the management API answer: any bytes. What is taken can be used, what is refused is not quoted. */
 #include <string.h>
+#include <strings.h>
 
 #include "../lib/fuzz.h"
 #include "base/mem.h"
@@ -14,7 +15,7 @@ check_cloud(struct span json)
 	struct err           e = { .msg = "" };
 
 	if (azurerm_cloud_parse(json, &c, &e) == ERR_OK) {
-		FUZZ_CHECK(strncmp(c.login, "https://", 8) == 0 && strncmp(c.arm, "https://", 8) == 0);
+		FUZZ_CHECK(strncasecmp(c.login, "https://", 8) == 0 && strncasecmp(c.arm, "https://", 8) == 0);
 		FUZZ_CHECK(c.suffix[0] != '\0' && strpbrk(c.suffix, "/@?# \\") == NULL);
 	} else {
 		FUZZ_CHECK(e.code == ERR_CORRUPT && e.msg[0] != '\0' && c.login == NULL);
