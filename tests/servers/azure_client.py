@@ -22,10 +22,10 @@ class AzureError(Exception):
 
 
 class AzureClient:
-    """Path-style, as azurite wants it: http://127.0.0.1:PORT/ACCOUNT/CONTAINER/BLOB."""
+    """Path-style, as azurite wants it: http://127.0.0.1:PORT/ACCOUNT/CONTAINER/BLOB; context: by TLS."""
 
-    def __init__(self, port, account, key):
-        self.port, self.account, self.key = port, account, base64.b64decode(key)
+    def __init__(self, port, account, key, context=None):
+        self.port, self.account, self.key, self.context = port, account, base64.b64decode(key), context
 
     def signature(self, method, path, query, headers):
         lower = {k.lower(): str(v) for k, v in headers.items()}
@@ -44,7 +44,10 @@ class AzureClient:
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": VERSION,
                    "Content-Length": str(len(body)), **(headers or {})}
         headers["Authorization"] = f"SharedKey {self.account}:{self.signature(method, path, query, headers)}"
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        if self.context:
+            conn = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=self.context)
+        else:
+            conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             conn.request(method, path + ("?" + urllib.parse.urlencode(query) if query else ""), body or None, headers)
             answer = conn.getresponse()
