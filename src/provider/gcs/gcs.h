@@ -62,6 +62,8 @@ struct op *gcs_send(struct gcs *g, struct send_request *r, struct send_answer *r
 /* What an answer means that is no success, in one sentence about what. */
 enum err_code gcs_refused(const struct gcs *g, const struct send_request *r, const struct send_answer *a, const char *what,
     struct err *reterr);
+/* Fills code and message of a refusal from its body. */
+void       gcs_answer_parse(struct send_answer *a);
 /* 404 of an object, not of its bucket; and of a bucket, where that was asked for. */
 bool       gcs_no_such_object(const struct send_answer *a);
 bool       gcs_no_such_bucket(const struct send_answer *a);

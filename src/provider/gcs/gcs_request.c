@@ -152,7 +152,7 @@ gcs_member(const struct send_answer *a, const char *name, char *ret, size_t size
 }
 
 /* Reads of content are refused in one line of plain text: "No such object: BUCKET/NAME". What else comes is a page of somebody else. */
-static void
+void
 gcs_answer_parse(struct send_answer *a)
 {
 	struct gcs_reading r = { .a = a };
