@@ -117,6 +117,87 @@ upload(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_an
 	free(name);
 }
 
+/* --- uploads in pieces --- */
+
+static void
+begin_pieces(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
+{
+	char       *name = scripted_query(rq, "name"), *want = scripted_query(rq, "ifGenerationMatch");
+	const char *key = scripted_header(rq, "X-Goog-Encryption-Key-Sha256"), *sum;
+	char       *text = span_dup(rq->body);
+
+	snprintf(f->last_query, sizeof(f->last_query), "%s", rq->at.query);
+	if (!holds(f, rq, map_get(f->objects, span_str(name)))) {
+		refuse(a, 412, "conditionNotMet");
+	} else {
+		sum = strstr(text, "\"crc32c\":\"");
+		CHECK(sum != NULL && strstr(text, "\"contentType\":") != NULL && scripted_header(rq, "X-Upload-Content-Length") != NULL);
+		buf_reset(&f->pieces);
+		f->session_done[0] = '\0';
+		snprintf(f->session_name, sizeof(f->session_name), "%s", name);
+		snprintf(f->session_if, sizeof(f->session_if), "%s", want != NULL ? want : "");
+		snprintf(f->session_sum, sizeof(f->session_sum), "%.8s", sum + strlen("\"crc32c\":\""));
+		snprintf(f->session_key, sizeof(f->session_key), "%s", key != NULL ? key : "");
+		a->status = 200;
+		scripted_add_header(a, "Location", "https://elsewhere.test/upload/storage/v1/b/" FAKE_GCS_BUCKET "/o?uploadType=resumable&upload_id=7");
+	}
+	free(name);
+	free(want);
+	free(text);
+}
+
+static void
+end_pieces(struct fake_gcs *f, struct scripted_answer *a)
+{
+	struct stored *s = map_get(f->objects, span_str(f->session_name));
+	char           sum[16], text[80];
+
+	sum_of(buf_span(&f->pieces), sum);
+	if (f->session_done[0] == '\0' && strcmp(sum, f->session_sum) != 0) {
+		refuse(a, 400, "invalid");
+		return;
+	}
+	if (f->session_done[0] == '\0' && f->session_if[0] != '\0' && strcmp(f->session_if, s != NULL ? s->generation : "0") != 0) {
+		refuse(a, 412, "conditionNotMet");
+		return;
+	}
+	if (f->session_done[0] == '\0') {
+		store(f, f->session_name, buf_span(&f->pieces), f->session_key);
+		s = map_get(f->objects, span_str(f->session_name));
+		snprintf(f->session_done, sizeof(f->session_done), "%s", s->generation);
+	}
+	snprintf(text, sizeof(text), "{\"generation\": \"%s\"}", f->session_done);
+	a->status = 200;
+	scripted_set_body(a, span_str(text));
+}
+
+/* "bytes 0-4194303/9437184", or a question: the same with "*" for the bytes. What is there already is passed over. */
+static void
+piece(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
+{
+	const char *range = scripted_header(rq, "Content-Range");
+	uint64_t    from = f->pieces.len, total = strtoull(strchr(range, '/') + 1, NULL, 10), n = rq->body.n;
+
+	if (f->session_is_over) {
+		a->status = 410;
+		return;
+	}
+	if (range[6] != '*')
+		from = strtoull(range + 6, NULL, 10);
+	CHECK(from <= f->pieces.len && from + n <= total && (n == 0 || from + n == total || n % (256 << 10) == 0));
+	n = from + n > f->pieces.len ? from + n - f->pieces.len : 0;
+	if (f->takes != 0 && n > f->takes)
+		n = f->takes;
+	buf_put(&f->pieces, rq->body.p + (f->pieces.len - from), (size_t)n);
+	if (f->pieces.len == total) {
+		end_pieces(f, a);
+		return;
+	}
+	a->status = 308;
+	if (f->pieces.len > 0)
+		scripted_add_header(a, "Range", "bytes=0-%zu", f->pieces.len - 1);
+}
+
 static void
 content(const struct scripted_request *rq, struct scripted_answer *a, const struct stored *s)
 {
@@ -230,7 +311,9 @@ fake_gcs_answer(void *arg, const struct scripted_request *rq, struct scripted_an
 	CHECK_STR(scripted_header(rq, "Authorization"), "Bearer " FAKE_GCS_TOKEN);
 	buf_init(&name, 0);
 	if (strcmp(rq->method, "POST") == 0 && strcmp(rq->at.path, "/upload/storage/v1/b/" FAKE_GCS_BUCKET "/o") == 0)
-		upload(f, rq, a);
+		(strstr(rq->at.query, "uploadType=resumable") != NULL ? begin_pieces : upload)(f, rq, a);
+	else if (strcmp(rq->method, "PUT") == 0 && strstr(rq->url, "/upload/") != NULL && strstr(rq->url, "upload_id=7") != NULL)
+		piece(f, rq, a);
 	else if (strcmp(rq->method, "GET") == 0 && strcmp(rq->at.path, objects) == 0)
 		list(f, rq, a);
 	else if (strncmp(rq->at.path, objects, sizeof(objects) - 1) == 0 && rq->at.path[sizeof(objects) - 1] == '/' &&
@@ -247,6 +330,7 @@ fake_gcs_behind(struct scripted_http *http)
 	struct fake_gcs *f = xcalloc(1, sizeof(*f));
 
 	f->objects = map_new();
+	buf_init(&f->pieces, (size_t)64 << 20);
 	f->generation = 1732320148842169;
 	scripted_handle(http, fake_gcs_answer, f);
 	return f;
@@ -261,5 +345,6 @@ fake_gcs_free(struct fake_gcs *f)
 	for (size_t i = 0; map_next(f->objects, &i, &name, &v);)
 		stored_free(v);
 	map_free(f->objects);
+	buf_free(&f->pieces);
 	free(f);
 }

@@ -19,6 +19,11 @@ struct fake_gcs {
 	unsigned    page;             /* names of a page; 0: as many as asked for */
 	bool        ignores_conditions, ignores_conditions_of_deletes;
 	char        last_query[2048]; /* of the last upload */
+	/* The upload in pieces that was begun last. */
+	struct buf  pieces;
+	uint64_t    takes;            /* of one piece; 0: all */
+	bool        session_is_over;
+	char        session_name[1100], session_if[32], session_sum[16], session_key[64], session_done[24];
 };
 
 struct fake_gcs *fake_gcs_behind(struct scripted_http *http);

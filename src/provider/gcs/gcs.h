@@ -8,7 +8,7 @@
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
- * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_lock.c (../lock_object.c), gcs_create.c, gcs_probe.c
+ * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_upload.c, gcs_lock.c (../lock_object.c), gcs_create.c, gcs_probe.c
  * (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a decimal number that is compared
  * for equality only.
  */
@@ -52,6 +52,8 @@ char *gcs_lock_of(const struct gcs *g, const char *name);
 /* Path and query of: one object; an upload of one; all objects of the bucket; the bucket itself. */
 void gcs_to_object(const struct gcs *g, struct send_request *r, const char *method, const char *object);
 void gcs_to_upload(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body);
+/* A session for one in pieces, of bytes with this sum. */
+void gcs_to_session(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body, uint32_t crc32c);
 void gcs_to_objects(const struct gcs *g, struct send_request *r, const char *method);
 void gcs_to_bucket(const struct gcs *g, struct send_request *r, const char *method);
 void gcs_query(struct send_request *r, const char *name, const char *value);
@@ -59,6 +61,8 @@ void gcs_query(struct send_request *r, const char *name, const char *value);
 void gcs_with_csek(const struct gcs *g, struct send_request *r);
 /* As send.h says; any answer below 500 is the caller's but for those that say "not now". Its code is the reason that an error names. */
 struct op *gcs_send(struct gcs *g, struct send_request *r, struct send_answer *ret);
+/* body in pieces, first being gcs_to_session()'s with its condition; ends as gcs_send() of the whole would. All outlive the op. */
+struct op *gcs_upload(struct gcs *g, struct send_request *first, struct body *body, struct send_answer *ret);
 /* What an answer means that is no success, in one sentence about what. */
 enum err_code gcs_refused(const struct gcs *g, const struct send_request *r, const struct send_answer *a, const char *what,
     struct err *reterr);

@@ -9,6 +9,7 @@
 #include "provider/reader.h"
 
 /* Objects: read, looked at, written, deleted. One read gives bytes, generation and checksum together. */
+#define GCS_WHOLE_MAX  ((uint64_t)8 << 20) /* what is larger goes in pieces, so that a lost connection does not cost all of it */
 #define GCS_READ_AGAIN 2   /* a body that does not fit its headers is read so often again */
 
 struct gcs_object {
@@ -363,18 +364,23 @@ gcs_put_sum(struct work_job *job, void *arg, struct err *reterr)
 static struct op *
 gcs_put_send(struct gcs_object *o)
 {
-	bool       packed = span_ends(span_str(o->name), ".zst");
-	char      *sum = gcs_sum_text(o->crc);
+	const char *type = span_ends(span_str(o->name), ".zst") ? "application/zstd" : "application/json";
+	bool        large = body_size(o->body) > GCS_WHOLE_MAX;
+	char       *sum = gcs_sum_text(o->crc);
 
-	gcs_to_upload(o->g, &o->req, o->object, packed ? "application/zstd" : "application/json", o->body);
+	if (large)
+		gcs_to_session(o->g, &o->req, o->object, type, o->body, o->crc);
+	else
+		gcs_to_upload(o->g, &o->req, o->object, type, o->body);
 	if (o->when.when != PUT_UNDER_LOCK)
 		gcs_query(&o->req, "ifGenerationMatch", o->when.when == PUT_ABSENT ? "0" : o->etag);
 	if (o->g->conf->kms_encryption_key != NULL && o->g->conf->kms_encryption_key[0] != '\0')
 		gcs_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
 	gcs_with_csek(o->g, &o->req);
-	send_header(&o->req, "x-goog-hash", "%s", sum);
+	if (!large)
+		send_header(&o->req, "x-goog-hash", "%s", sum);
 	free(sum);
-	return gcs_send(o->g, &o->req, &o->ans);
+	return large ? gcs_upload(o->g, &o->req, o->body, &o->ans) : gcs_send(o->g, &o->req, &o->ans);
 }
 
 static enum op_turn
@@ -385,7 +391,7 @@ gcs_put_answered(struct gcs_object *o)
 
 	if (op_failed(op))
 		return op_fail(op);
-	if (status == 200) {
+	if (status == 200 || status == 201) {
 		if (gcs_member(&o->ans, "generation", o->ret_etag, ETAG_MAX))
 			return op_ok(op);
 		err_set(&op->res, ERR_UNCERTAIN, 200, "bucket %s: the answer to writing %.120s has no generation", o->g->conf->bucket, o->name);

@@ -73,6 +73,32 @@ gcs_to_upload(const struct gcs *g, struct send_request *r, const char *object, c
 	r->changing = true;
 }
 
+/* No object changes by it: it may be sent again. The sum stands in what is said of the object, and is compared at the end. */
+void
+gcs_to_session(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body, uint32_t crc32c)
+{
+	char              *sum = gcs_sum_text(crc32c);
+	struct json_writer w;
+	struct buf         text;
+
+	buf_init(&text, 0);
+	json_begin(&w, &text);
+	json_obj(&w);
+	json_kv_str(&w, "contentType", type);
+	json_kv_str(&w, "crc32c", strchr(sum, '=') + 1);
+	json_obj_end(&w);
+	gcs_to(g, r, "POST", "upload/storage/v1", "/o", NULL);
+	gcs_query(r, "uploadType", "resumable");
+	gcs_query(r, "name", object);
+	gcs_query(r, "fields", "generation");
+	send_header(r, "content-type", "application/json");
+	send_header(r, "x-upload-content-type", "%s", type);
+	send_header(r, "x-upload-content-length", "%llu", (unsigned long long)body_size(body));
+	r->object = xstrdup(object);
+	r->body = body_new(&text);
+	free(sum);
+}
+
 void
 gcs_to_objects(const struct gcs *g, struct send_request *r, const char *method)
 {

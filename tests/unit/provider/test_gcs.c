@@ -166,6 +166,130 @@ a_kms_key_is_named_for_states_alone(void)
 	end();
 }
 
+/* --- large states, in pieces --- */
+
+#define LARGE ((size_t)9 << 20) /* a session, and three pieces */
+
+static char *
+large(void)
+{
+	char  *text = xmalloc(LARGE + 1);
+	size_t n = (size_t)snprintf(text, LARGE, "{\"version\":4,\"serial\":1,\"lineage\":\"l\",\"outputs\":{},\"resources\":[],\"x\":\"");
+
+	for (; n < LARGE - 2; n++)
+		text[n] = (char)('a' + n * n % 23);
+	memcpy(text + n, "\"}", 3);
+	return text;
+}
+
+static bool
+is_there(const char *text)
+{
+	struct span got;
+
+	return fake_gcs_get(fake, "x.tfstate", &got) && span_is(got, text);
+}
+
+static void
+goes_in_pieces(void)
+{
+	char *text = large(), etag[ETAG_MAX], other[ETAG_MAX];
+
+	begin("  encryption_key = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n");
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_OK);
+	CHECK(is_there(text));
+	CHECK_U64(scripted_http_count(r.http), 4);
+	CHECK_STR(fake_gcs_key(fake, "x.tfstate"), "PrG9Q5lH63YpmOVmzMLgmceREYsvQFecxPfaK1Bht/k=");
+	CHECK(strstr(scripted_http_trace(r.http), "elsewhere.test") == NULL);
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, other), ERR_CONFLICT);
+	CHECK_U64(put("x.tfstate", text, PUT_MATCH, etag, etag), ERR_OK);
+	end();
+	free(text);
+}
+
+/* Whatever gets lost, it goes on from there; the last answer is asked for again. */
+static void
+goes_on_after_a_lost_piece(void)
+{
+	static const enum scripted_fault faults[] = { SCRIPTED_LOST_BEFORE, SCRIPTED_LOST_REQUEST, SCRIPTED_LOST_ANSWER, SCRIPTED_BUSY };
+	char                            *text = large(), etag[ETAG_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+		for (unsigned n = 1; n <= 4; n++) {
+			begin("");
+			scripted_fail(r.http, n, faults[i]);
+			if (put("x.tfstate", text, PUT_ABSENT, NULL, etag) != ERR_OK)
+				test_fail(__FILE__, __LINE__, "%s of request %u: %s", scripted_fault_name(faults[i]), n, r.err.msg);
+			CHECK(is_there(text));
+			end();
+		}
+	begin("");
+	fake->takes = ((uint64_t)256 << 10) + 17; /* a server that keeps less of each */
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_OK);
+	CHECK(is_there(text));
+	end();
+	free(text);
+}
+
+static void
+an_upload_that_ends_says_how(void)
+{
+	char *text = large(), etag[ETAG_MAX];
+
+	begin("");
+	fake->session_is_over = true;
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_BUSY);
+	end();
+	begin(""); /* the session is over when its last piece is in doubt */
+	scripted_fail(r.http, 4, SCRIPTED_LOST_ANSWER);
+	scripted_expect(r.http, "POST", "uploadType=resumable", 200, "Location: http://gcs.test/upload/s?upload_id=7", NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-4194303", NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-8388607", NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 200, NULL, NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 404, NULL, NULL);
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_UNCERTAIN);
+	scripted_http_check(r.http);
+	end();
+	begin("");
+	scripted_expect(r.http, "POST", "uploadType=resumable", 200, NULL, "<html>");
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_UNSUPPORTED);
+	scripted_expect(r.http, "POST", "uploadType=resumable", 200, "Location: http://gcs.test/upload/s?upload_id=7", NULL);
+	for (int i = 0; i < 5; i++) /* no progress */
+		scripted_expect(r.http, "PUT", "upload_id=7", 308, NULL, NULL);
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_BUSY);
+	scripted_http_check(r.http);
+	end();
+	free(text);
+}
+
+/* Stopped at any turn: "cancelled" means that nothing is there. */
+static void
+an_upload_is_stopped_at_any_turn(void)
+{
+	struct put_condition c = { .when = PUT_ABSENT };
+	char                *text = large(), etag[ETAG_MAX];
+	struct body         *body = body_copy(span_str(text));
+	struct snapshot      s = { 0 };
+	bool                 whole = false;
+
+	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
+	for (unsigned turn = 1; !whole; turn++) {
+		enum err_code rc;
+
+		begin("");
+		rc = provider_rig_run_cancelled(&r, provider_put(r.b, &(struct state_ref){ "x.tfstate" }, &s, &c, etag), turn);
+		while (loop_turn(r.loop, false))
+			continue;
+		if (rc == ERR_CANCELLED ? is_there(text) : rc == ERR_OK ? !is_there(text) : rc != ERR_UNCERTAIN)
+			test_fail(__FILE__, __LINE__, "turn %u: %d %s", turn, rc, r.err.msg);
+		whole = rc == ERR_OK;
+		end();
+	}
+	snapshot_free(&s);
+	body_unref(body);
+	free(text);
+}
+
 /* --- locks --- */
 
 /* Terraform's retry meets its own lock there and fails; ours reads it. */
@@ -452,5 +576,9 @@ main(int argc, char **argv)
 	    { "makes a missing bucket", makes_a_missing_bucket },
 	    { "a bucket that was made is ours if we may list it", a_bucket_that_was_made_is_ours_if_we_may_list_it },
 	    { "a page is no missing bucket", a_page_is_no_missing_bucket },
+	    { "goes in pieces", goes_in_pieces },
+	    { "goes on after a lost piece", goes_on_after_a_lost_piece },
+	    { "an upload that ends says how", an_upload_that_ends_says_how },
+	    { "an upload is stopped at any turn", an_upload_is_stopped_at_any_turn },
 	    { "refusals say what to do", refusals_say_what_to_do }, { NULL, NULL } });
 }
