@@ -159,3 +159,23 @@ def test_a_login_acts_as_a_service_account(agent, places, issuer):
     without_token(places("gcs"), agent)
     agent.sync()
     assert copied(agent) and [s for _, _, s in issuer.seen] == [200, 200] and issuer.seen[1][1] == urllib.parse.urlparse(hop).path
+
+
+@pytest.mark.parametrize("lost", ["nothing", "before", "after", "last"])
+def test_a_large_state_goes_in_pieces(agent, places, lost):
+    """9 MB of it: a session and three pieces, one of which is lost before it arrives, or its answer is."""
+    place = places("gcs")
+    rule = None
+    if lost != "nothing":
+        rule = place.rules.add("PUT", nth=3 if lost == "last" else 2, drop="before" if lost == "before" else "after")
+    body = json.loads(state(1, lineage()))
+    body["outputs"]["large"] = {"value": "x" * (9 << 20), "type": "string"}
+    body = json.dumps(body).encode()
+    source = agent.folder / "source"
+    (source / "net").mkdir(parents=True)
+    (source / NAME).write_bytes(body)
+    agent.backend("local", "folder", dir=source)
+    place.add(agent, "cloud")
+    agent.replicate("edge", "folder", ["cloud"])
+    agent.sync()
+    assert place.get(NAME) == body and place.locks() == [] and (rule is None or rule.fired == 1)

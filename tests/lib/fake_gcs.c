@@ -184,6 +184,8 @@ piece(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_ans
 	}
 	if (range[6] != '*')
 		from = strtoull(range + 6, NULL, 10);
+	else
+		f->questions++;
 	CHECK(from <= f->pieces.len && from + n <= total && (n == 0 || from + n == total || n % (256 << 10) == 0));
 	n = from + n > f->pieces.len ? from + n - f->pieces.len : 0;
 	if (f->takes != 0 && n > f->takes)

@@ -23,6 +23,7 @@ struct fake_gcs {
 	struct buf  pieces;
 	uint64_t    takes;            /* of one piece; 0: all */
 	bool        session_is_over;
+	unsigned    questions;        /* how much has arrived */
 	char        session_name[1100], session_if[32], session_sum[16], session_key[64], session_done[24];
 };
 

@@ -6,8 +6,9 @@
 
 /*
  * A large object in pieces, each of which may be lost: first a session is asked for, with the condition and the sum of the whole; what
- * the server has got is asked after every doubt, and the upload goes on from there. Before its last piece nothing is there, so only
- * that one leaves the outcome unknown.
+ * Google has got is asked after every doubt, and the upload goes on from there. Other servers may take that question for the end of the
+ * upload and keep a part of the object: there it begins again in another session. Before its last piece nothing is there, so only that one
+ * leaves the outcome unknown.
  */
 #define GCS_PIECE        ((uint64_t)4 << 20) /* a multiple of 256 KiB, as Google wants it */
 #define GCS_UPLOAD_TRIES 5                   /* doubts without progress */
@@ -194,6 +195,10 @@ gcs_upload_doubt(struct gcs_uploading *u)
 			op->res.code = ERR_BUSY;
 		return op_fail(op);
 	}
+	if (!u->g->google && u->last_sent) {
+		op->res.code = ERR_UNCERTAIN;
+		return op_fail(op);
+	}
 	return op_await(op, UPLOAD_ASK, op_sleep(op->loop, provider_backoff_ms(&u->g->b, u->doubts, GCS_UPLOAD_PAUSE)));
 }
 
@@ -205,6 +210,16 @@ gcs_upload_begun(struct gcs_uploading *u)
 	if (!gcs_session(u))
 		return gcs_upload_odd(u, "the server offers no session");
 	return gcs_upload_next(u);
+}
+
+static enum op_turn
+gcs_upload_anew(struct gcs_uploading *u)
+{
+	gcs_uploading_wipe(u->path);
+	gcs_uploading_wipe(u->query);
+	u->path = u->query = NULL;
+	u->off = 0;
+	return op_await(&u->op, UPLOAD_BEGUN, gcs_send(u->g, u->first, u->ret));
 }
 
 static enum op_turn
@@ -224,7 +239,7 @@ gcs_uploading_step(struct op *op)
 	case UPLOAD_ASK:
 		if (op_failed(op))
 			return gcs_upload_doubt(u);
-		return op_await(op, UPLOAD_ASKED, gcs_upload_send(u, NULL));
+		return u->g->google ? op_await(op, UPLOAD_ASKED, gcs_upload_send(u, NULL)) : gcs_upload_anew(u);
 	case UPLOAD_ASKED:
 		if (op_failed(op) && u->last_sent)
 			op->res.code = ERR_UNCERTAIN;

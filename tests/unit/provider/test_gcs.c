@@ -207,7 +207,16 @@ goes_in_pieces(void)
 	free(text);
 }
 
-/* Whatever gets lost, it goes on from there; the last answer is asked for again. */
+/* At Google's own address, where it is known what happens. */
+static void
+begin_google(void)
+{
+	provider_rig_open(&r, false, "backend \"gcs\" \"b\" {\n  bucket = \"" FAKE_GCS_BUCKET "\"\n  access_token = \"" FAKE_GCS_TOKEN "\"\n}\n");
+	fake = fake_gcs_behind(r.http);
+}
+
+/* Whatever gets lost, at Google it goes on from there, and the last answer is asked for again: a session, three pieces, one question, and
+ * a piece that did not arrive. */
 static void
 goes_on_after_a_lost_piece(void)
 {
@@ -216,18 +225,37 @@ goes_on_after_a_lost_piece(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(faults); i++)
 		for (unsigned n = 1; n <= 4; n++) {
-			begin("");
+			begin_google();
 			scripted_fail(r.http, n, faults[i]);
 			if (put("x.tfstate", text, PUT_ABSENT, NULL, etag) != ERR_OK)
 				test_fail(__FILE__, __LINE__, "%s of request %u: %s", scripted_fault_name(faults[i]), n, r.err.msg);
 			CHECK(is_there(text));
+			CHECK(scripted_http_count(r.http) <= 6);
 			end();
 		}
-	begin("");
+	begin_google();
 	fake->takes = ((uint64_t)256 << 10) + 17; /* a server that keeps less of each */
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_OK);
 	CHECK(is_there(text));
 	end();
+	free(text);
+}
+
+/* Some take the question how much has arrived for the end of it, and keep what they have. */
+static void
+begins_anew_at_other_servers(void)
+{
+	char *text = large(), etag[ETAG_MAX];
+
+	for (unsigned n = 1; n <= 4; n++) {
+		begin("");
+		scripted_fail(r.http, n, SCRIPTED_LOST_ANSWER);
+		CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), n < 4 ? ERR_OK : ERR_UNCERTAIN);
+		CHECK(is_there(text));
+		CHECK(strstr(scripted_http_trace(r.http), "uploadType=resumable") != NULL);
+		CHECK_U64(fake->questions, 0);
+		end();
+	}
 	free(text);
 }
 
@@ -240,7 +268,7 @@ an_upload_that_ends_says_how(void)
 	fake->session_is_over = true;
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_BUSY);
 	end();
-	begin(""); /* the session is over when its last piece is in doubt */
+	begin_google(); /* the session is over when its last piece is in doubt */
 	scripted_fail(r.http, 4, SCRIPTED_LOST_ANSWER);
 	scripted_expect(r.http, "POST", "uploadType=resumable", 200, "Location: http://gcs.test/upload/s?upload_id=7", NULL);
 	scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-4194303", NULL);
@@ -276,7 +304,7 @@ an_upload_is_stopped_at_any_turn(void)
 	for (unsigned turn = 1; !whole; turn++) {
 		enum err_code rc;
 
-		begin("");
+		begin_google();
 		rc = provider_rig_run_cancelled(&r, provider_put(r.b, &(struct state_ref){ "x.tfstate" }, &s, &c, etag), turn);
 		while (loop_turn(r.loop, false))
 			continue;
@@ -578,6 +606,7 @@ main(int argc, char **argv)
 	    { "a page is no missing bucket", a_page_is_no_missing_bucket },
 	    { "goes in pieces", goes_in_pieces },
 	    { "goes on after a lost piece", goes_on_after_a_lost_piece },
+	    { "begins anew at other servers", begins_anew_at_other_servers },
 	    { "an upload that ends says how", an_upload_that_ends_says_how },
 	    { "an upload is stopped at any turn", an_upload_is_stopped_at_any_turn },
 	    { "refusals say what to do", refusals_say_what_to_do }, { NULL, NULL } });
