@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What a target may answer, and what is said of it: one sentence with the next step, the exit code, no secret; and that it goes
 on by itself when the trouble is over. Printed as a table of exit codes."""
+import json
+
 import pytest
 
 from conftest import HTTP_PASSWORD
 from forward_proxy import TlsFront
-from servers import S3Server
+from servers import FakeGcs, S3Server
 from states import CANARY, lineage, state
 
 NAME = "net/prod.tfstate"
@@ -17,6 +19,11 @@ def s3(status, code, message="", **more):
     return {"status": status, "headers": {"Content-Type": "application/xml"} | more, "body": body}
 
 
+def gcs(status, reason, message="m", **more):
+    body = json.dumps({"error": {"code": status, "message": message, "errors": [{"domain": "global", "reason": reason, "message": message}]}})
+    return {"status": status, "headers": {"Content-Type": "application/json"} | more, "body": body.encode()}
+
+
 def http(status, body=b"no", **more):
     return {"status": status, "headers": more, "body": body}
 
@@ -25,27 +32,34 @@ def http(status, body=b"no", **more):
 TROUBLES = {
     "wrong credential": {
         "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
+        "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
+        "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
-        "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"])},
+        "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
+        "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"])},
     "clock skew": {
         "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"])},
     "rate limit": {
         "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
+        "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
+        "gcs": (gcs(500, "backendError"), 1, ["500"]),
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
+        "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["listing", "proxy"]),
+        "gcs": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["storage_custom_endpoint", "proxy"]),
         "http": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["page", "proxy"])},
 }
 CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
@@ -70,7 +84,7 @@ def said(agent, code, words):
     assert problem["hint"], f"no next step: {text}"
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
-    for secret in (S3Server.secret_key, HTTP_PASSWORD, CANARY):
+    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, CANARY):
         assert secret not in result.out + result.err
     return problem
 
@@ -88,7 +102,7 @@ def test_error(agent, places, cell, trouble, kind):
     assert dr.get(NAME) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs"])
 def test_truncated_body(agent, places, cell, kind):
     """As a source: what was cut is never kept as a version."""
     cell("what is said of", "truncated body", kind, "1")
@@ -105,7 +119,7 @@ def test_truncated_body(agent, places, cell, kind):
     assert [v["serial"] for v in agent.versions(f"live:{NAME}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs"])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
@@ -115,6 +129,13 @@ def test_tls_name_mismatch(agent, places, certificates, cell, kind):
         with TlsFront(certificates, dr.bucket.server.port) as front:
             agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
             agent.backend("s3", "dr", dr.bucket.backend() | {"endpoints": {"s3": f"https://dr.localhost:{front.port}"}})
+            agent.replicate("out", "live", "dr")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
+    if kind == "gcs":
+        with TlsFront(certificates, dr.server.port) as front:
+            agent.env["SSL_CERT_FILE"] = str(certificates.folder / "ca.pem")
+            agent.backend("gcs", "dr", dr.server.backend(dr.bucket, storage_custom_endpoint=f"https://dr.localhost:{front.port}/storage/v1/"))
             agent.replicate("out", "live", "dr")
             said(agent, None, ["certificate", "dr.localhost"])
         return

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Cloud Storage: what a probe finds at a server that is not Google's, and signing in at issuers that check what they get."""
 import base64
+import http.client
 import http.server
 import json
 import subprocess
@@ -124,6 +125,49 @@ def test_a_probe_says_what_the_server_enforces(agent, places):
     assert place.locks() == []
     status, answer = place.server.call("GET", f"/storage/v1/b/{place.bucket}/o")
     assert status == 200 and json.loads(answer).get("items", []) == []
+
+
+class Careless(http.server.BaseHTTPRequestHandler):
+    """The server behind it, without any precondition."""
+
+    def relay(self):
+        path, _, query = self.path.partition("?")
+        kept = [q for q in urllib.parse.parse_qsl(query, keep_blank_values=True) if q[0] != "ifGenerationMatch"]
+        conn = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=10)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        conn.request(self.command, path + "?" + urllib.parse.urlencode(kept), body, dict(self.headers))
+        answer = conn.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        conn.close()
+
+    do_GET = do_POST = do_PUT = do_DELETE = relay
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_server_that_ignores_conditions_is_never_written_to(agent, places):
+    place, live = places("gcs"), places("local")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Careless) as careless:
+        careless.behind = place.server.port
+        threading.Thread(target=careless.serve_forever, daemon=True).start()
+        live.add(agent, "live")
+        live.put(NAME, state(1, lineage()))
+        agent.backend("gcs", "odd", place.server.backend(place.bucket, port=careless.server_port))
+        agent.replicate("edge", "live", ["odd"])
+        problem = agent.json("sync", code=None)["problems"][0]
+        assert "second lock was granted" in problem["message"] and problem["hint"], problem
+        doc = agent.json("probe", "odd", code=None)
+        assert doc["enforces"] is False and {c["name"] for c in doc["checks"] if not c["ok"]} >= {"create_only", "if_match", "lock"}, doc
+        careless.shutdown()
+    assert place.get(NAME) is None and place.locks() == []
 
 
 def test_a_key_signs_a_claim_that_an_issuer_verifies(agent, places, issuer):

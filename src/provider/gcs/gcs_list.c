@@ -157,11 +157,14 @@ static enum err_code
 gcs_list_feed(void *arg, const void *p, size_t n, struct err *reterr)
 {
 	struct gcs_list *l = arg;
+	struct err       e;
 
-	if (json_feed(l->json, p, n, reterr) == ERR_OK)
+	if (json_feed(l->json, p, n, &e) == ERR_OK)
 		return ERR_OK;
 	if (l->broken.code != ERR_OK)
 		*reterr = l->broken;
+	else
+		err_set(reterr, ERR_UNSUPPORTED, 200, "the answer to a listing is none (%s)", e.msg);
 	return err_hint(reterr, GCS_OTHER_HINT);
 }
 
