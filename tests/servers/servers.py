@@ -259,6 +259,32 @@ class AzuriteTls(Azurite):
         return AzureClient(self.port, self.account, self.key, self.context)
 
 
+class AzuriteTls(Azurite):
+    """The same by TLS, and it takes tokens of Entra ID: looks at their form, audience, issuer and times, not at their signature."""
+
+    def __init__(self, folder, certificates):
+        super().__init__(folder)
+        self.certificates = certificates
+        self.context = ssl.create_default_context(cadata=certificates.ca_pem)
+
+    def command(self):
+        return [*super().command(), "--cert", self.certificates.folder / "server.pem", "--key", self.certificates.folder / "server.key",
+                "--oauth", "basic"]
+
+    def answers(self):
+        conn = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=2, context=self.context)
+        try:
+            conn.request("GET", "/")
+            return conn.getresponse().status > 0
+        except OSError:
+            return False
+        finally:
+            conn.close()
+
+    def client(self):
+        return AzureClient(self.port, self.account, self.key, self.context)
+
+
 class FakeGcs(Server):
     """Cloud Storage's JSON protocol; asks for no credentials, and ignores the precondition of a DELETE."""
 
