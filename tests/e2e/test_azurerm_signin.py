@@ -51,7 +51,7 @@ def block(azure, entra, workdir, **more):
     return {k: v for k, v in args.items() if v is not None}
 
 
-def replicates(agent, places, azure, workdir, entra, code=0, canaries=(), **more):
+def replicates(agent, places, azure, workdir, entra, code=0, canaries=(), tokens=1, **more):
     """A state is written with what the issuer hands out. What sync said."""
     live = places("local")
     live.add(agent, "live")
@@ -63,7 +63,7 @@ def replicates(agent, places, azure, workdir, entra, code=0, canaries=(), **more
     if code == 0:
         assert azure[0].client().get(BOX, f"{workdir.name}/{NAME}") == body
         assert not entra.wrong, entra.wrong
-        assert entra.asked.count(("token", STORAGE + "/.default")) <= 1, "one token for all requests"
+        assert entra.asked.count(("token", STORAGE + "/.default")) <= tokens, "one token for all requests"
     agent.check_secrets([*CANARIES, azure[0].key, *canaries])
     return said
 
@@ -72,6 +72,7 @@ def test_a_secret(agent, places, azure, signin, workdir):
     entra = signin()
     replicates(agent, places, azure, workdir, entra, client_secret=SECRET)
     assert entra.asked == [("token", STORAGE + "/.default")]
+    agent.call("probe", "dr")
 
 
 def test_variables_and_an_empty_block(agent, places, azure, signin, workdir):
@@ -122,22 +123,22 @@ def test_the_key_looked_up(agent, places, azure, signin, workdir):
     assert entra.asked == [("token", entra.url + "/.default"), ("account",), ("keys",)]
 
 
-@pytest.mark.parametrize("why,given,refusal,said", [
-    ("wrong", {"client_secret": "other-CANARY-86"}, None, "the client secret is wrong (AADSTS7000215)"),
-    ("expired", {"client_secret": SECRET}, (401, {"error": "invalid_client", "error_description": "AADSTS7000222: expired"}),
+@pytest.mark.parametrize("why,code,given,refusal,said", [
+    ("wrong", 12, {"client_secret": "other-CANARY-86"}, None, "the client secret is wrong (AADSTS7000215)"),
+    ("expired", 12, {"client_secret": SECRET}, (401, {"error": "invalid_client", "error_description": "AADSTS7000222: expired"}),
      "the client secret has expired (AADSTS7000222)"),
-    ("unknown", {"client_secret": SECRET}, (400, {"error": "unauthorized_client", "error_description": "AADSTS700016: not found"}),
+    ("unknown", 12, {"client_secret": SECRET}, (400, {"error": "unauthorized_client", "error_description": "AADSTS700016: not found"}),
      "the tenant does not know the application"),
-    ("busy", {"client_secret": SECRET}, (503, {"error": "temporarily_unavailable", "error_description": "later"}), "it answers 503"),
-    ("password", {"client_certificate_password": "other-CANARY-86"}, None, "the password of the archive (PKCS #12) is wrong"),
+    ("busy", 1, {"client_secret": SECRET}, (503, {"error": "temporarily_unavailable", "error_description": "later"}), "it answers 503"),
+    ("password", 10, {"client_certificate_password": "other-CANARY-86"}, None, "the password of the archive (PKCS #12) is wrong"),
 ])
-def test_refusals(agent, places, azure, signin, workdir, why, given, refusal, said):
+def test_refusals(agent, places, azure, signin, workdir, why, code, given, refusal, said):
     entra = signin()
     entra.refusal = refusal
     if why == "password":
         given = given | {"client_certificate_path": str(entra.application.folder / "app.pfx")}
-    result = replicates(agent, places, azure, workdir, entra, code=None, canaries=["CANARY-86"], **given)
-    assert result.code not in (0, 70) and said in result.out + result.err, result.out + result.err
+    result = replicates(agent, places, azure, workdir, entra, code=code, canaries=["CANARY-86"], **given)
+    assert said in result.out + result.err, result.out + result.err
     assert f"{workdir.name}/{NAME}" not in azure[0].client().names(BOX)
 
 
@@ -146,6 +147,21 @@ def test_a_key_and_entra_id_exclude_each_other(agent, places, azure, signin, wor
     agent.env |= {"ARM_ACCESS_KEY": azure[0].key}
     result = replicates(agent, places, azure, workdir, entra, code=10, client_secret=SECRET)
     assert "access_key (ARM_ACCESS_KEY) and use_azuread_auth (ARM_USE_AZUREAD) exclude each other" in result.err and not entra.asked
+
+
+def test_a_token_that_the_server_refuses_is_replaced_once(agent, places, azure, signin, workdir):
+    entra = signin()
+    entra.stale = 1
+    replicates(agent, places, azure, workdir, entra, tokens=2, client_secret=SECRET)
+    assert len(entra.asked) == 2
+
+
+def test_tokens_that_the_server_refuses(agent, places, azure, signin, workdir):
+    entra = signin()
+    entra.stale = 99
+    result = replicates(agent, places, azure, workdir, entra, code=None, client_secret=SECRET)
+    assert result.code == 12 and "the credentials from client_secret are refused (403 AuthenticationFailed)" in result.out + result.err
+    assert len(entra.asked) == 2
 
 
 WAYS = {

@@ -185,7 +185,7 @@ azurerm_cred_open(struct azurerm_cred *c, const struct azurerm_conf *conf, const
 
 static struct op *azurerm_cred_fetch(void *arg, void *ret);
 
-static const struct token_class azurerm_token_class = { "what signs in", sizeof(struct azurerm_value), azurerm_cred_fetch,
+static const struct token_class azurerm_token_class = { "the sign-in to Azure", sizeof(struct azurerm_value), azurerm_cred_fetch,
 	azurerm_value_ends, azurerm_value_wipe, azurerm_cred_release };
 
 enum err_code
