@@ -65,7 +65,7 @@ enum err_code
 jwt_key_of(struct span pkcs8, struct jwt_key **ret, struct err *reterr)
 {
 	struct crypt_rsa *rsa;
-	struct span       pkcs1;
+	struct span       pkcs1 = { NULL, 0 };
 
 	if (jwt_pkcs8(pkcs8, &pkcs1, reterr) != ERR_OK || crypt_rsa_new(pkcs1, &rsa, reterr) != ERR_OK)
 		return ERR_CONFIG;

@@ -42,6 +42,12 @@ static const char *const entra_states[] = { "start", "loaded", "asked", "answere
 
 /* --- on the pool: what lies in files --------------------------------------------------------------------------------------- */
 
+static bool
+entra_blank(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 enum err_code
 azurerm_file(const struct provider_env *env, const char *what, const char *path, struct secret **ret, struct err *reterr)
 {
@@ -56,9 +62,9 @@ azurerm_file(const struct provider_env *env, const char *what, const char *path,
 	if (rc != ERR_OK)
 		err_prefix(reterr, "%s", what);
 	t = buf_span(&text);
-	while (t.n > 0 && memchr(" \t\r\n", t.p[t.n - 1], 4) != NULL)
+	while (t.n > 0 && entra_blank(t.p[t.n - 1]))
 		t.n--;
-	while (t.n > 0 && memchr(" \t\r\n", t.p[0], 4) != NULL)
+	while (t.n > 0 && entra_blank(t.p[0]))
 		t = span_of(t.p + 1, t.n - 1);
 	if (rc == ERR_OK && (!found || t.n == 0))
 		rc = err_set(reterr, ERR_CONFIG, 0, "%s: the file %.120s %s", what, path, found ? "is empty" : "is not there");
