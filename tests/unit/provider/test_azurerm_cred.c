@@ -798,6 +798,88 @@ says_what_files_lack(void)
 	refused(ERR_CONFIG, "oidc_request_url: only https", "");
 }
 
+/* --- variables ---------------------------------------------------------------------------------------------------------------- */
+
+#define AT(member) offsetof(struct azurerm_conf, member)
+
+static const struct {
+	const char    *variable, *argument;
+	enum conf_type type;
+	size_t         at;
+} variables[] = {
+	{ "ARM_ACCESS_KEY", "access_key", CONF_SECRET, AT(access_key) },
+	{ "ARM_SAS_TOKEN", "sas_token", CONF_SECRET, AT(sas_token) },
+	{ "ARM_SNAPSHOT", "snapshot", CONF_BOOL, AT(snapshot) },
+	{ "ARM_USE_AZUREAD", "use_azuread_auth", CONF_BOOL, AT(use_azuread_auth) },
+	{ "ARM_TENANT_ID", "tenant_id", CONF_STR, AT(tenant_id) },
+	{ "ARM_SUBSCRIPTION_ID", "subscription_id", CONF_STR, AT(subscription_id) },
+	{ "ARM_CLIENT_ID", "client_id", CONF_STR, AT(client_id) },
+	{ "ARM_CLIENT_ID_FILE_PATH", "client_id_file_path", CONF_STR, AT(client_id_file_path) },
+	{ "ARM_CLIENT_SECRET", "client_secret", CONF_SECRET, AT(client_secret) },
+	{ "ARM_CLIENT_SECRET_FILE_PATH", "client_secret_file_path", CONF_STR, AT(client_secret_file_path) },
+	{ "ARM_CLIENT_CERTIFICATE", "client_certificate", CONF_SECRET, AT(client_certificate) },
+	{ "ARM_CLIENT_CERTIFICATE_PATH", "client_certificate_path", CONF_STR, AT(client_certificate_path) },
+	{ "ARM_CLIENT_CERTIFICATE_PASSWORD", "client_certificate_password", CONF_SECRET, AT(client_certificate_password) },
+	{ "ARM_USE_OIDC", "use_oidc", CONF_BOOL, AT(use_oidc) },
+	{ "ARM_OIDC_TOKEN", "oidc_token", CONF_SECRET, AT(oidc_token) },
+	{ "ARM_OIDC_TOKEN_FILE_PATH", "oidc_token_file_path", CONF_STR, AT(oidc_token_file_path) },
+	{ "ARM_OIDC_REQUEST_URL", "oidc_request_url", CONF_STR, AT(oidc_request_url) },
+	{ "ACTIONS_ID_TOKEN_REQUEST_URL", "oidc_request_url", CONF_STR, AT(oidc_request_url) },
+	{ "SYSTEM_OIDCREQUESTURI", "oidc_request_url", CONF_STR, AT(oidc_request_url) },
+	{ "ARM_OIDC_REQUEST_TOKEN", "oidc_request_token", CONF_SECRET, AT(oidc_request_token) },
+	{ "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "oidc_request_token", CONF_SECRET, AT(oidc_request_token) },
+	{ "SYSTEM_ACCESSTOKEN", "oidc_request_token", CONF_SECRET, AT(oidc_request_token) },
+	{ "ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID", "ado_pipeline_service_connection_id", CONF_STR, AT(ado_pipeline_service_connection_id) },
+	{ "ARM_OIDC_AZURE_SERVICE_CONNECTION_ID", "ado_pipeline_service_connection_id", CONF_STR, AT(ado_pipeline_service_connection_id) },
+	{ "ARM_USE_MSI", "use_msi", CONF_BOOL, AT(use_msi) },
+	{ "ARM_MSI_ENDPOINT", "msi_endpoint", CONF_STR, AT(msi_endpoint) },
+	{ "ARM_USE_AKS_WORKLOAD_IDENTITY", "use_aks_workload_identity", CONF_BOOL, AT(use_aks_workload_identity) },
+	{ "ARM_METADATA_HOSTNAME", "metadata_host", CONF_STR, AT(metadata_host) },
+	{ "ARM_METADATA_HOST", "metadata_host", CONF_STR, AT(metadata_host) },
+	{ "ARM_USE_DNS_ZONE_ENDPOINT", "lookup_blob_endpoint", CONF_BOOL, AT(lookup_blob_endpoint) },
+};
+
+/* What the member is when the block says args: "true", a text, or "". */
+static const char *
+filled(size_t row, const char *args)
+{
+	struct azurerm_conf conf = { .key = NULL };
+	char               *text = xasprintf("backend \"azurerm\" \"x\" {\nstorage_account_name = \"a\"\ncontainer_name = \"c\"\n%s\n}\n", args);
+	const void         *member = (const char *)&conf + variables[row].at;
+	const char         *value;
+	struct conf        *c;
+
+	CHECK_OK(conf_parse("t.hcl", "/conf", span_str(text), false, &r.source, &c, &r.err), r.err);
+	CHECK_OK(conf_fields(c, &conf_root(c)->blocks[0], provider_azurerm.fields, &conf, &r.err), r.err);
+	if (variables[row].type == CONF_BOOL)
+		value = *(const bool *)member ? "true" : "";
+	else
+		value = variables[row].type == CONF_SECRET ? secret_str(*(struct secret *const *)member) : *(const char *const *)member;
+	snprintf(r.got, sizeof(r.got), "%s", value != NULL ? value : "");
+	conf_free(c);
+	free(text);
+	return r.got;
+}
+
+/* Where the block says nothing; the block's own word comes first. */
+static void
+reads_the_variables_that_terraform_reads(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+		bool  yes = variables[i].type == CONF_BOOL;
+		char *args = xasprintf("%s = %s", variables[i].argument, yes ? "false" : "\"own\"");
+
+		begin();
+		CHECK_STR(filled(i, ""), "");
+		r.vars[0][0] = variables[i].variable;
+		r.vars[0][1] = yes ? "true" : "/given";
+		CHECK_STR(filled(i, ""), yes ? "true" : "/given");
+		CHECK_STR(filled(i, args), yes ? "" : "own");
+		free(args);
+		end();
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -820,5 +902,6 @@ main(int argc, char **argv)
 	    { "says_what_the_manager_refuses", says_what_the_manager_refuses },
 	    { "says_what_is_missing", says_what_is_missing },
 	    { "says_what_files_lack", says_what_files_lack },
+	    { "reads_the_variables_that_terraform_reads", reads_the_variables_that_terraform_reads },
 	    { NULL, NULL } });
 }
