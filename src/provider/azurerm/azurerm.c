@@ -77,6 +77,7 @@ static const struct conf_field azurerm_fields[] = {
 	    .help = "sign in as the machine's managed identity" },
 	{ .name = "msi_endpoint", .type = CONF_STR, .offset = AT(msi_endpoint), .env = "ARM_MSI_ENDPOINT",
 	    .help = "where that is, if not at 169.254.169.254" },
+	{ .name = "endpoint", .type = CONF_STR, .offset = AT(endpoint), .help = "msi_endpoint under its old name" },
 	{ .name = "use_aks_workload_identity", .type = CONF_BOOL, .offset = AT(use_aks_workload_identity), .def = "false",
 	    .env = "ARM_USE_AKS_WORKLOAD_IDENTITY", .help = "sign in as a pod of AKS" },
 	{ .name = "use_cli", .type = CONF_BOOL, .offset = AT(use_cli), .def = "true", .env = "ARM_USE_CLI",

@@ -30,7 +30,7 @@ struct azurerm_conf {
 	struct secret *client_secret, *client_certificate, *client_certificate_password;
 	bool           use_oidc, use_msi, use_aks_workload_identity, use_cli;
 	struct secret *oidc_token, *oidc_request_token;
-	const char    *oidc_token_file_path, *oidc_request_url, *ado_pipeline_service_connection_id, *msi_endpoint;
+	const char    *oidc_token_file_path, *oidc_request_url, *ado_pipeline_service_connection_id, *msi_endpoint, *endpoint;
 };
 
 enum azurerm_environment { AZURERM_PUBLIC, AZURERM_USGOVERNMENT, AZURERM_CHINA };

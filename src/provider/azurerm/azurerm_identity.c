@@ -165,12 +165,13 @@ static void
 azurerm_managed(struct azurerm_identity *i, const struct provider_env *env, const struct azurerm_conf *conf)
 {
 	const char *endpoint = outside_env(env, "IDENTITY_ENDPOINT"), *header = outside_env(env, "IDENTITY_HEADER");
+	const char *own = azurerm_given(conf->msi_endpoint) ? conf->msi_endpoint : conf->endpoint;
 
 	i->method = AZURERM_MSI;
-	i->app_service = !azurerm_given(conf->msi_endpoint) && endpoint != NULL && header != NULL;
+	i->app_service = !azurerm_given(own) && endpoint != NULL && header != NULL;
 	if (i->app_service)
 		i->url_token = secret_new(span_str(header));
-	i->url = xstrdup(azurerm_given(conf->msi_endpoint) ? conf->msi_endpoint : i->app_service ? endpoint : MSI_URL);
+	i->url = xstrdup(azurerm_given(own) ? own : i->app_service ? endpoint : MSI_URL);
 }
 
 enum err_code

@@ -291,6 +291,10 @@ signs_in_as_the_machine(void)
 	end();
 	begin();
 	r.conf.use_msi = true;
+	r.conf.endpoint = "http://msi.example/msi/token"; /* as it was called once */
+	works("use_msi", "https://storage.azure.com");
+	begin();
+	r.conf.use_msi = true;
 	r.vars[0][0] = "IDENTITY_ENDPOINT";
 	r.vars[0][1] = "http://127.0.0.1:41741/msi/token";
 	r.vars[1][0] = "IDENTITY_HEADER";
