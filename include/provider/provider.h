@@ -173,6 +173,8 @@ struct provider {
 	/* Where a name lies, written in one way only, so that places of two backends can be compared; "" is where names begin. NULL:
 	 * places cannot be compared. No I/O. */
 	void          (*locate)(const struct backend *b, const char *name, struct buf *ret);
+	/* Where the credentials come from, for people, once a request was signed; NULL: there are none. No secret. */
+	const char *  (*signed_in)(const struct backend *b);
 	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */
 	void          (*unlock_hint)(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 };
@@ -189,6 +191,8 @@ struct backend {
 	struct request_stats       stats[REQUEST_KINDS]; /* of the wrappers' calls */
 	int64_t                    busy_until;  /* loop_now(): throttled, nothing new before */
 	int64_t                    next_slot;   /* requests_per_second */
+	int64_t                    server_off;  /* its clock, by its last answer: ms before ours is behind it */
+	bool                       heard;       /* server_off is known */
 	void                      *conf;
 };
 
@@ -247,7 +251,8 @@ struct probe_locks {
 };
 bool       provider_probe_state(const struct backend *b, struct buf *ret);
 struct op *provider_probe_locking(struct backend *b, struct probe_locks *locks, probe_fn *seen, void *arg);
-/* Of the probe's checks only those that write nothing: reach, auth, list, read. Ends with what went wrong. */
+/* Of the probe's checks only those that write nothing: reach, auth, list, read, lock (can its place be read?), and clock where answers
+ * tell the time. Ends with what went wrong. */
 struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
@@ -274,6 +279,7 @@ bool       provider_selects(const struct backend *b, const char *name);
 
 /* For drivers. */
 void       provider_sent(struct backend *b);
+void       provider_heard(struct backend *b, int64_t date_ms); /* what an answer says of the time; 0: nothing */
 /* rand_backoff_ms() of the loop's own. */
 #define PROVIDER_BACKOFF_MAX_MS 20000
 int64_t    provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms);

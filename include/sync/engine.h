@@ -184,6 +184,7 @@ struct place_health {
 	bool         moved;           /* the label points elsewhere than before: paused until adopt */
 	struct tally refused;         /* listed names that cannot be used */
 	struct tally unread;          /* states that could not be read or kept */
+	const struct proof *proof;    /* what the last probe found */
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 

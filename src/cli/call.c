@@ -110,22 +110,29 @@ cli_try(const struct cli *c, const struct cli_request *r, const struct agent_wat
 	return reterr->code;
 }
 
-int
-cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret)
+enum err_code
+cli_ask(const struct cli *c, const struct cli_request *r, struct api_reply *ret, struct err *reterr)
 {
-	struct err                e;
 	struct progress           p;
 	const struct agent_watch *watch = progress_begin(&p, c, r->progress);
 
 	memset(ret, 0, sizeof(*ret));
 	for (int64_t waited = 0;; waited += CLI_OWNER_POLL_MS) {
-		err_clear(&e);
-		if (cli_try(c, r, watch, ret, &e) == ERR_OK || e.code != ERR_LOCKED || waited >= CLI_OWNER_WAIT_MS)
+		err_clear(reterr);
+		if (cli_try(c, r, watch, ret, reterr) == ERR_OK || reterr->code != ERR_LOCKED || waited >= CLI_OWNER_WAIT_MS)
 			break;
 		usleep(CLI_OWNER_POLL_MS * 1000);
 	}
 	progress_end(&p);
-	if (e.code == ERR_OK)
+	return reterr->code;
+}
+
+int
+cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret)
+{
+	struct err e;
+
+	if (cli_ask(c, r, ret, &e) == ERR_OK)
 		return -1;
 	if (e.code == ERR_NOT_FOUND && e.hint[0] == '\0')
 		err_hint(&e, "is this the right configuration (-c)? \"stateferry sync\" or \"run\" makes the store");

@@ -77,6 +77,7 @@ const struct cli_command cli_commands[] = {
 	{ "adopt", "", "makes a copied store, or moved labels, active again", adopt_options, cli_adopt, 0, 0 },
 	{ "check", "", "verifies the whole local store", NULL, cli_check, 0, 0 },
 	{ "probe", "BACKEND", "proves what a backend enforces, by real requests", NULL, cli_probe, 1, 1 },
+	{ "doctor", "", "what is wrong, from the configuration to the replicas, and what to do", NULL, cli_doctor, 0, 0 },
 	{ "config", "check | show", "the configuration: is it right, what does it amount to", config_options, cli_config, 1, 1 },
 	{ "version", "", "version, libraries, providers", NULL, cli_version, 0, 0 },
 	{ "help", "[COMMAND]", "this, or about one command", NULL, cli_help, 0, 1 },
@@ -91,7 +92,6 @@ const struct cli_command cli_commands[] = {
 	{ "export", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "import", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "init", NULL, NULL, NULL, NULL, 0, -1 },
-	{ "doctor", NULL, NULL, NULL, NULL, 0, -1 },
 	{ NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 

@@ -22,8 +22,7 @@ cli_probed_one(void *arg, const struct probe_check *k)
 	json_array_append_new(arg, json_pack("{s:s, s:b, s:s}", "name", k->name, "ok", k->ok, "detail", k->detail));
 }
 
-/* Reaches every backend at once; outcomes and checks in the order of the plan. */
-static int
+int
 cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes)
 {
 	const struct plan *plan = agent_plan(a);

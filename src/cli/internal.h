@@ -41,7 +41,8 @@ enum { CLI_MAKES_STORE = 1, CLI_SERVES = 2 };
 int cli_run(struct cli *c), cli_sync(struct cli *c), cli_status(struct cli *c), cli_list(struct cli *c), cli_log(struct cli *c),
     cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c), cli_show(struct cli *c),
     cli_restore(struct cli *c), cli_locks(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
-    cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c);
+    cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c),
+    cli_doctor(struct cli *c);
 
 const char *cli_value(const struct cli *c, const char *option);     /* NULL: not given; a flag gives "1" */
 void        cli_agent_options(const struct cli *c, int flags, struct agent_options *ret);
@@ -62,8 +63,12 @@ struct cli_request {
 	enum progress_of progress; /* what is shown on a terminal meanwhile */
 };
 void cli_arg(struct cli_request *r, const char *name, const char *value);   /* value NULL: left out */
+/* Reaches every backend at once: checks (new arrays) and outcomes in the order of the plan. Exit code of a signal, else 0. */
+int  cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes);
 /* The owner of the store is asked, or this process is it. -1: there is a reply; else the exit code, the error was said. */
 int  cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret);
+/* The same without a word. */
+enum err_code cli_ask(const struct cli *c, const struct cli_request *r, struct api_reply *ret, struct err *reterr);
 /* The same, as document, errors of the command said. NULL: *ret_exit. */
 json_t *cli_document(const struct cli *c, const struct cli_request *r, int *ret_exit);
 /* The whole of most commands: --json prints the document, else text() does. */

@@ -218,6 +218,15 @@ provider_sent(struct backend *b)
 	b->requests++;
 }
 
+void
+provider_heard(struct backend *b, int64_t date_ms)
+{
+	if (date_ms == 0)
+		return;
+	b->server_off = date_ms - loop_wall(b->env->loop);
+	b->heard = true;
+}
+
 int64_t
 provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms)
 {

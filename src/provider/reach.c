@@ -3,19 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/time.h"
 #include "reach.h"
 
 /*
  * Checks that need nothing of a driver but the contract: can it be reached, listed and read, without a write; and for a probe
  * of a provider that has none of its own, whether its lock excludes another one.
  */
+#define REACH_CLOCK_MS ((int64_t)2000) /* a Date header has whole seconds, and an answer takes its time */
+#define REACH_SKEW_MS  ((int64_t)5 * 60 * 1000)
 #define REACH_SCRATCH ".stateferry-probe" /* never listed as a state; always the same, so that a later probe meets a lock left behind */
 
 const char *const probe_conditions[PROBE_CONDITIONS] = { "create_only", "if_match", "racing_writes", "delete_create" };
 
-enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED };
+enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_PEEKED, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED };
 
-static const char *const reach_states[] = { "start", "listed", "read", "locked", "locked again", "unlocked" };
+static const char *const reach_states[] = { "start", "listed", "read", "peeked", "locked", "locked again", "unlocked" };
 
 struct reach {
 	struct op        op;
@@ -31,6 +34,7 @@ struct reach {
 	struct lock_info holder;
 	struct err       second;     /* outcome of the second lock */
 	bool             granted;    /* the second lock */
+	bool             peeks;      /* the place of locks is read */
 };
 
 void
@@ -62,17 +66,45 @@ reach_listed_one(void *arg, const struct state_seen *s)
 	r->size = s->size;
 }
 
+/* ", with the credentials from ..."; "" where there are none to tell of. */
+static const char *
+reach_credentials(const struct backend *b, char ret[ERR_MSG_MAX])
+{
+	const char *from = b->provider->signed_in != NULL ? b->provider->signed_in(b) : NULL;
+
+	snprintf(ret, ERR_MSG_MAX, "%s%s", from != NULL ? ", with credentials from " : "", from != NULL ? from : "");
+	return ret;
+}
+
+/* What the answers tell of the time: signatures and tokens are refused when clocks are too far apart. */
+static void
+reach_say_clock(struct reach *r)
+{
+	int64_t off = r->b->server_off;
+	char    text[TIME_TEXT_MAX];
+
+	if (!r->b->heard)
+		return;
+	if (off > -REACH_CLOCK_MS && off < REACH_CLOCK_MS)
+		reach_say(r, "clock", true, "within %s of the server's", duration_format(REACH_CLOCK_MS, text));
+	else
+		reach_say(r, "clock", off > -REACH_SKEW_MS && off < REACH_SKEW_MS, "ours is %s %s the server's",
+		    duration_format(off < 0 ? -off : off, text), off < 0 ? "before" : "behind");
+}
+
 /* What the first answer tells of the way there; an http backend's listing is no request, so the read may be the first. */
 static void
 reach_say_way(struct reach *r, const struct err *e)
 {
+	char by[ERR_MSG_MAX];
 	bool there = e->code != ERR_NETWORK && e->code != ERR_TIMEOUT && e->code != ERR_CANCELLED;
 
 	reach_say(r, "reach", there, "%s", there ? r->b->where : e->msg);
 	if (!there || e->code == ERR_BUSY)
 		reach_say(r, "auth", false, "not tried");
 	else
-		reach_say(r, "auth", e->code != ERR_AUTH, "%s", e->code == ERR_AUTH ? e->msg : "not refused");
+		reach_say(r, "auth", e->code != ERR_AUTH, "%s%s", e->code == ERR_AUTH ? e->msg : "not refused",
+		    e->code == ERR_AUTH ? "" : reach_credentials(r->b, by));
 }
 
 static enum op_turn
@@ -84,6 +116,7 @@ reach_listed(struct reach *r)
 		reach_say_way(r, &op->res);
 		reach_say(r, "list", false, "%s", op->res.msg);
 		reach_say(r, "read", false, "not tried");
+		reach_say_clock(r);
 		return op_fail(op);
 	}
 	return op_await(op, REACH_READ, r->name == NULL ? NULL : provider_get(r->b, &(struct state_ref){ r->name }, NULL, &r->got));
@@ -107,7 +140,27 @@ reach_read(struct reach *r)
 		reach_say(r, "read", true, "there is no state to read");
 	else
 		reach_say(r, "read", true, "a state of %llu bytes", (unsigned long long)r->got.info.size);
+	reach_say_clock(r);
 	return e.code == ERR_OK;
+}
+
+/* Where locks lie, which may be elsewhere than the states, is read too; not where none is ever to be taken. */
+static struct op *
+reach_peek(struct reach *r)
+{
+	r->peeks = !r->b->common.read_only && (provider_caps(r->b) & PROVIDER_LOCK) != 0 && provider_shows_locks(r->b);
+	return r->peeks ? provider_lock_peek(r->b, &(struct state_ref){ REACH_SCRATCH }, &r->holder) : NULL;
+}
+
+static bool
+reach_peeked(struct reach *r)
+{
+	const struct err *e = &r->op.res;
+	bool              there = e->code == ERR_OK || e->code == ERR_NOT_FOUND;
+
+	if (r->peeks)
+		reach_say(r, "lock", there, "%s", there ? "its place can be read" : e->msg);
+	return there;
 }
 
 /* ---------------------------------------------------------------- what it enforces, as far as the contract shows it */
@@ -206,11 +259,13 @@ reach_step(struct op *op)
 		if (!reach_read(r))
 			return op_fail(op);
 		if (!r->locks)
-			return op_ok(op);
+			return op_await(op, REACH_PEEKED, reach_peek(r));
 		reach_say_conditions(r);
 		if (!reach_can_lock(r))
 			return op_ok(op);
 		return op_await(op, REACH_LOCKED, reach_lock(r, 0));
+	case REACH_PEEKED:
+		return reach_peeked(r) ? op_ok(op) : op_fail(op);
 	case REACH_LOCKED:
 		if (op_failed(op))
 			reach_say_refused(r);

@@ -265,6 +265,30 @@ status_replicas(struct call *c, const uint64_t *n)
 	json_obj_end(&c->w);
 }
 
+/* What a backend is for, and what the last probe found: null where it was never asked. */
+static void
+status_about(void *arg, const struct place_health *h)
+{
+	struct call          *c = arg;
+	const struct backend *b = plan_backend(engine_plan(c->e), h->label);
+	unsigned              promised = provider_caps(b) & (PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN);
+
+	json_obj(&c->w);
+	json_kv_str(&c->w, "backend", h->label);
+	json_kv_bool(&c->w, "ok", h->ok);
+	json_kv_bool(&c->w, "source", plan_is_source(engine_plan(c->e), b));
+	json_kv_bool(&c->w, "target", plan_is_target(engine_plan(c->e), b));
+	json_kv_bool(&c->w, "unproven", promised != 0 && !b->common.exclusive);
+	json_kv_time(&c->w, "probed", h->proof->known ? h->proof->when : 0);
+	json_key(&c->w, "enforces");
+	if (h->proof->known)
+		json_bool(&c->w, h->proof->holds || ((promised & PROVIDER_LOCK_UNPROVEN) != 0 && !h->proof->no_lock));
+	else
+		json_nil(&c->w);
+	json_kv_str(&c->w, "why", h->proof->known && !h->proof->holds ? h->proof->why : "");
+	json_obj_end(&c->w);
+}
+
 static enum err_code
 status_ended(void *arg, struct err *reterr)
 {
@@ -296,6 +320,10 @@ status_ended(void *arg, struct err *reterr)
 	json_f64(&c->w, d.last_max_s);
 	json_key(&c->w, "problems");
 	json_raw(&c->w, buf_span(&x->buf));
+	json_key(&c->w, "places");
+	json_arr(&c->w);
+	engine_health(c->e, status_about, c);
+	json_arr_end(&c->w);
 	json_kv_u64(&c->w, "problems_omitted", x->problems > API_PROBLEMS_MAX ? x->problems - API_PROBLEMS_MAX : 0);
 	return ERR_OK;
 }

@@ -390,6 +390,16 @@ plan_is_source(const struct plan *p, const struct backend *b)
 	return false;
 }
 
+bool
+plan_is_target(const struct plan *p, const struct backend *b)
+{
+	for (size_t i = 0; i < p->nedges; i++)
+		for (size_t j = 0; j < p->edges[i].nlanes; j++)
+			if (p->edges[i].lanes[j].to == b)
+				return true;
+	return false;
+}
+
 /* ---------------------------------------------------------------- edges */
 
 struct edge *

@@ -13,7 +13,7 @@ engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health 
 		const struct place *p = &e->places[i];
 		struct place_health h = { .label = p->backend->label, .ok = !p->failing && !p->moved, .trouble = p->why,
 			.since = p->since, .last_ok = p->last_ok, .last_try = p->last_try, .next_try = p->next_try, .moved = p->moved,
-			.refused = p->refused, .unread = p->unread };
+			.refused = p->refused, .unread = p->unread, .proof = &p->proof };
 
 		err_unprefix(&h.trouble, h.label);
 		if (p->moved)

@@ -106,6 +106,49 @@ def sync_and_look(p):
     assert "serial" in p.text("list") and "advance" in p.text("log", "live:x.tfstate")
 
 
+def checks_of(doc):
+    return {check["name"]: check for check in doc["checks"]}
+
+
+def doctor(p):
+    """One line for each thing that has to be right; the worst of them is the exit code."""
+    first = p.json("doctor", code=3)
+    said = checks_of(first)
+    assert said["store"]["status"] == "warn" and "there is none at" in said["store"]["message"] and not first["ok"]
+    assert said["reach live"]["status"] == said["reach dr"]["status"] == said["configuration"]["status"] == "ok"
+    assert not (p.dir / "store").exists()
+    p.put("seq/001.tfstate")
+    p.run("sync")
+    healthy = p.json("doctor")
+    assert healthy["ok"] and {c["status"] for c in healthy["checks"]} == {"ok"}
+    assert {"libraries", "memory lock", "permissions", "disk", "agent", "states", "store"} <= checks_of(healthy).keys()
+    lines = p.text("doctor").splitlines()
+    assert len(lines) == len(healthy["checks"]) and all(re.match(r"ok    \S.*: ", line) for line in lines), lines
+    agent = p.start()
+    try:
+        assert checks_of(p.json("doctor"))["agent"]["message"].startswith(f"runs, process {agent.pid}, since 20")
+    finally:
+        agent.terminate()
+        assert agent.wait(20) == 0
+        agent.stderr.close()
+    # What waits for a person is a warning, with the next step.
+    (p.dir / "live/x.tfstate").write_bytes(b"")
+    p.run("sync", code=13)
+    held = p.json("doctor", code=3)
+    assert [c for c in held["checks"] if c["status"] == "warn" and c["hint"]]
+    assert "\n      next: " in p.text("doctor", code=3)
+    # What is broken fails, with the code of its kind; of several kinds, 1.
+    shutil.rmtree(p.dir / "dr")
+    assert checks_of(p.json("doctor", code=1))["reach dr"]["status"] == "fail"
+    (p.dir / "dr").mkdir()
+    (p.dir / "store").chmod(0o755)
+    open_store = checks_of(p.json("doctor", code=1))["permissions"]
+    assert open_store["status"] == "fail" and "chmod 700" in open_store["hint"]
+    p.configure(text="backend {\n")
+    broken = p.json("doctor", code=10)
+    assert [c["name"] for c in broken["checks"] if c["status"] == "fail"] == ["configuration"]
+
+
 def damage_is_held(p):
     p.put("seq/004.tfstate")
     p.run("sync")
@@ -571,7 +614,7 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
-TESTS = [sync_and_look, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none,
+TESTS = [sync_and_look, doctor, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none,
          a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
          nothing_found, restore_asks, serials_have_all_their_digits,
          show_masks, no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named,

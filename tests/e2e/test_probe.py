@@ -28,7 +28,8 @@ def test_config_check_reaches_every_backend_and_writes_nowhere(agent, places, ht
     doc = agent.json("config", "check", "--probe")
     assert doc["ok"] is True and {b["backend"] for b in doc["backends"]} == {"folder", "web", "dr"}
     for b in doc["backends"]:
-        assert [c["name"] for c in b["checks"]] == ["reach", "auth", "list", "read"] and failed(b["checks"]) == set(), b
+        more = {"folder": ["lock"], "web": ["clock"], "dr": ["clock", "lock"]}[b["backend"]]
+        assert [c["name"] for c in b["checks"]] == ["reach", "auth", "list", "read", *more] and failed(b["checks"]) == set(), b
     assert {e["method"] for e in server.requests()} == {"GET"}
     assert bucket.keys() == [NAME]
 

@@ -109,6 +109,12 @@ gcs_workspace(const struct backend *b, const char *name, struct buf *ret)
 		buf_puts(ret, "default");
 }
 
+static const char *
+gcs_signed_in(const struct backend *b)
+{
+	return gcs_cred_source(gcs_of(b)->cred);
+}
+
 static void
 gcs_locate(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -318,5 +324,6 @@ const struct provider provider_gcs = {
 	.unlock = gcs_unlock,
 	.lock_peek = gcs_lock_peek,
 	.lock_path = gcs_lock_path,
+	.signed_in = gcs_signed_in,
 	.unlock_hint = gcs_unlock_hint,
 };

@@ -361,6 +361,7 @@ hb_send_step(struct op *op)
 			return op_fail(op);
 		return op_await(op, SENT, hb_exchange(s));
 	case SENT:
+		provider_heard(&s->h->b, s->ret->res.date_ms);
 		wait = hb_wait(s);
 		if (s->again != HB_READ)
 			s->ret->doubt |= op_failed(op) ? op->res.code == ERR_UNCERTAIN : hb_may_be_done(s->ret->res.status);

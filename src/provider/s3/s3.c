@@ -228,6 +228,12 @@ s3_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return true;
 }
 
+static const char *
+s3_signed_in(const struct backend *b)
+{
+	return s3_cred_source(s3_of(b)->cred);
+}
+
 static void
 s3_locate(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -645,5 +651,6 @@ const struct provider provider_s3 = {
 	.lock_peek = s3_lock_peek,
 	.probe = s3_probe,
 	.lock_path = s3_lock_path,
+	.signed_in = s3_signed_in,
 	.unlock_hint = s3_unlock_hint,
 };

@@ -324,7 +324,7 @@ cf_probes(void)
 
 	FAILS(cf_put(cf->first, one, PUT_UNDER_LOCK, NULL), ERR_OK);
 	FAILS(provider_rig_run(&rig, provider_reach(rig.b, cf_probed, &x)), ERR_OK);
-	CHECK_U64(x.n, 4);
+	CHECK_U64(x.n, 4U + ((provider_caps(rig.b) & PROVIDER_LOCK) != 0 && provider_shows_locks(rig.b)) + rig.b->heard);
 	CHECK_STR(x.failed, "");
 	for (unsigned turn = 1; turn < 200; turn += turn < 60 ? 1 : 7) {
 		enum err_code rc = provider_rig_run_cancelled(&rig, cf_probe(&x), turn);
