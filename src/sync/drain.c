@@ -159,7 +159,8 @@ drain_next(void *arg)
 	return &c->op;
 }
 
-/* In a pass a held lock is waited for: the entry is tried again soon, until lock_timeout. */
+/* In a pass a held lock is waited for: the entry is tried again soon, until lock_timeout. Not in an agent, which neither looks nor
+ * writes by itself while a pass is there: it goes on waiting after it. */
 static bool
 drain_waits(struct drain *d, const struct drain_child *c)
 {
@@ -169,7 +170,7 @@ drain_waits(struct drain *d, const struct drain_child *c)
 	int64_t           now = loop_wall(d->e->loop), since, due;
 	const char       *edge = d->track->lane->edge->name;
 
-	if (c->result.outcome != PUSH_WAITING || d->pass == NULL || store_read(d->e->store, &t, NULL) != ERR_OK)
+	if (c->result.outcome != PUSH_WAITING || d->pass == NULL || d->e->started || store_read(d->e->store, &t, NULL) != ERR_OK)
 		return false;
 	if (store_queued(t, edge, d->track->lane->to->label, c->state, &q) && q.waiting_since != 0) {
 		since = q.waiting_since > d->began ? q.waiting_since : d->began;

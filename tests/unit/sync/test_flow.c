@@ -280,75 +280,6 @@ drift_of_a_target(void)
 }
 
 static void
-a_foreign_lock_is_waited_for(void)
-{
-	struct pass_result p;
-
-	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"10s\"\n}\n"
-	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
-	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
-	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
-	agent_rig_sync(&r, &p);
-	CHECK_U64(p.edges[0].failed, 1);
-	CHECK_U64((uint64_t)pass_result_exit(&p), 11);
-	CHECK(strstr(p.problems[0].message, "tf@ci") != NULL);
-	pass_result_free(&p);
-	CHECK_STR(mem_world_locked(b, "x.tfstate"), "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
-	mem_world_lock(b, "x.tfstate", NULL);
-	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
-	end();
-}
-
-static void
-let_go(void *arg)
-{
-	(void)arg;
-	mem_world_lock(b, "x.tfstate", NULL);
-}
-
-static void
-each_pass_waits_for_itself(void)
-{
-	struct timer t;
-
-	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"10s\"\n}\n"
-	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
-	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
-	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
-	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
-	agent_rig_wait(&r, 3600000);
-	timer_init(&t, r.loop, let_go, NULL);
-	timer_set(&t, 5000);
-	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
-	end();
-}
-
-static void
-count_lock(void *arg, const struct lock_seen *l)
-{
-	CHECK_STR(l->name, "x.tfstate");
-	CHECK_STR(l->lock.id, "foreign");
-	(*(unsigned *)arg)++;
-}
-
-static void
-a_lock_that_is_waited_for_is_shown_before_there_is_a_state(void)
-{
-	unsigned n = 0;
-
-	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock_timeout = \"1s\"\n}\n"
-	      "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n");
-	mem_world_put(a, "x.tfstate", rig_state(5, "L", 3, "a"));
-	mem_world_put(a, "y.tfstate", rig_state(5, "L", 3, "a"));
-	mem_world_lock(b, "x.tfstate", "{\"ID\":\"foreign\",\"Who\":\"tf@ci\"}");
-	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 1");
-	CHECK_OK(agent_rig_run(&r, engine_locks(r.engine, "b", count_lock, &n), 60000), r.err);
-	CHECK_U64(n, 1);
-	mem_world_lock(b, "x.tfstate", NULL);
-	end();
-}
-
-static void
 the_agent_by_itself(void)
 {
 	begin(one_edge);
@@ -537,10 +468,6 @@ main(int argc, char **argv)
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
 		{ "drift_of_a_target", drift_of_a_target },
-		{ "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
-		{ "each_pass_waits_for_itself", each_pass_waits_for_itself },
-		{ "a_lock_that_is_waited_for_is_shown_before_there_is_a_state",
-		    a_lock_that_is_waited_for_is_shown_before_there_is_a_state },
 		{ "the_agent_by_itself", the_agent_by_itself },
 		{ "a_restore", a_restore },
 		{ "a_restore_beside_a_look", a_restore_beside_a_look },
