@@ -8,6 +8,18 @@ import pathlib
 import urllib.parse
 
 from azure_client import AzureError
+from states import lineage, state
+
+
+def replicating(agent, places, kind, name, **more):
+    """A folder as source with serial 1 of that name, and a target; nothing was replicated yet."""
+    live, dr = places("local"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr", **more)
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    live.put(name, state(1, line))
+    return live, dr, line
 
 
 class S3Place:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from agent import eventually
+from places import replicating
 from states import lineage, serial_of, state
 
 NAME = "net/prod.tfstate"
@@ -20,12 +21,7 @@ SAID = re.compile(r": written .*?serial=(?P<serial>\d+) .*?sha256=(?P<sha256>\w+
 def setup(agent, places):
     """A folder as source, one replica of serial 1 at a target, serial 2 waiting to be written."""
     def make(kind, **more):
-        live, dr = places("local"), places(kind)
-        live.add(agent, "live")
-        dr.add(agent, "dr", **more)
-        agent.replicate("out", "live", "dr")
-        line = lineage()
-        live.put(NAME, state(1, line))
+        live, dr, line = replicating(agent, places, kind, NAME, **more)
         agent.sync()
         live.put(NAME, state(2, line))
         return live, dr, line

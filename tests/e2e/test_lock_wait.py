@@ -10,28 +10,24 @@ import pytest
 
 from agent import eventually
 from conftest import KINDS
-from states import lineage, serial_of, state
+from places import replicating
+from states import serial_of, state
 
 NAME = "net/prod.tfstate"
 FOREIGN = (b'{"ID":"28199e1c-3fc0-5817-efb1-6ca623fe2f7d","Operation":"OperationTypeApply","Info":"","Who":"ann@desk",'
            b'"Version":"1.11.4","Created":"2026-11-22T00:44:48.913724782Z","Path":""}')
 
 
-def replicating(agent, places, kind, **more):
+def replicated(agent, places, kind, **more):
     """A folder as source, one replica of serial 1 at the target already."""
-    live, dr = places("local"), places(kind)
-    live.add(agent, "live")
-    dr.add(agent, "dr", **more)
-    agent.replicate("out", "live", "dr")
-    line = lineage()
-    live.put(NAME, state(1, line))
+    live, dr, line = replicating(agent, places, kind, NAME, **more)
     agent.sync()
     return live, dr, line
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_our_write_waits_for_terraform(agent, places, terraform, kind):
-    live, dr, line = replicating(agent, places, kind)
+    live, dr, line = replicated(agent, places, kind)
     tf = terraform("tf", dr.terraform(NAME))
     tf.init()
     before = dr.get(NAME)
@@ -52,7 +48,7 @@ def test_our_write_waits_for_terraform(agent, places, terraform, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sync_gives_up_at_lock_timeout_and_names_the_holder(agent, places, terraform, kind):
-    live, dr, line = replicating(agent, places, kind, lock_timeout="1s")
+    live, dr, line = replicated(agent, places, kind, lock_timeout="1s")
     tf = terraform("tf", dr.terraform(NAME))
     tf.init()
     before = dr.get(NAME)
@@ -75,7 +71,7 @@ def test_sync_gives_up_at_lock_timeout_and_names_the_holder(agent, places, terra
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_terraform_waits_for_our_write(agent, places, terraform, kind):
-    live, dr, line = replicating(agent, places, kind)
+    live, dr, line = replicated(agent, places, kind)
     tf = terraform("tf", dr.terraform(NAME))
     tf.init()
     live.put(NAME, state(2, line))
@@ -97,7 +93,7 @@ def test_terraform_waits_for_our_write(agent, places, terraform, kind):
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_what_our_lock_says(agent, places, kind):
-    live, dr, line = replicating(agent, places, kind)
+    live, dr, line = replicated(agent, places, kind)
     live.put(NAME, state(2, line))
     writing = dr.on_write(NAME, hold=True)
     sync = agent.start_command("sync")
@@ -138,7 +134,7 @@ def test_terraform_at_the_source_is_not_disturbed(agent, places, terraform, work
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_a_lock_of_somebody_dead_is_told(agent, places, kind):
     """After lock_timeout the running agent waits on, and says for whom and what to do."""
-    live, dr, line = replicating(agent, places, kind, lock_timeout="2s")
+    live, dr, line = replicated(agent, places, kind, lock_timeout="2s")
     dr.lock(NAME, FOREIGN)
     live.put(NAME, state(2, line))
     agent.start()
@@ -159,7 +155,7 @@ def test_a_lock_of_somebody_dead_is_told(agent, places, kind):
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_a_held_lock_is_asked_for_on_its_own_schedule(agent, places, kind):
     """However often the target is looked at: 0, 1, 3, 7 s, as terraform does."""
-    live, dr, line = replicating(agent, places, kind)
+    live, dr, line = replicated(agent, places, kind)
     dr.lock(NAME, FOREIGN)
     live.put(NAME, state(2, line))
     agent.start()
@@ -171,7 +167,7 @@ def test_a_held_lock_is_asked_for_on_its_own_schedule(agent, places, kind):
 
 @pytest.mark.parametrize("kind", ["s3", "http"])        # a local lock dies with its process
 def test_unlock_breaks_a_foreign_lock_only_by_its_id(agent, places, kind):
-    _, dr, _ = replicating(agent, places, kind)
+    _, dr, _ = replicated(agent, places, kind)
     stranger = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
                 "Who": "someone@gone", "Version": "1.11.4", "Created": "2026-11-24T10:00:00Z", "Path": ""}
     dr.lock(NAME, json.dumps(stranger, separators=(",", ":")).encode())
@@ -204,7 +200,7 @@ def on_terminal(agent, answer, *args):
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_unlock_shows_the_lock_before_it_asks(agent, places, kind):
-    _, dr, _ = replicating(agent, places, kind)
+    _, dr, _ = replicated(agent, places, kind)
     stranger = {"ID": "11111111-2222-3333-4444-555555555555", "Operation": "OperationTypeApply", "Info": "",
                 "Who": "someone@gone", "Version": "1.11.4", "Created": "2026-11-24T10:00:00Z", "Path": ""}
     dr.lock(NAME, json.dumps(stranger, separators=(",", ":")).encode())

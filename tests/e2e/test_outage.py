@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from agent import eventually
+from places import replicating
 from states import lineage, padded, state
 
 NAME = "net/prod.tfstate"
@@ -14,13 +15,7 @@ NAME = "net/prod.tfstate"
 def setup(agent, places):
     """A folder as source with serial 1, a target, nothing replicated yet."""
     def make(kind, **more):
-        live, dr = places("local"), places(kind)
-        live.add(agent, "live")
-        dr.add(agent, "dr", **more)
-        agent.replicate("out", "live", "dr")
-        line = lineage()
-        live.put(NAME, state(1, line))
-        return live, dr, line
+        return replicating(agent, places, kind, NAME, **more)
     return make
 
 
