@@ -26,6 +26,31 @@ scratch_say_failed(struct scratch *s, const char *check)
 	scratch_say(s, check, false, "%s", s->op.res.msg);
 }
 
+enum scratch_verdict
+scratch_reached(struct scratch *s, const struct scratch_reach *r)
+{
+	const struct err *e = &r->e;
+
+	s->op.res = *e;
+	if (!r->answered && e->code != ERR_BUSY && e->code != ERR_CORRUPT) {
+		scratch_say_failed(s, e->code == ERR_AUTH ? "auth" : "reach");
+		return SCRATCH_END;
+	}
+	scratch_say(s, "reach", true, "%s", s->b->where);
+	if (r->answered)
+		scratch_say_clock(s, r->date_ms);
+	if (e->code == ERR_AUTH && !r->denied) {
+		scratch_say_failed(s, "auth");
+		return SCRATCH_END;
+	}
+	if (e->code == ERR_OK || r->denied)
+		scratch_say(s, "auth", true, "credentials from %s", r->source);
+	scratch_say(s, "list", e->code == ERR_OK, "%s", e->code == ERR_OK ? r->call : e->msg);
+	if (r->denied)
+		return SCRATCH_OTHER;
+	return e->code == ERR_OK ? SCRATCH_NEXT : SCRATCH_END;
+}
+
 /* ---------------------------------------------------------------- what it works with */
 
 static void

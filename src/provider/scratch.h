@@ -69,6 +69,15 @@ void scratch_tell(void *scratch, const struct probe_check *c);
 #define scratch_say(s, check, ok, ...) probe_say(scratch_tell, s, check, ok, false, __VA_ARGS__)
 void scratch_say_failed(struct scratch *s, const char *check);
 void scratch_say_clock(struct scratch *s, int64_t date_ms); /* what the server said; 0: nothing */
+/* What the first listing showed of the way there, of the credentials and of itself. Who may not list may write all the same. */
+struct scratch_reach {
+	struct err  e;        /* of the listing, as its answer was understood */
+	bool        answered, denied; /* denied: to list, not to come in */
+	int64_t     date_ms;  /* of the answer; 0: it has none */
+	const char *source;   /* of the credentials */
+	const char *call;     /* the provider's name for a listing */
+};
+enum scratch_verdict scratch_reached(struct scratch *s, const struct scratch_reach *r);
 /* A listed name below folder: may it be deleted? modified and now by the server's own clock; modified 0: unknown. */
 bool scratch_is_leftover(const struct scratch *s, const char *name, int64_t modified, int64_t now);
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/url.h"
+
 #define SEND_BYTES_PER_MS 1000 /* what a transfer has to reach beside the timeout of a request */
 
 /* ---------------------------------------------------------------- requests and answers */
@@ -49,6 +51,19 @@ send_header(struct send_request *r, const char *name, const char *fmt, ...)
 		abort();
 	va_end(ap);
 	r->headers[r->nheaders++] = (struct http_header){ name, text };
+}
+
+void
+send_query(struct send_request *r, const char *name, const char *value)
+{
+	struct buf query;
+
+	buf_init(&query, 0);
+	if (r->query != NULL)
+		buf_puts(&query, r->query);
+	url_query_add(&query, name, value);
+	free(r->query);
+	r->query = buf_take(&query);
 }
 
 /* ---------------------------------------------------------------- one attempt */

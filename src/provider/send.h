@@ -44,6 +44,8 @@ struct send_answer {
 void send_request_free(struct send_request *r);
 void send_answer_free(struct send_answer *a);
 void send_header(struct send_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Appends to the query, escaped. */
+void send_query(struct send_request *r, const char *name, const char *value);
 /* "CODE" of a refusal, with a space in front; "": it names none. For messages: "(403%s%s)". */
 #define SEND_CODE(a) (a)->code[0] != '\0' ? " " : "", (a)->code
 

@@ -74,7 +74,6 @@ bool            azurerm_is_lease_id(const char *id);
 /* Path and query of a blob, and of the container (r->object NULL). comp: what of it, NULL: itself. */
 void            azurerm_to_blob(const struct azurerm *z, struct send_request *r, const char *method, const char *blob, const char *comp);
 void            azurerm_to_container(const struct azurerm *z, struct send_request *r, const char *method);
-void            azurerm_query(struct send_request *r, const char *name, const char *value);
 /* As send.h says. The code of an answer is Azure's own, which a refusal of a HEAD has too. */
 struct op      *azurerm_send(struct azurerm *z, struct send_request *r, struct send_answer *ret);
 /* What an answer means that is no success, in one sentence about what. */

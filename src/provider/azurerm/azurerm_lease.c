@@ -207,14 +207,9 @@ azurerm_lock_bounce(struct azurerm_lease *k)
 static enum op_turn
 azurerm_lock_taken(struct azurerm_lease *k)
 {
-	struct buf text;
-
-	buf_init(&text, 0);
 	*k->ret_holder = k->there;
 	k->ret->late = k->doubt;
-	lock_info_print(&k->there, &text);
-	err_set(&k->op.res, ERR_LOCKED, 409, "%.80s is locked by %s", k->name, buf_str(&text));
-	buf_free(&text);
+	lock_info_refuse(&k->there, ERR_LOCKED, 409, k->name, &k->op.res);
 	return op_fail(&k->op);
 }
 

@@ -170,12 +170,12 @@ azurerm_pages_read(struct azurerm_pages *p)
 	memcpy(p->last_marker, p->marker, sizeof(p->last_marker));
 	snprintf(max, sizeof(max), "%u", p->max);
 	azurerm_to_container(p->z, &p->req, "GET");
-	azurerm_query(&p->req, "comp", "list");
-	azurerm_query(&p->req, "maxresults", max);
+	send_query(&p->req, "comp", "list");
+	send_query(&p->req, "maxresults", max);
 	if (p->prefix[0] != '\0')
-		azurerm_query(&p->req, "prefix", p->prefix);
+		send_query(&p->req, "prefix", p->prefix);
 	if (p->last_marker[0] != '\0')
-		azurerm_query(&p->req, "marker", p->last_marker);
+		send_query(&p->req, "marker", p->last_marker);
 	p->req.max_body = AZURERM_PAGE_BODY_MAX;
 	p->req.on_body = azurerm_page_feed;
 	p->req.restart = azurerm_page_restart;

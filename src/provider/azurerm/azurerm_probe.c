@@ -40,36 +40,19 @@ azurerm_do_reach(struct scratch *s)
 	return azurerm_probe_list(azurerm_probing_of(s), NULL, 1);
 }
 
-/* Who may not list may write all the same. */
 static enum scratch_verdict
 azurerm_saw_reach(struct scratch *s)
 {
 	struct azurerm_probing *p = azurerm_probing_of(s);
-	struct op              *op = &s->op;
-	bool                    answered = !op_failed(op), denied;
-	struct err              e = op->res;
+	struct scratch_reach    r = { .e = s->op.res, .answered = !op_failed(&s->op), .source = azurerm_cred_source(p->z->cred),
+		.call = "List Blobs" };
 
-	if (!answered && op->res.code != ERR_BUSY && op->res.code != ERR_CORRUPT) {
-		scratch_say_failed(s, op->res.code == ERR_AUTH ? "auth" : "reach");
-		return SCRATCH_END;
+	if (r.answered) {
+		azurerm_pages_check(p->pages, &r.e);
+		r.denied = azurerm_answer_is(azurerm_pages_answer(p->pages), 403, "AuthorizationPermissionMismatch");
+		r.date_ms = azurerm_pages_answer(p->pages)->http.date_ms;
 	}
-	if (answered)
-		azurerm_pages_check(p->pages, &e);
-	denied = answered && azurerm_answer_is(azurerm_pages_answer(p->pages), 403, "AuthorizationPermissionMismatch");
-	scratch_say(s, "reach", true, "%s", p->z->b.where);
-	if (answered)
-		scratch_say_clock(s, azurerm_pages_answer(p->pages)->http.date_ms);
-	op->res = e;
-	if (e.code == ERR_AUTH && !denied) {
-		scratch_say_failed(s, "auth");
-		return SCRATCH_END;
-	}
-	if (e.code == ERR_OK || denied)
-		scratch_say(s, "auth", true, "credentials from %s", azurerm_cred_source(p->z->cred));
-	scratch_say(s, "list", e.code == ERR_OK, "%s", e.code == ERR_OK ? "List Blobs" : e.msg);
-	if (denied)
-		return SCRATCH_OTHER;
-	return e.code == ERR_OK ? SCRATCH_NEXT : SCRATCH_END;
+	return scratch_reached(s, &r);
 }
 
 static struct op *

@@ -12,19 +12,6 @@
 
 /* ---------------------------------------------------------------- addresses */
 
-void
-azurerm_query(struct send_request *r, const char *name, const char *value)
-{
-	struct buf query;
-
-	buf_init(&query, 0);
-	if (r->query != NULL)
-		buf_puts(&query, r->query);
-	url_query_add(&query, name, value);
-	free(r->query);
-	r->query = buf_take(&query);
-}
-
 static void
 azurerm_to(const struct azurerm *z, struct send_request *r, const char *method, const char *blob)
 {
@@ -48,14 +35,14 @@ azurerm_to_blob(const struct azurerm *z, struct send_request *r, const char *met
 {
 	azurerm_to(z, r, method, blob);
 	if (comp != NULL)
-		azurerm_query(r, "comp", comp);
+		send_query(r, "comp", comp);
 }
 
 void
 azurerm_to_container(const struct azurerm *z, struct send_request *r, const char *method)
 {
 	azurerm_to(z, r, method, NULL);
-	azurerm_query(r, "restype", "container");
+	send_query(r, "restype", "container");
 }
 
 /* ---------------------------------------------------------------- sending */

@@ -56,7 +56,6 @@ void gcs_to_upload(const struct gcs *g, struct send_request *r, const char *obje
 void gcs_to_session(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body, uint32_t crc32c);
 void gcs_to_objects(const struct gcs *g, struct send_request *r, const char *method);
 void gcs_to_bucket(const struct gcs *g, struct send_request *r, const char *method);
-void gcs_query(struct send_request *r, const char *name, const char *value);
 /* States are encrypted with the customer's key, if there is one; locks never are. */
 void gcs_with_csek(const struct gcs *g, struct send_request *r);
 /* As send.h says; any answer below 500 is the caller's but for those that say "not now". Its code is the reason that an error names. */

@@ -32,8 +32,8 @@ static struct op *
 gcs_create_look(struct gcs_create *c)
 {
 	gcs_to_objects(c->g, &c->req, "GET");
-	gcs_query(&c->req, "maxResults", "1");
-	gcs_query(&c->req, "fields", "nextPageToken");
+	send_query(&c->req, "maxResults", "1");
+	send_query(&c->req, "fields", "nextPageToken");
 	return gcs_send(c->g, &c->req, &c->ans);
 }
 
@@ -70,7 +70,7 @@ gcs_create_send(struct gcs_create *c)
 	c->req.changing = true;
 	c->req.body = body_new(&text);
 	send_header(&c->req, "content-type", "application/json");
-	gcs_query(&c->req, "project", c->g->conf->project);
+	send_query(&c->req, "project", c->g->conf->project);
 	return gcs_send(c->g, &c->req, &c->ans);
 }
 

@@ -185,11 +185,11 @@ gcs_list_send(struct gcs_list *l)
 {
 	memcpy(l->last_token, l->token, sizeof(l->last_token));
 	gcs_to_objects(l->g, &l->req, "GET");
-	gcs_query(&l->req, "prefix", l->below != NULL ? l->below : l->g->prefix);
-	gcs_query(&l->req, "maxResults", l->keys);
-	gcs_query(&l->req, "fields", "items(name,generation,size,updated),nextPageToken");
+	send_query(&l->req, "prefix", l->below != NULL ? l->below : l->g->prefix);
+	send_query(&l->req, "maxResults", l->keys);
+	send_query(&l->req, "fields", "items(name,generation,size,updated),nextPageToken");
 	if (l->last_token[0] != '\0')
-		gcs_query(&l->req, "pageToken", l->last_token);
+		send_query(&l->req, "pageToken", l->last_token);
 	l->req.max_body = GCS_PAGE_BODY_MAX;
 	l->req.on_body = gcs_list_feed;
 	l->req.restart = gcs_list_restart;

@@ -26,17 +26,17 @@ gcs_lock_request(struct lock_object *lock)
 	case LOCK_OBJECT_PUT:
 		body = body_copy(span_str(lock->body));
 		gcs_to_upload(g, &k->req, lock->object, "application/json", body);
-		gcs_query(&k->req, "ifGenerationMatch", "0");
+		send_query(&k->req, "ifGenerationMatch", "0");
 		body_unref(body);
 		break;
 	case LOCK_OBJECT_READ:
 		gcs_to_object(g, &k->req, "GET", lock->object);
-		gcs_query(&k->req, "alt", "media");
+		send_query(&k->req, "alt", "media");
 		k->req.max_body = LOCK_BODY_MAX;
 		break;
 	case LOCK_OBJECT_REMOVE:
 		gcs_to_object(g, &k->req, "DELETE", lock->object);
-		gcs_query(&k->req, "ifGenerationMatch", lock->there.generation);
+		send_query(&k->req, "ifGenerationMatch", lock->there.generation);
 		break;
 	}
 	return gcs_send(g, &k->req, &k->ans);

@@ -129,9 +129,9 @@ static struct op *
 gcs_get_send(struct gcs_object *o)
 {
 	gcs_to_object(o->g, &o->req, "GET", o->object);
-	gcs_query(&o->req, "alt", "media");
+	send_query(&o->req, "alt", "media");
 	if (o->etag[0] != '\0')
-		gcs_query(&o->req, "ifGenerationNotMatch", o->etag);
+		send_query(&o->req, "ifGenerationNotMatch", o->etag);
 	gcs_with_csek(o->g, &o->req);
 	o->req.max_body = o->g->b.common.max_state_size;
 	o->req.max_body_name = "max_state_size";
@@ -279,7 +279,7 @@ static struct op *
 gcs_head_send(struct gcs_object *o)
 {
 	gcs_to_object(o->g, &o->req, "GET", o->object);
-	gcs_query(&o->req, "fields", "generation,size,updated");
+	send_query(&o->req, "fields", "generation,size,updated");
 	gcs_with_csek(o->g, &o->req);
 	return gcs_send(o->g, &o->req, &o->ans);
 }
@@ -373,9 +373,9 @@ gcs_put_send(struct gcs_object *o)
 	else
 		gcs_to_upload(o->g, &o->req, o->object, type, o->body);
 	if (o->when.when != PUT_UNDER_LOCK)
-		gcs_query(&o->req, "ifGenerationMatch", o->when.when == PUT_ABSENT ? "0" : o->etag);
+		send_query(&o->req, "ifGenerationMatch", o->when.when == PUT_ABSENT ? "0" : o->etag);
 	if (o->g->conf->kms_encryption_key != NULL && o->g->conf->kms_encryption_key[0] != '\0')
-		gcs_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
+		send_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
 	gcs_with_csek(o->g, &o->req);
 	if (!large)
 		send_header(&o->req, "x-goog-hash", "%s", sum);
@@ -473,7 +473,7 @@ gcs_del_step(struct op *op)
 		if (o->etag[0] != '\0' && strcmp(o->etag, tag.etag) != 0)
 			return gcs_del_changed(o);
 		gcs_to_object(o->g, &o->req, "DELETE", o->object);
-		gcs_query(&o->req, "ifGenerationMatch", tag.etag);
+		send_query(&o->req, "ifGenerationMatch", tag.etag);
 		return op_await(op, DEL_ANSWERED, gcs_send(o->g, &o->req, &o->ans));
 	case DEL_ANSWERED:
 		if (op_failed(op))

@@ -45,31 +45,15 @@ gcs_do_reach(struct scratch *s)
 	return gcs_list_page(p->g, "", "1", &p->date, gcs_saw_any, p);
 }
 
-/* Who may not list may write all the same. */
 static enum scratch_verdict
 gcs_saw_reach(struct scratch *s)
 {
 	struct gcs_probing *p = gcs_probing_of(s);
 	const struct err   *e = &s->op.res;
-	bool                answered = p->date != GCS_NO_ANSWER, denied = answered && e->code == ERR_AUTH && e->detail == 403;
+	bool                answered = p->date != GCS_NO_ANSWER;
 
-	if (!answered && e->code != ERR_BUSY && e->code != ERR_CORRUPT) {
-		scratch_say_failed(s, e->code == ERR_AUTH ? "auth" : "reach");
-		return SCRATCH_END;
-	}
-	scratch_say(s, "reach", true, "%s", p->g->b.where);
-	if (answered)
-		scratch_say_clock(s, p->date);
-	if (e->code == ERR_AUTH && !denied) {
-		scratch_say_failed(s, "auth");
-		return SCRATCH_END;
-	}
-	if (e->code == ERR_OK || denied)
-		scratch_say(s, "auth", true, "credentials from %s", gcs_cred_source(p->g->cred));
-	scratch_say(s, "list", e->code == ERR_OK, "%s", e->code == ERR_OK ? "objects.list" : e->msg);
-	if (denied)
-		return SCRATCH_OTHER;
-	return e->code == ERR_OK ? SCRATCH_NEXT : SCRATCH_END;
+	return scratch_reached(s, &(struct scratch_reach){ .e = *e, .answered = answered, .date_ms = p->date,
+	    .denied = answered && e->code == ERR_AUTH && e->detail == 403, .source = gcs_cred_source(p->g->cred), .call = "objects.list" });
 }
 
 static void
@@ -176,7 +160,7 @@ gcs_do_delete_wrong(struct scratch *s)
 	char               *object = gcs_object_of(p->g, s->names[SCRATCH_RACE]);
 
 	gcs_to_object(p->g, &p->req, "DELETE", object);
-	gcs_query(&p->req, "ifGenerationMatch", GCS_WRONG_GENERATION);
+	send_query(&p->req, "ifGenerationMatch", GCS_WRONG_GENERATION);
 	free(object);
 	return gcs_send(p->g, &p->req, &p->ans);
 }

@@ -32,19 +32,6 @@ gcs_to(const struct gcs *g, struct send_request *r, const char *method, const ch
 }
 
 void
-gcs_query(struct send_request *r, const char *name, const char *value)
-{
-	struct buf query;
-
-	buf_init(&query, 0);
-	if (r->query != NULL)
-		buf_puts(&query, r->query);
-	url_query_add(&query, name, value);
-	free(r->query);
-	r->query = buf_take(&query);
-}
-
-void
 gcs_to_object(const struct gcs *g, struct send_request *r, const char *method, const char *object)
 {
 	gcs_to(g, r, method, "storage/v1", "/o", object);
@@ -64,9 +51,9 @@ void
 gcs_to_upload(const struct gcs *g, struct send_request *r, const char *object, const char *type, struct body *body)
 {
 	gcs_to(g, r, "POST", "upload/storage/v1", "/o", NULL);
-	gcs_query(r, "uploadType", "media");
-	gcs_query(r, "name", object);
-	gcs_query(r, "fields", "generation");
+	send_query(r, "uploadType", "media");
+	send_query(r, "name", object);
+	send_query(r, "fields", "generation");
 	send_header(r, "content-type", "%s", type);
 	r->object = xstrdup(object);
 	r->body = body_ref(body);
@@ -88,9 +75,9 @@ gcs_to_session(const struct gcs *g, struct send_request *r, const char *object, 
 	json_kv_str(&w, "crc32c", strchr(sum, '=') + 1);
 	json_obj_end(&w);
 	gcs_to(g, r, "POST", "upload/storage/v1", "/o", NULL);
-	gcs_query(r, "uploadType", "resumable");
-	gcs_query(r, "name", object);
-	gcs_query(r, "fields", "generation");
+	send_query(r, "uploadType", "resumable");
+	send_query(r, "name", object);
+	send_query(r, "fields", "generation");
 	send_header(r, "content-type", "application/json");
 	send_header(r, "x-upload-content-type", "%s", type);
 	send_header(r, "x-upload-content-length", "%llu", (unsigned long long)body_size(body));

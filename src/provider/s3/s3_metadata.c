@@ -41,16 +41,6 @@ struct s3_keys_reader {
 };
 
 static void
-s3_keys_text(char *to, size_t size, struct span text)
-{
-	size_t n = text.n < size ? text.n : size - 1;
-
-	for (size_t i = 0; i < n; i++)
-		to[i] = text.p[i] < ' ' || text.p[i] == 0x7f ? '?' : (char)text.p[i];
-	to[n] = '\0';
-}
-
-static void
 s3_keys_member(struct s3_keys_reader *r, const struct json_token *t)
 {
 	const char *k = r->key;
@@ -68,11 +58,11 @@ s3_keys_member(struct s3_keys_reader *r, const struct json_token *t)
 		r->keys.token = t->text.n > 0 ? secret_new(t->text) : NULL;
 		r->cut |= t->cut;
 	} else if (strcmp(k, "Expiration") == 0) {
-		s3_keys_text(r->expiration, sizeof(r->expiration), t->text);
+		span_text(r->expiration, sizeof(r->expiration), t->text);
 	} else if (strcmp(k, "Code") == 0 || strcmp(k, "code") == 0) {
-		s3_keys_text(r->code, sizeof(r->code), t->text);
+		span_text(r->code, sizeof(r->code), t->text);
 	} else if (strcmp(k, "Message") == 0 || strcmp(k, "message") == 0) {
-		s3_keys_text(r->message, sizeof(r->message), t->text);
+		span_text(r->message, sizeof(r->message), t->text);
 	}
 }
 
@@ -82,7 +72,7 @@ s3_keys_event(void *arg, const struct json_token *t)
 	struct s3_keys_reader *r = arg;
 
 	if (t->event == JSON_EV_KEY && t->depth == 1)
-		s3_keys_text(r->key, sizeof(r->key), t->text);
+		span_text(r->key, sizeof(r->key), t->text);
 	else if (t->event == JSON_EV_STRING && t->depth == 1)
 		s3_keys_member(r, t);
 	else if (t->depth >= 1 && (t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY))

@@ -49,36 +49,20 @@ s3_do_reach(struct scratch *s)
 	return s3_probe_list(p, p->s->b.common.prefix, 1);
 }
 
-/* Who may not list may write all the same. */
 static enum scratch_verdict
 s3_saw_reach(struct scratch *s)
 {
-	struct s3_probing *p = s3_probing_of(s);
-	struct op *op = &p->scratch.op;
-	bool       answered = !op_failed(op), denied;
-	struct err e = op->res;
+	struct s3_probing        *p = s3_probing_of(s);
+	const struct send_answer *a = s3_pages_answer(p->pages);
+	struct scratch_reach      r = { .e = s->op.res, .answered = !op_failed(&s->op), .source = s3_cred_source(p->s->cred),
+		.call = "ListObjectsV2" };
 
-	if (!answered && op->res.code != ERR_BUSY && op->res.code != ERR_CORRUPT) {
-		scratch_say_failed(s, op->res.code == ERR_AUTH ? "auth" : "reach");
-		return SCRATCH_END;
+	if (r.answered) {
+		s3_pages_check(p->pages, &r.e);
+		r.denied = strcmp(a->code, "AccessDenied") == 0;
+		r.date_ms = a->http.date_ms;
 	}
-	if (answered)
-		s3_pages_check(p->pages, &e);
-	denied = answered && strcmp(s3_pages_answer(p->pages)->code, "AccessDenied") == 0;
-	scratch_say(s, "reach", true, "%s", p->s->b.where);
-	if (answered)
-		scratch_say_clock(s, s3_pages_answer(p->pages)->http.date_ms);
-	op->res = e;
-	if (e.code == ERR_AUTH && !denied) {
-		scratch_say_failed(s, "auth");
-		return SCRATCH_END;
-	}
-	if (e.code == ERR_OK || denied)
-		scratch_say(s, "auth", true, "credentials from %s", s3_cred_source(p->s->cred));
-	scratch_say(s, "list", e.code == ERR_OK, "%s", e.code == ERR_OK ? "ListObjectsV2" : e.msg);
-	if (denied)
-		return SCRATCH_OTHER;
-	return e.code == ERR_OK ? SCRATCH_NEXT : SCRATCH_END;
+	return scratch_reached(s, &r);
 }
 
 static struct op *
