@@ -134,7 +134,7 @@ def _session():
 
     def get(cls):
         if cls not in running:
-            running[cls] = need(cls.name, lambda: cls(top / cls.name).start())
+            running[cls] = need(cls.name, lambda: cls(top / cls.__name__).start())
         return running[cls]
 
     yield get

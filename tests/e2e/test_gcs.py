@@ -12,6 +12,7 @@ import urllib.parse
 import pytest
 
 from conftest import CANARY
+from servers import FakeGcsInMemory
 from states import lineage, state
 
 NAME = "net/prod.tfstate"
@@ -168,6 +169,19 @@ def test_a_server_that_ignores_conditions_is_never_written_to(agent, places):
         assert doc["enforces"] is False and {c["name"] for c in doc["checks"] if not c["ok"]} >= {"create_only", "if_match", "lock"}, doc
         careless.shutdown()
     assert place.get(NAME) is None and place.locks() == []
+
+
+def test_a_missing_bucket_is_made_once(agent, places, _session):
+    server, live = _session(FakeGcsInMemory), places("local")
+    live.add(agent, "live")
+    live.put(NAME, state(1, lineage()))
+    agent.backend("gcs", "dr", server.backend("acme-made"), create=True, project="acme")
+    agent.replicate("edge", "live", ["dr"])
+    agent.sync()
+    agent.sync()
+    status, body = server.call("GET", f"/storage/v1/b/acme-made/o/{urllib.parse.quote(NAME, safe='')}", alt="media")
+    assert status == 200 and body == live.get(NAME)
+    assert json.loads(server.call("GET", "/storage/v1/b/acme-made")[1])["versioning"] == {"enabled": True}
 
 
 def test_a_key_signs_a_claim_that_an_issuer_verifies(agent, places, issuer):

@@ -290,11 +290,12 @@ class FakeGcs(Server):
 
     name = "fake-gcs-server"
     token = "ya29.canary-of-an-access-token-4c1d"
+    backing = "filesystem"
 
     def command(self):
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
-        return [self.program, "-scheme", "http", "-host", "127.0.0.1", "-port", self.port, "-backend", "filesystem", "-filesystem-root",
+        return [self.program, "-scheme", "http", "-host", "127.0.0.1", "-port", self.port, "-backend", self.backing, "-filesystem-root",
                 data, "-public-host", f"127.0.0.1:{self.port}", "-external-url", f"http://127.0.0.1:{self.port}"]
 
     def call(self, method, path, body=None, **query):
@@ -311,6 +312,12 @@ class FakeGcs(Server):
         """The arguments of a backend "gcs" block; port: of a proxy in front."""
         return {"bucket": bucket, **({"prefix": prefix} if prefix else {}), "access_token": self.token,
                 "storage_custom_endpoint": f"http://127.0.0.1:{port or self.port}/storage/v1/", **more}
+
+
+class FakeGcsInMemory(FakeGcs):
+    """The same with versions of objects, which it does not have in files."""
+
+    backing = "memory"
 
 
 class Certificates:
