@@ -320,6 +320,7 @@ flight_new(struct scripted_op *o)
 	f->rq.headers = f->headers;
 	f->rq.nheaders = req->nheaders;
 	f->rq.tls = req->tls;
+	f->rq.no_proxy = req->no_proxy;
 	f->body = req->body != NULL ? body_ref(req->body) : NULL;
 	flight_body(f);
 	f->next = o->s->flights;

@@ -44,6 +44,7 @@ struct scripted_request {
 	size_t      nheaders;
 	struct span body;
 	const struct http_tls *tls;        /* as the backend set it; NULL: system roots */
+	bool        no_proxy;
 };
 /* Name in any case; NULL: absent. */
 const char *scripted_header(const struct scripted_request *rq, const char *name);

@@ -78,6 +78,7 @@ gcs_subject_url(struct gcs_federation *f)
 	f->from.method = "GET";
 	f->from.url = a->source;
 	f->from.member = a->member;
+	f->from.no_proxy = strncmp(a->source, "http:", 5) == 0; /* a service of the machine: nobody else may be asked without TLS */
 	memcpy(f->from.headers, a->headers, a->nheaders * sizeof(a->headers[0]));
 	f->from.nheaders = a->nheaders;
 	return bearer_fetch(f->env, &f->from, &f->subject);

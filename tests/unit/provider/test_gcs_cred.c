@@ -42,6 +42,7 @@ static struct {
 	int                   down;        /* status of all issuers; 0: they work */
 	int64_t               skew;        /* of their clock */
 	bool                  silent;      /* no metadata server */
+	bool                  direct;      /* another issuer is asked past any proxy */
 	char                  token[2000], project[80]; /* what the store was sent */
 	char                  path[400];   /* of tokens: "service(SCOPE) > target" */
 	char                  key[4096];   /* JSON of a service account */
@@ -278,11 +279,20 @@ iam_token(const struct scripted_request *rq, struct scripted_answer *a)
 }
 
 static void
+other_token(const struct scripted_request *rq, struct scripted_answer *a)
+{
+	CHECK_STR(scripted_header(rq, "metadata"), "True");
+	CHECK(rq->no_proxy == r.direct);
+	say(a, 200, "{\"access_token\":\"" SUBJECT "\"}");
+}
+
+static void
 metadata_token(const struct scripted_request *rq, struct scripted_answer *a)
 {
 	char *scope = scripted_query(rq, "scopes");
 
 	CHECK_STR(scripted_header(rq, "metadata-flavor"), "Google");
+	CHECK(rq->no_proxy);
 	scripted_add_header(a, "Metadata-Flavor", "Google");
 	if (!r.silent)
 		issue(a, "machine", scope);
@@ -323,6 +333,8 @@ answer(void *arg, const struct scripted_request *rq, struct scripted_answer *a)
 		sts_token(rq, a);
 	else if (strcmp(host, "iamcredentials.googleapis.com") == 0)
 		iam_token(rq, a);
+	else if (strcmp(rq->at.path, "/metadata/identity") == 0)
+		other_token(rq, a);
 	else if (strstr(rq->at.path, "/computeMetadata/") != NULL)
 		metadata_token(rq, a);
 	else
@@ -624,18 +636,30 @@ exchanges_a_token_of_a_file(void)
 	end();
 }
 
+/* Of the machine's own service, past any proxy, or of another issuer. */
 static void
 exchanges_a_token_of_a_url(void)
 {
+	static const struct {
+		const char *json;
+		bool        direct;
+	} rows[] = { { FEDERATED("\"credential_source\":{\"url\":\"http://169.254.169.254/metadata/identity\",\"headers\":{\"Metadata\":\"True\"},"
+	    "\"format\":{\"type\":\"json\",\"subject_token_field_name\":\"access_token\"}}"), true },
+		{ FEDERATED("\"credential_source\":{\"url\":\"https://ci.example/metadata/identity\",\"headers\":{\"Metadata\":\"True\"},"
+		    "\"format\":{\"type\":\"json\",\"subject_token_field_name\":\"access_token\"}}"), false } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin();
+		r.direct = rows[i].direct;
+		var("GOOGLE_CREDENTIALS", rows[i].json);
+		expect("", "sts(storage)");
+	}
 	begin();
-	var("GOOGLE_CREDENTIALS", FEDERATED("\"credential_source\":{\"url\":\"http://169.254.169.254/metadata/identity/oauth2/token?r=x\","
-	    "\"headers\":{\"Metadata\":\"True\"},\"format\":{\"type\":\"json\",\"subject_token_field_name\":\"access_token\"}}"));
+	var("GOOGLE_CREDENTIALS", FEDERATED("\"credential_source\":{\"url\":\"https://ci.example/metadata/identity\"}"));
 	begun("");
-	scripted_expect(r.http, "GET", "http://169.254.169.254/metadata/identity/oauth2/token?r=x", 200, NULL,
-	    "{\"access_token\":\"" SUBJECT "\"}");
-	CHECK_OK(get(), r.err);
-	CHECK_STR(r.path, "sts(storage)");
-	scripted_http_check(r.http);
+	scripted_expect(r.http, "GET", "https://ci.example/metadata/identity", 404, NULL, "nothing");
+	CHECK_U64(get(), ERR_AUTH);
+	CHECK_STR(r.err.msg, "b: the token to exchange: it answers 404");
 	end();
 }
 
