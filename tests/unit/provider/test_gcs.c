@@ -443,6 +443,60 @@ a_probe_ends_where_nothing_answers(void)
 	end();
 }
 
+/* --- how much is asked --- */
+
+static uint64_t
+cost(struct op *op, enum err_code want)
+{
+	uint64_t before = r.b->requests;
+
+	CHECK_U64(provider_rig_run(&r, op), want);
+	return r.b->requests - before;
+}
+
+static void
+count_state(void *arg, const struct state_seen *s)
+{
+	(void)s;
+	++*(unsigned *)arg;
+}
+
+/* A pass without changes is its pages; a state is one request for each step, but a release, which compares before it deletes. */
+static void
+asks_no_more_than_it_needs(void)
+{
+	struct state_ref     ref = { "x.tfstate" };
+	struct lock_info     l, holder;
+	struct snapshot      s = { 0 }, got = { 0 };
+	struct body         *body = body_copy(span_str(STATE));
+	struct put_condition absent = { .when = PUT_ABSENT };
+	struct state_tag     tag;
+	char                 etag[ETAG_MAX], name[20];
+	unsigned             n = 0;
+
+	begin("");
+	for (int i = 0; i < 7; i++) {
+		snprintf(name, sizeof(name), "n%d.tfstate", i);
+		fake_gcs_put(fake, name, span_str(STATE));
+	}
+	fake->page = 3;
+	CHECK_U64(cost(provider_list(r.b, count_state, &n), ERR_OK), 3);
+	CHECK_U64(n, 7);
+	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
+	provider_lock_new(r.b, &ref, "", &l);
+	CHECK_U64(cost(provider_lock(r.b, &ref, &l, &holder), ERR_OK), 1);
+	CHECK_U64(cost(provider_get(r.b, &ref, NULL, &got), ERR_NOT_FOUND), 1);
+	CHECK_U64(cost(provider_put(r.b, &ref, &s, &absent, etag), ERR_OK), 1);
+	CHECK_U64(cost(provider_get(r.b, &ref, NULL, &got), ERR_OK), 1);
+	snapshot_free(&got);
+	CHECK_U64(cost(provider_get(r.b, &ref, etag, &got), ERR_UNCHANGED), 1);
+	CHECK_U64(cost(provider_head(r.b, &ref, &tag), ERR_OK), 1);
+	CHECK_U64(cost(provider_unlock(r.b, &ref, &l), ERR_OK), 2);
+	snapshot_free(&s);
+	body_unref(body);
+	end();
+}
+
 /* --- what others answer --- */
 
 static void
@@ -609,5 +663,6 @@ main(int argc, char **argv)
 	    { "begins anew at other servers", begins_anew_at_other_servers },
 	    { "an upload that ends says how", an_upload_that_ends_says_how },
 	    { "an upload is stopped at any turn", an_upload_is_stopped_at_any_turn },
+	    { "asks no more than it needs", asks_no_more_than_it_needs },
 	    { "refusals say what to do", refusals_say_what_to_do }, { NULL, NULL } });
 }
