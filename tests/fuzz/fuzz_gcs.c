@@ -76,6 +76,25 @@ answer(struct span text, int status)
 	send_answer_free(&a);
 }
 
+/* In two pieces, cut anywhere, as it comes from the network. */
+static void
+page(struct span text)
+{
+	struct gcs_page p = { .json = NULL };
+	struct err      e;
+	size_t          cut = text.n > 0 ? text.p[0] % text.n : 0;
+
+	gcs_page_begin(&p);
+	if (gcs_page_feed(&p, text.p, cut, &e) == ERR_OK && gcs_page_feed(&p, text.p + cut, text.n - cut, &e) == ERR_OK)
+		gcs_page_end(&p);
+	for (size_t i = 0; i < p.nitems; i++)
+		FUZZ_CHECK(p.items[i].name != NULL && strlen(p.items[i].generation) < sizeof(p.items[i].generation));
+	FUZZ_CHECK(strlen(p.token) < sizeof(p.token));
+	gcs_page_begin(&p);
+	FUZZ_CHECK(p.nitems == 0 && p.token[0] == '\0');
+	gcs_page_free(&p);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -89,6 +108,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	token(text, NULL);
 	token(text, "");
 	token(text, "id_token");
+	page(text);
 	answer(text, 200);
 	answer(text, 404);
 	return 0;

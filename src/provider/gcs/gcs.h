@@ -2,15 +2,16 @@
 #ifndef SRC_PROVIDER_GCS_H
 #define SRC_PROVIDER_GCS_H
 
+#include "base/json.h"
 #include "net/url.h"
 #include "provider/gcs/gcs_cred.h"
 #include "provider/send.h"
 
 /*
  * The driver of Google Cloud Storage (docs/protocol/gcs.md). One topic per file: gcs.c configuration and driver table,
- * gcs_request.c one request (../send.c), gcs_list.c, gcs_object.c, gcs_upload.c, gcs_lock.c (../lock_object.c), gcs_create.c, gcs_probe.c
- * (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a decimal number that is compared
- * for equality only.
+ * gcs_request.c one request (../send.c), gcs_list.c and gcs_page.c, gcs_object.c, gcs_upload.c, gcs_lock.c (../lock_object.c),
+ * gcs_create.c, gcs_probe.c (../scratch.c); gcs_cred.h what it signs in with. The change tag of an object is its generation, a
+ * decimal number that is compared for equality only.
  */
 #define GCS_NAME_MAX    1024          /* bytes of an object's name */
 #define GCS_STATE       ".tfstate"
@@ -73,6 +74,34 @@ bool       gcs_no_such_bucket(const struct send_answer *a);
 /* One member of the answer's JSON object, text or number, at its top; false: it has none. */
 bool       gcs_member(const struct send_answer *a, const char *name, char *ret, size_t size);
 #define GCS_OTHER_HINT "check storage_custom_endpoint and proxy: something other than Cloud Storage may listen there"
+
+/* --- gcs_page.c ------------------------------------------------------------------------------------------------------- */
+
+#define GCS_TOKEN_MAX 2048
+
+struct gcs_item {
+	char    *name;
+	char     generation[24];
+	uint64_t size;
+	int64_t  modified;
+	bool     broken;     /* its name is cut, or holds a NUL */
+};
+
+/* One page of a listing; zeroed memory before its first begin. */
+struct gcs_page {
+	struct json_reader *json;
+	char                key[24];
+	bool                in_items, listing;
+	struct gcs_item    *items, cur;
+	size_t              nitems, room;
+	char                token[GCS_TOKEN_MAX]; /* of the next one; "": this is the last */
+	struct err          broken;               /* what its reader stopped for */
+};
+
+void          gcs_page_begin(struct gcs_page *p); /* forgets what it has read */
+enum err_code gcs_page_feed(struct gcs_page *p, const void *bytes, size_t n, struct err *reterr);
+bool          gcs_page_end(struct gcs_page *p);   /* false: that was no whole listing */
+void          gcs_page_free(struct gcs_page *p);  /* contents */
 
 /* --- operations of the driver ----------------------------------------------------------------------------------------- */
 
