@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "../../lib/agent_rig.h"
 #include "../../lib/test.h"
 
@@ -104,52 +105,101 @@ each_request_fails(void)
 	CHECK(runs > 100);
 }
 
-/* The same seeds give the same run: a failure can be replayed. */
+/* Two agents without a lease, a source that moves, targets that fail now and then: never backwards, equal at the end. lines: NULL, or the
+ * log goes there. */
+static void
+one_life(uint64_t seed, struct buf *lines)
+{
+	struct mem_world *a = mem_world_new(), *b = mem_world_new();
+	struct agent_rig  two;
+	struct rand       rand;
+	uint64_t          serial = 1, high = 0;
+
+	rand_seeded(&rand, seed);
+	agent_rig_open(&r, seed, NULL, texts[seed % 3]);
+	if (lines != NULL)
+		log_setup(LOG_DEBUG, false, loop_clock(r.loop));
+	agent_rig_join(&two, r.loop, NULL, texts[seed % 3]);
+	agent_rig_world(&r, "a", a);
+	agent_rig_world(&r, "b", b);
+	agent_rig_world(&two, "a", a);
+	agent_rig_world(&two, "b", b);
+	mem_world_put(a, "x.tfstate", rig_state(serial, "L", 3, "s"));
+	engine_start(r.engine);
+	engine_start(two.engine);
+	for (int i = 0; i < 120; i++) {
+		agent_rig_wait(&r, (int64_t)rand_below(&rand, 20000));
+		if (serial_at(b, "x.tfstate") < high)
+			test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": back from %" PRIu64, seed, high);
+		high = serial_at(b, "x.tfstate");
+		if (rand_below(&rand, 3) == 0)
+			mem_world_put(a, "x.tfstate", rig_state(++serial, "L", 3, "s"));
+		if (rand_below(&rand, 4) == 0) { /* only an uncertain end may have had its effect */
+			size_t f = rand_below(&rand, ARRAY_LEN(faults));
+
+			mem_world_fault(rand_below(&rand, 4) == 0 ? a : b, 1 + rand_below(&rand, 5), faults[f].code,
+			    faults[f].after);
+		}
+	}
+	agent_rig_wait(&r, 3600000);
+	if (!same(a, b) || mem_world_locks(b) != 0)
+		test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": source %" PRIu64 ", replica %" PRIu64 ", %zu locks", seed, serial,
+		    serial_at(b, "x.tfstate"), mem_world_locks(b));
+	engine_stop(two.engine);
+	engine_stop(r.engine);
+	agent_rig_wait(&r, 60000);
+	agent_rig_close(&two);
+	agent_rig_close(&r);
+	mem_world_free(a);
+	mem_world_free(b);
+}
+
 static void
 agents_and_terraform(void)
 {
-	/* two agents without a lease, a source that moves, targets that fail now and then: never backwards, equal at the end */
-	for (uint64_t seed = 1; seed <= 40; seed++) {
-		struct mem_world *a = mem_world_new(), *b = mem_world_new();
-		struct agent_rig  two;
-		struct rand       rand;
-		uint64_t          serial = 1, high = 0;
+	for (uint64_t seed = 1; seed <= 40; seed++)
+		one_life(seed, NULL);
+}
 
-		rand_seeded(&rand, seed);
-		agent_rig_open(&r, seed, NULL, texts[seed % 3]);
-		agent_rig_join(&two, r.loop, NULL, texts[seed % 3]);
-		agent_rig_world(&r, "a", a);
-		agent_rig_world(&r, "b", b);
-		agent_rig_world(&two, "a", a);
-		agent_rig_world(&two, "b", b);
-		mem_world_put(a, "x.tfstate", rig_state(serial, "L", 3, "s"));
-		engine_start(r.engine);
-		engine_start(two.engine);
-		for (int i = 0; i < 120; i++) {
-			agent_rig_wait(&r, (int64_t)rand_below(&rand, 20000));
-			if (serial_at(b, "x.tfstate") < high)
-				test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": back from %" PRIu64, seed, high);
-			high = serial_at(b, "x.tfstate");
-			if (rand_below(&rand, 3) == 0)
-				mem_world_put(a, "x.tfstate", rig_state(++serial, "L", 3, "s"));
-			if (rand_below(&rand, 4) == 0) { /* only an uncertain end may have had its effect */
-				size_t f = rand_below(&rand, ARRAY_LEN(faults));
+static void
+keep_line(void *arg, const char *line)
+{
+	struct buf *lines = arg;
 
-				mem_world_fault(rand_below(&rand, 4) == 0 ? a : b, 1 + rand_below(&rand, 5), faults[f].code,
-				    faults[f].after);
-			}
-		}
-		agent_rig_wait(&r, 3600000);
-		if (!same(a, b) || mem_world_locks(b) != 0)
-			test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": source %" PRIu64 ", replica %" PRIu64 ", %zu locks", seed, serial,
-			    serial_at(b, "x.tfstate"), mem_world_locks(b));
-		engine_stop(two.engine);
-		engine_stop(r.engine);
-		agent_rig_wait(&r, 60000);
-		agent_rig_close(&two);
-		agent_rig_close(&r);
-		mem_world_free(a);
-		mem_world_free(b);
+	buf_puts(lines, line);
+	buf_puts(lines, "\n");
+}
+
+static void
+log_of_life(uint64_t seed, struct buf *ret)
+{
+	buf_init(ret, 0);
+	log_sink(keep_line, ret);
+	one_life(seed, ret);
+	log_sink(NULL, NULL);
+}
+
+/* A failure can be replayed: each event of a run, and when it was, follows from the seed. */
+static void
+one_seed_one_log(void)
+{
+	struct buf first, again, other;
+
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		size_t at = 0;
+
+		log_of_life(seed, &first);
+		log_of_life(seed, &again);
+		log_of_life(seed + 100, &other);
+		while (at < first.len && at < again.len && first.data[at] == again.data[at])
+			at++;
+		if (!span_eq(buf_span(&first), buf_span(&again)))
+			test_fail(__FILE__, __LINE__, "seed %" PRIu64 ": the runs part at byte %zu of %zu and %zu: %.200s", seed, at, first.len,
+			    again.len, buf_str(&first) + at);
+		CHECK(first.len > 10000 && !span_eq(buf_span(&first), buf_span(&other)));
+		buf_free(&first);
+		buf_free(&again);
+		buf_free(&other);
 	}
 }
 
@@ -159,6 +209,7 @@ main(int argc, char **argv)
 	static const struct test tests[] = {
 		{ "each_request_fails", each_request_fails },
 		{ "agents_and_terraform", agents_and_terraform },
+		{ "one_seed_one_log", one_seed_one_log },
 		{ NULL, NULL },
 	};
 
