@@ -27,6 +27,9 @@ struct body *body_ref(struct body *b);
 void         body_unref(struct body *b);                 /* NULL: no-op; the last one wipes the memory */
 /* Wiping much memory or closing a large unlinked file takes milliseconds: the last body_unref() leaves that to the pool. */
 void         body_free_on(struct body *b, struct work *w);
+/* An empty file in dir that has no name, for body_from_fd(). Blocks: for jobs of the pool. -1: *reterr. */
+int          body_file(const char *dir, struct err *reterr);
+enum err_code body_file_add(int fd, uint64_t *size, struct span bytes, struct err *reterr); /* at its end, *size, which grows */
 uint64_t     body_size(const struct body *b);
 bool         body_in_memory(const struct body *b);
 struct span  body_span(const struct body *b);            /* in memory only (assert) */

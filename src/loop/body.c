@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -59,6 +60,41 @@ body_from_fd(int fd_owned, uint64_t size)
 	assert(fd_owned >= 0);
 	b->fd = fd_owned;
 	return b;
+}
+
+/* Without a name from the start where the file system can do that. */
+int
+body_file(const char *dir, struct err *reterr)
+{
+	char *path;
+	int   fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+		path = xasprintf("%s/body.XXXXXX", dir);
+		fd = mkostemp(path, O_CLOEXEC);
+		if (fd >= 0)
+			unlink(path);
+		free(path);
+	}
+	if (fd < 0)
+		err_errno(reterr, errno, "cannot spool a body in %s", dir);
+	return fd;
+}
+
+enum err_code
+body_file_add(int fd, uint64_t *size, struct span bytes, struct err *reterr)
+{
+	for (size_t done = 0; done < bytes.n;) {
+		ssize_t n = pwrite(fd, bytes.p + done, bytes.n - done, (off_t)*size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_errno(reterr, n < 0 ? errno : EIO, "cannot spool a body");
+		done += (size_t)n;
+		*size += (uint64_t)n;
+	}
+	return ERR_OK;
 }
 
 struct body *

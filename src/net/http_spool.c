@@ -2,8 +2,6 @@
 #include "net/http_spool.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -53,44 +51,22 @@ http_spool_free(struct http_spool *s)
 
 /* --- on the work pool --- */
 
-/* Without a name from the start where the file system can do that. */
-static int
-http_spool_open(const char *dir)
-{
-	char *path;
-	int   fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
-		return fd;
-	path = xasprintf("%s/body.XXXXXX", dir);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd >= 0)
-		unlink(path);
-	free(path);
-	return fd;
-}
-
 static enum err_code
 http_spool_write(struct work_job *job, void *arg, struct err *reterr)
 {
 	struct http_spool *s = arg;
+	struct span        bytes = buf_span(&s->writing);
+	size_t             n;
 
-	if (s->fd < 0)
-		s->fd = http_spool_open(s->dir);
-	if (s->fd < 0)
-		return err_errno(reterr, errno, "cannot spool a body in %s", s->dir);
-	for (size_t at = 0; at < s->writing.len;) {
-		ssize_t n = pwrite(s->fd, s->writing.data + at, s->writing.len - at, (off_t)(s->size + at));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(reterr, errno, "cannot spool a body in %s", s->dir);
+	if (s->fd < 0 && (s->fd = body_file(s->dir, reterr)) < 0)
+		return ERR_IO;
+	for (; bytes.n > 0; bytes = span_of(bytes.p + n, bytes.n - n)) {
+		n = bytes.n < HTTP_SPOOL_PIECE ? bytes.n : HTTP_SPOOL_PIECE;
 		if (work_cancelled(job))
 			return err_set(reterr, ERR_CANCELLED, 0, "cancelled");
-		at += (size_t)n;
+		if (body_file_add(s->fd, &s->size, span_of(bytes.p, n), reterr) != ERR_OK)
+			return reterr->code;
 	}
-	s->size += s->writing.len;
 	if (s->writing.cap > 2 * HTTP_SPOOL_PIECE)
 		/* what lay in memory before: not kept for the next pieces, and slow to wipe */
 		buf_wipe_free(&s->writing);

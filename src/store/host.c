@@ -271,14 +271,17 @@ host_is_bound(struct store *s)
 static int
 host_write_new(struct store *s)
 {
-	int    fd = openat(s->dirfd, "host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
-	size_t n = strlen(s->binding);
+	char   *line = xasprintf("%s\n", s->binding);
+	int     fd = openat(s->dirfd, "host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	ssize_t n;
 
-	if (fd < 0)
-		return errno;
-	if (write(fd, s->binding, n) != (ssize_t)n || write(fd, "\n", 1) != 1 || fsync(fd) != 0)
-		rc = errno != 0 ? errno : EIO;
-	close(fd);
+	if (fd < 0 || (n = write(fd, line, strlen(line))) < 0 || fsync(fd) != 0)
+		rc = errno;
+	else if ((size_t)n != strlen(line))
+		rc = ENOSPC; /* a short write says nothing else */
+	if (fd >= 0)
+		close(fd);
+	free(line);
 	return rc;
 }
 
@@ -353,17 +356,5 @@ host_explain_full(const struct store *s, struct err *reterr)
 int
 store_spool_open(struct store *s, struct err *reterr)
 {
-	char *path;
-	int   fd = openat(s->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd >= 0)
-		return fd;
-	path = xasprintf("%s/spool.XXXXXX", s->dir); /* file systems without O_TMPFILE */
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		err_errno(reterr, errno, "%s", path);
-	else
-		unlink(path);
-	free(path);
-	return fd;
+	return body_file(s->dir, reterr);
 }

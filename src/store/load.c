@@ -55,7 +55,7 @@ struct load {
 	struct work_job *job;
 	struct buf       bytes;
 	int              fd;
-	uint64_t         size;
+	uint64_t         size;   /* written to fd */
 };
 
 static bool
@@ -63,18 +63,7 @@ load_write(void *arg, struct span part, struct err *reterr)
 {
 	struct load *l = arg;
 
-	while (part.n > 0) {
-		ssize_t n = write(l->fd, part.p, part.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			err_errno(reterr, n < 0 ? errno : EIO, "store: spool");
-			return false;
-		}
-		part.p += n, part.n -= (size_t)n;
-	}
-	return true;
+	return body_file_add(l->fd, &l->size, part, reterr) == ERR_OK;
 }
 
 /* Nothing may pin old pages for long: another transaction goes on, for pieces do not change while their blob is
@@ -113,7 +102,6 @@ load_job(struct work_job *job, void *arg, struct err *reterr)
 		return code;
 	code = load_find(&t, &l->digest, &b, reterr);
 	if (code == ERR_OK) {
-		l->size = b.raw;
 		if (b.raw > BODY_SPOOL_ABOVE)
 			code = load_to_file(l, &t, &b, reterr);
 		else

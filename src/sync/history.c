@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zstd.h>
 
+#include "base/mem.h"
 #include "core.h"
 
 /*
@@ -10,6 +13,7 @@
  * zstd alone. The replica's record carries the number of the last version written; one call writes the next one.
  */
 #define HISTORY_LEVEL 3
+#define HISTORY_PIECE ((size_t)128 << 10) /* packed at a time */
 
 #define HISTORY_TURN 500  /* versions looked at in one turn of the loop */
 
@@ -162,36 +166,87 @@ history_choose(struct history *h, struct store_txn *t, const struct state_rec *s
 
 /* --- packing --- */
 
+/* One piece at a time, so that a large state is never in memory as a whole, neither as it was nor packed. */
+struct packing {
+	struct history *h;
+	ZSTD_CCtx      *zstd;
+	uint8_t        *in, *out;
+	struct buf      packed;       /* up to BODY_SPOOL_ABOVE of the state, else fd */
+	int             fd;
+	uint64_t        size;         /* in the file */
+};
+
+static enum err_code
+packing_out(struct packing *k, size_t n, struct err *reterr)
+{
+	if (k->fd >= 0)
+		return body_file_add(k->fd, &k->size, span_of(k->out, n), reterr);
+	return buf_add(&k->packed, k->out, n, reterr);
+}
+
+/* What n bytes of k->in become; last: and the end. */
+static enum err_code
+packing_in(struct packing *k, size_t n, bool last, struct err *reterr)
+{
+	ZSTD_inBuffer in = { k->in, n, 0 };
+	enum err_code rc = ERR_OK;
+	size_t        left;
+
+	do {
+		ZSTD_outBuffer out = { k->out, HISTORY_PIECE, 0 };
+
+		left = ZSTD_compressStream2(k->zstd, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+		if (ZSTD_isError(left))
+			return err_set(reterr, ERR_IO, 0, "zstd: %s", ZSTD_getErrorName(left));
+		rc = packing_out(k, out.pos, reterr);
+	} while (rc == ERR_OK && (last ? left > 0 : in.pos < in.size));
+	return rc;
+}
+
+static enum err_code
+packing_run(struct packing *k, struct work_job *job, struct err *reterr)
+{
+	uint64_t      at = 0, size = body_size(k->h->raw);
+	enum err_code rc = ERR_OK;
+	size_t        n;
+
+	ZSTD_CCtx_setParameter(k->zstd, ZSTD_c_compressionLevel, HISTORY_LEVEL);
+	ZSTD_CCtx_setPledgedSrcSize(k->zstd, size); /* the frame tells it, and less would be an error */
+	if (!body_in_memory(k->h->raw) && (k->fd = store_spool_open(k->h->e->store, reterr)) < 0)
+		return ERR_IO;
+	if (k->fd < 0 && (rc = buf_reserve(&k->packed, ZSTD_compressBound((size_t)size), reterr)) != ERR_OK)
+		return rc; /* growing would leave pieces of it behind */
+	do {
+		if (job != NULL && work_cancelled(job))
+			return err_set(reterr, ERR_CANCELLED, 0, "cancelled");
+		if ((rc = body_read(k->h->raw, at, k->in, HISTORY_PIECE, &n, reterr)) == ERR_OK)
+			rc = packing_in(k, n, at + n >= size || n == 0, reterr);
+		at += n;
+	} while (rc == ERR_OK && at < size && n > 0);
+	return rc;
+}
+
 static enum err_code
 history_pack(struct work_job *job, void *arg, struct err *reterr)
 {
 	struct history *h = arg;
-	struct buf      out, in;
-	size_t          bound, n = 0, got;
-	enum err_code   rc = ERR_OK;
+	struct packing  k = { .h = h, .zstd = ZSTD_createCCtx(), .in = xmalloc(HISTORY_PIECE), .out = xmalloc(HISTORY_PIECE), .fd = -1 };
+	enum err_code   rc;
 
-	(void)job;
-	buf_init(&in, SIZE_MAX);
-	buf_init(&out, SIZE_MAX);
-	while (rc == ERR_OK && in.len < body_size(h->raw)) {
-		if ((rc = buf_reserve(&in, (size_t)body_size(h->raw) - in.len, reterr)) == ERR_OK &&
-		    (rc = body_read(h->raw, in.len, in.data + in.len, (size_t)body_size(h->raw) - in.len, &got, reterr)) == ERR_OK)
-			in.len += got;
-	}
-	bound = ZSTD_compressBound(in.len);
-	if (rc == ERR_OK && (rc = buf_reserve(&out, bound, reterr)) == ERR_OK) {
-		n = ZSTD_compress(out.data, bound, in.data, in.len, HISTORY_LEVEL);
-		if (ZSTD_isError(n))
-			rc = err_set(reterr, ERR_IO, 0, "zstd: %s", ZSTD_getErrorName(n));
-		else
-			out.len = n;
-	}
+	buf_init(&k.packed, ZSTD_compressBound((size_t)BODY_SPOOL_ABOVE) + HISTORY_PIECE);
+	rc = k.zstd != NULL ? packing_run(&k, job, reterr) : err_set(reterr, ERR_IO, ENOMEM, "zstd: no memory");
 	if (rc == ERR_OK) {
-		h->packed = body_new(&out);
+		h->packed = k.fd >= 0 ? body_from_fd(k.fd, k.size) : body_new(&k.packed);
 		rc = snapshot_of(&h->put, h->packed, reterr);
+	} else if (k.fd >= 0) {
+		close(k.fd);
 	}
-	buf_wipe_free(&in);
-	buf_free(&out);
+	ZSTD_freeCCtx(k.zstd);
+	buf_wipe_free(&k.packed);
+	mem_wipe(k.in, HISTORY_PIECE);
+	mem_wipe(k.out, HISTORY_PIECE);
+	free(k.in);
+	free(k.out);
 	return rc;
 }
 

@@ -53,23 +53,9 @@ restore_patch_memory(const struct snapshot *old, const char *digits)
 	return body_new(&out);
 }
 
-static enum err_code
-restore_append(int fd, const void *p, size_t n, struct err *reterr)
-{
-	ssize_t w;
-
-	for (size_t done = 0; done < n; done += (size_t)w)
-		if ((w = write(fd, (const uint8_t *)p + done, n - done)) < 0) {
-			if (errno != EINTR)
-				return err_errno(reterr, errno, "the state with its new serial");
-			w = 0;
-		}
-	return ERR_OK;
-}
-
 /* Appends to the file what old holds from one offset to another. */
 static enum err_code
-restore_copy(int fd, const struct body *old, uint64_t from, uint64_t to, struct err *reterr)
+restore_copy(int fd, uint64_t *size, const struct body *old, uint64_t from, uint64_t to, struct err *reterr)
 {
 	uint8_t      *piece = xmalloc(RESTORE_PIECE);
 	size_t        n = 1;
@@ -78,7 +64,7 @@ restore_copy(int fd, const struct body *old, uint64_t from, uint64_t to, struct 
 	while (rc == ERR_OK && from < to && n > 0) {
 		rc = body_read(old, from, piece, to - from < RESTORE_PIECE ? (size_t)(to - from) : RESTORE_PIECE, &n, reterr);
 		if (rc == ERR_OK)
-			rc = restore_append(fd, piece, n, reterr);
+			rc = body_file_add(fd, size, span_of(piece, n), reterr);
 		from += n;
 	}
 	mem_wipe(piece, RESTORE_PIECE);
@@ -89,17 +75,18 @@ restore_copy(int fd, const struct body *old, uint64_t from, uint64_t to, struct 
 static struct body *
 restore_patch_file(struct store *s, const struct snapshot *old, const char *digits, struct err *reterr)
 {
-	uint64_t start = old->info.serial_start, end = old->info.serial_end, size = body_size(old->body);
+	uint64_t size = 0;
 	int      fd = store_spool_open(s, reterr);
 
 	if (fd < 0)
 		return NULL;
-	if (restore_copy(fd, old->body, 0, start, reterr) != ERR_OK || restore_append(fd, digits, strlen(digits), reterr) != ERR_OK ||
-	    restore_copy(fd, old->body, end, size, reterr) != ERR_OK) {
+	if (restore_copy(fd, &size, old->body, 0, old->info.serial_start, reterr) != ERR_OK ||
+	    body_file_add(fd, &size, span_str(digits), reterr) != ERR_OK ||
+	    restore_copy(fd, &size, old->body, old->info.serial_end, body_size(old->body), reterr) != ERR_OK) {
 		close(fd);
 		return NULL;
 	}
-	return body_from_fd(fd, size - (end - start) + strlen(digits));
+	return body_from_fd(fd, size);
 }
 
 /* The digits of the serial, between bytes that stay as they are. */

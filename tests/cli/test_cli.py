@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import pathlib
+import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -505,6 +507,26 @@ def snapshots_beside_states(p):
         p.run("config", "check")
 
 
+DATA_LIMIT = 88 << 20  # heap and the stacks of threads; the state alone is more than half of it
+
+
+def a_large_snapshot_is_packed_in_pieces(p):
+    if b"__asan_init" in BINARY.read_bytes() or b"__tsan_init" in BINARY.read_bytes():
+        raise tap.Skip("a sanitizer's own memory does not fit into the limit")
+    p.configure(text=KEPT.format(kind="local", live='  dir = "live"', dr='  dir = "dr"', snapshot=""))
+    text = (GOLDEN / "seq/001.tfstate").read_text().rstrip()
+    large = (text[:-1] + ', "pad": "' + random.Random(1).randbytes(24 << 20).hex() + '"}').encode()
+    (p.dir / "live/large.tfstate").write_bytes(large)
+    done = subprocess.run([BINARY, "sync"], cwd=p.dir, capture_output=True, timeout=120,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (DATA_LIMIT, DATA_LIMIT)))
+    assert done.returncode == 0, done.stderr.decode()
+    [packed] = (p.dir / "dr").rglob("*.zst")
+    assert packed.stat().st_size < len(large)
+    if shutil.which("zstd") is None:
+        raise tap.Skip("no zstd to unpack it with")
+    assert subprocess.run(["zstd", "-dc", packed], capture_output=True, timeout=60).stdout == large
+
+
 def wrong_configuration(p):
     rows = [('agent {\n  encryption_key = "abc"\n}\n', ":2:20: encryption_key: a key is 32 bytes"),
             ('backend "local" "" {\n  dir = "a"\n}\n', "empty"),
@@ -619,7 +641,7 @@ TESTS = [sync_and_look, doctor, damage_is_held, advice_fits, unusable_names_are_
          nothing_found, restore_asks, serials_have_all_their_digits,
          show_masks, no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named,
          nothing_to_carry, never_into_itself,
-         snapshots_beside_states, wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
+         snapshots_beside_states, a_large_snapshot_is_packed_in_pieces, wrong_configuration, installs_where_it_says, a_lock_without_a_name, secrets_stay, owners,
          adopt_is_acted_on_at_once]
 
 
