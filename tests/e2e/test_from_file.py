@@ -33,11 +33,11 @@ def split(project, backend):
 
 @pytest.mark.parametrize("how", ["block", "split", "resolved"])
 @pytest.mark.parametrize("kind", PLACES)
-def test_replicates_from_what_terraform_has(kind, how, places, terraform, agent):
+def test_replicates_from_what_terraform_has(kind, how, places, terraform, agents):
     """The block as it stands, the block empty with -backend-config, and what init made of the latter: the same state."""
     place = places(kind)
-    backend = place.terraform(NAME)
-    project = terraform("project", backend)
+    backend, env = place.terraform(NAME), getattr(place, "env", None)
+    project, agent = terraform("project", backend, env=env), agents("agent", env=env)
     if how != "block":
         split(project, backend)
     project.init(*(["-backend-config=dev.tfbackend.json"] if how != "block" else []))

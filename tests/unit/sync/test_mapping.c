@@ -11,14 +11,18 @@
 /* Names across stores: what one backend calls W the other calls W, and no two states get one name. */
 
 /* $ is the label. Backends of one state and its workspaces, as each provider spells them, then those of free names. */
-#define WORKSPACES 3
+#define WORKSPACES 4
 static const char *const kinds[] = {
 	"backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  key = \"net/app.tfstate\"\n}\n",
 	"backend \"gcs\" \"$\" {\n  bucket = \"bucket-$\"\n  prefix = \"net\"\n  access_token = \"t\"\n}\n",
 	"backend \"local\" \"$\" {\n  path = \"/nowhere-$/app.tfstate\"\n}\n",
+	"backend \"azurerm\" \"$\" {\n  storage_account_name = \"acme\"\n  container_name = \"box-$\"\n  key = \"net/app.tfstate\"\n  access_key = \"YQ==\"\n}\n",
 	"backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  prefix = \"deep/\"\n}\n",
 	"backend \"local\" \"$\" {\n  dir = \"/nowhere-$\"\n}\n",
 };
+
+#define BUCKET kinds[WORKSPACES]
+#define FOLDER kinds[WORKSPACES + 1]
 
 static struct agent_rig r;
 
@@ -163,7 +167,7 @@ names(void)
 static void
 too_long(void)
 {
-	struct plan *p = between(kinds[3], kinds[4], "");
+	struct plan *p = between(BUCKET, FOLDER, "");
 	char         name[400];
 	struct buf   ret;
 	struct err   e;
@@ -175,7 +179,7 @@ too_long(void)
 	CHECK_STR(e.msg, "a name with 300 bytes between two slashes; local holds at most 244 beside its lock");
 	CHECK(strstr(e.hint, "give it a key of its own") != NULL);
 	plan_free(p);
-	p = between(kinds[4], kinds[3], "  key = \"0123456789/{name}\"\n");
+	p = between(FOLDER, BUCKET, "  key = \"0123456789/{name}\"\n");
 	{
 		char long_name[1024];
 
@@ -194,7 +198,7 @@ too_long(void)
 static const char *
 wrong(const char *from, const char *edge)
 {
-	char       *a = labelled(from, "a"), *b = labelled(kinds[4], "b");
+	char       *a = labelled(from, "a"), *b = labelled(FOLDER, "b");
 	char       *text = xasprintf("%s%sreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n%s}\n", a, b, edge);
 	const char *said = agent_rig_plan_error(text);
 
@@ -205,15 +209,15 @@ wrong(const char *from, const char *edge)
 static void
 one_name_for_all(void)
 {
-	const char *said = wrong(kinds[4], "  key = \"all\"\n");
+	const char *said = wrong(FOLDER, "  key = \"all\"\n");
 
 	CHECK(said != NULL && strstr(said, "key = \"all\" gives every state of \"a\" the same name") != NULL);
-	CHECK(wrong(kinds[3], "  key = \"{backend}/x\"\n") != NULL);
-	CHECK(wrong(kinds[4], "  key = \"{workspace}\"\n") != NULL); /* a folder of states has no workspaces */
-	CHECK(wrong(kinds[4], "  key = \"all\"\n  include = [\"prod/*\"]\n") != NULL);
-	CHECK(wrong(kinds[4], "  key = \"all\"\n  include = [\"prod/x.tfstate\"]\n") == NULL);
-	CHECK(wrong(kinds[3], "  key = \"{workspace}\"\n") == NULL);
-	CHECK(wrong(kinds[4], "  key = \"x/{path}\"\n") == NULL);
+	CHECK(wrong(BUCKET, "  key = \"{backend}/x\"\n") != NULL);
+	CHECK(wrong(FOLDER, "  key = \"{workspace}\"\n") != NULL); /* a folder of states has no workspaces */
+	CHECK(wrong(FOLDER, "  key = \"all\"\n  include = [\"prod/*\"]\n") != NULL);
+	CHECK(wrong(FOLDER, "  key = \"all\"\n  include = [\"prod/x.tfstate\"]\n") == NULL);
+	CHECK(wrong(BUCKET, "  key = \"{workspace}\"\n") == NULL);
+	CHECK(wrong(FOLDER, "  key = \"x/{path}\"\n") == NULL);
 	CHECK(wrong(kinds[0], "  key = \"all\"\n") == NULL); /* whether there are workspaces, the listing shows */
 	CHECK(wrong(kinds[1], "  key = \"{workspace}\"\n") == NULL);
 	CHECK(wrong("backend \"http\" \"$\" {\n  address = \"http://127.0.0.1:1/$\"\n}\n", "  key = \"all\"\n") == NULL);
@@ -222,11 +226,11 @@ one_name_for_all(void)
 static void
 one_name_for_two(void)
 {
-	const char *said = wrong(kinds[4], "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"k.tfstate\"\n  }\n");
+	const char *said = wrong(FOLDER, "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"k.tfstate\"\n  }\n");
 
 	CHECK(said != NULL && strstr(said, "the states \"y.tfstate\" and \"x.tfstate\" would both be written to b:k.tfstate") != NULL);
-	CHECK(wrong(kinds[4], "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"l\"\n  }\n") == NULL);
-	said = wrong(kinds[4], "  include = [\"x.tfstate\"]\n  state \"x.tfstate\" {\n    key = \"k\"\n  }\n}\nreplicate \"f\" {\n  from = \"a\"\n"
+	CHECK(wrong(FOLDER, "  state \"x.tfstate\" {\n    key = \"k\"\n  }\n  state \"y.tfstate\" {\n    key = \"l\"\n  }\n") == NULL);
+	said = wrong(FOLDER, "  include = [\"x.tfstate\"]\n  state \"x.tfstate\" {\n    key = \"k\"\n  }\n}\nreplicate \"f\" {\n  from = \"a\"\n"
 	    "  to = [\"b\"]\n  exclude = [\"x.tfstate\"]\n  state \"z.tfstate\" {\n    key = \"k\"\n  }\n");
 	CHECK(said != NULL && strstr(said, "\"x.tfstate\" and \"z.tfstate\" would both") != NULL);
 }
