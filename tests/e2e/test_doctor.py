@@ -24,7 +24,7 @@ def test_a_healthy_place(kind, places, agent):
     said = checks(agent.json("doctor"))
     assert said["reach live"]["status"] == "ok" and said["states"]["status"] == "ok"
     assert ("clock live" in said) == (kind != "local")
-    if kind in ("s3", "s3-table", "gcs"):
+    if kind in ("s3", "s3-table", "gcs", "azurerm"):
         assert "credentials from" in said["reach live"]["message"]
     probed = agent.json("config", "check", "--probe")["backends"][0]
     names = {c["name"]: c["ok"] for c in probed["checks"]}

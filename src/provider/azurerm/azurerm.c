@@ -177,6 +177,12 @@ azurerm_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return true;
 }
 
+static const char *
+azurerm_signed_in(const struct backend *b)
+{
+	return azurerm_cred_source(azurerm_of(b)->cred);
+}
+
 static void
 azurerm_locate(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -342,6 +348,7 @@ const struct provider provider_azurerm = {
 	.name = "azurerm",
 	.summary = "Azure Blob Storage",
 	.suffix = AZURERM_STATE,
+	.key_max = AZURERM_NAME_MAX,
 	.fields = azurerm_fields,
 	.conf_size = sizeof(struct azurerm_conf),
 	.open = azurerm_open,
@@ -361,5 +368,6 @@ const struct provider provider_azurerm = {
 	.lock_peek = azurerm_lock_peek,
 	.probe = azurerm_probe,
 	.lock_path = azurerm_lock_path,
+	.signed_in = azurerm_signed_in,
 	.unlock_hint = azurerm_unlock_hint,
 };
