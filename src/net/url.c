@@ -232,8 +232,11 @@ url_parse(const char *text, struct url *ret, struct err *reterr)
 void
 url_free(struct url *u)
 {
-	if (u->password != NULL)
-		mem_wipe(u->password, strlen(u->password));
+	char *const secret[] = { u->user, u->password, u->query }; /* a query may be a signature */
+
+	for (size_t i = 0; i < ARRAY_LEN(secret); i++)
+		if (secret[i] != NULL)
+			mem_wipe(secret[i], strlen(secret[i]));
 	free(u->scheme);
 	free(u->host);
 	free(u->path);

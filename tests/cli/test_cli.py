@@ -590,6 +590,12 @@ def secrets_stay(p):
     for args in (("config", "show"), ("config", "check"), ("-v", "locks", "h")):
         done = subprocess.run([BINARY, *args], cwd=p.dir, capture_output=True, timeout=60)
         assert b"c4n4ry" not in done.stdout + done.stderr, args
+    p.configure(text=CONF.format(more="").replace('"local" "live" {\n  dir = "live"', '"http" "live" {'
+                '\n  address = "http://c4n4ry:c4n4ry@127.0.0.1:9/x?sig=c4n4ry"\n  retry_max = 0'))
+    for args in (("config", "show"), ("config", "check"), ("-v", "sync"), ("status",), ("--json", "status"), ("-v", "locks"), ("list",),
+                 ("-v", "probe", "live"), ("-v", "unlock", "live:default", "id", "--yes")):
+        done = subprocess.run([BINARY, *args], cwd=p.dir, capture_output=True, timeout=60)
+        assert b"c4n4ry" not in done.stdout + done.stderr, args
 
 
 def owners(p):
