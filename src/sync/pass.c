@@ -34,7 +34,8 @@ struct pass {
 	struct look_result *looks;     /* by place */
 	struct would_write *would;
 	size_t              nwould;
-	struct map         *plans;     /* lane and name of each */
+	struct map         *plans;     /* lane and name of each: its index and 1 */
+	struct map         *fine;      /* dry: lane and name of what a sweep found current, perhaps before its source was read */
 	int64_t             next_intent;
 	uint64_t            total;     /* known when writing begins: state × target to be settled; 0: not yet */
 };
@@ -54,6 +55,7 @@ pass_free(struct op *op)
 		snapshot_free(&p->would[i].next);
 	}
 	map_free(p->plans);
+	map_free(p->fine);
 	free(p->edges);
 	free(p->would);
 	free(p->result_of);
@@ -159,6 +161,21 @@ pass_add_problem(struct pass *p, const char *edge, const char *state, const stru
 		.message = xstrdup(err->msg), .hint = xstrdup(pass_hint(err)), .code = err->code, .exit = err_exit(err->code) };
 }
 
+static char *
+pass_plan_key(const struct lane *l, const char *name)
+{
+	return xasprintf("%zu %s", l->index, name);
+}
+
+static void
+pass_note_fine(struct pass *p, const struct lane *l, const char *state)
+{
+	char *key = pass_plan_key(l, state);
+
+	map_put(p->fine, span_str(key), p);
+	free(key);
+}
+
 void
 pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes, const struct err *err)
 {
@@ -173,6 +190,8 @@ pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const ch
 		return;
 	case PUSH_CURRENT:
 		r->unchanged++;
+		if (p->dry)
+			pass_note_fine(p, l, state);
 		return;
 	case PUSH_HELD:
 		r->held++;
@@ -202,12 +221,6 @@ pass_problem(struct pass *p, const struct edge *e, const char *state, bool held,
 	pass_add_problem(p, e->name, state, err);
 }
 
-static char *
-pass_plan_key(const struct lane *l, const char *name)
-{
-	return xasprintf("%zu %s", l->index, name);
-}
-
 bool
 pass_plans(const struct pass *p, const struct lane *l, const char *name)
 {
@@ -223,11 +236,22 @@ pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const cha
 {
 	struct would_write *w;
 	char               *key = pass_plan_key(l, name);
+	uintptr_t           at = (uintptr_t)map_get(p->plans, span_str(key));
 
-	map_put(p->plans, span_str(key), p);
+	/* A place that is source and target compares what it holds while its source is still read: what is read last counts, once. */
+	if (map_get(p->fine, span_str(key)) != NULL && pass_edge(p, l->edge) != NULL)
+		pass_edge(p, l->edge)->unchanged--;
+	map_del(p->fine, span_str(key));
+	if (at == 0) {
+		p->would = xreallocarray(p->would, p->nwould + 1, sizeof(*p->would));
+		at = ++p->nwould;
+		map_put(p->plans, span_str(key), (void *)at); /* NOLINT(performance-no-int-to-ptr) */
+	} else {
+		free(p->would[at - 1].name);
+		snapshot_free(&p->would[at - 1].next);
+	}
 	free(key);
-	p->would = xreallocarray(p->would, p->nwould + 1, sizeof(*p->would));
-	w = &p->would[p->nwould++];
+	w = &p->would[at - 1];
 	memset(w, 0, sizeof(*w));
 	w->lane = &l->edge->lanes[l - l->edge->lanes];
 	w->state = state;
@@ -581,6 +605,7 @@ engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *
 	p->e = e;
 	p->dry = o->dry_run;
 	p->plans = map_new();
+	p->fine = map_new();
 	p->nedges = o->nedges;
 	p->edges = xcalloc(o->nedges + 1, sizeof(*p->edges));
 	for (size_t i = 0; i < o->nedges; i++)

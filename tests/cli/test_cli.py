@@ -217,6 +217,20 @@ def dry_run_of_what_would_be_made(p):
     assert (p.dir / "new/dr/x.tfstate").exists()
 
 
+def dry_run_of_a_chain_counts_once(p):
+    """What is target of one edge and source of the next compares while the first source is still read."""
+    chain = 'backend "local" "third" {\n  dir = "third"\n}\nreplicate "on" {\n  from = "dr"\n  to   = ["third"]\n}\n'
+    (p.dir / "third").mkdir()
+    p.configure(text=CONF.format(more="") + chain)
+    p.put("seq/001.tfstate")
+    for _ in range(2):
+        p.run("sync")
+    p.put("seq/004.tfstate")
+    doc = p.json("sync", "--dry-run")
+    assert [(e["written"], e["unchanged"]) for e in doc["edges"]] == [(1, 0), (0, 1)], doc
+    assert [(e["edge"], e["serial"]) for e in doc["plan"]] == [("out", 4)], doc
+
+
 def a_source_that_is_none_any_more(p):
     """What is left of it is kept, and says nothing of how things stand."""
     p.put("seq/001.tfstate")
@@ -644,6 +658,7 @@ def adopt_is_acted_on_at_once(p):
 
 TESTS = [sync_and_look, doctor, damage_is_held, advice_fits, unusable_names_are_told, a_source_that_is_none_any_more, a_store_that_is_none,
          a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
+         dry_run_of_a_chain_counts_once,
          nothing_found, restore_asks, serials_have_all_their_digits,
          show_masks, no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named,
          nothing_to_carry, never_into_itself,
