@@ -24,6 +24,7 @@ struct gcs_aws {
 	const struct gcs_account  *account;
 	char                       region[GCS_AWS_REGION_MAX];
 	char                      *session_url;
+	char                       ttl[sizeof(GCS_AWS_SESSION_TTL)];
 	struct s3_metadata         meta;
 	struct s3_keys             keys;
 	struct bearer              session, zone; /* of the instance's metadata */
@@ -121,8 +122,9 @@ gcs_aws_start(struct gcs_aws *x)
 	if (x->meta.instance_url == NULL && !gcs_aws_base(x))
 		return op_go(op, AWS_SESSION); /* the region without a session */
 	x->session_url = xasprintf("%s" GCS_AWS_SESSION, x->meta.instance_url);
+	memcpy(x->ttl, GCS_AWS_SESSION_TTL, sizeof(x->ttl));
 	return op_await(op, AWS_SESSION, gcs_aws_ask(x, "PUT", x->session_url, "x-aws-ec2-metadata-token-ttl-seconds",
-	    (char[]){ GCS_AWS_SESSION_TTL }, &x->session));
+	    x->ttl, &x->session));
 }
 
 /* "us-east-1b": a zone is its region and a letter. */
