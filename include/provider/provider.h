@@ -133,6 +133,7 @@ struct backend;
 struct provider {
 	const char *name, *summary;
 	const char *suffix;                    /* that names of states end with here, replicas made to; NULL: any */
+	bool      (*suits)(const char *name);  /* does it end as names do here, though not with suffix? NULL: never */
 	size_t      key_max, segment_max;      /* bytes of prefix and name, and of one segment, which leave room for its lock; 0: any */
 	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
 	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
@@ -259,6 +260,8 @@ void       provider_workspace(const struct backend *b, const char *name, struct 
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 /* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
+/* Appends what names of its states end with, if name does not end so. */
+void       provider_complete(const struct backend *b, struct buf *name);
 /* Would from list what is written to `to` as name? As which name: ret. */
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
 /* Are these two names one place, as far as that can be told without asking? */

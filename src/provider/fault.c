@@ -212,8 +212,8 @@ fault_unlock_hint(const struct backend *b, const char *name, const struct lock_i
 static struct provider
 fault_table(const struct provider *p)
 {
-	return (struct provider){ .name = p->name, .summary = p->summary, .suffix = p->suffix, .close = fault_close, .caps = fault_caps,
-		.workspace = fault_workspace, .fixed = fault_fixed, .findable = fault_findable,
+	return (struct provider){ .name = p->name, .summary = p->summary, .suffix = p->suffix, .suits = p->suits,
+		.close = fault_close, .caps = fault_caps, .workspace = fault_workspace, .fixed = fault_fixed, .findable = fault_findable,
 		.create = IF_THERE(create, fault_create), .list = fault_list,
 		.head = fault_head, .get = fault_get, .put = fault_put, .del = IF_THERE(del, fault_del), .lock = fault_lock,
 		.unlock = fault_unlock, .seal = IF_THERE(seal, fault_seal), .lock_peek = IF_THERE(lock_peek, fault_peek),

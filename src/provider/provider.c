@@ -295,6 +295,15 @@ provider_holds_name(const struct backend *b, const char *name, struct err *reter
 	return ERR_OK;
 }
 
+void
+provider_complete(const struct backend *b, struct buf *name)
+{
+	const struct provider *p = b->provider;
+
+	if (p->suffix != NULL && !span_ends(buf_span(name), p->suffix) && (p->suits == NULL || !p->suits(buf_str(name))))
+		buf_puts(name, p->suffix);
+}
+
 bool
 provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
 {

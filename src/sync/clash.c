@@ -90,8 +90,7 @@ clash_sample(const struct backend *from, const char *glob, char letter)
 			buf_putc(&name, *p == '?' ? letter : *p);
 		else if (p == glob || p[-1] != '*')
 			buf_putc(&name, letter);
-	if (from->provider->suffix != NULL && !span_ends(buf_span(&name), from->provider->suffix))
-		buf_puts(&name, from->provider->suffix);
+	provider_complete(from, &name);
 	return buf_take(&name);
 }
 
@@ -167,7 +166,7 @@ clash_name(const struct plan *p, const struct lane *l, const char *name, struct 
 static bool
 clash_maps_to_one(const struct plan *p, const struct lane *l)
 {
-	static const char *const any[] = { "a", "b", "a/b", "env:/a/b", "terraform.tfstate.d/a/b" };
+	static const char *const any[] = { "a", "b", "a/b", "env:/a/b", "terraform.tfstate.d/a/b", "a.tfstateenv:b" };
 	const struct edge       *e = l->edge;
 	size_t                   nany = e->include.n > 0 ? 2 * e->include.n : ARRAY_LEN(any), seen = 0;
 	struct buf               first, next;

@@ -133,8 +133,7 @@ mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, 
 		return ERR_OK;
 	if (mapping_expand(f, o != NULL && o->key != NULL ? o->key : f->lane->edge->key, ret, reterr) != ERR_OK)
 		return reterr->code;
-	if (to->provider->suffix != NULL && !span_ends(buf_span(ret), to->provider->suffix))
-		buf_puts(ret, to->provider->suffix);
+	provider_complete(to, ret);
 	return ERR_OK;
 }
 

@@ -137,6 +137,12 @@ azurerm_workspace_behind(const char *name, const char *base)
 	return ws.n == 0 || memchr(ws.p, '/', ws.n) != NULL ? (struct span){ NULL, 0 } : ws;
 }
 
+static bool
+azurerm_suits(const char *name)
+{
+	return azurerm_workspace_behind(name, AZURERM_STATE).n > 0;
+}
+
 static struct span
 azurerm_workspace_of(const struct azurerm *z, const char *name)
 {
@@ -348,6 +354,7 @@ const struct provider provider_azurerm = {
 	.name = "azurerm",
 	.summary = "Azure Blob Storage",
 	.suffix = AZURERM_STATE,
+	.suits = azurerm_suits,
 	.key_max = AZURERM_NAME_MAX,
 	.fields = azurerm_fields,
 	.conf_size = sizeof(struct azurerm_conf),

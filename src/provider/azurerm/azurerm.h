@@ -9,7 +9,7 @@
 /*
  * The driver of Azure Blob Storage (docs/protocol/azurerm.md). One topic per file: azurerm.c configuration and driver table,
  * azurerm_cred.c what it signs in with, azurerm_request.c one request with what may be repeated, azurerm_list.c, azurerm_blob.c,
- * azurerm_lease.c, azurerm_create.c, azurerm_probe.c.
+ * azurerm_lease.c with azurerm_lock.c and azurerm_unlock.c, azurerm_create.c, azurerm_probe.c.
  *
  * A blob's ETag changes with every lock, for the lock's body is metadata. So the change tag of a state is its Content-MD5; a blob
  * that has none goes by its ETag. Writes compare the tag, and are then made on the ETag that came with it.

@@ -182,6 +182,25 @@ knows_workspaces(void)
 	}
 }
 
+/* A replica of a workspace's state keeps its name. */
+static void
+completes_names(void)
+{
+	static const char *const rows[][2] = { { "a", "a.tfstate" }, { "a.tfstate", "a.tfstate" }, { "a.tfstateenv:dev", "a.tfstateenv:dev" },
+		{ "a.tfstateenv:", "a.tfstateenv:.tfstate" }, { "aenv:dev", "aenv:dev.tfstate" } };
+	struct buf text;
+
+	begin("");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		buf_init(&text, 0);
+		buf_puts(&text, rows[i][0]);
+		provider_complete(r.b, &text);
+		CHECK_STR(buf_str(&text), rows[i][1]);
+		buf_free(&text);
+	}
+	end();
+}
+
 static void
 saw_name(void *arg, const struct state_seen *s)
 {
@@ -586,7 +605,8 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses }, { "knows where it is", knows_where_it_is },
-	    { "knows workspaces", knows_workspaces }, { "lists a key and its workspaces", lists_a_key_and_its_workspaces },
+	    { "knows workspaces", knows_workspaces }, { "completes names", completes_names },
+	    { "lists a key and its workspaces", lists_a_key_and_its_workspaces },
 	    { "names that are not safe are refused", names_that_are_not_safe_are_refused },
 	    { "a place holder is no state", a_place_holder_is_no_state },
 	    { "a write keeps the metadata and the words of the lock", a_write_keeps_the_metadata_and_the_words_of_the_lock },
