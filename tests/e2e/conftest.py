@@ -18,6 +18,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "servers")]
 import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
+from forward_proxy import TlsInside  # noqa: E402
 from http_state import HttpState  # noqa: E402
 from places import AzurePlace, GcsPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
@@ -248,7 +249,8 @@ def places(workdir, request):
             return GcsPlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server))
         if kind == "azurerm":
             server = request.getfixturevalue("_session")(Azurite)
-            return AzurePlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server))
+            return AzurePlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server),
+                              lambda: request.getfixturevalue("azure_names"))
         if kind == "http":
             return HttpPlace(request.getfixturevalue("http_states")(**kw))
         return LocalPlace(workdir / f"place-{next(made)}")
@@ -259,6 +261,14 @@ def places(workdir, request):
 @pytest.fixture
 def certificates(workdir):
     return need("openssl", lambda: Certificates(workdir / "certificates"))
+
+
+@pytest.fixture
+def azure_names(_session, certificates):
+    """The environment in which azurite has the names of Azure, by TLS."""
+    with TlsInside(certificates, _session(Azurite).port) as proxy:
+        ca = str(certificates.folder / "ca.pem")
+        yield {"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": ca, "CURL_CA_BUNDLE": ca}
 
 
 @pytest.fixture

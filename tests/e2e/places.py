@@ -198,8 +198,8 @@ class AzurePlace:
 
     kind = "azurerm"
 
-    def __init__(self, server, container, front):
-        self.server, self.container, self.front = server, container, front
+    def __init__(self, server, container, front, names):
+        self.server, self.container, self.front, self.names = server, container, front, names
         self.client = server.client()
         self.client.create_container(container)
         self.rules = front.rules
@@ -207,6 +207,14 @@ class AzurePlace:
 
     def add(self, agent, label, **more):
         return agent.backend("azurerm", label, self.server.backend(self.container, port=self.front.port), **more)
+
+    def terraform(self, name):
+        return "azurerm", self.server.backend(self.container, key=name)
+
+    @property
+    def env(self):
+        """Terraform takes the names of Azure only."""
+        return self.names()
 
     def put(self, name, body):
         self.client.put(self.container, name, body)
@@ -250,7 +258,7 @@ class AzurePlace:
     def rule(self, method, name, query, fault):
         return self.rules.add(method, urllib.parse.quote(self.path(name), safe="/~"), query=query, **fault)
 
-    # The requests of a push, for fault rules.
+    # The requests of a push, for fault rules. Of a state that is there: else the first write is that of the place holder.
     def on_write(self, name, **fault):
         return self.rule("PUT", name, "", fault)
 

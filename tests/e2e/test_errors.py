@@ -7,7 +7,7 @@ import pytest
 
 from conftest import HTTP_PASSWORD
 from forward_proxy import TlsFront
-from servers import FakeGcs, S3Server
+from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
 NAME = "net/prod.tfstate"
@@ -28,37 +28,51 @@ def http(status, body=b"no", **more):
     return {"status": status, "headers": more, "body": body}
 
 
+def azure(status, code, **more):
+    body = f"<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>No.\nRequestId:1</Message></Error>".encode()
+    return {"status": status, "headers": {"Content-Type": "application/xml", "x-ms-error-code": code} | more, "body": body}
+
+
 # trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
 TROUBLES = {
     "wrong credential": {
         "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
+        "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "access_key", "rotated"]),
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
-        "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"])},
+        "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
+        "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
+        "azurerm": (azure(403, "AuthorizationPermissionMismatch"), 12, ["not allowed", "Storage Blob Data Contributor"]),
         "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
         "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
+        "azurerm": (azure(404, "ContainerNotFound"), 1, ["does not exist", "create"]),
         "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"])},
     "clock skew": {
-        "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"])},
+        "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"]),
+        "azurerm": (azure(403, "AuthenticationFailed", Date="Sun, 22 Nov 2020 00:45:53 GMT"), 12, ["clock", "ahead"])},
     "rate limit": {
         "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
+        "azurerm": (azure(503, "ServerBusy", **{"Retry-After": "600"}), 1, ["503"]),
         "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
+        "azurerm": (azure(500, "InternalError"), 1, ["500"]),
         "gcs": (gcs(500, "backendError"), 1, ["500"]),
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
+        "azurerm": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "blob_endpoint"]),
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["listing", "proxy"]),
+        "azurerm": (http(200, b"<html><body>Sign in to the network</body></html>"), 14, ["listing", "proxy"]),
         "gcs": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["storage_custom_endpoint", "proxy"]),
         "http": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["page", "proxy"])},
 }
@@ -84,7 +98,7 @@ def said(agent, code, words):
     assert problem["hint"], f"no next step: {text}"
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
-    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, CANARY):
+    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY):
         assert secret not in result.out + result.err
     return problem
 
@@ -102,7 +116,7 @@ def test_error(agent, places, cell, trouble, kind):
     assert dr.get(NAME) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm"])
 def test_truncated_body(agent, places, cell, kind):
     """As a source: what was cut is never kept as a version."""
     cell("what is said of", "truncated body", kind, "1")
@@ -119,7 +133,7 @@ def test_truncated_body(agent, places, cell, kind):
     assert [v["serial"] for v in agent.versions(f"live:{NAME}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm"])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
@@ -129,6 +143,14 @@ def test_tls_name_mismatch(agent, places, certificates, cell, kind):
         with TlsFront(certificates, dr.bucket.server.port) as front:
             agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
             agent.backend("s3", "dr", dr.bucket.backend() | {"endpoints": {"s3": f"https://dr.localhost:{front.port}"}})
+            agent.replicate("out", "live", "dr")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
+    if kind == "azurerm":
+        with TlsFront(certificates, dr.server.port) as front:
+            agent.env["CURL_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
+            place = f"https://dr.localhost:{front.port}/{dr.server.account}"
+            agent.backend("azurerm", "dr", dr.server.backend(dr.container) | {"blob_endpoint": place})
             agent.replicate("out", "live", "dr")
             said(agent, None, ["certificate", "dr.localhost"])
         return

@@ -10,20 +10,21 @@ from conftest import PLACES
 from states import serial_of
 
 NAME = "net/prod.tfstate"
-LOCKS_OUTLIVE_THEIR_PROCESS = ["http", "s3", "s3-table", "gcs"]
+LOCKS_OUTLIVE_THEIR_PROCESS = ["http", "s3", "s3-table", "gcs", "azurerm"]
 
 
 def project(terraform, place, name):
     kind, args = place.terraform(NAME)
     if place.kind == "local":
         args |= {"workspace_dir": str(place.folder / "spaces")}
-    tf = terraform(name, (kind, args))
+    tf = terraform(name, (kind, args), env=getattr(place, "env", None))
     tf.init()
     return tf
 
 
 def of_workspace(place, workspace):
-    return {"local": f"spaces/{workspace}/terraform.tfstate", "gcs": f"net/{workspace}.tfstate"}.get(place.kind, f"env:/{workspace}/{NAME}")
+    return {"local": f"spaces/{workspace}/terraform.tfstate", "gcs": f"net/{workspace}.tfstate",
+            "azurerm": f"{NAME}env:{workspace}"}.get(place.kind, f"env:/{workspace}/{NAME}")
 
 
 def of_default(place):
@@ -43,9 +44,12 @@ def test_life(agent, places, terraform, workdir, cell, kind):
 
     main = of_default(live)
 
+    def replica(name):
+        return name if name.endswith(".tfstate") else f"{name}.tfstate"
+
     def arrives(name=main):
-        eventually(lambda: live.get(name) is not None and folder.get(name) == live.get(name), what=f"{name} is replicated")
-        return serial_of(folder.get(name))
+        eventually(lambda: live.get(name) is not None and folder.get(replica(name)) == live.get(name), what=f"{name} is replicated")
+        return serial_of(folder.get(replica(name)))
 
     one = project(terraform, live, "one")
     one.apply(text="first", items=3)
@@ -102,7 +106,7 @@ def test_life(agent, places, terraform, workdir, cell, kind):
         two.call("workspace", "delete", "dev")
         eventually(lambda: live.get(of_workspace(live, "dev")) is None)
         eventually(lambda: "gone" in agent.states("live")[of_workspace(live, "dev")]["flags"], what="the workspace is seen as gone")
-        assert folder.get(of_workspace(live, "dev")) is not None    # its replica stays
+        assert folder.get(replica(of_workspace(live, "dev"))) is not None    # its replica stays
     two.call("destroy", "-no-color", "-input=false", "-auto-approve")
     seen.append(arrives())
     eventually(lambda: agent.status()["verdict"] == "ok")

@@ -58,6 +58,13 @@ class AzureClient:
         finally:
             conn.close()
 
+    def sas(self, permissions="racwdl", expires="2099-01-01T00:00:00Z"):
+        """A token for all containers of the account and their blobs."""
+        parts = {"sv": VERSION, "ss": "b", "srt": "co", "sp": permissions, "se": expires, "spr": "https,http"}
+        text = "\n".join([self.account, permissions, "b", "co", "", expires, "", "https,http", VERSION, "", ""])
+        signature = base64.b64encode(hmac.new(self.key, text.encode(), hashlib.sha256).digest()).decode()
+        return urllib.parse.urlencode(parts | {"sig": signature})
+
     def create_container(self, container):
         self.call("PUT", container, {"restype": "container"})
 
@@ -65,8 +72,13 @@ class AzureClient:
         return self.call("PUT", f"{container}/{name}", None, {"x-ms-blob-type": "BlockBlob", "x-ms-blob-content-type":
                          "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}, body)[0]["etag"]
 
-    def get(self, container, name):
-        return self.call("GET", f"{container}/{name}")[1]
+    def get(self, container, name, **query):
+        return self.call("GET", f"{container}/{name}", query)[1]
+
+    def snapshots(self, container, name):
+        """Their times, oldest first."""
+        _, data = self.call("GET", container, {"restype": "container", "comp": "list", "prefix": name, "include": "snapshots"})
+        return [e.text for e in ET.fromstring(data).iterfind("Blobs/Blob/Snapshot")]
 
     def head(self, container, name):
         return self.call("HEAD", f"{container}/{name}")[0]

@@ -228,35 +228,9 @@ class Azurite(Server):
         return AzureClient(self.port, self.account, self.key)
 
     def backend(self, container, port=None, **more):
-        """The arguments of a backend block for the agent."""
-        return {"storage_account_name": self.account, "container_name": container, "access_key": self.key,
-                "blob_endpoint": f"http://127.0.0.1:{port or self.port}/{self.account}"} | more
-
-
-class AzuriteTls(Azurite):
-    """The same by TLS, and it takes tokens of Entra ID: looks at their form, audience, issuer and times, not at their signature."""
-
-    def __init__(self, folder, certificates):
-        super().__init__(folder)
-        self.certificates = certificates
-        self.context = ssl.create_default_context(cadata=certificates.ca_pem)
-
-    def command(self):
-        return [*super().command(), "--cert", self.certificates.folder / "server.pem", "--key", self.certificates.folder / "server.key",
-                "--oauth", "basic"]
-
-    def answers(self):
-        conn = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=2, context=self.context)
-        try:
-            conn.request("GET", "/")
-            return conn.getresponse().status > 0
-        except OSError:
-            return False
-        finally:
-            conn.close()
-
-    def client(self):
-        return AzureClient(self.port, self.account, self.key, self.context)
+        """The arguments of a backend block. port: of this server or a proxy in front; None: the account's name in Azure."""
+        return {"storage_account_name": self.account, "container_name": container, "access_key": self.key} | more | \
+            ({"blob_endpoint": f"http://127.0.0.1:{port}/{self.account}"} if port else {})
 
 
 class AzuriteTls(Azurite):
@@ -330,7 +304,7 @@ class Certificates:
             raise install.Missing("openssl is not on this machine")
         self.make("ca", ["-addext", "basicConstraints=critical,CA:TRUE"], [])
         ca = ["-CA", self.folder / "ca.pem", "-CAkey", self.folder / "ca.key"]
-        self.make("server", ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.blob.localhost"], ca)
+        self.make("server", ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.blob.localhost,DNS:*.blob.core.windows.net"], ca)
         self.make("client", ["-addext", "extendedKeyUsage=clientAuth"], ca)
         self.ca_pem, self.client_pem = self.read("ca.pem"), self.read("client.pem")
         self.client_key_pem = self.read("client.key")
