@@ -100,12 +100,15 @@ struct azurerm_props {
 	bool                leased;
 	struct azurerm_meta meta[AZURERM_META_MAX]; /* without the lock's */
 	size_t              nmeta;
+	bool                more;           /* metadata than that: a write would lose it */
 	char               *lock;           /* as it stands there; NULL: none */
 };
 
 void            azurerm_props_free(struct azurerm_props *p); /* contents */
-/* ERR_UNSUPPORTED: these are not the headers of a blob, or hold more than we carry over. */
+/* ERR_UNSUPPORTED: these are not the headers of a blob. */
 enum err_code   azurerm_props_read(const struct azurerm *z, const struct send_answer *a, struct azurerm_props *ret, struct err *reterr);
+/* ERR_UNSUPPORTED: there is more metadata than we carry over. */
+enum err_code   azurerm_props_whole(const struct azurerm_props *p, const char *name, struct err *reterr);
 /* Adds the metadata that is to stay; lock: terraform's, NULL: none. p outlives the request. */
 void            azurerm_props_keep(const struct azurerm_props *p, const char *lock, struct send_request *r);
 /* The change tag from Content-MD5, else the ETag. */

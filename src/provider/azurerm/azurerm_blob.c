@@ -423,6 +423,8 @@ azurerm_put_step(struct op *op)
 			return OP_DONE;
 		if (!azurerm_put_may(o))
 			return azurerm_blob_changed(o);
+		if (azurerm_props_whole(&o->props, o->name, &op->res) != ERR_OK)
+			return op_fail(op);
 		if (!o->z->conf->snapshot || o->absent || o->lease[0] == '\0')
 			return op_await(op, PUT_ANSWERED, azurerm_put_send(o));
 		return op_await(op, PUT_KEPT, azurerm_put_snapshot(o));

@@ -172,7 +172,7 @@ azurerm_lock_held(struct azurerm_lease *k)
 		op->res = op->err;
 		return azurerm_lock_drop(k);
 	}
-	if (azurerm_props_read(k->z, &k->ans, &k->props, &op->res) != ERR_OK)
+	if (azurerm_props_read(k->z, &k->ans, &k->props, &op->res) != ERR_OK || azurerm_props_whole(&k->props, k->name, &op->res) != ERR_OK)
 		return azurerm_lock_drop(k);
 	return op_await(op, LOCK_DESCRIBED, azurerm_lease_describe(k, buf_str(&k->text)));
 }

@@ -41,18 +41,26 @@ azurerm_number(const char *text)
 	return text != NULL ? strtoull(text, NULL, 10) : 0;
 }
 
-static enum err_code
-azurerm_props_meta(struct azurerm_props *p, const struct http_header *h, struct err *reterr)
+static void
+azurerm_props_meta(struct azurerm_props *p, const struct http_header *h)
 {
 	if (strcasecmp(h->name, AZURERM_META AZURERM_LOCK) == 0) {
 		free(p->lock);
 		p->lock = xstrdup(h->value);
-		return ERR_OK;
+	} else if (p->nmeta < AZURERM_META_MAX - 1) {
+		p->meta[p->nmeta++] = (struct azurerm_meta){ xstrdup(h->name), xstrdup(h->value) };
+	} else {
+		p->more = true;
 	}
-	if (p->nmeta == AZURERM_META_MAX - 1)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "its metadata has more than %d entries", AZURERM_META_MAX - 1);
-	p->meta[p->nmeta++] = (struct azurerm_meta){ xstrdup(h->name), xstrdup(h->value) };
-	return ERR_OK;
+}
+
+enum err_code
+azurerm_props_whole(const struct azurerm_props *p, const char *name, struct err *reterr)
+{
+	if (!p->more)
+		return ERR_OK;
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%.120s has more than %d entries of metadata, which a write would lose", name, AZURERM_META_MAX - 1);
+	return err_hint(reterr, "az storage blob metadata update takes away what is not needed");
 }
 
 enum err_code
@@ -73,9 +81,8 @@ azurerm_props_read(const struct azurerm *z, const struct send_answer *a, struct 
 	if (modified == NULL || !time_parse_http(modified, &ret->modified))
 		ret->modified = 0;
 	for (size_t i = 0; i < a->http.nheaders; i++)
-		if (strncasecmp(a->http.headers[i].name, AZURERM_META, strlen(AZURERM_META)) == 0 &&
-		    azurerm_props_meta(ret, &a->http.headers[i], reterr) != ERR_OK)
-			return reterr->code;
+		if (strncasecmp(a->http.headers[i].name, AZURERM_META, strlen(AZURERM_META)) == 0)
+			azurerm_props_meta(ret, &a->http.headers[i]);
 	return ERR_OK;
 }
 

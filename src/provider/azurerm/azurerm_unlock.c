@@ -35,7 +35,7 @@ azurerm_unlock_again(struct azurerm_lease *k, const char *doing)
 	return op_await(&k->op, UNLOCK_LOOK, op_sleep(k->op.loop, pause));
 }
 
-/* Under the lease that is to go: what else the blob's metadata says stays. */
+/* Under the lease that is to go. What else the metadata says stays; words that could not go without it stay, too: they are no lock. */
 static enum op_turn
 azurerm_unlock_looked(struct azurerm_lease *k)
 {
@@ -49,7 +49,7 @@ azurerm_unlock_looked(struct azurerm_lease *k)
 		return azurerm_lease_refused(k, "looking at");
 	if (azurerm_props_read(k->z, &k->ans, &k->props, &op->res) != ERR_OK)
 		return op_fail(op);
-	if (k->props.lock != NULL)
+	if (k->props.lock != NULL && !k->props.more)
 		return op_await(op, UNLOCK_CLEARED, azurerm_lease_describe(k, NULL));
 	return op_await(op, UNLOCK_RELEASED, azurerm_lease_release(k));
 }

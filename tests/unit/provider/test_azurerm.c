@@ -464,6 +464,8 @@ static void
 a_lock_that_nobody_could_read_is_let_go(void)
 {
 	struct lock_info l;
+	struct snapshot  s;
+	char             etag[ETAG_MAX];
 
 	begin("");
 	fake_azure_put(fake, NAME, span_str(STATE));
@@ -476,6 +478,15 @@ a_lock_that_nobody_could_read_is_let_go(void)
 	CHECK_U64(lock(&l), ERR_UNSUPPORTED);
 	CHECK(strstr(r.err.msg, "metadata") != NULL);
 	CHECK_U64(fake_azure_leases(fake), 0);
+	CHECK_U64(put(STATE " ", PUT_UNDER_LOCK, NULL, NULL, etag), ERR_UNSUPPORTED);
+	CHECK_U64(get(&s), ERR_OK);
+	snapshot_free(&s);
+	words_of(OTHERS);
+	fake_azure_set_lease(fake, NAME, OTHERS);
+	CHECK_U64(peek(&l), ERR_OK);
+	CHECK_U64(unlock(&l), ERR_OK);
+	CHECK_U64(fake_azure_leases(fake), 0);
+	CHECK_STR(fake_azure_meta(fake, NAME, "m9"), "v");
 	end();
 }
 
