@@ -240,7 +240,8 @@ send_step(struct op *op)
 		return op_await(op, SEND_ANSWERED, x->driver->attempt(x, x->r, x->ret));
 	case SEND_ANSWERED:
 		timer_stop(&x->stall);
-		provider_heard(x->b, x->ret->http.date_ms);
+		if (x->b != NULL)
+			provider_heard(x->b, x->ret->http.date_ms);
 		return op_failed(op) ? send_unanswered(x) : send_judged(x, x->driver->judge(x));
 	case SEND_ASKED: /* without an answer to that, the first one stays as it is */
 		return op_failed(op) ? op_ok(op) : send_judged(x, x->driver->told(x));
