@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""How much a place is asked, counted on the wire: what README.md says is what it takes, and never more."""
+import pathlib
+import re
+
+import pytest
+
+from conftest import PLACES
+from states import lineage, state
+
+README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+NAMES = [f"net/{n}.tfstate" for n in range(6)]
+COSTS = ["each pass", "read", "written", "new"]
+
+
+def promised():
+    """kind -> {cost: requests}, from the table in README.md."""
+    table = {}
+    rows = README.read_text().partition("| requests |")[2].partition("\n\n")[0].splitlines()[2:]
+    for row in rows:
+        kind, *cells = [cell.strip() for cell in row.strip("|").split("|")]
+        kind = "s3-table" if "dynamodb_table" in kind else kind.strip("`")
+        table[kind] = {cost: int(re.match(r"\d+", cell)[0]) * (len(NAMES) if "each state" in cell else 1) for cost, cell in zip(COSTS, cells)}
+    return table
+
+
+PROMISED = promised()
+
+
+class Counted:
+    """A place, what its backend needs more to be counted, and its requests."""
+
+    def __init__(self, place, proxy):
+        self.place, self.more = place, {}
+        self.fronts = [place.server if place.kind == "http" else place.front]
+        if place.kind == "s3-table":
+            self.fronts.append(proxy(place.dynamo))
+            self.more = {"endpoints": {kind: f"http://127.0.0.1:{front.port}" for kind, front in zip(("s3", "dynamodb"), self.fronts)}}
+        self.before = 0
+
+    def asked(self):
+        """How much since this was called last."""
+        before, self.before = self.before, sum(len(front.requests()) for front in self.fronts)
+        return self.before - before
+
+
+def tell(cell, kind, **costs):
+    for cost, n in costs.items():
+        cost = cost.replace("_", " ")
+        cell("requests", kind, cost, str(n))
+        assert n == PROMISED[kind][cost], cost
+
+
+def test_every_place_is_in_the_table():
+    assert sorted(PROMISED) == sorted(kind for kind in PLACES if kind != "local")
+
+
+@pytest.mark.parametrize("kind", PROMISED)
+def test_as_source(agent, places, proxy, cell, kind):
+    live, folder = Counted(places(kind), proxy), places("local")
+    live.place.add(agent, "live", **live.more, **({"states": NAMES} if kind == "http" else {}))
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    line = lineage()
+    for name in NAMES:
+        live.place.put(name, state(1, line if name == NAMES[0] else lineage()))
+    agent.sync()
+    live.asked()
+    agent.sync()
+    idle = live.asked()
+    live.place.put(NAMES[0], state(2, line))
+    agent.sync()
+    tell(cell, kind, each_pass=idle, read=live.asked() - idle)
+    assert folder.get(NAMES[0]) == live.place.get(NAMES[0])
+
+
+@pytest.mark.parametrize("kind", PROMISED)
+def test_as_target(agent, places, proxy, cell, kind):
+    live, dr = places("local"), Counted(places(kind), proxy)
+    live.add(agent, "live")
+    dr.place.add(agent, "dr", **dr.more)
+    agent.replicate("out", "live", "dr")
+    line = lineage()
+    for name in NAMES:
+        live.put(name, state(1, line if name == NAMES[0] else lineage()))
+    agent.sync()
+    dr.asked()
+    agent.sync()
+    idle = dr.asked()
+    live.put(NAMES[0], state(2, line))
+    agent.sync()
+    written = dr.asked() - idle
+    live.put("net/new.tfstate", state(1, lineage()))
+    agent.sync()
+    tell(cell, kind, each_pass=idle, written=written, new=dr.asked() - idle)
+    assert dr.place.get("net/new.tfstate") == live.get("net/new.tfstate") and list(dr.place.locks()) == []
