@@ -23,6 +23,7 @@ struct lock_info {
 	char path[1280];
 	char generation[128]; /* the lock object's ETag or generation where the remote has one; not part of the body */
 	bool late;            /* of ours, from provider_lock(): a request for it got no answer, and may still be carried out */
+	bool unnamed;         /* of one that was met: nothing there says whose it is, it may be ours; id is only what it goes by */
 };
 
 /* A fresh lock of ours: id drawn from r, who "stateferry@NAME", operation "stateferry". All text is reduced to printable ASCII

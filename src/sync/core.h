@@ -285,8 +285,8 @@ struct op *drain_op(struct engine *e, struct track *t, struct pass *pass);
 bool track_closed(const struct track *t);
 
 /* --- recover.c: intents that an earlier life left open --- */
-/* A write met a lock of that id. One that an earlier write of ours left behind is looked after now. */
-void recover_met(struct engine *e, struct batch *b, const char *lock_id);
+/* A write to that name met this lock. One that an earlier write of ours left behind is looked after now. */
+void recover_met(struct engine *e, struct batch *b, const struct backend *dst, const char *name, const struct lock_info *holder);
 /* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (wall ms), 0: none. */
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 

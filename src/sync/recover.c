@@ -101,11 +101,14 @@ recover_peek(struct recover_one *r)
 	return r->lock.id[0] == '\0' ? NULL : provider_lock_peek(r->dst, &(struct state_ref){ r->name }, &r->there);
 }
 
-/* Of two locks on one state the one that is shown may be another's, while the other is still ours: unlocking compares ids. */
+/* Of two locks on one state the one that is shown may be another's, while the other is still ours; and a crash between the two halves of
+ * one lock leaves it without a name. Unlocking compares ids. */
 static bool
 recover_may_hold_half(const struct recover_one *r)
 {
-	return r->lock.id[0] != '\0' && r->there.id[0] != '\0' && !r->look_failed && (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0;
+	if (r->lock.id[0] == '\0' || r->there.id[0] == '\0' || r->look_failed)
+		return false;
+	return r->there.unnamed || (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0;
 }
 
 static struct op *
@@ -397,10 +400,20 @@ static const struct op_class recover_class = { "recover all", recover_step, NULL
 	ARRAY_LEN(recover_all_states) };
 
 struct recover_meeting {
-	struct engine *e;
-	struct batch  *b;
-	const char    *lock_id;
+	struct engine          *e;
+	struct batch           *b;
+	const char             *target, *name;
+	const struct lock_info *holder;
 };
+
+/* One without a name may be that of any write there. */
+static bool
+recover_may_be_of(const struct recover_meeting *m, const struct intent_rec *i)
+{
+	if (m->holder->unnamed)
+		return i->lock_id[0] != '\0' && strcmp(i->target, m->target) == 0 && strcmp(i->name, m->name) == 0;
+	return strcmp(i->lock_id, m->holder->id) == 0;
+}
 
 static bool
 recover_meet(void *arg, const struct intent_rec *i)
@@ -408,23 +421,21 @@ recover_meet(void *arg, const struct intent_rec *i)
 	struct recover_meeting *m = arg;
 	struct intent_rec       now = *i;
 
-	if (strcmp(i->lock_id, m->lock_id) != 0)
+	if (!recover_may_be_of(m, i) || engine_is_live(m->e, i->id))
 		return true;
-	if (!engine_is_live(m->e, i->id)) {
-		now.retry_at = loop_wall(m->e->loop);
-		batch_intent(m->b, &now);
-		engine_recover_soon(m->e);
-	}
-	return false;
+	now.retry_at = loop_wall(m->e->loop);
+	batch_intent(m->b, &now);
+	engine_recover_soon(m->e);
+	return true;
 }
 
 void
-recover_met(struct engine *e, struct batch *b, const char *lock_id)
+recover_met(struct engine *e, struct batch *b, const struct backend *dst, const char *name, const struct lock_info *holder)
 {
-	struct recover_meeting m = { e, b, lock_id };
+	struct recover_meeting m = { e, b, dst->label, name, holder };
 	struct store_txn      *t;
 
-	if (lock_id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)
+	if (holder->id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	store_intents(t, recover_meet, &m);
 	store_end(t);

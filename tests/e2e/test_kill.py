@@ -48,9 +48,10 @@ def right_afterwards(agent, live, dr):
 
 
 STEPS = ["lock", "read", "write", "unlock"]
+REMOTE = ["s3", "http", "gcs", "azurerm"]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", REMOTE)
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("then", ["applied", "lost"])
 def test_killed_in_the_middle(agent, setup, kind, step, then):
@@ -63,7 +64,7 @@ def test_killed_in_the_middle(agent, setup, kind, step, then):
     right_afterwards(agent, live, dr)
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", REMOTE)
 def test_killed_and_the_write_arrives_late(agent, setup, kind):
     """The old write reaches the server after the restarted agent has written something newer."""
     live, dr, line = setup(kind)
@@ -77,7 +78,7 @@ def test_killed_and_the_write_arrives_late(agent, setup, kind):
     assert serial_of(dr.get(NAME)) == 3
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", REMOTE)
 def test_killed_and_the_lock_arrives_late(agent, setup, kind):
     """The lock that was on its way reaches the server after the next run found none and went on."""
     live, dr, _ = setup(kind)
@@ -93,7 +94,7 @@ def test_killed_and_the_lock_arrives_late(agent, setup, kind):
     right_afterwards(agent, live, dr)
 
 
-@pytest.mark.parametrize("kind", ["s3", "http"])
+@pytest.mark.parametrize("kind", REMOTE)
 def test_a_late_lock_is_looked_after_as_soon_as_it_is_met(agent, setup, kind):
     live, dr, line = setup(kind)
     rule = dr.on_lock(NAME, hold=True)
@@ -226,7 +227,7 @@ def killed_once(agent, live, rng, serial, line):
 
 
 @pytest.mark.deadline(120 + 2 * KILLS)
-@pytest.mark.parametrize("kind", ["s3", "http", "local"])
+@pytest.mark.parametrize("kind", [*REMOTE, "local"])
 def test_random_kills(agent, places, kind):
     """The agent is killed at random while a source moves on; what it acknowledged stays, the replica follows."""
     seed = int(os.environ.get("KILLS_SEED") or random.randrange(2**32))

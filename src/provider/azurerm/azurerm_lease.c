@@ -117,6 +117,7 @@ azurerm_lease_parse(struct azurerm_lease *k)
 	buf_free(&body);
 	if (!read) {
 		memset(&k->there, 0, sizeof(k->there));
+		k->there.unnamed = true;
 		snprintf(k->there.who, sizeof(k->there.who), "a lease without terraform's words");
 		snprintf(k->there.id, sizeof(k->there.id), "%s", k->props.etag);
 	}

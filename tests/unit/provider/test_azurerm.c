@@ -524,6 +524,7 @@ a_foreign_lock_goes_by_its_id(void)
 	fake_azure_set_lease(fake, NAME, OTHERS);
 	CHECK_U64(peek(&holder), ERR_OK);
 	CHECK_STR(holder.id, OTHERS);
+	CHECK(!holder.unnamed);
 	CHECK_STR(holder.who, "ann@desk");
 	CHECK_U64(lock(&l), ERR_LOCKED);
 	CHECK(strstr(r.err.msg, "ann@desk") != NULL);
@@ -544,7 +545,7 @@ a_lease_without_words_goes_by_the_etag(void)
 	fake_azure_set_lease(fake, NAME, STRANGE);
 	CHECK_U64(lock(&l), ERR_LOCKED);
 	CHECK_U64(peek(&old), ERR_OK);
-	CHECK(strncmp(old.id, "0x", 2) == 0);
+	CHECK(strncmp(old.id, "0x", 2) == 0 && old.unnamed);
 	words_of(OTHERS); /* those of a lease that was broken: not this one's */
 	CHECK_U64(peek(&holder), ERR_OK);
 	CHECK(strncmp(holder.id, "0x", 2) == 0 && strcmp(holder.id, old.id) != 0);
