@@ -24,6 +24,7 @@ struct gcs_uploading {
 	struct buf           piece;
 	char                *path, *query; /* of the session, which whoever knows it may write */
 	uint64_t             off, n;    /* what the server has, and the piece behind it */
+	uint64_t             most;      /* that it ever had, in any session: what comes again after a beginning is no progress */
 	unsigned             doubts;
 	bool                 last_sent; /* the object may be there */
 };
@@ -166,9 +167,10 @@ gcs_upload_judge(struct gcs_uploading *u)
 	got = gcs_upload_got(u->ret);
 	if (got > body_size(u->body) || got > u->off + u->n)
 		return gcs_upload_odd(u, "the server has more than was sent");
-	if (got > u->off)
+	if (got > u->most) {
+		u->most = got;
 		u->doubts = 0;
-	else if (++u->doubts == GCS_UPLOAD_TRIES) {
+	} else if (got <= u->off && ++u->doubts == GCS_UPLOAD_TRIES) {
 		err_set(&op->res, u->last_sent ? ERR_UNCERTAIN : ERR_BUSY, 308, "bucket %s: an upload in pieces makes no progress", u->g->conf->bucket);
 		return op_fail(op);
 	}

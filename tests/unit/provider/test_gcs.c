@@ -259,6 +259,25 @@ begins_anew_at_other_servers(void)
 	free(text);
 }
 
+/* A server that never takes the second piece: what it takes of each beginning is no progress. */
+static void
+an_upload_does_not_begin_for_ever(void)
+{
+	char *text = large(), etag[ETAG_MAX];
+
+	begin("");
+	for (int i = 0; i < 5; i++) {
+		scripted_expect(r.http, "POST", "uploadType=resumable", 200, "Location: http://gcs.test/upload/s?upload_id=7", NULL);
+		scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-4194303", NULL);
+		scripted_expect(r.http, "PUT", "upload_id=7", 500, NULL, NULL);
+	}
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_BUSY);
+	CHECK_U64(scripted_http_count(r.http), 15);
+	scripted_http_check(r.http);
+	end();
+	free(text);
+}
+
 static void
 an_upload_that_ends_says_how(void)
 {
@@ -661,6 +680,7 @@ main(int argc, char **argv)
 	    { "goes in pieces", goes_in_pieces },
 	    { "goes on after a lost piece", goes_on_after_a_lost_piece },
 	    { "begins anew at other servers", begins_anew_at_other_servers },
+	    { "an upload does not begin for ever", an_upload_does_not_begin_for_ever },
 	    { "an upload that ends says how", an_upload_that_ends_says_how },
 	    { "an upload is stopped at any turn", an_upload_is_stopped_at_any_turn },
 	    { "asks no more than it needs", asks_no_more_than_it_needs },
