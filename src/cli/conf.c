@@ -19,7 +19,7 @@
 static void
 cli_probed_one(void *arg, const struct probe_check *k)
 {
-	json_array_append_new(arg, json_pack("{s:s, s:b, s:s}", "name", k->name, "ok", k->ok, "detail", k->detail));
+	json_array_append_new(arg, json_pack("{s:s, s:b, s:o}", "name", k->name, "ok", k->ok, "detail", cli_string(k->detail)));
 }
 
 int
@@ -48,8 +48,8 @@ cli_probed_doc(const struct backend *b, json_t *checks, const struct err *e)
 	if (e->code == ERR_OK)
 		json_object_set_new(doc, "error", json_null());
 	else
-		json_object_set_new(doc, "error", json_pack("{s:i, s:s, s:s, s:s, s:s}", "code", err_exit(e->code), "kind",
-		    err_kind(e->code), "where", b->label, "message", e->msg, "hint", e->hint));
+		json_object_set_new(doc, "error", json_pack("{s:i, s:s, s:s, s:o, s:o}", "code", err_exit(e->code), "kind",
+		    err_kind(e->code), "where", b->label, "message", cli_string(e->msg), "hint", cli_string(e->hint)));
 	return doc;
 }
 
@@ -66,7 +66,7 @@ cli_config_probe(const struct cli *c, struct agent *a)
 	for (size_t i = 0; i < plan->nbackends; i++)
 		exit_tally_add(&tally, err_exit(outcomes[i].code));
 	code = exit_tally_code(&tally);
-	doc = json_pack("{s:s, s:b, s:s, s:[]}", "format_version", "1.0", "ok", code == 0, "path", plan->path, "backends");
+	doc = json_pack("{s:s, s:b, s:o, s:[]}", "format_version", "1.0", "ok", code == 0, "path", cli_string(plan->path), "backends");
 	for (size_t i = 0; i < plan->nbackends; i++) {
 		const struct backend *b = plan->backends[i];
 
@@ -114,10 +114,10 @@ cli_config(struct cli *c)
 	if (show)
 		plan_print(agent_plan(a), &text);
 	if (c->json) {
-		json_t *doc = json_pack("{s:s, s:b, s:s}", "format_version", "1.0", "ok", 1, "path", agent_plan(a)->path);
+		json_t *doc = json_pack("{s:s, s:b, s:o}", "format_version", "1.0", "ok", 1, "path", cli_string(agent_plan(a)->path));
 
 		if (show)
-			json_object_set_new(doc, "configuration", json_string(buf_str(&text)));
+			json_object_set_new(doc, "configuration", cli_string(buf_str(&text)));
 		json_dumpf(doc, stdout, 0);
 		putchar('\n');
 		json_decref(doc);

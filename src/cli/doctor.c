@@ -43,8 +43,8 @@ doctor_say(struct doctor *d, enum doctor_level level, int code, const char *name
 	if (level == DOCTOR_FAIL)
 		d->code = d->code == 0 || d->code == code ? code : 1;
 	d->warned |= level == DOCTOR_WARN;
-	json_array_append_new(d->checks, json_pack("{s:s, s:s, s:s, s:s*}", "name", name, "status", doctor_levels[level], "message", text,
-	    "hint", hint[0] != '\0' ? hint : NULL));
+	json_array_append_new(d->checks, json_pack("{s:o, s:s, s:o, s:o*}", "name", cli_string(name), "status", doctor_levels[level],
+	    "message", cli_string(text), "hint", hint[0] != '\0' ? cli_string(hint) : NULL));
 	if (d->c->json)
 		return;
 	printf("%s%-4s%s  ", cli_paint(d->c, colours[level]), doctor_levels[level], cli_paint(d->c, "\033[0m"));

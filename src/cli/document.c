@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "internal.h"
 #include "serve/document.h"
 
@@ -18,6 +19,25 @@ cli_load(const struct api_reply *r)
 	doc = document_load(text, at);
 	free(text);
 	return doc;
+}
+
+json_t *
+cli_string(const char *text)
+{
+	struct span s = span_str(text);
+	struct buf  b;
+	uint8_t     utf8[4];
+	uint32_t    c;
+	json_t     *ret;
+
+	buf_init(&b, 0);
+	for (size_t n; s.n > 0; s = span_of(s.p + n, s.n - n)) {
+		n = utf8_next(s.p, s.n, &c);
+		buf_put(&b, utf8, utf8_put(utf8, c));
+	}
+	ret = json_string(buf_str(&b));
+	buf_free(&b);
+	return ret;
 }
 
 const char *

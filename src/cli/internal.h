@@ -85,6 +85,9 @@ bool cli_may_ask(const struct cli *c);
 /* -1: go on. Else the exit code: nobody could be asked, or the answer was no. word: what has to be typed. */
 int  cli_confirm(const struct cli *c, const char *word);
 
+/* For a document of our own: bytes that are no UTF-8, as a path or a server's words may hold, are U+FFFD, as in those of the API. */
+json_t *cli_string(const char *text);
+
 /* --- members of documents; absent and null give "", 0 --- */
 const char *cli_str(const json_t *o, const char *key);
 double      cli_num(const json_t *o, const char *key);
