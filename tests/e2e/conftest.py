@@ -4,6 +4,7 @@ STATEFERRY_REQUIRE_SERVERS=1; the stateferry program itself ($STATEFERRY, else b
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from forward_proxy import TlsInside  # noqa: E402
+from hcl import Verbatim, value  # noqa: E402
 from http_state import HttpState  # noqa: E402
 from places import AzurePlace, GcsPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
@@ -26,6 +28,7 @@ from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S
 from states import CANARY  # noqa: E402
 
 DEADLINE = 60
+EXAMPLES = HERE.parent.parent / "conf" / "examples"
 HTTP_PASSWORD = "http-passw0rd-7f3a"
 missing = {}
 
@@ -357,6 +360,22 @@ def agents(workdir):
 @pytest.fixture
 def agent(agents):
     return agents()
+
+
+@pytest.fixture
+def example(agent):
+    """example(name, {what stands there: what instead}, {label: arguments beside}): the agent has that file of conf/examples."""
+    def make(name, swap, beside=None):
+        text = (EXAMPLES / name).read_text()
+        for old, new in ({"/var/lib/stateferry": agent.folder / "store"} | swap).items():
+            assert old in text, f"{name} has no {old}"
+            text = text.replace(old, str(new))
+        for label, args in (beside or {}).items():
+            head = re.search(rf'^backend "\w+" "{label}" {{\n', text, re.M)
+            text = text[:head.end()] + "".join(f"  {k} = {value(v)}\n" for k, v in args.items()) + text[head.end():]
+        agent.blocks = [Verbatim(text)]
+        return agent
+    return make
 
 
 KINDS = ["s3", "http", "local"]

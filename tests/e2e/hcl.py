@@ -17,6 +17,17 @@ class Block:
         return f"{pad}{head} {{\n" + "".join(line + "\n" for line in lines) + f"{pad}}}"
 
 
+class Verbatim(Block):
+    """A whole file as it stands."""
+
+    def __init__(self, text):
+        super().__init__("")
+        self.whole = text
+
+    def text(self, depth=0):
+        return self.whole
+
+
 class Raw(str):
     """An expression, written as it is."""
 

@@ -3,8 +3,6 @@
 or a right lacks, snapshots, and who breaks whose lease."""
 import base64
 import json
-import pathlib
-import re
 
 import pytest
 
@@ -12,7 +10,6 @@ from azure_client import AzureError
 from states import lineage, serial_of, state
 
 NAME = "net/prod.tfstate"
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -40,19 +37,6 @@ def from_folder(agent, places):
     agent.replicate("out", "live", "dr")
     live.put(NAME, state(1, lineage()))
     return live
-
-
-def test_example(agent, places, place, azure_names):
-    """The example of the documentation, under the names that Azure has."""
-    text = (ROOT / "conf/examples/azurerm.hcl").read_text()
-    args = dict(re.findall(r'^  (\w+) += "(.*?)"$', text.partition('backend "azurerm"')[2].partition("}")[0], re.M))
-    assert set(args) == {"storage_account_name", "container_name"} and "ARM_ACCESS_KEY" in text
-    agent.env |= azure_names | {"ARM_ACCESS_KEY": place.server.key}
-    agent.backend("azurerm", "live", args | {"storage_account_name": place.server.account, "container_name": place.container})
-    folder = to_folder(agent, places)
-    place.put(NAME, state(3, lineage()))
-    assert agent.edge(agent.sync(), "out")["written"] == 1
-    assert folder.get(NAME) == place.get(NAME)
 
 
 def test_token_reads_and_writes(agent, places, place):

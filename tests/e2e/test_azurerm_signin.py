@@ -210,3 +210,32 @@ def test_terraform_with_the_same_block_and_variables(agent, places, azure, signi
     assert not entra.wrong and set(entra.asked) == asked, (entra.wrong, entra.asked, asked)
     assert copy.get(key) == server.client().get(BOX, key)
     agent.check_secrets([*CANARIES, server.key])
+
+
+def test_the_example(example, agent, azure, signin):
+    """A machine reads, an application of another tenant writes by its certificate, and the machine by the account's key."""
+    server, machine, entra = azure[0], signin(tls=False), signin()
+    password = agent.folder / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o600)
+    boxes = {label: f"{BOX}-{label}" for label in ("live", "dr", "archive")}
+    for box in boxes.values():
+        server.client().create_container(box)
+    body = state(1, lineage())
+    server.client().put(boxes["live"], NAME, body)
+    there = {"blob_endpoint": f"https://127.0.0.1:{server.port}/{server.account}", "metadata_host": entra.host}
+    msi = {"msi_endpoint": f"{machine.url}/msi/token"}
+    swap = {"acmestatesdr": server.account, "acmestates": server.account, "acmearchive": server.account, '"states"': f'"{GROUP}"',
+            "00000000-0000-0000-0000-000000000000": TENANT, "11111111-1111-1111-1111-111111111111": CLIENT,
+            "22222222-2222-2222-2222-222222222222": SUBSCRIPTION, "/etc/stateferry/dr.pfx": agent.folder.parent / "application/app.pfx",
+            "/run/credentials/stateferry/password": password}
+    example("azurerm-entra.hcl", swap, {"live": there | msi, "dr": there, "archive": msi | {"metadata_host": entra.host}})
+    text = agent.blocks[0].whole
+    for label, box in boxes.items():
+        head, _, rest = text.partition(f'" "{label}" {{')
+        text = head + f'" "{label}" {{' + rest.replace('"tfstate"', f'"{box}"', 1)
+    agent.blocks[0].whole = text
+    agent.sync()
+    assert [server.client().get(box, NAME) for box in boxes.values()] == [body] * 3
+    assert not entra.wrong and not machine.wrong and ("keys",) in entra.asked
+    agent.check_secrets([*CANARIES, server.key])

@@ -12,6 +12,7 @@ import urllib.parse
 import pytest
 
 from conftest import CANARY
+from forward_proxy import TlsInside
 from servers import FakeGcsInMemory
 from states import lineage, state
 
@@ -217,6 +218,20 @@ def test_a_login_acts_as_a_service_account(agent, places, issuer):
     without_token(places("gcs"), agent)
     agent.sync()
     assert copied(agent) and [s for _, _, s in issuer.seen] == [200, 200] and issuer.seen[1][1] == urllib.parse.urlparse(hop).path
+
+
+def test_the_example(example, agent, places, issuer, certificates):
+    """The machine reads, and writes as the account of the other project."""
+    live, dr = places("gcs"), places("gcs")
+    with TlsInside(certificates, issuer.server_port) as google:
+        agent.env |= {"GCE_METADATA_HOST": f"127.0.0.1:{issuer.server_port}", "HTTPS_PROXY": google.url,
+                      "SSL_CERT_FILE": str(certificates.folder / "ca.pem"),
+                      "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": live.server.backend(live.bucket)["storage_custom_endpoint"]}
+        example("gcs.hcl", {"acme-tfstate-dr": dr.bucket, "acme-tfstate": live.bucket})
+        live.put("prod/" + NAME, state(1, lineage()))
+        agent.sync()
+    assert dr.get("prod/" + NAME) == live.get("prod/" + NAME) and dr.locks() == []
+    assert [path for _, path, _ in issuer.seen if path.endswith("tfstate-writer@acme-dr.iam.gserviceaccount.com:generateAccessToken")]
 
 
 @pytest.mark.parametrize("lost", ["nothing", "before", "after", "last"])

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Each file in conf/examples replicates what it says it does, beside its server. Put in its place is only what is particular to a machine
+or an account: folders, names, addresses; and beside it what a server on loopback needs."""
+import pathlib
+
+from conftest import EXAMPLES, HTTP_PASSWORD, Dynalite, Ministack
+from states import lineage, state
+
+
+
+def test_every_example_is_tried():
+    tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
+    assert [path.name for path in EXAMPLES.iterdir() if f'example("{path.name}"' not in tests] == []
+
+
+def fresh():
+    return state(1, lineage())
+
+
+def test_local_to_local(example, agent):
+    live, project, copy = (agent.folder / n for n in ("live", "project", "copy"))
+    (live / "net").mkdir(parents=True)
+    project.mkdir()
+    bodies = [fresh(), fresh()]
+    (live / "net/prod.tfstate").write_bytes(bodies[0])
+    (project / "terraform.tfstate").write_bytes(bodies[1])
+    example("local-to-local.hcl", {"/srv/terraform": live, "/srv/project": project, "/mnt/backup/terraform": copy})
+    agent.sync()
+    assert (copy / "live/net/prod.tfstate").read_bytes() == bodies[0]
+    assert (copy / "project/default.tfstate").read_bytes() == bodies[1]
+    assert len(list((copy / "history").rglob("*.tfstate.zst"))) == 1
+
+
+def test_http(example, agent, http_states):
+    server = http_states(user="stateferry", password=HTTP_PASSWORD)
+    team = http_states(user="", password="")
+    body, nets = fresh(), {"network/prod": fresh(), "network/test": fresh()}
+    server.put("prod", body)
+    for name, net in nets.items():
+        team.put(name, net)
+    agent.env["LEGACY_PASSWORD"] = HTTP_PASSWORD
+    url, team_url = server.backend("prod")["address"], team.backend("{name}")["address"]
+    example("http.hcl", {"https://state.example.com/prod/lock": url, "https://state.example.com/prod": url,
+                         "https://state.example.com/team/{name}/lock": team_url, "https://state.example.com/team/{name}": team_url,
+                         "/mnt/backup/terraform": agent.folder / "copy"})
+    (agent.folder / "copy").mkdir()
+    agent.sync()
+    assert (agent.folder / "copy/legacy/default.tfstate").read_bytes() == body
+    for name, net in nets.items():
+        assert (agent.folder / f"copy/team/{name}.tfstate").read_bytes() == net
+
+
+def keys_of(agent, server, endpoint):
+    agent.env |= {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key, "AWS_ENDPOINT_URL_S3": endpoint}
+
+
+def test_s3(example, agent, make_bucket):
+    live, dr = make_bucket(), make_bucket(create=False)
+    server = live.server
+    url = f"http://127.0.0.1:{server.port}"
+    keys_of(agent, server, url)
+    agent.env |= {"DR_ACCESS_KEY": server.access_key, "DR_SECRET_KEY": server.secret_key}
+    default, other = "network/prod/terraform.tfstate", "env:/test/network/prod/terraform.tfstate"
+    live.put(default, fresh())
+    live.put(other, fresh())
+    example("s3.hcl", {"acme-tfstate-dr": dr.name, "acme-tfstate": live.name, "eu-central-1": server.region, "us-east-1": server.region,
+                       "https://s3.example.com": url}, {"live": {"use_path_style": True}})
+    agent.sync()
+    assert dr.get("states/network/default/terraform.tfstate") == live.get(default)
+    assert dr.get("states/network/test/terraform.tfstate") == live.get(other)
+
+
+def test_s3_dynamodb(example, agent, make_bucket, _session):
+    live, dr, table = make_bucket(), make_bucket(), _session(Dynalite)
+    keys_of(agent, live.server, f"http://127.0.0.1:{live.server.port}")
+    agent.env["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{table.port}"
+    table.create("terraform-locks")
+    live.put("net/prod.tfstate", fresh())
+    example("s3-dynamodb.hcl", {"acme-tfstate-dr": dr.name, "acme-tfstate": live.name, "eu-central-1": live.server.region},
+            {label: {"use_path_style": True} for label in ("live", "dr")})
+    agent.sync()
+    assert dr.get("net/prod.tfstate") == live.get("net/prod.tfstate") and dr.locks() == []
+    assert list(table.rows("terraform-locks")) == [f"{dr.name}/net/prod.tfstate-md5"]
+
+
+def test_s3_assume_role(example, agent, make_bucket):
+    live, dr = make_bucket(Ministack), make_bucket(Ministack)
+    url = f"http://127.0.0.1:{live.server.port}"
+    keys_of(agent, live.server, url)
+    agent.env["AWS_ENDPOINT_URL_STS"] = url
+    token = agent.folder / "token"
+    token.write_text("eyJhbGciOiJSUzI1NiJ9.e30.c2ln")
+    live.put("net/prod.tfstate", fresh())
+    example("s3-assume-role.hcl", {"acme-tfstate-dr": dr.name, "acme-tfstate": live.name, "eu-central-1": live.server.region,
+                                   "111111111111": "000000000000", "222222222222": "000000000000", "/var/run/secrets/tokens/aws": token},
+            {label: {"use_path_style": True} for label in ("live", "dr")})
+    agent.sync()
+    assert dr.get("net/prod.tfstate") == live.get("net/prod.tfstate")
+
+
+def test_azurerm(example, agent, places, azure_names):
+    live = places("azurerm")
+    agent.env |= azure_names | {"ARM_ACCESS_KEY": live.server.key}
+    live.put("net/prod.tfstate", fresh())
+    (agent.folder / "copy").mkdir()
+    example("azurerm.hcl", {"acmestates": live.server.account, '"tfstate"': f'"{live.container}"', "/srv/tfstate-copy": agent.folder / "copy"})
+    agent.sync()
+    assert (agent.folder / "copy/net/prod.tfstate").read_bytes() == live.get("net/prod.tfstate")
