@@ -207,12 +207,15 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		cli_text(cli_str(l, "name"));
 		printf("  ");
 		cli_text(cli_str(l, "id"));
-		printf("  ");
-		cli_text(cli_str(l, "operation"));
+		if (cli_str(l, "operation")[0] != '\0') {
+			printf("  ");
+			cli_text(cli_str(l, "operation"));
+		}
 		printf("  by ");
 		cli_text(cli_str(l, "who"));
-		printf("  %s old%s", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age),
-		    cli_bool(l, "ours") ? ", this agent's" : "");
+		if (!json_is_null(json_object_get(l, "age_seconds")))
+			printf("  %s old", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age));
+		printf("%s", cli_bool(l, "ours") ? ", this agent's" : "");
 		if (cli_str(l, "as_of")[0] != '\0')
 			printf(", last seen %s", cli_str(l, "as_of"));
 		putchar('\n');
