@@ -372,12 +372,13 @@ google_done(struct op *op, void *arg)
 enum err_code
 google_run_cancelled(struct op *op, unsigned turns)
 {
-	bool ended = false;
+	unsigned turn = 0;
+	bool     ended = false;
 
 	op_start(op, google_done, &ended);
-	for (unsigned turn = 1; !ended; turn++) {
+	while (!ended) {
 		CHECK(loop_turn(google.loop, false));
-		if (turn == turns && !ended)
+		if (++turn == turns && !ended)
 			op_cancel(op);
 	}
 	CHECK(strstr(google.err.msg, "CANARY") == NULL && strstr(google.err.hint, "CANARY") == NULL);
