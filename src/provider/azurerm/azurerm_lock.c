@@ -154,7 +154,6 @@ static enum op_turn
 azurerm_lock_drop(struct azurerm_lease *k)
 {
 	k->op.err = k->op.res;
-	k->doubt = true;
 	return op_await(&k->op, LOCK_DROPPED, azurerm_lease_release(k));
 }
 
@@ -224,8 +223,8 @@ azurerm_lock_step(struct op *op)
 		return azurerm_lock_held(k);
 	case LOCK_DESCRIBED:
 		return azurerm_lock_described(k);
-	case LOCK_DROPPED:
-		k->doubt = op_failed(op) || k->ans.http.status != 200;
+	case LOCK_DROPPED: /* an earlier request for the lease may still arrive */
+		k->doubt |= op_failed(op) || k->ans.http.status != 200;
 		return azurerm_lease_failed(k);
 	}
 	return OP_DONE;
