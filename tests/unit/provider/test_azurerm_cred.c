@@ -339,6 +339,17 @@ signs_in_by_az(void)
 	begin();
 	r.conf.use_cli = true;
 	refused(ERR_CORRUPT, "az account get-access-token", "");
+	setenv("PATH", path, 1);
+	free(path);
+}
+
+static void
+says_that_az_is_missing(void)
+{
+	char *path;
+
+	test_not_under_valgrind("a program that is not there");
+	path = xstrdup(getenv("PATH"));
 	setenv("PATH", "/nonexistent", 1);
 	begin();
 	r.conf.use_cli = true;
@@ -893,6 +904,7 @@ main(int argc, char **argv)
 	    { "signs_in_with_a_token", signs_in_with_a_token },
 	    { "signs_in_as_the_machine", signs_in_as_the_machine },
 	    { "signs_in_by_az", signs_in_by_az },
+	    { "says_that_az_is_missing", says_that_az_is_missing },
 	    { "signs_with_the_key_of_the_account", signs_with_the_key_of_the_account },
 	    { "looks_the_key_up", looks_the_key_up },
 	    { "knows_other_clouds", knows_other_clouds },
