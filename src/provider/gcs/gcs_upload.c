@@ -26,7 +26,7 @@ struct gcs_uploading {
 	uint64_t             off, n;    /* what the server has, and the piece behind it */
 	uint64_t             most;      /* that it ever had, in any session: what comes again after a beginning is no progress */
 	unsigned             doubts;
-	bool                 last_sent; /* the object may be there */
+	bool                 last_sent; /* the object may be there, or come to be: a lost piece can arrive after what was asked since */
 };
 
 enum gcs_uploading_state { UPLOAD_START, UPLOAD_BEGUN, UPLOAD_READ, UPLOAD_SENT, UPLOAD_ASK, UPLOAD_ASKED };
@@ -174,9 +174,17 @@ gcs_upload_judge(struct gcs_uploading *u)
 		err_set(&op->res, u->last_sent ? ERR_UNCERTAIN : ERR_BUSY, 308, "bucket %s: an upload in pieces makes no progress", u->g->conf->bucket);
 		return op_fail(op);
 	}
-	u->last_sent = false; /* it is not whole, so it is not there */
 	u->off = got;
 	return gcs_upload_next(u);
+}
+
+/* Whatever it was, it says nothing of a last piece that was sent before. */
+static enum op_turn
+gcs_upload_failed(struct gcs_uploading *u)
+{
+	if (u->last_sent)
+		u->op.res.code = ERR_UNCERTAIN;
+	return op_fail(&u->op);
 }
 
 /* No answer to a piece. Stopped before the last one it did not happen. */
@@ -235,7 +243,7 @@ gcs_uploading_step(struct op *op)
 	case UPLOAD_BEGUN:
 		return op_failed(op) ? op_fail(op) : gcs_upload_begun(u);
 	case UPLOAD_READ:
-		return op_failed(op) ? op_fail(op) : op_await(op, UPLOAD_SENT, gcs_upload_piece(u));
+		return op_failed(op) ? gcs_upload_failed(u) : op_await(op, UPLOAD_SENT, gcs_upload_piece(u));
 	case UPLOAD_SENT:
 		return op_failed(op) ? gcs_upload_doubt(u) : gcs_upload_judge(u);
 	case UPLOAD_ASK:
@@ -243,9 +251,7 @@ gcs_uploading_step(struct op *op)
 			return gcs_upload_doubt(u);
 		return u->g->google ? op_await(op, UPLOAD_ASKED, gcs_upload_send(u, NULL)) : gcs_upload_anew(u);
 	case UPLOAD_ASKED:
-		if (op_failed(op) && u->last_sent)
-			op->res.code = ERR_UNCERTAIN;
-		return op_failed(op) ? op_fail(op) : gcs_upload_judge(u);
+		return op_failed(op) ? gcs_upload_failed(u) : gcs_upload_judge(u);
 	}
 	return OP_DONE;
 }

@@ -309,9 +309,9 @@ an_upload_that_ends_says_how(void)
 	free(text);
 }
 
-/* Stopped at any turn: "cancelled" means that nothing is there. */
+/* "Cancelled" means that nothing is there, nor will be. late: the first try of the last piece arrives after all. */
 static void
-an_upload_is_stopped_at_any_turn(void)
+is_stopped_at_any_turn(bool late)
 {
 	struct put_condition c = { .when = PUT_ABSENT };
 	char                *text = large(), etag[ETAG_MAX];
@@ -324,6 +324,8 @@ an_upload_is_stopped_at_any_turn(void)
 		enum err_code rc;
 
 		begin_google();
+		if (late)
+			scripted_fail(r.http, 4, SCRIPTED_LATE);
 		rc = provider_rig_run_cancelled(&r, provider_put(r.b, &(struct state_ref){ "x.tfstate" }, &s, &c, etag), turn);
 		while (loop_turn(r.loop, false))
 			continue;
@@ -335,6 +337,13 @@ an_upload_is_stopped_at_any_turn(void)
 	snapshot_free(&s);
 	body_unref(body);
 	free(text);
+}
+
+static void
+an_upload_is_stopped_at_any_turn(void)
+{
+	is_stopped_at_any_turn(false);
+	is_stopped_at_any_turn(true);
 }
 
 /* --- locks --- */
