@@ -33,6 +33,8 @@ def azure(status, code, **more):
     return {"status": status, "headers": {"Content-Type": "application/xml", "x-ms-error-code": code} | more, "body": body}
 
 
+PAGE = b"<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>Sign in</title></head><body><p>To use the network<br>sign in</body></html>"
+
 # trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
 TROUBLES = {
     "wrong credential": {
@@ -42,7 +44,9 @@ TROUBLES = {
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
-        "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"])},
+        "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"]),
+        "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
+        "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
         "azurerm": (azure(403, "AuthorizationPermissionMismatch"), 12, ["not allowed", "Storage Blob Data Contributor"]),
@@ -71,10 +75,10 @@ TROUBLES = {
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
-        "s3": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["listing", "proxy"]),
-        "azurerm": (http(200, b"<html><body>Sign in to the network</body></html>"), 14, ["listing", "proxy"]),
-        "gcs": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["storage_custom_endpoint", "proxy"]),
-        "http": (http(200, b"<html><body>Sign in to the network</body></html>"), 1, ["page", "proxy"])},
+        "s3": (http(200, PAGE), 1, ["listing", "proxy"]),
+        "azurerm": (http(200, PAGE), 1, ["listing", "proxy"]),
+        "gcs": (http(200, PAGE), 1, ["storage_custom_endpoint", "proxy"]),
+        "http": (http(200, PAGE), 1, ["page", "proxy"])},
 }
 CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
 

@@ -141,9 +141,14 @@ static enum err_code
 azurerm_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct azurerm_pages *p = arg;
+	struct err e;
 
-	if (xml_feed(p->xml, data, n, reterr) == ERR_OK)
+	if (xml_feed(p->xml, data, n, &e) == ERR_OK)
 		return ERR_OK;
+	if (e.code == ERR_CORRUPT) /* no XML, so it is somebody else who answers */
+		err_set(reterr, ERR_UNSUPPORTED, 200, "the answer to a listing is none (%s)", e.msg);
+	else
+		*reterr = e;
 	return err_hint(reterr, AZURERM_OTHER_HINT);
 }
 
@@ -191,7 +196,7 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 	if (p->ans.http.status != 200)
 		return azurerm_refused(p->z, &p->ans, "listing", reterr);
 	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
-		err_set(reterr, ERR_CORRUPT, 200, "container %s: the answer to a listing is none", container);
+		err_set(reterr, ERR_UNSUPPORTED, 200, "container %s: the answer to a listing is none", container);
 		return err_hint(reterr, AZURERM_OTHER_HINT);
 	}
 	if (p->marker[0] != '\0' && strcmp(p->marker, p->last_marker) == 0)

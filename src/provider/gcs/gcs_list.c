@@ -86,7 +86,7 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 	if (l->ans.http.status != 200) {
 		gcs_refused(l->g, &l->req, &l->ans, "listing", reterr);
 	} else if (!gcs_page_end(&l->page)) {
-		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the answer to a listing is none", bucket);
+		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		err_hint(reterr, GCS_OTHER_HINT);
 	} else if (l->page.token[0] != '\0' && strcmp(l->page.token, l->last_token) == 0) {
 		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing goes round in a circle", bucket);

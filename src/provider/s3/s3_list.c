@@ -151,9 +151,14 @@ static enum err_code
 s3_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct s3_pages *p = arg;
+	struct err e;
 
-	if (xml_feed(p->xml, data, n, reterr) == ERR_OK)
+	if (xml_feed(p->xml, data, n, &e) == ERR_OK)
 		return ERR_OK;
+	if (e.code == ERR_CORRUPT) /* no XML, so it is somebody else who answers */
+		err_set(reterr, ERR_UNSUPPORTED, 200, "the answer to a listing is none (%s)", e.msg);
+	else
+		*reterr = e;
 	return err_hint(reterr, S3_OTHER_HINT);
 }
 
@@ -201,7 +206,7 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 	if (p->ans.http.status != 200)
 		return s3_refused(p->s, &p->req, &p->ans, "listing", reterr);
 	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
-		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the answer to a listing is none", bucket);
+		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		return err_hint(reterr, S3_OTHER_HINT);
 	}
 	if (p->truncated && (p->token[0] == '\0' || strcmp(p->token, p->last_token) == 0))
