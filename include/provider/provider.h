@@ -260,8 +260,8 @@ void       provider_workspace(const struct backend *b, const char *name, struct 
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 /* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
-/* Appends what names of its states end with, if name does not end so. */
-void       provider_complete(const struct backend *b, struct buf *name);
+/* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */
+void       provider_complete(const struct backend *from, const struct backend *to, struct buf *name);
 /* Would from list what is written to `to` as name? As which name: ret. */
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
 /* Are these two names one place, as far as that can be told without asking? */

@@ -295,13 +295,34 @@ provider_holds_name(const struct backend *b, const char *name, struct err *reter
 	return ERR_OK;
 }
 
-void
-provider_complete(const struct backend *b, struct buf *name)
+/* Without what a place appended that knows no other end; NULL: nothing that was. */
+static char *
+provider_incomplete(const struct provider *from, const struct provider *to, struct buf *name)
 {
-	const struct provider *p = b->provider;
+	char *bare;
 
-	if (p->suffix != NULL && !span_ends(buf_span(name), p->suffix) && (p->suits == NULL || !p->suits(buf_str(name))))
+	if (from->suffix == NULL || from->suits != NULL || to->suits == NULL || !span_ends(buf_span(name), from->suffix))
+		return NULL;
+	bare = xstrndup(buf_str(name), buf_span(name).n - strlen(from->suffix));
+	if (to->suits(bare))
+		return bare;
+	free(bare);
+	return NULL;
+}
+
+void
+provider_complete(const struct backend *from, const struct backend *to, struct buf *name)
+{
+	const struct provider *p = to->provider;
+	char                  *bare = provider_incomplete(from->provider, p, name);
+
+	if (bare != NULL) {
+		buf_reset(name);
+		buf_puts(name, bare);
+	} else if (p->suffix != NULL && !span_ends(buf_span(name), p->suffix) && (p->suits == NULL || !p->suits(buf_str(name)))) {
 		buf_puts(name, p->suffix);
+	}
+	free(bare);
 }
 
 bool

@@ -90,7 +90,7 @@ clash_sample(const struct backend *from, const char *glob, char letter)
 			buf_putc(&name, *p == '?' ? letter : *p);
 		else if (p == glob || p[-1] != '*')
 			buf_putc(&name, letter);
-	provider_complete(from, &name);
+	provider_complete(from, from, &name);
 	return buf_take(&name);
 }
 

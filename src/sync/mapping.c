@@ -133,7 +133,7 @@ mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, 
 		return ERR_OK;
 	if (mapping_expand(f, o != NULL && o->key != NULL ? o->key : f->lane->edge->key, ret, reterr) != ERR_OK)
 		return reterr->code;
-	provider_complete(to, ret);
+	provider_complete(f->lane->edge->from, to, ret);
 	return ERR_OK;
 }
 

@@ -194,7 +194,7 @@ completes_names(void)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		buf_init(&text, 0);
 		buf_puts(&text, rows[i][0]);
-		provider_complete(r.b, &text);
+		provider_complete(r.b, r.b, &text);
 		CHECK_STR(buf_str(&text), rows[i][1]);
 		buf_free(&text);
 	}

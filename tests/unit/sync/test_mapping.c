@@ -20,6 +20,8 @@ static const char *const kinds[] = {
 	"backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  prefix = \"deep/\"\n}\n",
 	"backend \"local\" \"$\" {\n  dir = \"/nowhere-$\"\n}\n",
 };
+static const char container[] =
+    "backend \"azurerm\" \"$\" {\n  storage_account_name = \"acme\"\n  container_name = \"box-$\"\n  access_key = \"YQ==\"\n}\n";
 
 #define BUCKET kinds[WORKSPACES]
 #define FOLDER kinds[WORKSPACES + 1]
@@ -123,6 +125,30 @@ workspaces(void)
 	buf_free(&w), buf_free(&back);
 	for (size_t i = 0; i < 2; i++)
 		buf_free(&name[i]), buf_free(&there[i]);
+}
+
+/* A workspace of azurerm ends otherwise; elsewhere its name is completed, and comes back as it was. */
+static void
+names_of_azurerm(void)
+{
+	static const char *const names[][2] = { { "net/app.tfstate", "net/app.tfstate" }, { "net/app.tfstateenv:dev", "net/app.tfstateenv:dev.tfstate" },
+		{ "a.tfstateenv:b.tfstateenv:c", "a.tfstateenv:b.tfstateenv:c.tfstate" } };
+	struct buf there, back;
+
+	buf_init(&there, 0), buf_init(&back, 0);
+	for (size_t k = WORKSPACES; k < ARRAY_LEN(kinds); k++) {
+		struct plan *out = between(container, kinds[k], ""), *home = between(kinds[k], container, "");
+
+		for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+			map(out, names[i][0], &there);
+			CHECK_STR(buf_str(&there), names[i][1]);
+			map(home, buf_str(&there), &back);
+			CHECK_STR(buf_str(&back), names[i][0]);
+		}
+		plan_free(out);
+		plan_free(home);
+	}
+	buf_free(&there), buf_free(&back);
 }
 
 /* Names that the source lists keep apart, and come back as they were when the edge is turned round. */
@@ -244,6 +270,7 @@ main(int argc, char **argv)
 	failed = test_main(argc, argv, (struct test[]){
 	    { "workspaces are carried over, and back", workspaces },
 	    { "names keep apart, and come back", names },
+	    { "workspaces of azurerm come back under their names", names_of_azurerm },
 	    { "names that a target cannot hold", too_long },
 	    { "a template that gives all states one name", one_name_for_all },
 	    { "two states with the same key", one_name_for_two },
