@@ -131,7 +131,7 @@ azurerm_looked(struct azurerm_blob *o)
 
 	o->absent = true;
 	azurerm_props_free(&o->props);
-	if (op_failed(op)) {
+	if (op_failed(op) || (o->ans.http.status == 200 && azurerm_props_read(o->z, &o->ans, &o->props, &op->res) != ERR_OK)) {
 		op_fail(op);
 	} else if (azurerm_lease_is_lost(&o->ans)) {
 		err_set(&op->res, ERR_CONFLICT, 412, "container %s: our lock on %.100s is gone (412 %s)", o->z->conf->container_name, o->name,
@@ -139,8 +139,6 @@ azurerm_looked(struct azurerm_blob *o)
 		op_fail(op);
 	} else if (o->ans.http.status != 200 && !azurerm_no_such_blob(&o->ans)) {
 		azurerm_blob_refused(o, "looking at");
-	} else if (o->ans.http.status == 200 && azurerm_props_read(o->z, &o->ans, &o->props, &op->res) != ERR_OK) {
-		op_fail(op);
 	} else {
 		o->absent = o->props.size == 0;
 		return true;

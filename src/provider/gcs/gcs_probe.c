@@ -113,11 +113,13 @@ static enum scratch_verdict
 gcs_saw_listed(struct scratch *s)
 {
 	struct gcs_probing *p = gcs_probing_of(s);
-	const char         *why = op_failed(&s->op) ? s->op.res.msg : NULL;
+	const char         *why = NULL;
 
-	if (why == NULL && p->listed == NULL)
+	if (op_failed(&s->op))
+		why = s->op.res.msg;
+	else if (p->listed == NULL)
 		why = "an object is not listed after it was written";
-	else if (why == NULL && (strcmp(p->listed, s->names[SCRATCH_A]) != 0 || strcmp(p->etag, s->etag) != 0))
+	else if (strcmp(p->listed, s->names[SCRATCH_A]) != 0 || strcmp(p->etag, s->etag) != 0)
 		why = "an object is listed with another name or generation than it was written with";
 	scratch_say(s, "list_after_write", why == NULL, "%s", why == NULL ? "listed at once" : why);
 	return SCRATCH_NEXT;
