@@ -66,6 +66,15 @@ gcs_has(const struct secret *s)
 	return s != NULL && secret_len(s) > 0;
 }
 
+/* What can only be meant as a path: any other text may be a secret, and is not repeated. */
+static bool
+gcs_means_file(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 5 && (text[0] == '/' || text[0] == '.' || text[0] == '~') && strcmp(text + n - 5, ".json") == 0;
+}
+
 /* name: what says so, for messages. text: a path or the JSON itself; NULL: only a path. */
 static enum err_code
 gcs_find_text(const struct gcs_cred *c, const char *name, const char *text, const char *path, struct gcs_account *ret, struct err *reterr)
@@ -82,6 +91,8 @@ gcs_find_text(const struct gcs_cred *c, const char *name, const char *text, cons
 		rc = outside_read(c->env->source, path, &json, &found, &loose, reterr);
 	if (rc == ERR_OK && !found)
 		rc = err_set(reterr, ERR_CONFIG, 0, "there is no file %s", path);
+	else if (rc == ERR_OK && text != NULL && gcs_means_file(text) && strcmp(buf_str(&json), text) == 0)
+		rc = err_set(reterr, ERR_CONFIG, 0, "there is no file %s", text);
 	if (rc == ERR_OK)
 		rc = gcs_account_parse(buf_span(&json), ret, reterr);
 	buf_wipe_free(&json);

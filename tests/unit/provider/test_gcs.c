@@ -70,6 +70,7 @@ refuses(void)
 	} rows[] = {
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"Acme!\"\n  access_token = \"t\"\n}\n", "bucket" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  credentials = \"x\"\n}\n", "neither JSON nor a file" },
+		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  credentials = \"/no/such.json\"\n}\n", "there is no file /no/such.json" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  encryption_key = \"short\"\n}\n", "32 bytes" },
 		{ "backend \"gcs\" \"b\" {\n  bucket = \"acme\"\n  access_token = \"t\"\n  storage_custom_endpoint = \"http://h/\"\n}\n",
 		    "/storage/v1/" },
