@@ -664,3 +664,13 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
+TESTS = [sync_and_look, doctor, a_path_that_is_no_text_leaves_a_document, damage_is_held, advice_fits, unusable_names_are_told,
+         a_source_that_is_none_any_more, a_store_that_is_none, a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
+         dry_run_of_a_chain_counts_once, nothing_found, restore_asks, serials_have_all_their_digits, show_masks,
+         no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named, nothing_to_carry,
+         never_into_itself, snapshots_beside_states, a_large_snapshot_is_packed_in_pieces, wrong_configuration,
+         installs_where_it_says, a_lock_without_a_name, secrets_stay, owners, adopt_is_acted_on_at_once]
+
+
+if __name__ == "__main__":
+    sys.exit(tap.run(TESTS, Place))

@@ -161,21 +161,28 @@ def is_shown_and_erased(p):
 
 
 def is_shown_beside_a_running_agent(p):
+    slow = Slow(p, '["y.tfstate"]')
+    with open(p.dir / "stateferry.hcl", "a") as conf:
+        conf.write('replicate "far" {\n  from = "slow"\n  to = ["dr"]\n}\n')
+    p.let_go()
     agent = subprocess.Popen([BINARY, "run"], cwd=p.dir, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + SECONDS
         while not (p.dir / "store/agent.sock").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        t = Terminal(p, "sync")
-        t.shows(r"sync: writing \[-{20}\] 0 of 1, 1 states seen")
-        p.let_go()
+        t = Terminal(p, "sync", "far")
+        t.shows(r"sync: looking")
+        slow.states["/y.tfstate"] = (GOLDEN / "seq/001.tfstate").read_bytes()
+        slow.free.set()
         screen = t.ends()
         assert screen == [""], screen
-        assert " 1 written" in t.out, t.out
+        assert t.out.startswith("far: 1 states"), t.out
     finally:
+        slow.free.set()
         agent.terminate()
         agent.communicate(timeout=SECONDS)
+        slow.shutdown()
 
 
 def trouble_is_painted(p):
