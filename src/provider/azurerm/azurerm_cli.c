@@ -13,6 +13,7 @@ struct cli {
 	const struct provider_env *env;
 	const char                *tenant_id;
 	char                      *scope;
+	int64_t                    now;   /* wall clock, for the job */
 	struct bearer             *ret;
 };
 
@@ -32,7 +33,7 @@ cli_job(struct work_job *job, void *arg, struct err *reterr)
 	buf_init(&text, PROCESS_OUTPUT_MAX);
 	buf_reserve(&text, PROCESS_OUTPUT_MAX, NULL);
 	rc = process_run(CLI_WHAT, words, job, &text, reterr);
-	if (rc == ERR_OK && bearer_parse(buf_span(&text), NULL, loop_wall(x->op.loop), 0, x->ret, reterr) != ERR_OK)
+	if (rc == ERR_OK && bearer_parse(buf_span(&text), NULL, x->now, 0, x->ret, reterr) != ERR_OK)
 		rc = err_prefix(reterr, CLI_WHAT);
 	buf_wipe_free(&text);
 	return rc;
@@ -45,6 +46,7 @@ cli_step(struct op *op)
 
 	switch ((enum cli_state)op->state) {
 	case CLI_START:
+		x->now = loop_wall(op->loop);
 		return op_await(op, CLI_ENDED, work_run(x->env->work, cli_job, x));
 	case CLI_ENDED:
 		if (!op_failed(op))

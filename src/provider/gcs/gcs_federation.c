@@ -20,6 +20,7 @@ struct gcs_federation {
 	const struct provider_env *env;
 	const struct gcs_account  *account;
 	const char                *scope;
+	int64_t                    now; /* wall clock, for what runs on the pool */
 	struct bearer              subject;
 	struct bearer_request      from, rq; /* for the token of the other issuer; for ours */
 	struct bearer             *ret;
@@ -60,7 +61,7 @@ gcs_subject_file(struct work_job *job, void *arg, struct err *reterr)
 	rc = outside_read(f->env->source, a->source, &text, &found, &loose, reterr);
 	if (rc == ERR_OK && !found)
 		rc = err_set(reterr, ERR_AUTH, 0, "the token to exchange: %s is not there", a->source);
-	else if (rc == ERR_OK && bearer_parse(buf_span(&text), a->member, loop_wall(f->env->loop), 0, &f->subject, reterr) != ERR_OK)
+	else if (rc == ERR_OK && bearer_parse(buf_span(&text), a->member, f->now, 0, &f->subject, reterr) != ERR_OK)
 		rc = err_set(reterr, ERR_AUTH, 0, "the token to exchange: %s holds none%s%s", a->source, a->member[0] != '\0' ? " as its member " :
 		    "", a->member);
 	if (rc == ERR_AUTH)
@@ -168,6 +169,7 @@ gcs_federation_step(struct op *op)
 
 	switch ((enum gcs_federation_state)op->state) {
 	case FEDERATION_START:
+		f->now = loop_wall(op->loop);
 		return op_await(op, FEDERATION_SUBJECT, gcs_subject(f));
 	case FEDERATION_SUBJECT:
 		if (op_failed(op))

@@ -27,6 +27,7 @@ struct gcs_uploading {
 	uint64_t             most;      /* that it ever had, in any session: what comes again after a beginning is no progress */
 	unsigned             doubts;
 	bool                 last_sent; /* the object may be there, or come to be: a lost piece can arrive after what was asked since */
+	bool                 last_lost; /* that piece, once, had no answer: a refusal of another try says nothing of it */
 };
 
 enum gcs_uploading_state { UPLOAD_START, UPLOAD_BEGUN, UPLOAD_READ, UPLOAD_SENT, UPLOAD_ASK, UPLOAD_ASKED };
@@ -162,6 +163,8 @@ gcs_upload_judge(struct gcs_uploading *u)
 		    u->g->conf->bucket);
 		return op_fail(op);
 	}
+	if (u->ret->http.status != 308 && u->ret->http.status / 100 != 2 && u->last_lost)
+		return gcs_upload_odd(u, "its last piece had no answer, and another try is refused");
 	if (u->ret->http.status != 308)
 		return op_ok(op);
 	got = gcs_upload_got(u->ret);
@@ -193,6 +196,7 @@ gcs_upload_doubt(struct gcs_uploading *u)
 {
 	struct op *op = &u->op;
 
+	u->last_lost |= u->last_sent && op->res.code == ERR_UNCERTAIN;
 	if (op->res.code == ERR_CANCELLED || op_stopped(op)) {
 		if (u->last_sent && op->res.code != ERR_CANCELLED)
 			return op_fail(op);
@@ -203,6 +207,8 @@ gcs_upload_doubt(struct gcs_uploading *u)
 	    ++u->doubts == GCS_UPLOAD_TRIES) {
 		if (op->res.code == ERR_UNCERTAIN && !u->last_sent)
 			op->res.code = ERR_BUSY;
+		if (u->last_lost)
+			op->res.code = ERR_UNCERTAIN;
 		return op_fail(op);
 	}
 	if (!u->g->google && u->last_sent) {

@@ -284,7 +284,7 @@ s3_sso_cache(const struct s3_sources *s, struct s3_chain *c, const char *key, co
 	buf_wipe_free(&text);
 	if (rc == ERR_OK && r.token == NULL)
 		rc = s3_sso_expired(c, "nobody has logged in to AWS IAM Identity Center for it", name, reterr);
-	else if (rc == ERR_OK && (!time_parse(r.expires, &ends) || ends <= loop_wall(s->env->loop)))
+	else if (rc == ERR_OK && (!time_parse(r.expires, &ends) || ends <= s->now))
 		rc = s3_sso_expired(c, "the login to AWS IAM Identity Center has expired", name, reterr);
 	if (rc == ERR_OK)
 		c->token = r.token;

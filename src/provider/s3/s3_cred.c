@@ -120,7 +120,7 @@ s3_cred_copy(struct s3_cred *c, const struct s3_conf *conf, const struct s3_role
 		c->web = s3_copy_role(a, web);
 	if (role != NULL)
 		c->role = s3_copy_role(a, role);
-	c->sources = (struct s3_sources){ c->env, &c->files, &c->conf, web != NULL ? &c->web : NULL, role != NULL ? &c->role : NULL };
+	c->sources = (struct s3_sources){ c->env, &c->files, &c->conf, web != NULL ? &c->web : NULL, role != NULL ? &c->role : NULL, 0 };
 	aws_net_init(&c->net, c->env, &c->conf, S3_CRED_TIMEOUT_MS);
 }
 
@@ -467,6 +467,7 @@ s3_fetch_step(struct op *op)
 
 	switch ((enum s3_fetch_state)op->state) {
 	case FETCH_START:
+		f->c->sources.now = loop_wall(op->loop);
 		return op_await(op, FETCH_LOADED, work_run(f->c->env->work, s3_fetch_job, f));
 	case FETCH_LOADED:
 		return s3_fetch_base(f);

@@ -87,6 +87,7 @@ struct s3_sources {
 	const struct s3_files     *files;
 	const struct s3_conf      *conf;
 	const struct s3_role      *web, *role;    /* of the block; NULL: none */
+	int64_t                    now;           /* wall clock; set before each job: the loop's is not for the pool */
 };
 
 void          s3_chain_free(struct s3_chain *c);

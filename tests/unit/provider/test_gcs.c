@@ -298,6 +298,16 @@ an_upload_that_ends_says_how(void)
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_UNCERTAIN);
 	scripted_http_check(r.http);
 	end();
+	begin_google(); /* another try of it is refused: the first may still arrive */
+	scripted_fail(r.http, 4, SCRIPTED_LOST_ANSWER);
+	scripted_expect(r.http, "POST", "uploadType=resumable", 200, "Location: http://gcs.test/upload/s?upload_id=7", NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-4194303", NULL);
+	for (int i = 0; i < 3; i++) /* the second piece; the last one, lost; what there is */
+		scripted_expect(r.http, "PUT", "upload_id=7", 308, "Range: bytes=0-8388607", NULL);
+	scripted_expect(r.http, "PUT", "upload_id=7", 403, NULL, NULL);
+	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_UNCERTAIN);
+	scripted_http_check(r.http);
+	end();
 	begin("");
 	scripted_expect(r.http, "POST", "uploadType=resumable", 200, NULL, "<html>");
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_UNSUPPORTED);
