@@ -3,26 +3,16 @@
 #include <stdlib.h>
 
 #include "azurerm.h"
-#include "net/xml.h"
+#include "provider/xml_page.h"
 
 /*
  * Listings, page by page, and which of the blobs are states. A page is parsed as it arrives; what it shows is handed out once it is
  * whole, for a page that breaks off is asked for again. A blob of zero bytes is terraform's place holder for a lock, and no state.
  */
 #define AZURERM_PAGE_BODY_MAX ((uint64_t)32 << 20)
-#define AZURERM_PAGE_TEXT_MAX ((size_t)16 << 20)
-#define AZURERM_PAGE_MAX      10000  /* entries of one page, whatever the server makes of maxresults */
 #define AZURERM_PAGE_BLOBS    5000   /* what Azure gives at most */
 #define AZURERM_MARKER_MAX    3000
 #define AZURERM_SEEN_CHUNK    500    /* names handed out in one turn of the loop */
-
-/* Strings lie in text, one after the other, each with a NUL; 0: there is none. */
-struct azurerm_raw {
-	size_t   name, etag, md5;
-	uint64_t size;
-	int64_t  modified;
-	bool     leased;
-};
 
 struct azurerm_pages {
 	struct azurerm     *z;
@@ -30,13 +20,11 @@ struct azurerm_pages {
 	unsigned            max;
 	struct send_request req;
 	struct send_answer  ans;
-	struct xml_reader  *xml;
-	struct buf          text;
-	struct azurerm_raw *entries, cur; /* cur: whose elements come in */
-	size_t              nentries, room, next;
-	bool                listing;
+	struct xml_page     page;
 	char                marker[AZURERM_MARKER_MAX], last_marker[AZURERM_MARKER_MAX];
 };
+
+static xml_fn azurerm_page_element;
 
 struct azurerm_pages *
 azurerm_pages_new(struct azurerm *z, const char *prefix, unsigned max)
@@ -46,7 +34,7 @@ azurerm_pages_new(struct azurerm *z, const char *prefix, unsigned max)
 	p->z = z;
 	p->prefix = xstrdup(prefix);
 	p->max = max;
-	buf_init(&p->text, AZURERM_PAGE_TEXT_MAX);
+	xml_page_init(&p->page, azurerm_page_element, p, AZURERM_OTHER_HINT);
 	return p;
 }
 
@@ -57,9 +45,7 @@ azurerm_pages_free(struct azurerm_pages *p)
 		return;
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
-	xml_reader_free(p->xml);
-	buf_free(&p->text);
-	free(p->entries);
+	xml_page_free(&p->page);
 	free(p->prefix);
 	free(p);
 }
@@ -67,40 +53,18 @@ azurerm_pages_free(struct azurerm_pages *p)
 /* ---------------------------------------------------------------- a page */
 
 static enum err_code
-azurerm_page_text(struct azurerm_pages *p, struct span text, size_t *ret, struct err *reterr)
-{
-	*ret = p->text.len;
-	if (buf_add(&p->text, text.p, text.n, reterr) != ERR_OK)
-		return reterr->code;
-	return buf_add(&p->text, "", 1, reterr);
-}
-
-static enum err_code
-azurerm_page_push(struct azurerm_pages *p, struct err *reterr)
-{
-	if (p->nentries == AZURERM_PAGE_MAX)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "a page of the listing has more than %d entries", AZURERM_PAGE_MAX);
-	if (p->nentries == p->room) {
-		p->room = p->room == 0 ? 64 : 2 * p->room;
-		p->entries = xreallocarray(p->entries, p->room, sizeof(*p->entries));
-	}
-	if (p->cur.name != 0)
-		p->entries[p->nentries++] = p->cur;
-	p->cur = (struct azurerm_raw){ 0 };
-	return ERR_OK;
-}
-
-static enum err_code
-azurerm_page_blob(struct azurerm_pages *p, const char *name, struct span text, struct err *reterr)
+azurerm_page_blob(struct xml_page *p, const char *name, struct span text, struct err *reterr)
 {
 	char word[TIME_TEXT_MAX];
 
-	if (strcmp(name, "Name") == 0)
-		return azurerm_page_text(p, text, &p->cur.name, reterr);
+	if (strcmp(name, "Name") == 0) {
+		p->cur.name_len = text.n;
+		return xml_page_text(p, text, &p->cur.name, reterr);
+	}
 	if (strcmp(name, "Properties/Etag") == 0)
-		return azurerm_page_text(p, text, &p->cur.etag, reterr);
+		return xml_page_text(p, text, &p->cur.etag, reterr);
 	if (strcmp(name, "Properties/Content-MD5") == 0)
-		return azurerm_page_text(p, text, &p->cur.md5, reterr);
+		return xml_page_text(p, text, &p->cur.md5, reterr);
 	span_text(word, sizeof(word), text);
 	if (strcmp(name, "Properties/Content-Length") == 0)
 		p->cur.size = strtoull(word, NULL, 10);
@@ -128,12 +92,12 @@ azurerm_page_element(void *arg, const char *path, struct span text, struct err *
 	size_t                n = sizeof(blob) - 1;
 
 	if (strncmp(path, blob, n) == 0 && path[n] == '/' && text.p != NULL)
-		return azurerm_page_blob(p, path + n + 1, text, reterr);
+		return azurerm_page_blob(&p->page, path + n + 1, text, reterr);
 	if (strcmp(path, blob) == 0)
-		return azurerm_page_push(p, reterr);
+		return xml_page_push(&p->page, reterr);
 	if (strcmp(path, "EnumerationResults/NextMarker") == 0)
 		return azurerm_page_marker(p, text, reterr);
-	p->listing |= strcmp(path, "EnumerationResults") == 0;
+	p->page.listing |= strcmp(path, "EnumerationResults") == 0;
 	return ERR_OK;
 }
 
@@ -141,15 +105,8 @@ static enum err_code
 azurerm_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct azurerm_pages *p = arg;
-	struct err e;
 
-	if (xml_feed(p->xml, data, n, &e) == ERR_OK)
-		return ERR_OK;
-	if (e.code == ERR_CORRUPT) /* no XML, so it is somebody else who answers */
-		err_set(reterr, ERR_UNSUPPORTED, 200, "the answer to a listing is none (%s)", e.msg);
-	else
-		*reterr = e;
-	return err_hint(reterr, AZURERM_OTHER_HINT);
+	return xml_page_feed(&p->page, data, n, reterr);
 }
 
 static void
@@ -157,13 +114,7 @@ azurerm_page_restart(void *arg)
 {
 	struct azurerm_pages *p = arg;
 
-	xml_reader_free(p->xml);
-	p->xml = xml_reader_new(azurerm_page_element, p);
-	buf_reset(&p->text);
-	buf_add(&p->text, "", 1, NULL); /* offset 0: an absent string */
-	p->nentries = p->next = 0;
-	p->cur = (struct azurerm_raw){ 0 };
-	p->listing = false;
+	xml_page_begin(&p->page);
 	p->marker[0] = '\0';
 }
 
@@ -195,7 +146,7 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 
 	if (p->ans.http.status != 200)
 		return azurerm_refused(p->z, &p->ans, "listing", reterr);
-	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
+	if (!xml_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "container %s: the answer to a listing is none", container);
 		return err_hint(reterr, AZURERM_OTHER_HINT);
 	}
@@ -207,16 +158,14 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 bool
 azurerm_pages_next(struct azurerm_pages *p, struct azurerm_entry *ret)
 {
-	const char               *text = (const char *)p->text.data;
-	const struct azurerm_raw *e;
-	char                      etag[ETAG_MAX];
+	const struct xml_page_entry *e = xml_page_next(&p->page);
+	char                         etag[ETAG_MAX];
 
-	if (p->next == p->nentries)
+	if (e == NULL)
 		return false;
-	e = &p->entries[p->next++];
-	*ret = (struct azurerm_entry){ .blob = text + e->name, .size = e->size, .modified = e->modified, .leased = e->leased };
-	azurerm_etag(text + e->etag, etag);
-	azurerm_tag(text + e->md5, etag, ret->tag);
+	*ret = (struct azurerm_entry){ .blob = xml_page_str(&p->page, e->name), .size = e->size, .modified = e->modified, .leased = e->leased };
+	azurerm_etag(xml_page_str(&p->page, e->etag), etag);
+	azurerm_tag(xml_page_str(&p->page, e->md5), etag, ret->tag);
 	return true;
 }
 

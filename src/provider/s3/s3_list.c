@@ -3,24 +3,15 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "net/xml.h"
+#include "provider/xml_page.h"
 #include "s3.h"
 
 /* Listing by ListObjectsV2, and which of the objects are states. */
 #define S3_PAGE_BODY_MAX ((uint64_t)16 << 20)
-#define S3_PAGE_TEXT_MAX ((size_t)16 << 20)
-#define S3_PAGE_MAX      10000  /* entries of one page, whatever the server makes of max-keys */
 #define S3_TOKEN_MAX     2048
 #define S3_SEEN_CHUNK    500    /* names handed out in one turn of the loop */
 
 /* ---------------------------------------------------------------- pages */
-
-/* Strings lie in text, one after the other, each with a NUL. */
-struct s3_raw {
-	size_t   key, key_len, etag;
-	uint64_t size;
-	int64_t  modified;
-};
 
 struct s3_pages {
 	struct s3          *s;
@@ -28,14 +19,13 @@ struct s3_pages {
 	unsigned            max_keys;
 	struct send_request req;
 	struct send_answer  ans;
-	struct xml_reader  *xml;
-	struct buf          text, decoded;
-	struct s3_raw      *entries;
-	struct s3_raw       cur; /* the entry whose elements come in */
-	size_t              nentries, room, next;
-	bool                listing, truncated, url_encoded;
+	struct xml_page     page;
+	struct buf          decoded;
+	bool                truncated, url_encoded;
 	char                token[S3_TOKEN_MAX], last_token[S3_TOKEN_MAX];
 };
+
+static xml_fn s3_page_element;
 
 struct s3_pages *
 s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys)
@@ -45,8 +35,8 @@ s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys)
 	p->s = s;
 	p->prefix = xstrdup(prefix);
 	p->max_keys = max_keys;
-	buf_init(&p->text, S3_PAGE_TEXT_MAX);
-	buf_init(&p->decoded, S3_PAGE_TEXT_MAX);
+	xml_page_init(&p->page, s3_page_element, p, S3_OTHER_HINT);
+	buf_init(&p->decoded, XML_PAGE_TEXT_MAX);
 	return p;
 }
 
@@ -57,21 +47,10 @@ s3_pages_free(struct s3_pages *p)
 		return;
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
-	xml_reader_free(p->xml);
-	buf_free(&p->text);
+	xml_page_free(&p->page);
 	buf_free(&p->decoded);
-	free(p->entries);
 	free(p->prefix);
 	free(p);
-}
-
-static enum err_code
-s3_page_text(struct s3_pages *p, struct span text, size_t *ret, struct err *reterr)
-{
-	*ret = p->text.len;
-	if (buf_add(&p->text, text.p, text.n, reterr) != ERR_OK)
-		return reterr->code;
-	return buf_add(&p->text, "", 1, reterr);
 }
 
 static uint64_t
@@ -85,31 +64,16 @@ s3_page_number(struct span text)
 }
 
 static enum err_code
-s3_page_push(struct s3_pages *p, struct err *reterr)
-{
-	if (p->nentries == S3_PAGE_MAX)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "a page of the listing has more than %d entries", S3_PAGE_MAX);
-	if (p->nentries == p->room) {
-		p->room = p->room == 0 ? 64 : 2 * p->room;
-		p->entries = xreallocarray(p->entries, p->room, sizeof(*p->entries));
-	}
-	if (p->cur.key_len > 0)
-		p->entries[p->nentries++] = p->cur;
-	p->cur = (struct s3_raw){ 0 };
-	return ERR_OK;
-}
-
-static enum err_code
-s3_page_contents(struct s3_pages *p, const char *name, struct span text, struct err *reterr)
+s3_page_contents(struct xml_page *p, const char *name, struct span text, struct err *reterr)
 {
 	char time[TIME_TEXT_MAX];
 
 	if (strcmp(name, "Key") == 0) {
-		p->cur.key_len = text.n;
-		return s3_page_text(p, text, &p->cur.key, reterr);
+		p->cur.name_len = text.n;
+		return xml_page_text(p, text, &p->cur.name, reterr);
 	}
 	if (strcmp(name, "ETag") == 0)
-		return s3_page_text(p, text, &p->cur.etag, reterr);
+		return xml_page_text(p, text, &p->cur.etag, reterr);
 	if (strcmp(name, "Size") == 0) {
 		p->cur.size = s3_page_number(text);
 	} else if (strcmp(name, "LastModified") == 0 && text.n < sizeof(time)) {
@@ -128,14 +92,14 @@ s3_page_element(void *arg, const char *path, struct span text, struct err *reter
 	const char      *name = strchr(path, '/');
 
 	if (name == NULL) { /* the end of the root */
-		p->listing = strcmp(path, "ListBucketResult") == 0;
+		p->page.listing = strcmp(path, "ListBucketResult") == 0;
 		return ERR_OK;
 	}
 	name++;
 	if (strncmp(name, "Contents/", 9) == 0)
-		return s3_page_contents(p, name + 9, text, reterr);
+		return s3_page_contents(&p->page, name + 9, text, reterr);
 	if (strcmp(name, "Contents") == 0)
-		return s3_page_push(p, reterr);
+		return xml_page_push(&p->page, reterr);
 	if (strcmp(name, "IsTruncated") == 0)
 		p->truncated = span_is(text, "true");
 	else if (strcmp(name, "EncodingType") == 0)
@@ -151,15 +115,8 @@ static enum err_code
 s3_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct s3_pages *p = arg;
-	struct err e;
 
-	if (xml_feed(p->xml, data, n, &e) == ERR_OK)
-		return ERR_OK;
-	if (e.code == ERR_CORRUPT) /* no XML, so it is somebody else who answers */
-		err_set(reterr, ERR_UNSUPPORTED, 200, "the answer to a listing is none (%s)", e.msg);
-	else
-		*reterr = e;
-	return err_hint(reterr, S3_OTHER_HINT);
+	return xml_page_feed(&p->page, data, n, reterr);
 }
 
 static void
@@ -167,13 +124,8 @@ s3_page_restart(void *arg)
 {
 	struct s3_pages *p = arg;
 
-	xml_reader_free(p->xml);
-	p->xml = xml_reader_new(s3_page_element, p);
-	buf_reset(&p->text);
-	buf_add(&p->text, "", 1, NULL); /* offset 0: an absent string */
-	p->nentries = p->next = 0;
-	p->cur = (struct s3_raw){ 0 };
-	p->listing = p->truncated = p->url_encoded = false;
+	xml_page_begin(&p->page);
+	p->truncated = p->url_encoded = false;
 	p->token[0] = '\0';
 }
 
@@ -205,13 +157,13 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 
 	if (p->ans.http.status != 200)
 		return s3_refused(p->s, &p->req, &p->ans, "listing", reterr);
-	if (xml_end(p->xml, reterr) != ERR_OK || !p->listing) {
+	if (!xml_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		return err_hint(reterr, S3_OTHER_HINT);
 	}
 	if (p->truncated && (p->token[0] == '\0' || strcmp(p->token, p->last_token) == 0))
 		return err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing breaks off after %zu objects of a page", bucket,
-		    p->nentries);
+		    p->page.nentries);
 	return ERR_OK;
 }
 
@@ -219,16 +171,14 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 bool
 s3_pages_next(struct s3_pages *p, struct s3_entry *ret)
 {
-	const struct s3_raw *e;
-	const char          *text = (const char *)p->text.data;
-	struct span          raw;
+	const struct xml_page_entry *e = xml_page_next(&p->page);
+	struct span                  raw;
 
-	if (p->next == p->nentries)
+	if (e == NULL)
 		return false;
-	e = &p->entries[p->next++];
-	raw = span_of(text + e->key, e->key_len);
-	*ret = (struct s3_entry){ .key = text + e->key, .size = e->size, .modified = e->modified };
-	s3_etag(text + e->etag, ret->etag);
+	raw = span_of(xml_page_str(&p->page, e->name), e->name_len);
+	*ret = (struct s3_entry){ .key = xml_page_str(&p->page, e->name), .size = e->size, .modified = e->modified };
+	s3_etag(xml_page_str(&p->page, e->etag), ret->etag);
 	ret->broken = memchr(raw.p, '\0', raw.n) != NULL;
 	if (!p->url_encoded || ret->broken)
 		return true;
