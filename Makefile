@@ -55,6 +55,8 @@ WARN := -Wall -Wextra -Wformat=2 -Wconversion -Wsign-conversion -Wshadow -Wvla \
 
 # Tables to unwind the stack by are for exceptions, which C has not: 13 % of the binary. A debugger has its own, by -g.
 SMALL := -fno-asynchronous-unwind-tables
+# Layers that wait for the network or for a person are built for size, where CFLAGS ask for no more than -O2.
+COLD := conf net provider serve daemon cli
 
 # Probed, because compilers differ: whatever is refused is left out.
 PROBE_WARN := -Wduplicated-cond -Wlogical-op -Wtrampolines -Wbidi-chars=any
@@ -112,9 +114,11 @@ endif
 
 # --- program -----------------------------------------------------------------------------------------------------------
 
+$(COLD:%=$(O)/src/%/%.o): FOR_SIZE = $(if $(SAN),,$(patsubst -O2,-Os,$(filter -O2,$(CFLAGS))))
+
 $(O)/%.o: %.c $(O)/flags.mk VERSION
 	@mkdir -p $(@D)
-	$(CC) $(SF_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(CC) $(SF_CFLAGS) $(CFLAGS) $(FOR_SIZE) -MMD -MP -c -o $@ $<
 
 $(O)/libstateferry.a: $(OBJS)
 	@rm -f $@
