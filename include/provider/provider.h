@@ -258,6 +258,8 @@ struct op *provider_reach(struct backend *b, probe_fn *seen, void *arg);
 enum err_code provider_watch(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 void       provider_workspace(const struct backend *b, const char *name, struct buf *ret);
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
+/* Is this a name that states have there: any where names are free, else that of a workspace. */
+bool       provider_gives_name(const struct backend *b, const char *name);
 /* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
 /* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */

@@ -99,6 +99,9 @@ enum mapping    lane_map(const struct plan *p, const struct lane *l, const char 
 /* Would the edge take the state at all (include, exclude)? */
 bool            edge_selects(const struct edge *e, const char *name);
 
+/* What is allowed and perhaps not meant, as names that terraform would look for elsewhere: one sentence each, and a hint. */
+void            plan_advise(const struct plan *p, void (*say)(void *arg, const struct err *advice), void *arg);
+
 /* The tables of the blocks, for help, config show and the man page. */
 extern const struct conf_field agent_fields[], replicate_fields[], snapshot_fields[], override_fields[], state_fields[];
 void            plan_print(const struct plan *p, struct buf *ret);      /* effective configuration, secrets masked */

@@ -54,7 +54,7 @@ cli_probed_doc(const struct backend *b, json_t *checks, const struct err *e)
 }
 
 static int
-cli_config_probe(const struct cli *c, struct agent *a)
+cli_config_probe(const struct cli *c, struct agent *a, json_t *advice)
 {
 	const struct plan *plan = agent_plan(a);
 	json_t           **checks = xcalloc(plan->nbackends + 1, sizeof(json_t *));
@@ -66,7 +66,8 @@ cli_config_probe(const struct cli *c, struct agent *a)
 	for (size_t i = 0; i < plan->nbackends; i++)
 		exit_tally_add(&tally, err_exit(outcomes[i].code));
 	code = exit_tally_code(&tally);
-	doc = json_pack("{s:s, s:b, s:o, s:[]}", "format_version", "1.0", "ok", code == 0, "path", cli_string(plan->path), "backends");
+	doc = json_pack("{s:s, s:b, s:o, s:o, s:[]}", "format_version", "1.0", "ok", code == 0, "path", cli_string(plan->path), "advice",
+	    advice, "backends");
 	for (size_t i = 0; i < plan->nbackends; i++) {
 		const struct backend *b = plan->backends[i];
 
@@ -89,6 +90,13 @@ cli_config_probe(const struct cli *c, struct agent *a)
 	return stopped != 0 ? stopped : code;
 }
 
+static void
+cli_advice(void *arg, const struct err *advice)
+{
+	json_array_append_new(arg, json_pack("{s:o, s:o}", "message", cli_string(advice->msg), "hint", cli_string(advice->hint)));
+	cli_say("", advice->msg, advice->hint);
+}
+
 int
 cli_config(struct cli *c)
 {
@@ -96,6 +104,7 @@ cli_config(struct cli *c)
 	struct agent        *a;
 	struct err           e = { .code = ERR_OK };
 	struct buf           text;
+	json_t              *advice;
 	bool                 show = strcmp(c->words[0], "show") == 0;
 
 	if (!show && strcmp(c->words[0], "check") != 0)
@@ -108,8 +117,11 @@ cli_config(struct cli *c)
 		agent_close(a);
 		return cli_error(c, &e, "configuration") == 0 ? 0 : 10;
 	}
+	advice = json_array();
+	if (!show)
+		plan_advise(agent_plan(a), cli_advice, advice);
 	if (cli_value(c, "probe") != NULL)
-		return cli_config_probe(c, a);
+		return cli_config_probe(c, a, advice);
 	buf_init(&text, 0);
 	if (show)
 		plan_print(agent_plan(a), &text);
@@ -118,6 +130,8 @@ cli_config(struct cli *c)
 
 		if (show)
 			json_object_set_new(doc, "configuration", cli_string(buf_str(&text)));
+		else
+			json_object_set(doc, "advice", advice);
 		json_dumpf(doc, stdout, 0);
 		putchar('\n');
 		json_decref(doc);
@@ -127,6 +141,7 @@ cli_config(struct cli *c)
 		printf("%s: ok, %zu backends, %zu edges\n", agent_plan(a)->path, agent_plan(a)->nbackends, agent_plan(a)->nedges);
 	}
 	buf_free(&text);
+	json_decref(advice);
 	agent_close(a);
 	return 0;
 }

@@ -170,6 +170,12 @@ doctor_place(struct doctor *d, const struct backend *b, const json_t *checks, co
 	free(clock);
 }
 
+static void
+doctor_advice(void *arg, const struct err *advice)
+{
+	doctor_say(arg, DOCTOR_WARN, 0, "names", advice->hint, "%s", advice->msg);
+}
+
 /* Exit code of a signal, else 0. */
 static int
 doctor_places(struct doctor *d, struct agent *a)
@@ -315,6 +321,7 @@ doctor_configured(struct doctor *d)
 		doctor_say(d, DOCTOR_OK, 0, "configuration", "", "%s, %zu backends, %zu edges", agent_plan(a)->path, agent_plan(a)->nbackends,
 		    agent_plan(a)->nedges);
 		d->store = xstrdup(agent_settings(a)->store);
+		plan_advise(agent_plan(a), doctor_advice, d);
 		doctor_memory(d);
 		stopped = doctor_places(d, a);
 	} else {

@@ -275,6 +275,21 @@ provider_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return b->provider->fixed != NULL && b->provider->fixed(b, workspace, ret);
 }
 
+bool
+provider_gives_name(const struct backend *b, const char *name)
+{
+	struct buf workspace, fixed;
+	bool       gives;
+
+	buf_init(&workspace, 0);
+	buf_init(&fixed, 0);
+	provider_workspace(b, name, &workspace);
+	gives = !provider_fixed(b, buf_str(&workspace), &fixed) || strcmp(buf_str(&fixed), name) == 0;
+	buf_free(&workspace);
+	buf_free(&fixed);
+	return gives;
+}
+
 enum err_code
 provider_holds_name(const struct backend *b, const char *name, struct err *reterr)
 {
@@ -328,30 +343,22 @@ provider_complete(const struct backend *from, const struct backend *to, struct b
 bool
 provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
 {
-	struct buf begin, place, workspace, fixed;
+	struct buf begin, place;
 	bool       listed;
 
 	if (from->provider->locate == NULL || from->provider != to->provider)
 		return false;
 	buf_init(&begin, 0);
 	buf_init(&place, 0);
-	buf_init(&workspace, 0);
-	buf_init(&fixed, 0);
 	from->provider->locate(from, "", &begin);
 	to->provider->locate(to, name, &place);
 	listed = place.len > begin.len && span_starts(buf_span(&place), buf_str(&begin));
 	if (listed) {
 		buf_puts(ret, buf_str(&place) + begin.len);
-		listed = provider_selects(from, buf_str(ret));
-	}
-	if (listed) {
-		provider_workspace(from, buf_str(ret), &workspace);
-		listed = !provider_fixed(from, buf_str(&workspace), &fixed) || strcmp(buf_str(&fixed), buf_str(ret)) == 0;
+		listed = provider_selects(from, buf_str(ret)) && provider_gives_name(from, buf_str(ret));
 	}
 	buf_free(&begin);
 	buf_free(&place);
-	buf_free(&workspace);
-	buf_free(&fixed);
 	return listed;
 }
 

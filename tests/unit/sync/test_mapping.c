@@ -23,6 +23,13 @@ static const char *const kinds[] = {
 static const char container[] =
     "backend \"azurerm\" \"$\" {\n  storage_account_name = \"acme\"\n  container_name = \"box-$\"\n  access_key = \"YQ==\"\n}\n";
 
+static const char free_gcs[] = "backend \"gcs\" \"$\" {\n  bucket = \"bucket-$\"\n  access_token = \"t\"\n}\n";
+static const char http[] = "backend \"http\" \"$\" {\n  address = \"http://127.0.0.1:1/$/{name}\"\n  states = [\"x\"]\n}\n";
+
+static const char flat_s3[] = "backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  key = \"app\"\n}\n";
+static const char flat_azurerm[] =
+    "backend \"azurerm\" \"$\" {\n  storage_account_name = \"acme\"\n  container_name = \"box-$\"\n  key = \"app.tfstate\"\n  access_key = \"YQ==\"\n}\n";
+
 #define BUCKET kinds[WORKSPACES]
 #define FOLDER kinds[WORKSPACES + 1]
 
@@ -151,6 +158,112 @@ names_of_azurerm(void)
 	buf_free(&there), buf_free(&back);
 }
 
+/* Where a location with one key was replicated to free names, and the edge is turned round, every workspace is what it was. */
+static void
+turned_round(void)
+{
+	const char *const        keyed[] = { kinds[0], kinds[2], kinds[3], flat_s3, flat_azurerm };
+	const char *const        unkeyed[] = { BUCKET, FOLDER, container, free_gcs, http, kinds[1] };
+	struct rand              rnd;
+	struct buf               w, name, there, back;
+
+	rand_seeded(&rnd, 5);
+	buf_init(&w, 0), buf_init(&name, 0), buf_init(&there, 0), buf_init(&back, 0);
+	for (size_t k = 0; k < ARRAY_LEN(keyed); k++)
+		for (size_t u = 0; u < ARRAY_LEN(unkeyed); u++) {
+			struct plan *out = between(keyed[k], unkeyed[u], ""), *home = between(unkeyed[u], keyed[k], "");
+
+			for (unsigned round = 0; round < 200; round++) {
+				odd_name(&rnd, false, &w);
+				if (round == 0)
+					buf_reset(&w), buf_puts(&w, "default");
+				buf_reset(&name);
+				CHECK(provider_fixed(out->backends[0], buf_str(&w), &name));
+				map(out, buf_str(&name), &there);
+				map(home, buf_str(&there), &back);
+				CHECK_STR(buf_str(&back), buf_str(&name));
+			}
+			plan_free(out);
+			plan_free(home);
+		}
+	buf_free(&w), buf_free(&name), buf_free(&there), buf_free(&back);
+}
+
+/* The recipe of the advice: terraform's own names at gcs, and they come back, too. */
+static void
+recipe(void)
+{
+	static const char *const names[][2] = { { "net/app.tfstate", "default.tfstate" }, { "net/app.tfstateenv:dev", "dev.tfstate" },
+		{ "net/app.tfstateenv:app", "app.tfstate" } };
+	struct plan *out = between(kinds[3], free_gcs, "  key = \"{workspace}.tfstate\"\n"), *home = between(free_gcs, kinds[3],
+	    "  key = \"{workspace}\"\n");
+	struct buf   there, back;
+
+	buf_init(&there, 0), buf_init(&back, 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		map(out, names[i][0], &there);
+		CHECK_STR(buf_str(&there), names[i][1]);
+		map(home, buf_str(&there), &back);
+		CHECK_STR(buf_str(&back), names[i][0]);
+	}
+	plan_free(out), plan_free(home);
+	buf_free(&there), buf_free(&back);
+}
+
+/* Another name than the target's own is that of a workspace there, and a state may say which. */
+static void
+own_names(void)
+{
+	static const char override[] = "  state \"net/c.tfstate\" {\n    key = \"net/app.tfstateenv:z\"\n  }\n";
+	static const char *const names[][2] = { { "net/app.tfstate", "net/app.tfstate" }, { "net/b.tfstate", "net/app.tfstateenv:b" },
+		{ "net/c.tfstate", "net/app.tfstateenv:z" }, { "default.tfstate", "net/app.tfstate" } };
+	struct plan *p = between(free_gcs, kinds[3], override);
+	struct buf   there;
+
+	buf_init(&there, 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		map(p, names[i][0], &there);
+		CHECK_STR(buf_str(&there), names[i][1]);
+	}
+	plan_free(p);
+	buf_free(&there);
+}
+
+static void
+hear(void *arg, const struct err *advice)
+{
+	*(struct err *)arg = *advice;
+}
+
+static struct err
+advice_on(const char *from, const char *to, const char *edge)
+{
+	struct plan *p = between(from, to, edge);
+	struct err   e = { .code = ERR_OK };
+
+	plan_advise(p, hear, &e);
+	plan_free(p);
+	return e;
+}
+
+static void
+advice(void)
+{
+	struct err e = advice_on(kinds[3], free_gcs, "");
+
+	CHECK_STR(e.msg, "e: terraform would find \"net/app.tfstate\" of \"a\" at \"b\" as its workspace \"app\", not as default");
+	CHECK_STR(e.hint, "to use the copies there as they are: prefix = \"net/app\" in \"b\", and key = \"{workspace}.tfstate\" in \"e\"");
+	e = advice_on(free_gcs, kinds[3], "");
+	CHECK_STR(e.msg, "e: \"b\" has one state, \"net/app.tfstate\", and its workspaces; any other name of \"a\" is written there as the "
+	    "workspace that it tells");
+	CHECK(advice_on(kinds[3], free_gcs, "  key = \"{workspace}.tfstate\"\n").code == ERR_OK);
+	CHECK(advice_on(free_gcs, kinds[3], "  key = \"{workspace}\"\n").code == ERR_OK);
+	CHECK(advice_on(free_gcs, kinds[3], "  include = [\"net/app.tfstate*\"]\n").code == ERR_OK);
+	CHECK(advice_on(kinds[0], kinds[3], "").code == ERR_OK);
+	CHECK(advice_on(kinds[0], FOLDER, "").code == ERR_OK);
+	CHECK(advice_on(BUCKET, free_gcs, "").code == ERR_OK);
+}
+
 /* Names that the source lists keep apart, and come back as they were when the edge is turned round. */
 static void
 names(void)
@@ -269,6 +382,10 @@ main(int argc, char **argv)
 	agent_rig_open(&r, 1, NULL, "backend \"mem\" \"m\" {}\n");
 	failed = test_main(argc, argv, (struct test[]){
 	    { "workspaces are carried over, and back", workspaces },
+	    { "an edge turned round gives the names back", turned_round },
+	    { "workspaces at gcs by the recipe", recipe },
+	    { "a target's own names", own_names },
+	    { "advice on names", advice },
 	    { "names keep apart, and come back", names },
 	    { "workspaces of azurerm come back under their names", names_of_azurerm },
 	    { "names that a target cannot hold", too_long },
