@@ -3,7 +3,7 @@
 import pytest
 
 from agent import eventually
-from states import lineage, serial_of, state
+from states import lineage, lineage_of, serial_of, state
 
 NAME = "net/prod.tfstate"
 
@@ -79,3 +79,52 @@ def test_a_bad_configuration_does_not_replace_a_good_one(agent, places):
     a.put(NAME, state(1, lineage()))
     eventually(lambda: b.get(NAME) == a.get(NAME), what="the old configuration still works")
     agent.stop()
+
+
+@pytest.mark.parametrize("kind", ["azurerm", "s3"])
+def test_a_key_and_its_workspaces_over_a_bucket_and_back(agent, places, terraform, kind):
+    """What a key names is what it was once the edge is turned round: nothing is written under another name."""
+    a, b = places(kind), places("gcs")
+    tf = terraform("tf", a.terraform(NAME), env=getattr(a, "env", None))
+    tf.init()
+    tf.apply(items=2)
+    tf.call("workspace", "new", "dev")
+    tf.apply(items=1)
+    a.add(agent, "a", key=NAME)
+    b.add(agent, "b")
+    edge(agent, "a", "b")
+    assert agent.edge(agent.sync(), "out")["written"] == 2
+    advice = agent.json("config", "check")["advice"]
+    assert ["not as default" in o["message"] and 'prefix = "net/prod"' in o["hint"] for o in advice] == [True]
+    names = set(agent.states("a"))
+    edge(agent, "b", "a")
+    done = agent.edge(agent.sync(), "out")
+    assert (done["written"], done["unchanged"], done["held"]) == (0, 2, 0)
+    copy = next(name for name in agent.states("b") if "dev" in name)
+    b.put(copy, state(9, lineage_of(b.get(copy)), text="over there"))
+    assert agent.edge(agent.sync(), "out")["written"] == 1
+    assert tf.pull()["serial"] == 9 and {n["name"] for n in agent.json("list", "a")["states"]} == names
+
+
+def test_workspaces_of_a_bucket_by_the_advice(agent, places, terraform):
+    """The recipe that config check gives: terraform goes on in every workspace over there."""
+    a, b = places("azurerm"), places("gcs")
+    tf = terraform("tf", a.terraform(NAME), env=a.env)
+    tf.init()
+    tf.apply(items=2)
+    tf.call("workspace", "new", "dev")
+    tf.apply(items=3)
+    a.add(agent, "a", key=NAME)
+    b.add(agent, "b", prefix="net/prod")
+    agent.replicate("out", "a", "b", key="{workspace}.tfstate")
+    agent.sync()
+    assert agent.json("config", "check")["advice"] == []
+    tf.point_at(b.terraform("net/prod/default.tfstate"))
+    tf.init("-reconfigure")
+    assert tf.unchanged()
+    tf.call("workspace", "select", "default")
+    tf.apply(items=2)
+    assert tf.unchanged()
+    edge(agent, "b", "a")
+    done = agent.edge(agent.sync(), "out")
+    assert (done["written"], done["held"]) == (0, 0), done
