@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <strings.h>
 
+#include "../../lib/golden.h"
 #include "../../lib/s3_rig.h"
 #include "../../lib/test.h"
 #include "provider/s3/s3_cred.h"
@@ -18,91 +18,51 @@
 #define ARGS_PLAIN BARE "endpoint = \"http://" HOST "\"\nuse_path_style = true\n"
 #define ARGS BARE "endpoint = \"http://" HOST "\"\nuse_path_style = true\nuse_lockfile = true\n"
 
-struct golden {
+static struct {
 	struct s3_rig         r;
-	json_t               *root, *list;
-	size_t                next;    /* the next exchange that may come */
+	struct golden         golden;
 	struct scripted_http *http;
 	struct buf            wrong;   /* what did not fit */
 	size_t                requests;
-};
+} g;
 
-static struct golden g;
-
-static const char *
-text_of(json_t *o, const char *key)
+/* Bodies over https are framed in one chunk there; ours never are. */
+static struct span
+body_of(const struct scripted_request *theirs)
 {
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-/* A header of a recorded list of "Name: value"; NULL: not there. */
-static const char *
-recorded(json_t *headers, const char *name)
-{
-	size_t  i, n = strlen(name);
-	json_t *h;
-
-	json_array_foreach(headers, i, h)
-		if (strncasecmp(json_string_value(h), name, n) == 0 && strncmp(json_string_value(h) + n, ": ", 2) == 0)
-			return json_string_value(h) + n + 2;
-	return NULL;
-}
-
-/* Bodies over https are framed in one chunk there; ours never are. Owned. */
-static char *
-body_of(json_t *request)
-{
-	const char *text = text_of(request, "body"), *coding = recorded(json_object_get(request, "headers"), "content-encoding");
+	const char *coding = scripted_header(theirs, "content-encoding");
 	char       *data;
 	size_t      n;
 
 	if (coding == NULL || strcmp(coding, "aws-chunked") != 0)
-		return xstrdup(text);
-	n = strtoul(text, &data, 16);
+		return theirs->body;
+	n = strtoul((const char *)theirs->body.p, &data, 16);
 	assert(strncmp(data, "\r\n", 2) == 0);
-	return xstrndup(data + 2, n);
-}
-
-static void
-answer(struct scripted_answer *ret, json_t *response)
-{
-	size_t  i;
-	json_t *h;
-
-	ret->status = (int)json_integer_value(json_object_get(response, "status"));
-	json_array_foreach(json_object_get(response, "headers"), i, h) {
-		const char *line = json_string_value(h), *colon = strchr(line, ':');
-		char       *name = xstrndup(line, (size_t)(colon - line));
-
-		if (strcasecmp(name, "content-length") != 0)
-			scripted_add_header(ret, name, "%s", colon + 2);
-		free(name);
-	}
-	scripted_set_body(ret, span_str(text_of(response, "body")));
+	return span_of(data + 2, n);
 }
 
 /* What terraform sends beside what we leave out on purpose. */
 static bool
-matters(const char *name, const char *value)
+matters(const struct scripted_request *rq, const struct http_header *h)
 {
 	static const char *const not[] = { "x-amz-date", "x-amz-sdk-checksum-algorithm", "x-amz-trailer", "x-amz-decoded-content-length",
 		"x-amz-security-token", "x-amz-checksum-mode" };
 
 	for (size_t i = 0; i < ARRAY_LEN(not); i++)
-		if (strcasecmp(name, not[i]) == 0)
+		if (strcasecmp(h->name, not[i]) == 0)
 			return false;
-	if (strncmp(value, "STREAMING", 9) == 0)
+	(void)rq;
+	if (strncmp(h->value, "STREAMING", 9) == 0)
 		return false;
-	return strncasecmp(name, "x-amz-", 6) == 0 || strncasecmp(name, "if-", 3) == 0 || strcasecmp(name, "content-type") == 0;
+	return strncasecmp(h->name, "x-amz-", 6) == 0 || strncasecmp(h->name, "if-", 3) == 0 || strcasecmp(h->name, "content-type") == 0;
 }
 
 /* The same call but for its condition, where ours are stricter, and for our wish to see what refused it. */
 static void
-compare_calls(const struct scripted_request *rq, const char *text)
+compare_calls(const struct scripted_request *rq, struct span body)
 {
-	json_t     *ours = json_loadb((const char *)rq->body.p, rq->body.n, 0, NULL), *theirs = json_loads(text, 0, NULL);
+	const char *text = (const char *)body.p;
+	json_t     *ours = json_loadb((const char *)rq->body.p, rq->body.n, 0, NULL), *theirs = json_loadb(text, body.n, 0, NULL);
 	const char *condition = json_string_value(json_object_get(theirs, "ConditionExpression"));
 
 	if (condition != NULL && strcmp(condition, json_string_value(json_object_get(ours, "ConditionExpression"))) != 0)
@@ -119,75 +79,39 @@ compare_calls(const struct scripted_request *rq, const char *text)
 }
 
 static void
-compare(const struct scripted_request *rq, json_t *request)
+compare(const struct scripted_request *rq, const struct scripted_request *theirs)
 {
-	size_t  i;
-	json_t *h;
-	char   *body = body_of(request);
-
-	json_array_foreach(json_object_get(request, "headers"), i, h) {
-		const char *line = json_string_value(h), *colon = strchr(line, ':');
-		char       *name = xstrndup(line, (size_t)(colon - line));
-		const char *ours = scripted_header(rq, name);
-
-		if (matters(name, colon + 2) && (ours == NULL || strcmp(ours, colon + 2) != 0))
-			buf_printf(&g.wrong, "%s %s: %s is \"%s\" there, \"%s\" here\n", rq->method, rq->url, name, colon + 2,
-			    ours != NULL ? ours : "(absent)");
-		free(name);
-	}
+	golden_headers(rq, theirs, matters);
 	if (scripted_header(rq, "x-amz-target") != NULL)
-		compare_calls(rq, body);
-	else if (!span_is(rq->body, body))
+		compare_calls(rq, body_of(theirs));
+	else if (rq->body.n != body_of(theirs).n || (rq->body.n > 0 && memcmp(rq->body.p, body_of(theirs).p, rq->body.n) != 0))
 		buf_printf(&g.wrong, "%s %s: another body\n", rq->method, rq->url);
-	free(body);
 }
 
 static bool
-same_place(const struct scripted_request *rq, const char *target)
+same_call(const struct scripted_request *ours, const struct scripted_request *theirs)
 {
-	const char *path = strncmp(target, "http://", 7) == 0 ? strchr(target + 7, '/') : target;
-	size_t      n = strcspn(path, "?");
+	const char *call = scripted_header(theirs, "x-amz-target");
 
-	return strlen(rq->at.path) == n && strncmp(rq->at.path, path, n) == 0;
+	return strcmp(ours->method, theirs->method) == 0 && strcmp(ours->at.path, theirs->at.path) == 0 &&
+	    (call == NULL || strcmp(call, scripted_header(ours, "x-amz-target")) == 0);
 }
 
-/* The next recorded exchange of that method at that place; those in between are terraform's own. */
 static void
 handle(void *arg, const struct scripted_request *rq, struct scripted_answer *ret)
 {
 	(void)arg;
 	g.requests++;
-	for (; g.next < json_array_size(g.list); g.next++) {
-		json_t *x = json_array_get(g.list, g.next), *request = json_object_get(x, "request");
-
-		const char *call = recorded(json_object_get(request, "headers"), "x-amz-target");
-
-		if (strcmp(text_of(request, "method"), rq->method) != 0 || !same_place(rq, text_of(request, "target")) ||
-		    (call != NULL && strcmp(call, scripted_header(rq, "x-amz-target")) != 0))
-			continue;
-		compare(rq, request);
-		answer(ret, json_object_get(x, "response"));
-		g.next++;
-		return;
-	}
-	buf_printf(&g.wrong, "%s %s is not in the recording\n", rq->method, rq->url);
-	ret->status = 599;
+	golden_handle(&g.golden, rq, ret);
 }
 
 static void
 begin(const char *file, const char *args)
 {
-	char         path[128];
-	const char  *text;
-	size_t       n;
-	json_error_t e;
-
 	memset(&g, 0, sizeof(g));
-	snprintf(path, sizeof(path), "golden/s3/%s.json", file);
-	text = test_read(path, &n);
-	g.root = json_loadb(text, n, 0, &e);
-	g.list = json_object_get(g.root, "exchanges");
-	CHECK(json_array_size(g.list) > 0);
+	golden_open(&g.golden, "s3", file);
+	g.golden.same = same_call;
+	g.golden.compare = compare;
 	buf_init(&g.wrong, 0);
 	s3_rig_init(&g.r);
 	g.http = scripted_http_new(g.r.loop);
@@ -208,35 +132,30 @@ end(void)
 	g.r.b = NULL;
 	scripted_http_free(g.http);
 	s3_rig_close(&g.r);
-	json_decref(g.root);
+	golden_close(&g.golden);
 	buf_free(&g.wrong);
 	if (wrong[0] != '\0')
 		test_fail(__FILE__, __LINE__, "%s", wrong);
 	free(wrong);
 }
 
-/* The body of the first recorded request of that method whose target ends so; owned. */
+/* The body of the first recorded request that puts something of that name. Owned. */
 static char *
-recorded_body(const char *method, const char *suffix)
+recorded_body(const char *suffix)
 {
-	size_t  i;
-	json_t *x;
+	for (size_t i = 0; i < g.golden.n; i++) {
+		const struct scripted_request *theirs = &g.golden.requests[i];
 
-	json_array_foreach(g.list, i, x) {
-		json_t     *request = json_object_get(x, "request");
-		struct span target = span_str(text_of(request, "target"));
-
-		target.n = strcspn((const char *)target.p, "?");
-		if (strcmp(text_of(request, "method"), method) == 0 && span_ends(target, suffix))
-			return body_of(request);
+		if (strcmp(theirs->method, "PUT") == 0 && span_ends(span_str(theirs->at.path), suffix))
+			return span_dup(body_of(theirs));
 	}
-	test_fail(__FILE__, __LINE__, "no %s of *%s recorded", method, suffix);
+	test_fail(__FILE__, __LINE__, "no PUT of *%s recorded", suffix);
 }
 
 static void
 recorded_lock(struct lock_info *ret)
 {
-	char      *body = recorded_body("PUT", ".tflock");
+	char      *body = recorded_body(".tflock");
 	struct err e;
 
 	CHECK_OK(lock_info_parse(span_str(body), ret, &e), e);
@@ -257,7 +176,7 @@ writes_like_terraform(const char *file, const char *args, const char *name)
 	recorded_lock(&lock);
 	if (s3_rig_run(&g.r, provider_lock(g.r.b, &ref, &lock, &holder)) != ERR_OK)
 		test_fail(__FILE__, __LINE__, "%s: %s\n%s", file, g.r.err.msg, buf_str(&g.wrong));
-	body = recorded_body("PUT", ".tfstate");
+	body = recorded_body(".tfstate");
 	CHECK_OK(s3_rig_put(&g.r, name, body, PUT_UNDER_LOCK, NULL, etag), g.r.err);
 	CHECK_U64(strlen(etag), 32);
 	CHECK_OK(s3_rig_run(&g.r, provider_unlock(g.r.b, &ref, &lock)), g.r.err);
@@ -303,13 +222,13 @@ encrypts_like_terraform(void)
 	char args[512];
 
 	begin("encryption/sse-kms", ARGS);
-	snprintf(args, sizeof(args), ARGS "encrypt = true\nkms_key_id = \"%s\"", recorded(json_object_get(json_object_get(
-	    json_array_get(g.list, 1), "request"), "headers"), "x-amz-server-side-encryption-aws-kms-key-id"));
+	snprintf(args, sizeof(args), ARGS "encrypt = true\nkms_key_id = \"%s\"", scripted_header(
+	    &g.golden.requests[1], "x-amz-server-side-encryption-aws-kms-key-id"));
 	end();
 	writes_like_terraform("encryption/sse-kms", args, "enc/kms.tfstate");
 	begin("encryption/sse-c-https", ARGS);
-	snprintf(args, sizeof(args), ARGS "encrypt = true\nsse_customer_key = \"%s\"", recorded(json_object_get(json_object_get(
-	    json_array_get(g.list, 1), "request"), "headers"), "x-amz-server-side-encryption-customer-key"));
+	snprintf(args, sizeof(args), ARGS "encrypt = true\nsse_customer_key = \"%s\"", scripted_header(
+	    &g.golden.requests[1], "x-amz-server-side-encryption-customer-key"));
 	end();
 	writes_like_terraform("encryption/sse-c-https", args, "enc/ssec.tfstate");
 	writes_like_terraform("encryption/sse-s3-acl", ARGS "encrypt = true\nacl = \"bucket-owner-full-control\"", "enc/sse.tfstate");
@@ -348,11 +267,8 @@ meets_other_locks(void)
 static void
 recorded_row(struct lock_info *ret)
 {
-	size_t  i;
-	json_t *x;
-
-	json_array_foreach(g.list, i, x) {
-		json_t     *body = json_loads(text_of(json_object_get(x, "request"), "body"), 0, NULL);
+	for (size_t i = 0; i < g.golden.n; i++) {
+		json_t     *body = json_loads((const char *)g.golden.requests[i].body.p, 0, NULL);
 		json_t     *info = json_object_get(json_object_get(json_object_get(body, "Item"), "Info"), "S");
 		bool        found = info != NULL && lock_info_parse(span_str(json_string_value(info)), ret, NULL) == ERR_OK;
 
@@ -382,7 +298,7 @@ writes_rows_like_terraform(void)
 		begin(rows[i].file, rows[i].args);
 		recorded_row(&lock);
 		CHECK_OK(s3_rig_run(&g.r, provider_lock(g.r.b, &ref, &lock, &holder)), g.r.err);
-		body = recorded_body("PUT", ".tfstate");
+		body = recorded_body(".tfstate");
 		CHECK_OK(s3_rig_put(&g.r, ref.name, body, PUT_UNDER_LOCK, NULL, etag), g.r.err);
 		bytes = body_copy(span_str(body));
 		snapshot_of(&s, bytes, NULL);
@@ -426,7 +342,7 @@ next_answer(size_t i, const char *method)
 {
 	struct scripted_answer *a = scripted_expect(g.http, method, "/", 0, NULL, NULL);
 
-	answer(a, json_object_get(json_array_get(g.list, i), "response"));
+	golden_answer(&g.golden, i, a);
 }
 
 static size_t nseen;
@@ -522,7 +438,7 @@ reads_recorded_conditions(void)
 	CHECK_U64(s3_rig_run(&g.r, provider_get(g.r.b, &(struct state_ref){ "a" }, "x", &s)), ERR_UNCHANGED);
 	end();
 	begin("lockfile/state-pull", ARGS);
-	answer(scripted_expect(g.http, "GET", "/", 0, NULL, NULL), json_object_get(json_array_get(g.list, 2), "response"));
+	next_answer(2, "GET");
 	CHECK_U64(s3_rig_get(&g.r, "a", &s), ERR_UNSUPPORTED); /* 206 to a request without Range is nothing we take */
 	end();
 }
@@ -537,20 +453,14 @@ reads_recorded_credentials(void)
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		struct s3_keys     keys = { 0 };
 		struct s3_metadata m = { 0 };
-		json_t            *x;
-		size_t             k, from = 0;
-		const char        *token;
+		const char        *token, *place = i == 0 ? "/latest/" : "credentials";
 
 		begin(files[i], ARGS);
-		json_array_foreach(g.list, k, x) /* those of the store come before and after */
-			if (from == 0 && strstr(text_of(json_object_get(x, "request"), "target"), i == 0 ? "/latest/" : "credentials") != NULL)
-				from = k + 1;
-		CHECK(from > 0);
-		g.next = from - 1;
-		x = json_object_get(json_array_get(g.list, g.next), "request");
-		token = recorded(json_object_get(x, "headers"), "authorization");
+		while (strstr(g.golden.requests[g.golden.next].url, place) == NULL) /* those of the store come before and after */
+			CHECK(++g.golden.next < g.golden.n);
+		token = scripted_header(&g.golden.requests[g.golden.next], "authorization");
 		m.instance_url = xstrdup("http://169.254.169.254");
-		m.container_url = xasprintf("http://127.0.0.1:18404%s", text_of(x, "target"));
+		m.container_url = xasprintf("http://127.0.0.1:18404%s", g.golden.requests[g.golden.next].at.path);
 		m.container_token = token != NULL ? secret_new(span_str(token)) : NULL;
 		CHECK_OK(s3_rig_run(&g.r, i == 0 ? s3_instance_keys(&g.r.env, &m, &keys) : s3_container_keys(&g.r.env, &m, &keys)), g.r.err);
 		CHECK_STR(keys.access_key, i == 0 ? "ASIAIMDSEXAMPLE" : "ASIAECSEXAMPLE");
