@@ -26,6 +26,7 @@ from places import AzurePlace, GcsPlace, HttpPlace, LocalPlace, S3Place, TablePl
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
+from tfe import Tfe  # noqa: E402
 
 DEADLINE = 60
 EXAMPLES = HERE.parent.parent / "conf" / "examples"
@@ -233,6 +234,27 @@ def http_states(workdir):
 @pytest.fixture
 def http_state(http_states):
     return http_states()
+
+
+@pytest.fixture
+def tfes(workdir):
+    """tfes(...): strict fakes of HCP Terraform; each must have met only requests it knows."""
+    made = []
+
+    def make(**kw):
+        made.append(Tfe(journal=workdir / f"tfe-{len(made)}.jsonl", **kw).start())
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+    for server in made:
+        server.check()
+
+
+@pytest.fixture
+def tfe(tfes):
+    return tfes()
 
 
 @pytest.fixture

@@ -73,13 +73,14 @@ class Run:
 
 
 class Project:
-    """One working folder; backend is (type, arguments) of its backend block."""
+    """One working folder; backend is (type, arguments) of its backend block, for "cloud" and "remote" with a third, the arguments of
+    its block of workspaces; cli: what the CLI configuration says."""
 
-    def __init__(self, program, folder, backend, env=None):
+    def __init__(self, program, folder, backend, env=None, cli=""):
         self.program, self.folder = program, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         (self.folder / "home").mkdir()
-        (self.folder / "terraformrc").touch()
+        (self.folder / "terraformrc").write_text(cli)
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_")) and "proxy" not in k.lower()}
         self.env = keep | {"HOME": str(self.folder / "home"), "TF_CLI_CONFIG_FILE": str(self.folder / "terraformrc"),
                            "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"} | (env or {})
@@ -90,8 +91,10 @@ class Project:
 
     def point_at(self, backend):
         """Another backend from here on; init() comes next."""
-        kind, args = backend
-        block = Block("terraform", blocks=[Block("backend", kind, **args)])
+        kind, args, *nested = backend
+        inside = [Block("workspaces", **w) for w in nested]
+        own = Block("cloud", blocks=inside, **args) if kind == "cloud" else Block("backend", kind, blocks=inside, **args)
+        block = Block("terraform", blocks=[own])
         (self.folder / "backend.tf").write_text(block.text() + "\n")
 
     def start(self, *args, stdin=subprocess.DEVNULL):

@@ -9,6 +9,7 @@ $STATEFERRY_TEST_SERVERS, else stateferry/servers below $XDG_CACHE_HOME or ~/.ca
 Exit 1 when something could not be had; each program has its own line."""
 import argparse
 import fcntl
+import hashlib
 import os
 import pathlib
 import re
@@ -102,6 +103,17 @@ def by_go(name, version, module):
         env = dict(os.environ, GOBIN=str(top), CGO_ENABLED="0", GOFLAGS="-buildvcs=false -trimpath")
         call([tool, "install", f"{module}@{version}"], env=env)
     return installed(name, version.lstrip("v"), build) / name
+
+
+def tfe_judge():
+    """HashiCorp's client of the API of HCP Terraform, in a program of ours: built again when that changes."""
+    source = pathlib.Path(__file__).resolve().parent / "tfe_judge"
+    text = b"".join((source / f).read_bytes() for f in ("main.go", "go.mod", "go.sum"))
+
+    def build(top):
+        env = dict(os.environ, CGO_ENABLED="0", GOFLAGS="-buildvcs=false -trimpath -mod=readonly")
+        call([go(), "build", "-o", top / "tfe-judge", "."], env=env, cwd=source)
+    return installed("tfe-judge", hashlib.sha256(text).hexdigest()[:12], build) / "tfe-judge"
 
 
 def versitygw():
@@ -198,7 +210,8 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, fake_gcs_server, pytest, prometheus)}
+PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, fake_gcs_server, tfe_judge,
+                                                        pytest, prometheus)}
 OPTIONAL = {f.__name__: f for f in (tofu,)}  # minutes of building: whoever asks for them by name
 BENCH = {f.__name__: f for f in (rclone, mc)}
 
