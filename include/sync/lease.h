@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SYNC_LEASE_H
+#define SYNC_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "loop/op.h"
+#include "provider/provider.h"
+
+/*
+ * Leases: which of several agents with the same configuration runs a replication. A lease is a small record that is changed
+ * by compare-and-set only. Each renewal changes its bytes; whoever watches it takes it over when it stayed the same for 1.5 ttl
+ * of the watcher's own CLOCK_BOOTTIME. No wall clock takes part: two hosts may disagree about the time by years.
+ *
+ * A lease saves work, it protects nothing: a process that is frozen in front of a write wakes up with a lease that is another's
+ * by now. What protects a replica is that a write is conditional on what was compared (push.c).
+ */
+#define LEASE_TTL_MIN_MS     2000
+#define LEASE_HOLDER_MAX     64
+#define LEASE_NAME_MAX       128
+#define LEASE_NONCE_MAX      40
+#define LEASE_REVISION_MAX   ETAG_MAX
+#define LEASE_RECORD_MAX     4096  /* bytes; a longer one is none of ours */
+#define LEASE_EXPIRES(ttl)   ((ttl) + (ttl) / 2) /* unchanged for so long: free for everybody */
+#define LEASE_HOLDS(ttl)     ((ttl) / 2)         /* since the request of the last renewal began: so long a holder acts */
+
+struct lease_record {
+	char     holder[LEASE_HOLDER_MAX]; /* agent id; "": handed over, free for everybody */
+	char     name[LEASE_NAME_MAX];     /* of that agent, for people */
+	char     nonce[LEASE_NONCE_MAX];   /* of its process */
+	uint64_t counter;                  /* of its renewals: with the nonce, no two records are alike */
+	uint64_t epoch;                    /* raised by each take-over */
+	uint64_t transitions;              /* how often it went from one agent to another */
+	int64_t  ttl_ms;                   /* the holder's */
+	int64_t  since;                    /* wall ms by the holder's clock, for people only; 0: unknown */
+};
+
+/* One JSON object, members in a fixed order. */
+void          lease_record_write(const struct lease_record *r, struct buf *ret);
+/* Unknown members are ignored. ERR_CORRUPT: no record of a lease. */
+enum err_code lease_record_read(struct span json, struct lease_record *ret, struct err *reterr);
+
+/* A record as it was read, and which one it was. */
+struct lease_seen {
+	struct lease_record record;
+	char                revision[LEASE_REVISION_MAX];
+};
+
+/* Where leases are kept. What an op is given must outlive it. */
+struct coordinator;
+struct coordinator_class {
+	const char *name;
+	/* ERR_NOT_FOUND: nobody ever held it. */
+	struct op *(*read)(struct coordinator *c, const char *key, struct lease_seen *ret);
+	/* Only while it still is that revision ("": while there is none). ERR_CONFLICT it is not; ERR_UNCERTAIN. */
+	struct op *(*swap)(struct coordinator *c, const char *key, const struct lease_record *next, const char *revision,
+	    char ret_revision[LEASE_REVISION_MAX]);
+	void       (*free)(struct coordinator *c);
+};
+struct coordinator {
+	const struct coordinator_class *class;
+};
+
+/* The target itself: an object .stateferry/lease/KEY. b is borrowed; it has to enforce preconditions. */
+struct coordinator *coordinator_target(struct backend *b);
+void                coordinator_free(struct coordinator *c); /* no op may be left; NULL: no-op */
+
+struct lease;
+
+struct lease_conf {
+	struct loop        *loop;
+	struct coordinator *coordinator;  /* borrowed */
+	const char         *key;          /* copied, as are the ids */
+	const char         *agent_id, *agent_name;
+	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
+	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
+	void              (*changed)(void *arg); /* held or not any more; from the loop; NULL: nobody asks */
+	void               *arg;
+};
+
+struct lease *lease_new(const struct lease_conf *c);
+void          lease_free(struct lease *l);   /* idle */
+/* Takes it when it is free or has expired, and keeps it, until lease_leave(). */
+void          lease_start(struct lease *l);
+/* Hands over what is held, so that a successor need not wait for it to expire, and ends. What was being done under the lease has
+ * ended by now. */
+void          lease_leave(struct lease *l);
+bool          lease_idle(const struct lease *l);
+
+/* May we act now? To be asked again before each write. */
+bool          lease_holds(const struct lease *l);
+uint64_t      lease_epoch(const struct lease *l);  /* of the last time that it was ours; 0: never */
+/* What came of the work that it stands for. After max_failures in a row it is handed over and left to others for a while. */
+void          lease_worked(struct lease *l);
+void          lease_failed(struct lease *l);
+
+enum lease_standing {
+	LEASE_WATCHING,  /* another's record, not seen to change yet; or not read yet */
+	LEASE_OURS,
+	LEASE_THEIRS,    /* and it was renewed while we watched */
+	LEASE_YIELDED,   /* given up after failures, for a while */
+	LEASE_UNREAD,    /* the coordinator does not answer, or refuses us */
+};
+struct lease_view {
+	enum lease_standing standing;
+	struct lease_seen   seen;     /* the last record that was read or written; epoch 0: none */
+	struct err          why;      /* UNREAD */
+};
+void          lease_look(const struct lease *l, struct lease_view *ret);
+
+#endif

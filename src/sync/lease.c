@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/lease.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/*
+ * One lease, kept by one agent: it looks at the record until it may take it, takes it, renews it, and hands it over. Whether a swap
+ * without an answer was carried out is seen in the record: no two records that were ever sent are alike.
+ */
+#define LEASE_POLL_MIN_MS    200
+#define LEASE_POLL_MAX_MS    800   /* so that a successor sees within a second that it was handed over */
+#define LEASE_REQUEST_MIN_MS 500
+#define LEASE_YIELD_MAX_MS   600000
+#define LEASE_YIELD_DOUBLINGS 10
+#define LEASE_GIVE_TRIES     3     /* then it is left to expire */
+
+enum lease_state { LOOK, SEEN, TAKEN, RENEWED, GIVEN, RESTED };
+
+static const char *const lease_states[] = { "look", "seen", "taken", "renewed", "given", "rested" };
+
+struct lease {
+	struct op           op;          /* while it runs */
+	struct loop        *loop;
+	struct coordinator *at;
+	char               *key, *agent_id;
+	unsigned            max_failures;
+	void              (*changed)(void *arg);
+	void               *arg;
+	bool                running, leaving;
+	struct lease_record sent;        /* the last that was sent; before the first, who we are */
+	int64_t             sent_at;     /* loop_now() when its request began */
+	struct lease_seen   now;         /* what we know the record to be; epoch 0: there is none */
+	struct lease_seen   answer;      /* of the running read; its revision also of a swap */
+	int64_t             asked;       /* when the running read began */
+	int64_t             unchanged;   /* since when it is known to be that */
+	bool                moved;       /* another's, and renewed while we watched */
+	bool                mine;
+	int64_t             from;        /* mine: when the request began that made it so */
+	uint64_t            epoch;       /* of the last time that it was ours */
+	struct err          trouble;     /* of the last request that failed */
+	unsigned            troubles;    /* in a row */
+	unsigned            failures, yields, gives;
+	int64_t             yield_until;
+};
+
+/* --- how long --- */
+
+static int64_t
+lease_poll_ms(const struct lease *l)
+{
+	int64_t ms = l->sent.ttl_ms / 60;
+
+	ms = ms < LEASE_POLL_MIN_MS ? LEASE_POLL_MIN_MS : ms > LEASE_POLL_MAX_MS ? LEASE_POLL_MAX_MS : ms;
+	return rand_jitter(loop_rand(l->loop), ms, 10);
+}
+
+/* A renewal has three tries before its half ttl is over. */
+static struct op *
+lease_rest(struct lease *l)
+{
+	int64_t ms = l->mine ? l->sent.ttl_ms / 6 : lease_poll_ms(l);
+
+	if (l->troubles > 0)
+		ms = l->mine ? ms / 2 : rand_backoff_ms(loop_rand(l->loop), l->troubles, ms, l->sent.ttl_ms / 4);
+	return op_sleep(l->loop, ms);
+}
+
+/* No request is waited for so long that the next one would come too late. */
+static enum op_turn
+lease_ask(struct lease *l, enum lease_state next, struct op *request)
+{
+	int64_t ms = l->sent.ttl_ms / 6;
+
+	return op_await_for(&l->op, (int)next, request, ms < LEASE_REQUEST_MIN_MS ? LEASE_REQUEST_MIN_MS : ms);
+}
+
+static void
+lease_poke(struct lease *l)
+{
+	if (l->running && l->op.state == RESTED)
+		op_cancel(l->op.child);
+}
+
+/* --- whose it is --- */
+
+static bool
+lease_yields(const struct lease *l)
+{
+	return loop_now(l->loop) < l->yield_until;
+}
+
+static void
+lease_set_mine(struct lease *l, bool mine)
+{
+	bool was = l->mine;
+
+	l->mine = mine;
+	if (mine == was)
+		return;
+	log_event(LOG_INFO, "lease", mine ? "taken" : "not ours any more", { "key", log_str(l->key) }, { "epoch", log_u64(l->now.record.epoch) },
+	    { "holder", log_str(l->now.record.name) });
+	if (l->changed != NULL)
+		l->changed(l->arg);
+}
+
+/* The record is the one that we sent last. */
+static void
+lease_is_sent(struct lease *l, const char *revision)
+{
+	l->now.record = l->sent;
+	snprintf(l->now.revision, sizeof(l->now.revision), "%s", revision);
+	l->from = l->sent_at;
+	l->unchanged = loop_now(l->loop);
+	l->moved = false;
+	l->gives = 0;
+	if (l->sent.holder[0] != '\0')
+		l->epoch = l->sent.epoch;
+	lease_set_mine(l, l->sent.holder[0] != '\0');
+}
+
+/* What a look found. Between two looks nothing changed from the end of the first to the beginning of the second. */
+static void
+lease_is_read(struct lease *l)
+{
+	const struct lease_seen *a = &l->answer;
+	bool                     known = l->now.record.epoch != 0;
+
+	if (a->record.epoch != 0 && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.counter == l->sent.counter) {
+		lease_is_sent(l, a->revision);
+		return;
+	}
+	if (!known || strcmp(a->revision, l->now.revision) != 0) {
+		l->moved = known && a->record.holder[0] != '\0';
+		l->unchanged = loop_now(l->loop);
+		l->now = *a;
+	}
+	lease_set_mine(l, false);
+}
+
+static bool
+lease_is_free(const struct lease *l)
+{
+	const struct lease_record *r = &l->now.record;
+	int64_t                    ttl = r->ttl_ms > l->sent.ttl_ms ? r->ttl_ms : l->sent.ttl_ms;
+
+	return r->epoch == 0 || r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(ttl);
+}
+
+/* --- requests --- */
+
+static struct op *
+lease_read(struct lease *l)
+{
+	memset(&l->answer, 0, sizeof(l->answer));
+	l->asked = loop_now(l->loop);
+	return l->at->class->read(l->at, l->key, &l->answer);
+}
+
+static struct op *
+lease_swap(struct lease *l)
+{
+	l->sent.counter++;
+	l->sent_at = loop_now(l->loop);
+	return l->at->class->swap(l->at, l->key, &l->sent, l->now.revision, l->answer.revision);
+}
+
+static struct op *
+lease_take(struct lease *l)
+{
+	const struct lease_record *was = &l->now.record;
+
+	l->sent.transitions = was->transitions + (was->epoch != 0 && strcmp(was->nonce, l->sent.nonce) != 0);
+	l->sent.epoch = was->epoch + 1;
+	l->sent.since = loop_wall(l->loop);
+	snprintf(l->sent.holder, sizeof(l->sent.holder), "%s", l->agent_id);
+	return lease_swap(l);
+}
+
+static struct op *
+lease_give(struct lease *l)
+{
+	l->gives++;
+	l->sent.holder[0] = '\0';
+	return lease_swap(l);
+}
+
+/* Of a swap. A refusal, or no answer: the record tells. */
+static enum op_turn
+lease_swapped(struct lease *l)
+{
+	struct op *op = &l->op;
+
+	if (op->res.code == ERR_OK) {
+		l->troubles = 0;
+		lease_is_sent(l, l->answer.revision);
+		return op_await(op, RESTED, lease_rest(l));
+	}
+	if (op->res.code == ERR_CONFLICT) /* somebody was faster; not at once again, where a store refuses whatever it holds */
+		return l->mine ? op_go(op, LOOK) : op_await(op, RESTED, lease_rest(l));
+	l->trouble = op->res;
+	l->troubles++;
+	return op->res.code == ERR_UNCERTAIN || op->res.code == ERR_TIMEOUT ? op_go(op, LOOK) : op_await(op, RESTED, lease_rest(l));
+}
+
+static enum op_turn
+lease_seen(struct lease *l)
+{
+	struct op *op = &l->op;
+
+	if (op_failed(op) && op->res.code != ERR_NOT_FOUND) {
+		l->trouble = op->res;
+		l->troubles++;
+		return op_await(op, RESTED, lease_rest(l));
+	}
+	l->troubles = 0;
+	lease_is_read(l);
+	if (!l->mine && !l->leaving && !lease_yields(l) && lease_is_free(l))
+		return lease_ask(l, TAKEN, lease_take(l));
+	return op_await(op, RESTED, l->leaving ? NULL : lease_rest(l));
+}
+
+static enum op_turn
+lease_step(struct op *op)
+{
+	struct lease *l = container_of(op, struct lease, op);
+
+	if (op_stopped(op)) {
+		l->leaving = true;
+		op_shield(op);
+	}
+	switch ((enum lease_state)op->state) {
+	case LOOK:
+		return lease_ask(l, SEEN, lease_read(l));
+	case SEEN:
+		return lease_seen(l);
+	case TAKEN:
+	case RENEWED:
+	case GIVEN:
+		return lease_swapped(l);
+	case RESTED:
+		if (l->mine && (l->leaving || lease_yields(l))) {
+			if (l->gives < LEASE_GIVE_TRIES)
+				return lease_ask(l, GIVEN, lease_give(l));
+			lease_set_mine(l, false);
+		}
+		if (l->leaving)
+			return op_ok(op);
+		return l->mine ? lease_ask(l, RENEWED, lease_swap(l)) : op_go(op, LOOK);
+	}
+	return OP_DONE;
+}
+
+/* The lease outlives its op. */
+static void
+lease_ended(struct op *op)
+{
+	container_of(op, struct lease, op)->running = false;
+}
+
+static const struct op_class lease_class = { "lease", lease_step, NULL, lease_ended, lease_states, ARRAY_LEN(lease_states) };
+
+/* --- what the owner does --- */
+
+struct lease *
+lease_new(const struct lease_conf *c)
+{
+	struct lease *l = xcalloc(1, sizeof(*l));
+	char          nonce[37];
+
+	assert(c->ttl_ms >= LEASE_TTL_MIN_MS);
+	l->loop = c->loop;
+	l->at = c->coordinator;
+	l->key = xstrdup(c->key);
+	l->agent_id = xstrdup(c->agent_id);
+	l->max_failures = c->max_failures;
+	l->changed = c->changed;
+	l->arg = c->arg;
+	l->sent.ttl_ms = c->ttl_ms;
+	snprintf(l->sent.name, sizeof(l->sent.name), "%s", c->agent_name);
+	snprintf(l->sent.nonce, sizeof(l->sent.nonce), "%s", rand_uuid(loop_rand(c->loop), nonce));
+	return l;
+}
+
+void
+lease_free(struct lease *l)
+{
+	if (l == NULL)
+		return;
+	assert(!l->running);
+	free(l->key);
+	free(l->agent_id);
+	free(l);
+}
+
+void
+lease_start(struct lease *l)
+{
+	l->leaving = false;
+	if (l->running)
+		return;
+	l->running = true;
+	l->gives = l->troubles = 0;
+	memset(&l->op, 0, sizeof(l->op));
+	op_init(&l->op, &lease_class, l->loop);
+	l->op.about = l->key;
+	op_start(&l->op, NULL, NULL);
+}
+
+void
+lease_leave(struct lease *l)
+{
+	l->leaving = true;
+	lease_poke(l);
+}
+
+bool
+lease_idle(const struct lease *l)
+{
+	return !l->running;
+}
+
+bool
+lease_holds(const struct lease *l)
+{
+	return l->mine && !l->leaving && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+}
+
+uint64_t
+lease_epoch(const struct lease *l)
+{
+	return l->epoch;
+}
+
+void
+lease_worked(struct lease *l)
+{
+	l->failures = l->yields = 0;
+}
+
+void
+lease_failed(struct lease *l)
+{
+	unsigned n = l->yields < LEASE_YIELD_DOUBLINGS ? l->yields : LEASE_YIELD_DOUBLINGS;
+	int64_t  ms;
+
+	if (l->max_failures == 0 || !l->mine || ++l->failures < l->max_failures)
+		return;
+	ms = l->sent.ttl_ms << n;
+	l->failures = 0;
+	l->yields++;
+	l->yield_until = loop_now(l->loop) + (ms > LEASE_YIELD_MAX_MS ? LEASE_YIELD_MAX_MS : ms);
+	log_event(LOG_WARN, "lease", "given up for a while, the work under it keeps failing", { "key", log_str(l->key) });
+	lease_poke(l);
+}
+
+void
+lease_look(const struct lease *l, struct lease_view *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->seen = l->now;
+	if (lease_holds(l)) {
+		ret->standing = LEASE_OURS;
+		return;
+	}
+	if (l->troubles > 0)
+		ret->why = l->trouble;
+	ret->standing = l->troubles > 0 ? LEASE_UNREAD : lease_yields(l) ? LEASE_YIELDED : l->moved ? LEASE_THEIRS : LEASE_WATCHING;
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "provider/mem.h"
+#include "sync/lease.h"
+
+#include "../../lib/provider_rig.h"
+#include "../../lib/run_op.h"
+#include "../../lib/test.h"
+
+#define TTL   INT64_C(60000)
+#define NODES 5
+
+/* A coordinator whose answers and requests can be lost, late or refused, each agent's by themselves. */
+static struct cell {
+	struct lease_record record;
+	uint64_t            revision;   /* 0: none */
+	uint64_t            requests;
+	uint64_t            epochs;     /* the highest that was ever written */
+	bool                refuses;    /* every swap, whatever it holds */
+} cell;
+
+struct node {
+	struct coordinator c;
+	struct lease      *lease;
+	bool               cut;         /* no request arrives, no answer either */
+	unsigned           deaf, mute;  /* so many of a hundred answers, and requests, are lost */
+	int64_t            latency, late; /* each way; of one of ten requests */
+	unsigned           changes;
+};
+
+static struct loop *loop;
+static struct node  nodes[NODES];
+
+struct fake_call {
+	struct op           op;
+	struct node        *node;
+	bool                swap, applied;
+	struct lease_seen  *seen;
+	struct lease_record next;
+	uint64_t            was;
+	char               *revision;
+	struct err          answer;
+};
+
+enum fake_state { START, ARRIVED, BACK };
+
+static const char *const fake_states[] = { "start", "arrived", "back" };
+
+static bool
+chance(unsigned percent)
+{
+	return rand_below(loop_rand(loop), 100) < percent;
+}
+
+static void
+fake_apply(struct fake_call *f)
+{
+	cell.requests++;
+	if (!f->swap && cell.revision == 0) {
+		err_set(&f->answer, ERR_NOT_FOUND, 0, "no record");
+	} else if (!f->swap) {
+		f->seen->record = cell.record;
+		snprintf(f->seen->revision, sizeof(f->seen->revision), "r%llu", (unsigned long long)cell.revision);
+	} else if (f->was != cell.revision || cell.refuses) {
+		err_set(&f->answer, ERR_CONFLICT, 0, "another revision");
+	} else {
+		f->applied = true;
+		cell.record = f->next;
+		snprintf(f->revision, LEASE_REVISION_MAX, "r%llu", (unsigned long long)++cell.revision);
+		CHECK(f->next.epoch >= cell.epochs);
+		cell.epochs = f->next.epoch;
+	}
+}
+
+/* A request that is on its way arrives, whether or not somebody still waits for it. */
+static enum op_turn
+fake_step(struct op *op)
+{
+	struct fake_call *f = container_of(op, struct fake_call, op);
+	struct node      *n = f->node;
+
+	switch ((enum fake_state)op->state) {
+	case START:
+		if (n->cut || chance(n->mute))
+			return op_await(op, BACK, op_sleep(loop, 10 * TTL));
+		return op_await(op, ARRIVED, op_sleep(loop, n->latency + (chance(10) ? n->late : 0)));
+	case ARRIVED:
+		if (op_failed(op))
+			return chance(50) ? op_fail(op) : op_go(op, BACK);
+		fake_apply(f);
+		if (n->cut || chance(n->deaf))
+			return op_await(op, BACK, op_sleep(loop, 10 * TTL));
+		return op_await(op, BACK, op_sleep(loop, n->latency));
+	case BACK:
+		if (op_failed(op) && f->swap)
+			err_set(&op->res, ERR_UNCERTAIN, 0, "no answer");
+		else if (!op_failed(op))
+			op->res = f->answer;
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+fake_free(struct op *op)
+{
+	free(container_of(op, struct fake_call, op));
+}
+
+static const struct op_class fake_class = { "fake coordinator", fake_step, NULL, fake_free, fake_states, ARRAY_LEN(fake_states) };
+
+static struct fake_call *
+fake_new(struct coordinator *c)
+{
+	struct fake_call *f = xcalloc(1, sizeof(*f));
+
+	f->node = container_of(c, struct node, c);
+	op_init(&f->op, &fake_class, loop);
+	return f;
+}
+
+static struct op *
+fake_read(struct coordinator *c, const char *key, struct lease_seen *ret)
+{
+	struct fake_call *f = fake_new(c);
+
+	CHECK_STR(key, "edge");
+	f->seen = ret;
+	return &f->op;
+}
+
+static struct op *
+fake_swap(struct coordinator *c, const char *key, const struct lease_record *next, const char *revision,
+    char ret_revision[LEASE_REVISION_MAX])
+{
+	struct fake_call *f = fake_new(c);
+
+	CHECK_STR(key, "edge");
+	f->swap = true;
+	f->next = *next;
+	f->was = revision[0] == '\0' ? 0 : strtoull(revision + 1, NULL, 10);
+	f->revision = ret_revision;
+	return &f->op;
+}
+
+static const struct coordinator_class fake_coordinator = { "fake", fake_read, fake_swap, NULL };
+
+static void
+node_changed(void *arg)
+{
+	((struct node *)arg)->changes++;
+}
+
+static void
+node_start(struct node *n, unsigned max_failures)
+{
+	char             id[20];
+	struct lease_conf c = { .loop = loop, .coordinator = &n->c, .key = "edge", .agent_id = id, .agent_name = id, .ttl_ms = TTL,
+		.max_failures = max_failures, .changed = node_changed, .arg = n };
+
+	snprintf(id, sizeof(id), "agent-%d", (int)(n - nodes));
+	*n = (struct node){ .c = { &fake_coordinator }, .latency = 5 };
+	n->lease = lease_new(&c);
+	lease_start(n->lease);
+}
+
+static void
+begin(uint64_t seed, unsigned count)
+{
+	loop = loop_new_virtual(seed, INT64_C(1790000000000));
+	log_setup(LOG_ERROR, false, loop_clock(loop));
+	memset(&cell, 0, sizeof(cell));
+	memset(nodes, 0, sizeof(nodes));
+	for (unsigned i = 0; i < count; i++)
+		node_start(&nodes[i], 3);
+}
+
+static unsigned
+holders(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < NODES; i++)
+		n += nodes[i].lease != NULL && lease_holds(nodes[i].lease);
+	return n;
+}
+
+static struct node *
+holder(void)
+{
+	for (unsigned i = 0; i < NODES; i++)
+		if (nodes[i].lease != NULL && lease_holds(nodes[i].lease))
+			return &nodes[i];
+	return NULL;
+}
+
+/* Virtual time in small steps; never are there two who act. */
+static void
+pass(int64_t ms)
+{
+	for (int64_t end = loop_now(loop) + ms; loop_now(loop) < end;) {
+		run_op(loop, op_sleep(loop, 10), 100);
+		CHECK(holders() <= 1);
+	}
+}
+
+static int64_t
+until_held_by_other(const struct node *than, int64_t ms)
+{
+	int64_t begun = loop_now(loop);
+
+	while (holder() == NULL || holder() == than) {
+		pass(10);
+		CHECK(loop_now(loop) - begun <= ms);
+	}
+	return loop_now(loop) - begun;
+}
+
+static void
+end(void)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		if (nodes[i].lease == NULL)
+			continue;
+		lease_leave(nodes[i].lease);
+		for (unsigned n = 0; !lease_idle(nodes[i].lease); n++) {
+			CHECK(n < 100000);
+			run_op(loop, op_sleep(loop, 10), 100);
+		}
+		lease_free(nodes[i].lease);
+	}
+	loop_free(loop);
+}
+
+/* ---------------------------------------------------------------- records */
+
+static void
+record_comes_back(void)
+{
+	struct lease_record r = { .holder = "3f0e", .name = "edge-7 \"x\"", .nonce = "n", .counter = 4, .epoch = 2, .transitions = 1,
+		.ttl_ms = TTL, .since = INT64_C(1790000000000) }, back;
+	struct buf          text;
+	struct err          e = { .code = ERR_OK };
+
+	buf_init(&text, 0);
+	lease_record_write(&r, &text);
+	CHECK_OK(lease_record_read(buf_span(&text), &back, &e), e);
+	CHECK(memcmp(&r, &back, sizeof(r)) == 0);
+	buf_free(&text);
+}
+
+static void
+what_is_no_record(void)
+{
+	static const char *const bad[] = { "", "{}", "[]", "{\"version\":4,\"serial\":1}", "<html>",
+		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":0,\"transitions\":0,\"ttl_ms\":60000}",
+		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":-1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}",
+		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":1}",
+		"{\"stateferry_lease\":1,\"holder\":\"0123456789012345678901234567890123456789012345678901234567890123\","
+		"\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}" };
+	struct lease_record r;
+	struct err          e;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		CHECK_U64(lease_record_read(span_str(bad[i]), &r, &e), ERR_CORRUPT);
+}
+
+/* ---------------------------------------------------------------- one and its successor */
+
+static void
+is_taken_and_kept(void)
+{
+	begin(1, 1);
+	pass(1000);
+	CHECK(lease_holds(nodes[0].lease));
+	CHECK_U64(lease_epoch(nodes[0].lease), 1);
+	pass(10 * TTL);
+	CHECK(lease_holds(nodes[0].lease));
+	CHECK_U64(lease_epoch(nodes[0].lease), 1);
+	CHECK_U64(nodes[0].changes, 1);
+	CHECK(cell.record.counter >= 59 && cell.record.counter <= 61); /* a renewal at each sixth of the ttl */
+	CHECK_STR(cell.record.name, "agent-0");
+	end();
+	CHECK_STR(cell.record.holder, ""); /* handed over */
+}
+
+static void
+is_handed_over_within_a_second(void)
+{
+	struct node      *first;
+	struct lease_view v;
+
+	begin(2, 2);
+	pass(3 * TTL);
+	first = holder();
+	lease_look(nodes[first == &nodes[0]].lease, &v);
+	CHECK_U64(v.standing, LEASE_THEIRS);
+	lease_leave(first->lease);
+	CHECK(until_held_by_other(first, 1000) <= 1000);
+	CHECK_U64(cell.record.epoch, 2);
+	CHECK_U64(cell.record.transitions, 1);
+	pass(1000);
+	CHECK(lease_idle(first->lease));
+	end();
+}
+
+static void
+dead_holder_is_followed_within_two_ttl(void)
+{
+	struct node *first;
+	int64_t      took;
+
+	begin(3, 3);
+	pass(2 * TTL);
+	first = holder();
+	first->cut = true;
+	took = until_held_by_other(first, 2 * TTL);
+	CHECK(took > TTL); /* unchanged for 1.5 ttl, of which a sixth had passed since the last renewal */
+	CHECK(!lease_holds(first->lease));
+	pass(TTL);
+	first->cut = false; /* it comes back, and is one of those that watch */
+	pass(TTL);
+	CHECK(!lease_holds(first->lease));
+	CHECK_U64(holders(), 1);
+	end();
+}
+
+static void
+cut_off_holder_stops_at_half_its_ttl(void)
+{
+	int64_t begun;
+
+	begin(4, 1);
+	pass(TTL);
+	nodes[0].cut = true;
+	begun = loop_now(loop);
+	while (lease_holds(nodes[0].lease)) {
+		pass(10);
+		CHECK(loop_now(loop) - begun <= TTL / 2);
+	}
+	nodes[0].cut = false;
+	pass(TTL / 2); /* nobody took it: it goes on */
+	CHECK(lease_holds(nodes[0].lease));
+	CHECK_U64(lease_epoch(nodes[0].lease), 1);
+	end();
+}
+
+/* ---------------------------------------------------------------- doubt */
+
+static void
+take_without_an_answer_is_seen_to_be_ours(void)
+{
+	begin(5, 1);
+	nodes[0].latency = 100;
+	pass(250); /* it has read that there is none, and its swap is on the way */
+	nodes[0].deaf = 100;
+	pass(TTL / 2);
+	CHECK_U64(holders(), 0);
+	CHECK_STR(cell.record.name, "agent-0");
+	nodes[0].deaf = 0;
+	pass(TTL / 2);
+	CHECK(lease_holds(nodes[0].lease));
+	CHECK_U64(cell.record.epoch, 1);
+	end();
+}
+
+static void
+renewals_without_answers_do_not_end_it(void)
+{
+	begin(6, 2);
+	pass(TTL);
+	for (unsigned i = 0; i < 2; i++)
+		nodes[i].deaf = 30;
+	for (unsigned i = 0; i < 20; i++)
+		pass(TTL);
+	CHECK(cell.record.epoch <= 4);
+	end();
+}
+
+static void
+store_that_refuses_is_not_stormed(void)
+{
+	uint64_t before;
+
+	begin(7, 1);
+	cell.refuses = true;
+	pass(TTL);
+	before = cell.requests;
+	pass(TTL);
+	CHECK(cell.requests - before < 200);
+	CHECK_U64(holders(), 0);
+	cell.refuses = false;
+	pass(TTL);
+	CHECK_U64(holders(), 1);
+	end();
+}
+
+static void
+trouble_is_told(void)
+{
+	struct lease_view v;
+
+	begin(8, 1);
+	nodes[0].cut = true;
+	pass(TTL);
+	lease_look(nodes[0].lease, &v);
+	CHECK_U64(v.standing, LEASE_UNREAD);
+	CHECK_U64(v.why.code, ERR_TIMEOUT);
+	end();
+}
+
+/* ---------------------------------------------------------------- failures */
+
+static void
+failing_holder_leaves_it_to_a_peer(void)
+{
+	struct node      *first;
+	struct lease_view v;
+
+	begin(9, 2);
+	pass(TTL);
+	first = holder();
+	lease_failed(first->lease);
+	lease_worked(first->lease); /* in a row */
+	lease_failed(first->lease);
+	lease_failed(first->lease);
+	CHECK(lease_holds(first->lease));
+	lease_failed(first->lease);
+	CHECK(!lease_holds(first->lease));
+	lease_look(first->lease, &v);
+	CHECK_U64(v.standing, LEASE_YIELDED);
+	CHECK(until_held_by_other(first, 1000) <= 1000);
+	pass(3 * TTL);
+	CHECK(holder() != first);
+	end();
+}
+
+static void
+failing_alone_it_tries_again_later_and_later(void)
+{
+	int64_t waited[3];
+
+	begin(10, 1);
+	pass(TTL);
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned n = 0; n < 3; n++)
+			lease_failed(nodes[0].lease);
+		waited[i] = until_held_by_other(NULL, 5 * TTL);
+	}
+	CHECK(waited[0] >= TTL && waited[0] < TTL + 2000);
+	CHECK(waited[1] >= 2 * TTL && waited[1] < 2 * TTL + 2000);
+	CHECK(waited[2] >= 4 * TTL && waited[2] < 4 * TTL + 2000);
+	end();
+}
+
+/* ---------------------------------------------------------------- everything at once */
+
+/* Whatever is lost, late or cut off: never two who act, epochs only rise; and when all is well again one holds it, and keeps it. */
+static void
+never_two_and_always_one_in_the_end(void)
+{
+	for (uint64_t seed = 100; seed < 160; seed++) {
+		begin(seed, NODES);
+		for (unsigned round = 0; round < 30; round++) {
+			for (unsigned i = 0; i < NODES; i++) {
+				struct node *n = &nodes[i];
+
+				n->cut = chance(20);
+				n->deaf = chance(50) ? 0 : (unsigned)rand_below(loop_rand(loop), 60);
+				n->mute = chance(50) ? 0 : (unsigned)rand_below(loop_rand(loop), 60);
+				n->latency = (int64_t)rand_below(loop_rand(loop), 2000);
+				n->late = chance(50) ? 0 : (int64_t)rand_below(loop_rand(loop), (uint64_t)(3 * TTL));
+				if (chance(5))
+					lease_failed(n->lease);
+			}
+			pass((int64_t)rand_below(loop_rand(loop), (uint64_t)TTL));
+		}
+		for (unsigned i = 0; i < NODES; i++)
+			nodes[i] = (struct node){ .c = nodes[i].c, .lease = nodes[i].lease, .latency = 5 };
+		pass(10 * TTL); /* also those that yield come back */
+		CHECK_U64(holders(), 1);
+		cell.epochs = cell.record.epoch;
+		pass(5 * TTL);
+		CHECK_U64(holders(), 1);
+		CHECK_U64(cell.record.epoch, cell.epochs);
+		end();
+	}
+}
+
+/* ---------------------------------------------------------------- at the target */
+
+static void
+lies_at_the_target(void)
+{
+	struct provider_rig r;
+	struct coordinator *c;
+	struct lease       *l;
+	struct lease_conf   conf;
+	struct mem_world   *w = mem_world_new();
+	struct span         got;
+	struct err          e;
+
+	provider_rig_open(&r, false, "backend \"mem\" \"b\" {}");
+	mem_attach(r.b, w);
+	c = coordinator_target(r.b);
+	conf = (struct lease_conf){ .loop = r.loop, .coordinator = c, .key = "e", .agent_id = "me", .agent_name = "edge-7", .ttl_ms = TTL };
+	l = lease_new(&conf);
+	lease_start(l);
+	run_op(r.loop, op_sleep(r.loop, 3 * TTL), 4 * TTL);
+	CHECK(lease_holds(l));
+	CHECK(mem_world_get(w, ".stateferry/lease/e", &got));
+	CHECK(memmem(got.p, got.n, "\"holder\":\"me\"", 13) != NULL);
+	mem_world_put(w, ".stateferry/lease/e", span_str("{}")); /* somebody's hand */
+	run_op(r.loop, op_sleep(r.loop, TTL), 2 * TTL);
+	CHECK(!lease_holds(l));
+	mem_world_put(w, ".stateferry/lease/e", span_of(NULL, 0));
+	e = run_op(r.loop, op_sleep(r.loop, TTL), 2 * TTL);
+	CHECK_OK(e.code, e);
+	CHECK(lease_holds(l));
+	lease_leave(l);
+	run_op(r.loop, op_sleep(r.loop, 1000), 2000);
+	CHECK(lease_idle(l));
+	lease_free(l);
+	coordinator_free(c);
+	provider_rig_close(&r);
+	mem_world_free(w);
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){
+		{ "a record comes back as it was written", record_comes_back },
+		{ "what is no record is told", what_is_no_record },
+		{ "a free lease is taken and kept", is_taken_and_kept },
+		{ "what is handed over has a successor within a second", is_handed_over_within_a_second },
+		{ "a dead holder is followed within two ttl", dead_holder_is_followed_within_two_ttl },
+		{ "a holder that is cut off stops at half its ttl", cut_off_holder_stops_at_half_its_ttl },
+		{ "a take without an answer is seen to be ours", take_without_an_answer_is_seen_to_be_ours },
+		{ "renewals without answers do not end it", renewals_without_answers_do_not_end_it },
+		{ "a store that refuses is not stormed", store_that_refuses_is_not_stormed },
+		{ "trouble is told", trouble_is_told },
+		{ "a failing holder leaves it to a peer", failing_holder_leaves_it_to_a_peer },
+		{ "failing alone, it tries again later and later", failing_alone_it_tries_again_later_and_later },
+		{ "never two, and always one in the end", never_two_and_always_one_in_the_end },
+		{ "a lease lies at the target", lies_at_the_target },
+		{ NULL, NULL } });
+}
