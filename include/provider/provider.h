@@ -149,6 +149,10 @@ struct provider {
 	 * {name}) the name of a workspace's state there; fixed returns false when names are free. */
 	void          (*workspace)(const struct backend *b, const char *name, struct buf *ret);
 	bool          (*fixed)(const struct backend *b, const char *workspace, struct buf *ret);
+	/* The same in two parts, as terraform's block has them: path, what is left of a name without its workspace and without ".tfstate"
+	 * ("": terraform's own choice), and the name of a workspace's state at such a path. NULL: the whole name, and PATH-WORKSPACE. */
+	void      (*path)(const struct backend *b, const char *name, struct buf *ret);
+	void      (*named)(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
 	/* Can its states be found, as a source needs it? NULL: always. */
 	enum err_code (*findable)(const struct backend *b, struct err *reterr);
 	struct op *(*create)(struct backend *b);        /* bucket, container, folder, workspace; OK when it is there */
@@ -260,6 +264,8 @@ void       provider_workspace(const struct backend *b, const char *name, struct 
 bool       provider_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 /* Is this a name that states have there: any where names are free, else that of a workspace. */
 bool       provider_gives_name(const struct backend *b, const char *name);
+/* What terraform at `to` would call what it calls name at `from`: the same workspace of the same path. */
+void       provider_rename(const struct backend *from, const char *name, const struct backend *to, struct buf *ret);
 /* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
 /* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */

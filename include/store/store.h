@@ -134,11 +134,11 @@ struct replica_rec {
 };
 
 /* What we are about to do remotely: committed before the first request, settled with the result. */
-enum intent_kind { INTENT_PUSH = 1, INTENT_SNAPSHOT, INTENT_RESTORE, INTENT_UNLOCK };
+enum intent_kind { INTENT_PUSH = 1, INTENT_SNAPSHOT, INTENT_RESTORE, INTENT_UNLOCK, INTENT_MIGRATE };
 struct intent_rec {
 	uint64_t      id;             /* from intent_new_id() */
 	enum intent_kind kind;
-	const char   *edge, *target;  /* edge "" for a restore */
+	const char   *edge, *target;  /* edge "" for a restore or a migration */
 	uint64_t      state;          /* source state id */
 	const char   *name;           /* at the target */
 	const char   *lock_id;        /* "" : no lock is taken */

@@ -121,11 +121,29 @@ struct restore_result {
 	struct digest digest;
 	uint64_t      changed_resources;
 	char          to[1200];       /* BACKEND:NAME */
+	/* of a migration */
+	bool          writes, written; /* writes: there is something to do, or was; written: it is done */
+	bool          unlocked;       /* the source has no lock, or may not be locked */
 };
 /* Under the backend's lock and precondition; what is there becomes a version first. */
 struct op *engine_restore(struct engine *e, const struct restore_options *o, struct restore_result *ret);
 /* What it does while it runs, for people; static. */
 const char *engine_restore_doing(const struct op *op);
+
+/* Moves what a source holds now to another place, under the locks of both; the source stays. Newer, unrelated or unknown content
+ * is never replaced: ERR_CONFLICT. ret as of a restore, from: the version that the store has of it by then. */
+struct migrate_options {
+	struct backend *from, *to;    /* of the engine's plan */
+	const char     *name, *to_name;
+	bool            dry_run, yes; /* yes: also when the source cannot be locked */
+};
+struct op *engine_migrate(struct engine *e, const struct migrate_options *o, struct restore_result *ret);
+const char *engine_migrate_doing(const struct op *op);
+/* What there is to migrate, after whatever an earlier run left open was settled and, with create = true, the target was made (neither
+ * in a dry run): every state of from, by fn once the listing is complete, with its name at to, or why it cannot be there. name not NULL:
+ * that one alone, which is not looked for. */
+typedef void migrate_fn(void *arg, const char *name, const char *to_name, const struct err *why);
+struct op *engine_migrate_look(struct engine *e, const struct migrate_options *o, migrate_fn *fn, void *arg);
 
 /* Takes what the source holds now as head, by a person's decision. ERR_CONFLICT (exit 13) for what is no state. version 0: whatever
  * it holds; else it must hold that version now. */

@@ -75,7 +75,7 @@ static const struct rec_field replica_fields[] = {
 REC_TYPE(rec_replica, "replica", 2, struct replica_rec, replica_fields);
 
 static const struct rec_field intent_fields[] = {
-	F_ENUM(struct intent_rec, kind, INTENT_UNLOCK + 1),
+	F_ENUM(struct intent_rec, kind, INTENT_MIGRATE + 1),
 	F(REC_STR, struct intent_rec, edge),
 	F(REC_STR, struct intent_rec, target),
 	F(REC_U64, struct intent_rec, state),

@@ -114,7 +114,7 @@ struct engine {
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
-	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a probe: nobody else's business */
+	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
 	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
 	struct engine_counters counters;
 };
@@ -162,7 +162,7 @@ void engine_enqueue(struct engine *e, struct batch *b, const struct backend *fro
 void engine_recover_soon(struct engine *e);
 /* The operation of that intent runs, or has ended: recovery is for those whose operation is no more. */
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
-void engine_live_probe(struct engine *e, uint64_t intent);              /* the same for a lock that a probe tries */
+void engine_live_alone(struct engine *e, uint64_t intent);              /* the same for a lock alone: of a probe, of what is migrated */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 
 /* One more; true: it was the first, whose reason is that. */
@@ -198,6 +198,9 @@ struct op *hold_op(struct engine *e, struct op *asked);
 bool lock_is_own(struct engine *e, const struct lock_info *l);
 /* All that is known of a lock that cannot be read; false: nothing. */
 bool lock_known(struct engine *e, const struct backend *b, const char *name, struct lock_seen *ret);
+/* The intent of a lock without a write. uncertain: it may come to be, whatever is known now. */
+void lock_intend(struct batch *b, struct engine *e, uint64_t id, const struct backend *at, const char *name, const struct lock_info *l,
+    bool uncertain);
 /* Of a backend that cannot show locks: who holds that one, as a refusal said; NULL: nobody does any more. Goes into b. */
 void lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder);
 

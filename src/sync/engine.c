@@ -198,7 +198,7 @@ engine_live(struct engine *e, uint64_t intent, struct push *runs)
 }
 
 void
-engine_live_probe(struct engine *e, uint64_t intent)
+engine_live_alone(struct engine *e, uint64_t intent)
 {
 	uint8_t key[8];
 

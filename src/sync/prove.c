@@ -244,18 +244,7 @@ prove_seen(void *arg, const struct probe_check *c)
 static void
 prove_intent(struct prove *p, size_t i, bool uncertain, struct batch *b)
 {
-	struct engine    *e = p->place->engine;
-	int64_t           now = loop_wall(e->loop);
-	struct buf        body;
-	struct intent_rec r = { .id = p->intents[i], .kind = INTENT_UNLOCK, .edge = "", .target = p->place->backend->label,
-		.name = buf_str(&p->state), .lock_id = p->locks.lock[i].id, .etag = "", .created = now, .retry_at = now,
-		.uncertain = uncertain, .agent = store_agent_id(e->store) };
-
-	buf_init(&body, LOCK_BODY_MAX);
-	lock_info_body(&p->locks.lock[i], &body);
-	r.lock_body = buf_str(&body);
-	batch_intent(b, &r);
-	buf_free(&body);
+	lock_intend(b, p->place->engine, p->intents[i], p->place->backend, buf_str(&p->state), &p->locks.lock[i], uncertain);
 }
 
 /* The lock of a state may keep terraform waiting: both that are tried are on the disk before they are on the wire. */
@@ -275,7 +264,7 @@ prove_journal(struct prove *p)
 	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++) {
 		provider_lock_new(p->place->backend, &ref, "probe", &p->locks.lock[i]);
 		p->intents[i] = intent_new_id(e->store);
-		engine_live_probe(e, p->intents[i]);
+		engine_live_alone(e, p->intents[i]);
 		prove_intent(p, i, true, b);
 	}
 	return store_apply(e->store, b);

@@ -197,6 +197,23 @@ push_may_write(struct push *p)
 	return p->cmp.action == COMPARE_WRITE;
 }
 
+bool
+push_can_count(struct push *p)
+{
+	p->meaning.want_semantic = false;
+	p->meaning.want_counts = true;
+	p->meaning.added = p->meaning.changed = p->meaning.removed = -1;
+	return state_is_good(&p->cur.info) && p->cur.info.kind != STATE_ENCRYPTED && p->next.info.kind != STATE_ENCRYPTED;
+}
+
+uint64_t
+push_changes(const struct push *p)
+{
+	int64_t n = p->meaning.added + p->meaning.changed + p->meaning.removed;
+
+	return p->absent || !state_is_good(&p->cur.info) ? p->next.info.instances : n > 0 ? (uint64_t)n : 0;
+}
+
 static struct op *
 push_change(struct push *p)
 {

@@ -5,7 +5,7 @@
 #include "core.h"
 
 /*
- * One guarded write: what is common to a replication and a restore. The two differ in what they write after they saw
+ * One guarded write: what is common to a replication, a restore and a migration. They differ in what they write after they saw
  * what is there (weigh), and in what the store learns at the end (settle).
  */
 struct push;
@@ -28,8 +28,8 @@ struct push {
 	const struct push_kind *kind;
 	struct engine          *e;
 	struct backend         *dst;
-	const char             *edge;              /* "" for a restore */
-	struct lane            *lane;              /* NULL for a restore */
+	const char             *edge;              /* "" for a restore or a migration */
+	struct lane            *lane;              /* NULL for them */
 	uint64_t                state;             /* source state id */
 	char                   *backend, *source;  /* label and name of the source state */
 	char                   *name;              /* at dst */
@@ -64,5 +64,10 @@ bool         push_knows_current(struct push *p, bool own);
 /* The bytes at the target become a version of the source state, before they are replaced or as evidence. false: they are one, or
  * there are none. */
 bool         push_keep_current(struct push *p, struct batch *b);
+/* For needs_meaning: asks for no more than how many instances change. false: that cannot be known. And how many did, once it is. */
+bool         push_can_count(struct push *p);
+uint64_t     push_changes(const struct push *p);
+/* Another state, of this edge or another, already writes to that name. */
+bool         push_is_of_another(const struct push *p, struct store_txn *t, struct err *ret);
 
 #endif

@@ -155,7 +155,7 @@ recover_replica(struct recover_one *r, struct batch *b)
 		.status = REPLICA_CURRENT, .digest = r->want, .version = r->head, .serial = r->now.info.serial, .etag = r->now.etag,
 		.written = r->created, .verified = loop_wall(r->e->loop), .error = "", .hint = "" };
 
-	if (r->kind != INTENT_PUSH || r->source == NULL)
+	if ((r->kind != INTENT_PUSH && r->kind != INTENT_MIGRATE) || r->source == NULL)
 		return;
 	if (recover_is_torn(r)) { /* our own half-written bytes may be overwritten; push.c keeps them as a version first */
 		rep.status = REPLICA_PENDING;
@@ -164,7 +164,7 @@ recover_replica(struct recover_one *r, struct batch *b)
 		rep.version = rep.serial = 0;
 		batch_replica(b, &rep);
 	}
-	if (!r->effect || r->known)
+	if (!r->effect || r->known || r->kind != INTENT_PUSH)
 		return;
 	batch_replica(b, &rep);
 	engine_event(b, r->e, "written", r->source_backend, r->source, r->edge, "%s: serial %llu, found after an interruption",

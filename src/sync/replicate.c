@@ -284,14 +284,13 @@ replicate_still_claims(struct engine *e, const struct push *p, const struct stat
 	return claims;
 }
 
-/* Another state, of this edge or another, already writes to that name. */
-static bool
-replicate_collides(struct engine *e, struct store_txn *t, const struct push *p, struct err *ret)
+bool
+push_is_of_another(const struct push *p, struct store_txn *t, struct err *ret)
 {
 	uint64_t         owner = store_replica_owner(t, p->dst->label, p->name);
 	struct state_rec s;
 
-	if (owner == 0 || owner == p->state || !store_state_by_id(t, owner, &s) || !replicate_still_claims(e, p, &s))
+	if (owner == 0 || owner == p->state || !store_state_by_id(t, owner, &s) || !replicate_still_claims(p->e, p, &s))
 		return false;
 	err_set(ret, ERR_CONFLICT, 0, "%s is already the replica of %s:%s", p->name, s.backend, s.name);
 	err_hint(ret, "give one of the two another key in the configuration");
@@ -326,7 +325,7 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 		p->refused.code = ERR_CONFLICT;
 	else if (s->head == 0 && o->next == NULL)
 		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
-	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !replicate_collides(p->e, t, p, &p->refused))
+	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !push_is_of_another(p, t, &p->refused))
 		place_writable(engine_place(p->e, p->dst), &p->refused);
 }
 

@@ -138,25 +138,6 @@ restore_floor(const struct push *p)
 	return floor;
 }
 
-/* Only to count what changes: the answer does not depend on it. */
-static bool
-restore_needs_meaning(struct push *p)
-{
-	p->meaning.want_semantic = false;
-	p->meaning.want_counts = true;
-	p->meaning.added = p->meaning.changed = p->meaning.removed = -1;
-	return state_is_good(&p->cur.info) && p->cur.info.kind != STATE_ENCRYPTED && p->next.info.kind != STATE_ENCRYPTED;
-}
-
-static void
-restore_count(struct push *p)
-{
-	struct restore *r = restore_of(p);
-	int64_t         n = p->meaning.added + p->meaning.changed + p->meaning.removed;
-
-	r->ret->changed_resources = p->absent || !state_is_good(&p->cur.info) ? p->next.info.instances : n > 0 ? (uint64_t)n : 0;
-}
-
 static enum err_code
 restore_weigh(struct push *p, struct err *reterr)
 {
@@ -165,7 +146,7 @@ restore_weigh(struct push *p, struct err *reterr)
 
 	p->cmp.action = COMPARE_WRITE;
 	snprintf(p->cmp.reason, sizeof(p->cmp.reason), "replaced by the restore of version %" PRIu64, r->version);
-	restore_count(p);
+	r->ret->changed_resources = push_changes(p);
 	r->ret->had_before = !empty;
 	r->ret->serial_before = empty ? 0 : p->cur.info.serial;
 	if (!empty && digest_eq(&p->cur.digest, &r->old)) {
@@ -244,7 +225,7 @@ restore_settle(struct push *p, struct batch *b)
 	log_event(LOG_INFO, op, "written", { "version", log_u64(r->version) }, { "serial", log_u64(p->next.info.serial) });
 }
 
-static const struct push_kind restore_kind = { INTENT_RESTORE, "restore", restore_weigh, restore_needs_meaning,
+static const struct push_kind restore_kind = { INTENT_RESTORE, "restore", restore_weigh, push_can_count,
 	restore_change, restore_settle, NULL };
 
 /* --- the operation around it --- */

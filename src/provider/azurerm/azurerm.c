@@ -170,6 +170,32 @@ azurerm_workspace(const struct backend *b, const char *name, struct buf *ret)
 		buf_puts(ret, "default");
 }
 
+/* The key of terraform's block without our prefix, n bytes of name. */
+static size_t
+azurerm_base(const struct azurerm *z, const char *name)
+{
+	struct span ws = azurerm_workspace_of(z, name);
+
+	return ws.n > 0 ? strlen(name) - ws.n - strlen(AZURERM_WORKSPACE) : strlen(name);
+}
+
+static void
+azurerm_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	struct span base = span_of(name, azurerm_base(azurerm_of(b), name));
+
+	buf_put(ret, base.p, span_ends(base, AZURERM_STATE) ? base.n - strlen(AZURERM_STATE) : base.n);
+}
+
+static void
+azurerm_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
+{
+	bool other = strcmp(workspace, "default") != 0;
+
+	(void)b;
+	buf_printf(ret, "%s" AZURERM_STATE "%s%s", path[0] != '\0' ? path : "terraform", other ? AZURERM_WORKSPACE : "", other ? workspace : "");
+}
+
 static bool
 azurerm_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 {
@@ -363,6 +389,8 @@ const struct provider provider_azurerm = {
 	.caps = azurerm_caps,
 	.workspace = azurerm_workspace,
 	.fixed = azurerm_fixed,
+	.path = azurerm_path,
+	.named = azurerm_named,
 	.locate = azurerm_locate,
 	.create = azurerm_create,
 	.list = azurerm_list,

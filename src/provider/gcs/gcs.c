@@ -109,6 +109,24 @@ gcs_workspace(const struct backend *b, const char *name, struct buf *ret)
 		buf_puts(ret, "default");
 }
 
+/* The prefix of terraform's block, below ours; a workspace is an object in it. */
+static void
+gcs_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	const char *slash = strrchr(name, '/');
+
+	(void)b;
+	if (slash != NULL)
+		buf_put(ret, name, (size_t)(slash - name));
+}
+
+static void
+gcs_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
+{
+	(void)b;
+	buf_printf(ret, "%s%s%s" GCS_STATE, path, path[0] != '\0' ? "/" : "", workspace);
+}
+
 static const char *
 gcs_signed_in(const struct backend *b)
 {
@@ -312,6 +330,8 @@ const struct provider provider_gcs = {
 	.close = gcs_close,
 	.caps = gcs_caps,
 	.workspace = gcs_workspace,
+	.path = gcs_path,
+	.named = gcs_named,
 	.locate = gcs_locate,
 	.create = gcs_create,
 	.probe = gcs_probe,

@@ -12,7 +12,9 @@
  * With `path` the names are the file itself and DIR/WORKSPACE/terraform.tfstate for each workspace, DIR being the last segment
  * of workspace_dir, as terraform's local backend lays them out; with `dir` every path below it.
  */
-#define LOCAL_WORKSPACE_FILE "terraform.tfstate"
+#define LOCAL_STATE          ".tfstate"
+#define LOCAL_WORKSPACE_FILE "terraform" LOCAL_STATE
+#define LOCAL_WORKSPACES     LOCAL_STATE ".d"
 
 /* "DIR/W/terraform.tfstate": where W begins and how long it is. */
 static bool
@@ -28,6 +30,29 @@ local_split_workspace(const struct local *l, const char *name, const char **ret,
 		return false;
 	*ret = w;
 	*ret_n = (size_t)(slash - w);
+	return true;
+}
+
+/* Below `dir`, where terraform keeps the workspaces of the state X.tfstate if told so, and of terraform.tfstate by itself:
+ * "X.tfstate.d/W/terraform.tfstate". X is n bytes. */
+static bool
+local_split_dir(const char *name, size_t *ret_n, const char **ret, size_t *ret_w)
+{
+	const char *slash = strrchr(name, '/'), *dir;
+	size_t      n;
+
+	if (slash == NULL || strcmp(slash + 1, LOCAL_WORKSPACE_FILE) != 0)
+		return false;
+	for (dir = slash; dir > name && dir[-1] != '/'; dir--)
+		;
+	if (dir == slash || !span_ends(span_of(name, (size_t)(dir - name)), LOCAL_WORKSPACES "/"))
+		return false;
+	n = (size_t)(dir - name) - strlen(LOCAL_WORKSPACES "/");
+	if (n == 0 || name[n - 1] == '/')
+		return false;
+	*ret_n = n;
+	*ret = dir;
+	*ret_w = (size_t)(slash - dir);
 	return true;
 }
 
@@ -83,12 +108,36 @@ local_workspace(const struct backend *b, const char *name, struct buf *ret)
 {
 	const struct local *l = container_of(b, const struct local, b);
 	const char         *w;
-	size_t              n;
+	size_t              n, x;
 
-	if (l->file != NULL && local_split_workspace(l, name, &w, &n))
+	if (l->file != NULL ? local_split_workspace(l, name, &w, &n) : local_split_dir(name, &x, &w, &n))
 		buf_put(ret, w, n);
 	else
 		buf_puts(ret, "default");
+}
+
+void
+local_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	const char *w;
+	size_t      n, x = strlen(name);
+
+	(void)b; /* with `path` there is one only */
+	if (!local_split_dir(name, &x, &w, &n) && span_ends(span_str(name), LOCAL_STATE))
+		x -= strlen(LOCAL_STATE);
+	buf_put(ret, name, x);
+}
+
+void
+local_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
+{
+	const char *x = path[0] != '\0' ? path : "terraform";
+
+	(void)b;
+	if (strcmp(workspace, "default") == 0)
+		buf_printf(ret, "%s" LOCAL_STATE, x);
+	else
+		buf_printf(ret, "%s" LOCAL_WORKSPACES "/%s/" LOCAL_WORKSPACE_FILE, x, workspace);
 }
 
 bool

@@ -15,6 +15,7 @@
 #define S3_BUCKET_DNS_MAX 63
 #define S3_REGION_MAX     63
 #define S3_SSE_KEY_LEN    32
+#define S3_STATE          ".tfstate"
 
 static const char *const s3_retry_modes[] = { "legacy", "standard", "adaptive", NULL };
 
@@ -176,7 +177,7 @@ s3_key_is_state(const struct s3 *s, const char *key)
 	bool                  is;
 
 	if (!s3_given(c->key))
-		return span_ends(span_str(key), ".tfstate");
+		return span_ends(span_str(key), S3_STATE);
 	if (strcmp(key, c->key) == 0)
 		return true;
 	ws = s3_workspace_of(c, key, &rest);
@@ -190,24 +191,60 @@ s3_key_is_state(const struct s3 *s, const char *key)
 	return is;
 }
 
+/* The workspace of a name, n 0: none, and what follows it there. key: prefix and name. */
+static struct span
+s3_split(const struct s3 *s, const char *name, const char *key, const char **rest)
+{
+	struct span ws = { NULL, 0 };
+
+	*rest = name;
+	if (s->conf->workspace_key_prefix[0] != '\0' || (s3_given(s->conf->key) && strcmp(key, s->conf->key) != 0 &&
+	        s3_key_is_state(s, key)))
+		ws = s3_workspace_of(s->conf, key, rest);
+	if (ws.n == 0 && s->conf->workspace_key_prefix[0] != '\0') /* a copy of another bucket below our prefix */
+		ws = s3_workspace_of(s->conf, name, rest);
+	return ws;
+}
+
 static void
 s3_workspace(const struct backend *b, const char *name, struct buf *ret)
 {
 	const struct s3 *s = s3_of(b);
 	const char      *rest;
 	char            *key = s3_key_of(s, name);
-	struct span      ws = { NULL, 0 };
+	struct span      ws = s3_split(s, name, key, &rest);
 
-	if (s->conf->workspace_key_prefix[0] != '\0' || (s3_given(s->conf->key) && strcmp(key, s->conf->key) != 0 &&
-	        s3_key_is_state(s, key)))
-		ws = s3_workspace_of(s->conf, key, &rest);
-	if (ws.n == 0 && s->conf->workspace_key_prefix[0] != '\0') /* a copy of another bucket below our prefix */
-		ws = s3_workspace_of(s->conf, name, &rest);
 	if (ws.n > 0)
 		buf_put(ret, ws.p, ws.n);
 	else
 		buf_puts(ret, "default");
 	free(key);
+}
+
+/* Below a prefix, too, terraform's key of a workspace is the whole key of its default one: env:/W/PREFIX/PATH. */
+static void
+s3_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct s3 *s = s3_of(b);
+	const char      *rest, *prefix = b->common.prefix;
+	char            *key = s3_key_of(s, name);
+	size_t           n;
+
+	if (s3_split(s, name, key, &rest).n > 0 && span_starts(span_str(rest), prefix))
+		rest += strlen(prefix);
+	n = strlen(rest);
+	buf_put(ret, rest, span_ends(span_str(rest), S3_STATE) ? n - strlen(S3_STATE) : n);
+	free(key);
+}
+
+static void
+s3_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
+{
+	const struct s3_conf *c = s3_of(b)->conf;
+
+	if (strcmp(workspace, "default") != 0)
+		buf_printf(ret, "%s%s%s/%s", c->workspace_key_prefix, c->workspace_key_prefix[0] != '\0' ? "/" : "", workspace, b->common.prefix);
+	buf_printf(ret, "%s" S3_STATE, path[0] != '\0' ? path : "terraform");
 }
 
 static bool
@@ -628,7 +665,7 @@ static const char *const s3_blocks[] = { "assume_role", "assume_role_with_web_id
 const struct provider provider_s3 = {
 	.name = "s3",
 	.summary = "Amazon S3 and stores that speak its protocol",
-	.suffix = ".tfstate",
+	.suffix = S3_STATE,
 	.key_max = S3_KEY_MAX - (sizeof(S3_LOCK_SUFFIX) - 1),
 	.fields = s3_fields,
 	.blocks = s3_blocks,
@@ -638,6 +675,8 @@ const struct provider provider_s3 = {
 	.caps = s3_caps,
 	.workspace = s3_workspace,
 	.fixed = s3_fixed,
+	.path = s3_path,
+	.named = s3_named,
 	.locate = s3_locate,
 	.create = s3_create,
 	.list = s3_list,
