@@ -146,7 +146,8 @@ enum err_code conf_fields(struct conf *c, struct conf_block *b, const struct con
 /* Before conf_fields(): what terraform already has, added to the arguments of b, which come first. from_file is a path or a list of
  * items, the later over the earlier: a file with one backend block, a file of arguments as -backend-config takes it, what "terraform
  * init" wrote to .terraform/terraform.tfstate, or "KEY=VALUE". Only arguments of tables and blocks of block_types may be in them, of
- * a backend of that type. Relative paths in them are relative to where terraform runs. Refuses files that conf_load() would. */
+ * a backend of that type; type may be two, "OURS OTHER", where OTHER's arguments are among ours. Relative paths in them are relative
+ * to where terraform runs. Refuses files that conf_load() would. */
 #define CONF_IMPORT "from_file"
 enum err_code conf_import(struct conf *c, struct conf_block *b, const char *type, const struct conf_field *const *tables,
     const char *const *block_types, struct err *reterr);

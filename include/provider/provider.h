@@ -134,6 +134,8 @@ struct provider {
 	const char *name, *summary;
 	const char *suffix;                    /* that names of states end with here, replicas made to; NULL: any */
 	bool      (*suits)(const char *name);  /* does it end as names do here, though not with suffix? NULL: never */
+	const char *imports;                   /* types of terraform's whose blocks from_file takes, as conf_import(); NULL: its name */
+	bool        no_scratch;                /* nobody can make up a name: a lock is tried on a state, if there is one only */
 	size_t      key_max, segment_max;      /* bytes of prefix and name, and of one segment, which leave room for its lock; 0: any */
 	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
 	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
@@ -180,6 +182,8 @@ struct provider {
 	void          (*locate)(const struct backend *b, const char *name, struct buf *ret);
 	/* Where the credentials come from, for people, once a request was signed; NULL: there are none. No secret. */
 	const char *  (*signed_in)(const struct backend *b);
+	/* A write was answered as done, and what is read is something else: why that may be; static. NULL: no idea. */
+	const char *  (*remark)(const struct backend *b, const char *name);
 	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */
 	void          (*unlock_hint)(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 };
@@ -201,7 +205,7 @@ struct backend {
 	void                      *conf;
 };
 
-extern const struct provider provider_azurerm, provider_gcs, provider_http, provider_local, provider_mem, provider_s3;
+extern const struct provider provider_azurerm, provider_gcs, provider_harness, provider_http, provider_local, provider_mem, provider_s3;
 /* All drivers, NULL-terminated. */
 extern const struct provider *const provider_all[];
 const struct provider *provider_find(const char *name);
@@ -274,6 +278,7 @@ void       provider_complete(const struct backend *from, const struct backend *t
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);
 /* Are these two names one place, as far as that can be told without asking? */
 bool       provider_same_name(const struct backend *a, const char *an, const struct backend *b, const char *bn);
+const char *provider_remark(const struct backend *b, const char *name); /* NULL: nothing is known */
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
 /* Can it be a source: ERR_CONFIG when nothing says which states it holds. */
 enum err_code provider_findable(const struct backend *b, struct err *reterr);

@@ -15,7 +15,7 @@
 struct import {
 	struct conf                    *c;
 	struct conf_block              *b;
-	const char                     *type;   /* of the backend */
+	const char                     *type;   /* of the backend; behind a blank another that is taken for it */
 	const struct conf_field *const *tables; /* what terraform knows */
 	const char *const              *block_types;
 	struct conf_body                got;    /* of all items so far, later over earlier */
@@ -145,9 +145,11 @@ import_object(struct import *im, const struct conf_value *v, const char *dir, st
 static enum err_code
 import_is_type(const struct import *im, const char *type, struct conf_pos pos, struct err *reterr)
 {
-	if (strcmp(type, im->type) == 0)
+	int n = (int)strcspn(im->type, " ");
+
+	if (span_is(span_of(im->type, (size_t)n), type) || (im->type[n] == ' ' && strcmp(im->type + n + 1, type) == 0))
 		return ERR_OK;
-	return conf_error(reterr, pos, "this is backend \"%.40s\"; expected backend \"%s\", which %s:%u wants to fill", type, im->type,
+	return conf_error(reterr, pos, "this is backend \"%.40s\"; expected backend \"%.*s\", which %s:%u wants to fill", type, n, im->type,
 	    im->b->pos.file, im->b->pos.line);
 }
 

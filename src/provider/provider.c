@@ -158,7 +158,7 @@ provider_import(struct conf *c, struct conf_block *block, const struct provider 
 	static const struct conf_field  prefix[] = { { .name = "prefix", .type = CONF_STR }, { .name = NULL } };
 	const struct conf_field *const  tables[] = { p->fields, p->prefix_help != NULL ? prefix : NULL, NULL };
 
-	return conf_import(c, block, p->name, tables, p->blocks, reterr);
+	return conf_import(c, block, p->imports != NULL ? p->imports : p->name, tables, p->blocks, reterr);
 }
 
 enum err_code
@@ -380,6 +380,12 @@ provider_same_name(const struct backend *a, const char *an, const struct backend
 	buf_free(&at);
 	buf_free(&bt);
 	return same;
+}
+
+const char *
+provider_remark(const struct backend *b, const char *name)
+{
+	return b->provider->remark != NULL ? b->provider->remark(b, name) : NULL;
 }
 
 void

@@ -148,8 +148,10 @@ reach_read(struct reach *r)
 static struct op *
 reach_peek(struct reach *r)
 {
-	r->peeks = !r->b->common.read_only && (provider_caps(r->b) & PROVIDER_LOCK) != 0 && provider_shows_locks(r->b);
-	return r->peeks ? provider_lock_peek(r->b, &(struct state_ref){ REACH_SCRATCH }, &r->holder) : NULL;
+	struct state_ref ref = { r->b->provider->no_scratch ? r->name : REACH_SCRATCH };
+
+	r->peeks = ref.name != NULL && !r->b->common.read_only && (provider_caps(r->b) & PROVIDER_LOCK) != 0 && provider_shows_locks(r->b);
+	return r->peeks ? provider_lock_peek(r->b, &ref, &r->holder) : NULL;
 }
 
 static bool
@@ -191,6 +193,8 @@ reach_can_lock(struct reach *r)
 
 	if ((provider_caps(r->b) & PROVIDER_LOCK) == 0)
 		reach_say(r, "lock", false, "none is configured");
+	else if (!state && r->b->provider->no_scratch)
+		reach_say(r, "lock", false, "not tried: it would be that of a state, and there are several; a backend with one of them tries its own");
 	else if (state && r->locked == &r->own)
 		reach_say(r, "lock", false, "not tried: it would be that of the state itself, and could not be noted in the store before");
 	else

@@ -281,13 +281,22 @@ push_is_unchanged(const struct push *p)
 	return p->absent ? digest_is_zero(&p->before) : digest_eq(&p->cur.digest, &p->before);
 }
 
+/* A write was answered as done, and what is there is not it. */
+static void
+push_say_else(struct push *p, const char *what)
+{
+	const char *why = provider_remark(p->dst, p->name);
+
+	err_set(&p->op.err, ERR_CONFLICT, 0, "%s%s%s%s", p->name, what, why != NULL ? ": " : "", why != NULL ? why : "");
+}
+
 static void
 push_say_unchanged(struct push *p)
 {
 	struct err *e = &p->op.err;
 
 	if (p->put_ok)
-		err_set(e, ERR_CONFLICT, 0, "%s: the write was answered as done, but what is there did not change", p->name);
+		push_say_else(p, ": the write was answered as done, but what is there did not change");
 	else if (p->uncertain)
 		err_set(e, ERR_UNCERTAIN, e->detail, "%s: no certain answer to the write (%s), and nothing has changed there yet", p->name,
 		    p->put_err.msg);
@@ -343,7 +352,7 @@ push_back_meant(struct push *p)
 		p->wrote = p->reencoded = true;
 		return op_await(&p->op, SEALED, provider_seal(p->dst, &(struct state_ref){ p->name }, &p->next));
 	}
-	err_set(&p->op.err, ERR_CONFLICT, 0, "%s does not hold what was written", p->name);
+	push_say_else(p, " does not hold what was written");
 	return op_unwind(&p->op, RELEASE);
 }
 

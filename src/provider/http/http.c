@@ -42,6 +42,8 @@ static const struct conf_field hb_fields[] = {
 	    .help = "added to every request" },
 	{ .name = "states", .type = CONF_STRS, .offset = offsetof(struct hb_conf, states),
 	    .help = "names of the states to read, when address has {name}" },
+	{ .name = "unix_socket", .type = CONF_PATH, .offset = offsetof(struct hb_conf, unix_socket),
+	    .help = "connect to this socket, whatever host the addresses name" },
 	{ .name = NULL },
 };
 
@@ -69,7 +71,7 @@ hb_set(const char *s)
 	return s != NULL && s[0] != '\0';
 }
 
-static struct secret *
+struct secret *
 hb_basic(const char *user, const char *password)
 {
 	struct buf     plain, text;
@@ -183,6 +185,12 @@ hb_check(const struct hb_conf *hc, struct conf_block *block, struct err *reterr)
 enum err_code
 hb_name_check(const struct hb *h, const char *name, struct err *reterr)
 {
+	const struct hb_dialect *d = h->dialect;
+
+	if (h->free_names && d->fits != NULL && !d->fits(name)) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s has no such name: %s", d->name, d->names);
+		return err_hint(reterr, "as a target, give the state an alias that fits, and the edge key = \"{alias}\"");
+	}
 	if (h->free_names || strcmp(name, "default") == 0)
 		return ERR_OK;
 	err_set(reterr, ERR_UNSUPPORTED, 0, "there is one state behind this address, and its name is default");
@@ -191,16 +199,20 @@ hb_name_check(const struct hb *h, const char *name, struct err *reterr)
 
 /* ---------------------------------------------------------------- the driver */
 
-static void
-hb_close(struct backend *b)
+void
+hb_free(struct hb *h)
 {
-	struct hb *h = hb_of(b);
-
 	free(h->address);
 	free(h->lock_address);
 	free(h->unlock_address);
 	secret_free(h->basic);
-	free(h);
+}
+
+static void
+hb_close(struct backend *b)
+{
+	hb_free(hb_of(b));
+	free(hb_of(b));
 }
 
 /* A query may hold a signature: of it the identity shows a short digest only. */
@@ -217,29 +229,38 @@ hb_where(const char *address)
 	return xasprintf("%.*s (query %.8s)", (int)(query - address), address, digest_hex(&d, hex));
 }
 
-static enum err_code
-hb_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
-    const struct backend_common *common, struct backend **ret, struct err *reterr)
+enum err_code
+hb_init(struct hb *h, const struct provider_env *env, struct conf_block *block, const struct hb_conf *hc,
+    const struct backend_common *common, struct err *reterr)
 {
-	const struct hb_conf *hc = conf;
-	struct hb            *h;
-
-	(void)c;
-	if (hb_check(hc, block, reterr) != ERR_OK)
-		return reterr->code;
-	h = xcalloc(1, sizeof(*h));
 	h->env = env;
 	h->conf = hc;
+	h->dialect = &hb_plain;
 	h->b.common = *common;
 	h->tls = (struct http_tls){ .ca_pem = hb_set(hc->ca_pem) ? hc->ca_pem : NULL,
 		.cert_pem = hb_set(hc->cert_pem) ? hc->cert_pem : NULL, .key_pem = hb_set(hc->cert_pem) ? hc->key_pem : NULL,
 		.insecure = hc->insecure };
+	if (hb_check(hc, block, reterr) != ERR_OK)
+		return reterr->code;
 	if (hb_set(hc->username))
 		h->basic = hb_basic(hc->username, hc->password != NULL ? secret_str(hc->password) : "");
 	if (hb_address(h, block, "address", hc->address, &h->address, reterr) != ERR_OK ||
 	    hb_address(h, block, "lock_address", hc->lock_address, &h->lock_address, reterr) != ERR_OK ||
 	    hb_address(h, block, "unlock_address", hc->unlock_address, &h->unlock_address, reterr) != ERR_OK ||
-	    hb_check_addresses(h, block, reterr) != ERR_OK) {
+	    hb_check_addresses(h, block, reterr) != ERR_OK)
+		return reterr->code;
+	h->dialect = hb_dialect_of(h->address);
+	return ERR_OK;
+}
+
+static enum err_code
+hb_open(const struct provider_env *env, struct conf *c, struct conf_block *block, const void *conf,
+    const struct backend_common *common, struct backend **ret, struct err *reterr)
+{
+	struct hb *h = xcalloc(1, sizeof(*h));
+
+	(void)c;
+	if (hb_init(h, env, block, conf, common, reterr) != ERR_OK) {
 		hb_close(&h->b);
 		return reterr->code;
 	}
@@ -248,7 +269,7 @@ hb_open(const struct provider_env *env, struct conf *c, struct conf_block *block
 	return ERR_OK;
 }
 
-static unsigned
+unsigned
 hb_caps(const struct backend *b)
 {
 	const struct hb *h = hb_of(b);
@@ -283,24 +304,21 @@ hb_create(struct backend *b)
 	return op_result(hb_of(b)->env->loop, &(struct err){ .code = ERR_OK });
 }
 
-/* The protocol cannot list: the names are those of the configuration, seen from the loop like every answer. */
+/* Seen from the loop, as every answer is. */
 struct hb_names {
-	struct op      op;
-	struct hb     *h;
-	state_seen_fn *seen;
-	void          *arg;
+	struct op               op;
+	const struct conf_strs *names;
+	state_seen_fn          *seen;
+	void                   *arg;
 };
 
 static enum op_turn
 hb_names_step(struct op *op)
 {
-	struct hb_names        *n = container_of(op, struct hb_names, op);
-	const struct conf_strs *states = &n->h->conf->states;
+	struct hb_names *n = container_of(op, struct hb_names, op);
 
-	if (!n->h->free_names)
-		n->seen(n->arg, &(struct state_seen){ .name = "default", .etag = "" });
-	for (size_t i = 0; i < states->n; i++)
-		n->seen(n->arg, &(struct state_seen){ .name = states->items[i], .etag = "" });
+	for (size_t i = 0; i < n->names->n; i++)
+		n->seen(n->arg, &(struct state_seen){ .name = n->names->items[i], .etag = "" });
 	return op_ok(op);
 }
 
@@ -312,16 +330,34 @@ hb_names_free(struct op *op)
 
 static const struct op_class hb_names_class = { "http list", hb_names_step, NULL, hb_names_free, NULL, 0 };
 
-static struct op *
-hb_list(struct backend *b, state_seen_fn *seen, void *arg)
+struct op *
+hb_list_given(struct hb *h, const struct conf_strs *names, state_seen_fn *seen, void *arg)
 {
 	struct hb_names *n = xcalloc(1, sizeof(*n));
 
-	n->h = hb_of(b);
-	op_init(&n->op, &hb_names_class, n->h->env->loop);
+	op_init(&n->op, &hb_names_class, h->env->loop);
+	n->names = names;
 	n->seen = seen;
 	n->arg = arg;
 	return &n->op;
+}
+
+/* The protocol cannot list. */
+static struct op *
+hb_list(struct backend *b, state_seen_fn *seen, void *arg)
+{
+	static const char            *one[] = { "default" };
+	static const struct conf_strs fixed = { one, 1 };
+	struct hb                    *h = hb_of(b);
+
+	return hb_list_given(h, h->free_names ? &h->conf->states : &fixed, seen, arg);
+}
+
+static const char *
+hb_remark(const struct backend *b, const char *name)
+{
+	(void)name;
+	return hb_of(b)->dialect->remark;
 }
 
 const struct provider provider_http = {
@@ -343,4 +379,5 @@ const struct provider provider_http = {
 	.lock = hb_lock,
 	.unlock = hb_unlock,
 	.lock_break = hb_lock_break,
+	.remark = hb_remark,
 };

@@ -18,7 +18,23 @@ struct hb_conf {
 	int64_t         retry_max, retry_wait_min_ms, retry_wait_max_ms;
 	struct conf_map headers;
 	struct conf_strs states;
+	const char     *unix_socket;
 };
+
+/* What one kind of server does its own way (docs/protocol/http-state.md, "Dialects"). All members but name may be zero. */
+struct hb_dialect {
+	const char *name;            /* for people */
+	bool      (*fits)(const char *name); /* can a state have this name there? NULL: any */
+	const char *names;           /* in words: what fits */
+	bool        mute;            /* a refused lock does not tell whose it is: an id in that answer is one of an error */
+	bool        id_front;        /* the parameter ID comes first: as terraform sorts it there */
+	bool        explains;        /* a refusal is JSON with a message for people */
+	const char *sign_in, *permit, *nothing, *busy; /* what to do after 401, 403, 404 and another's lock; NULL: the common advice */
+	const char *remark;          /* why it may show other bytes than it took; NULL: no idea */
+};
+extern const struct hb_dialect hb_plain, hb_harness;
+/* By the address alone. */
+const struct hb_dialect *hb_dialect_of(const char *address);
 
 #define HB_HEADERS_MAX 48 /* of the argument headers */
 
@@ -26,6 +42,7 @@ struct hb {
 	struct backend             b;
 	const struct provider_env *env;
 	const struct hb_conf      *conf;
+	const struct hb_dialect   *dialect;
 	char                      *address, *lock_address, *unlock_address; /* without user and password; NULL: no lock */
 	bool                       free_names;  /* {name} in the addresses */
 	struct secret             *basic;       /* "Basic ..."; NULL: none */
@@ -33,6 +50,15 @@ struct hb {
 };
 
 struct hb *hb_of(const struct backend *b);
+/* All of h, zeroed memory, but b.where, from hc, which outlives it. Where hc stems from other arguments than those of an http backend,
+ * what it holds is right. After an error hb_free(). */
+enum err_code hb_init(struct hb *h, const struct provider_env *env, struct conf_block *block, const struct hb_conf *hc,
+    const struct backend_common *common, struct err *reterr);
+void       hb_free(struct hb *h); /* contents */
+struct secret *hb_basic(const char *user, const char *password); /* "Basic ..." */
+unsigned   hb_caps(const struct backend *b);
+/* Lists the names that the configuration gives: no request. */
+struct op *hb_list_given(struct hb *h, const struct conf_strs *names, state_seen_fn *seen, void *arg);
 
 /* --- one request, sent again where that is safe --- */
 
@@ -57,6 +83,12 @@ struct hb_request {
 	const char    *unless_etag;     /* NULL: unconditional */
 	struct body   *body;            /* NULL: none */
 	enum hb_again  again;
+	/* Not about a state, but about the place (an API beside the protocol): the answer's body is not scanned. It goes to on_body as it
+	 * arrives, restart() before each attempt; NULL: into the answer, HTTP_BODY_DEFAULT at most. arg outlives the op. */
+	bool           api;
+	enum err_code (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
+	void         (*restart)(void *arg);
+	void          *arg;
 };
 
 /* Ends OK with an answer of any status, or as http_client.h says; ERR_UNCERTAIN also when a later attempt failed harmlessly. */
@@ -65,8 +97,12 @@ struct op *hb_send(struct hb *h, const struct hb_request *r, struct hb_answer *r
 #define HB_MD5_TEXT 32
 struct op *hb_md5(struct hb *h, struct body *body, char *ret);
 
+/* A status that leaves open whether a change was carried out. */
+bool hb_may_be_done(int status);
 /* What a status means where the caller has no rule of its own; what: "reading", "locking" ... */
-enum err_code hb_refused(const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr);
+enum err_code hb_refused(const struct hb *h, const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr);
+/* Appends what the server says of a refusal, if it explains itself. */
+void          hb_explain(const struct hb *h, const struct http_response *r, struct err *reterr);
 /* Is this a name that the configured addresses can carry? */
 enum err_code hb_name_check(const struct hb *h, const char *name, struct err *reterr);
 

@@ -20,6 +20,7 @@ struct hb_lock_call {
 	struct body      *body;        /* the same bytes for lock and unlock */
 	struct hb_answer  answer;
 	int               odd;         /* the 2xx that says no lock: not 200, or with a page for people */
+	bool              late, asked; /* lock: an attempt was lost; whether it is ours has been tried */
 };
 
 static struct op *
@@ -41,7 +42,7 @@ hb_holder(const struct hb_lock_call *c, struct lock_info *ret)
 	const struct body *b = c->answer.res.body;
 
 	memset(ret, 0, sizeof(*ret));
-	return b != NULL && body_in_memory(b) && lock_info_parse(body_span(b), ret, NULL) == ERR_OK && ret->id[0] != '\0';
+	return !c->h->dialect->mute && b != NULL && body_in_memory(b) && lock_info_parse(body_span(b), ret, NULL) == ERR_OK && ret->id[0] != '\0';
 }
 
 /* A login or block page that something on the way answers to everything. */
@@ -61,9 +62,19 @@ hb_is_page(const struct http_response *r)
 
 /* ---------------------------------------------------------------- lock */
 
-enum hb_lock_state { START, LOCKED, UNDONE };
+enum hb_lock_state { START, LOCKED, UNDONE, TRIED };
 
-static const char *const hb_lock_states[] = { "start", "locked", "undone" };
+static const char *const hb_lock_states[] = { "start", "locked", "undone", "tried" };
+
+static enum err_code
+hb_held(const struct hb_lock_call *c, struct err *reterr)
+{
+	err_set(reterr, ERR_LOCKED, c->answer.res.status, "%s is locked, and the server does not say by whom", c->name);
+	if (c->h->dialect->busy != NULL)
+		err_hint(reterr, "%s", c->h->dialect->busy);
+	hb_explain(c->h, &c->answer.res, reterr);
+	return ERR_LOCKED;
+}
 
 static void
 hb_busy(struct hb_lock_call *c, struct err *reterr)
@@ -78,10 +89,36 @@ hb_busy(struct hb_lock_call *c, struct err *reterr)
 		return;
 	}
 	if (!known) {
-		err_set(reterr, ERR_LOCKED, status, "%s is locked, and the server does not say by whom", c->name);
+		hb_held(c, reterr);
 		return;
 	}
 	lock_info_refuse(c->ret_holder, ERR_LOCKED, status, c->name, reterr);
+}
+
+/* The lock may be that of our own lost request, which the server does not say: an unlock of it tells, for it takes no other one. */
+static bool
+hb_should_try(const struct hb_lock_call *c)
+{
+	int status = c->answer.res.status;
+
+	return c->h->dialect->mute && c->answer.doubt && !c->asked && (status == 409 || status == 423);
+}
+
+/* Unlocked: it was ours, or there is none, so that it can be had. Refused: it is another's. */
+static enum op_turn
+hb_lock_tried(struct hb_lock_call *c)
+{
+	struct op *op = &c->op;
+	int        status = c->answer.res.status;
+
+	if (!op_failed(op) && ((status >= 200 && status < 300) || status == 404 || status == 410))
+		return op_go(op, START);
+	if (!op_failed(op) && (status == 409 || status == 423)) {
+		hb_held(c, &op->res);
+		return op_finish(op);
+	}
+	err_set(&op->res, ERR_UNCERTAIN, status, "locking %s: it is locked, and the server does not say whether by us", c->name);
+	return op_finish(op);
 }
 
 static enum op_turn
@@ -90,7 +127,7 @@ hb_lock_answered(struct hb_lock_call *c)
 	struct op                  *op = &c->op;
 	const struct http_response *r = &c->answer.res;
 
-	c->ret->late = c->answer.doubt;
+	c->ret->late = c->late |= c->answer.doubt;
 	if (op_failed(op) || (r->status == 200 && !hb_is_page(r)))
 		return op_finish(op);
 	if (r->status >= 200 && r->status < 300) {
@@ -98,10 +135,14 @@ hb_lock_answered(struct hb_lock_call *c)
 		op_shield(op);
 		return op_await(op, UNDONE, hb_lock_send(c, false));
 	}
+	if (hb_should_try(c)) {
+		c->asked = true;
+		return op_await(op, TRIED, hb_lock_send(c, false));
+	}
 	if (r->status == 409 || r->status == 423)
 		hb_busy(c, &op->res);
 	else
-		hb_refused(r, "locking", c->name, true, &op->res);
+		hb_refused(c->h, r, "locking", c->name, true, &op->res);
 	if (c->answer.doubt && op->res.code != ERR_OK && op->res.code != ERR_LOCKED && op->res.code != ERR_UNCERTAIN)
 		err_set(&op->res, ERR_UNCERTAIN, r->status, "locking %s: an earlier request may have been carried out", c->name);
 	return op_finish(op);
@@ -139,6 +180,8 @@ hb_lock_step(struct op *op)
 		return hb_lock_answered(c);
 	case UNDONE:
 		return hb_lock_odd(c);
+	case TRIED:
+		return hb_lock_tried(c);
 	}
 	return OP_DONE;
 }
@@ -262,7 +305,7 @@ hb_unlock_answered(struct hb_lock_call *c)
 		err_set(&op->res, ERR_UNCERTAIN, 202, "unlocking %s: accepted, not yet done (202)", c->name);
 		return op_finish(op);
 	default:
-		hb_refused(&c->answer.res, "unlocking", c->name, true, &op->res);
+		hb_refused(c->h, &c->answer.res, "unlocking", c->name, true, &op->res);
 		return op_finish(op);
 	}
 }
@@ -289,7 +332,7 @@ hb_unlock_step(struct op *op)
 			return op_ok(op);
 		}
 		if (!op_failed(op))
-			hb_refused(&c->answer.res, "unlocking", c->name, false, &op->res);
+			hb_refused(c->h, &c->answer.res, "unlocking", c->name, false, &op->res);
 		return op_finish(op);
 	}
 	return OP_DONE;

@@ -22,6 +22,10 @@ struct hb_send {
 	char              *method, *url, *name, *etag;
 	struct body       *body;
 	enum hb_again      again;
+	bool               api;
+	enum err_code    (*on_body)(void *arg, const void *p, size_t n, struct err *reterr);
+	void             (*restart)(void *arg);
+	void              *body_arg;
 	struct hb_answer  *ret;
 	struct http_header headers[HB_HEADERS_OWN + HB_HEADERS_MAX];
 	size_t             nheaders;
@@ -116,9 +120,9 @@ hb_md5(struct hb *h, struct body *body, char *ret)
 
 /* ---------------------------------------------------------------- what is sent */
 
-/* {name} becomes the name as one path segment: "/" is %2F. */
+/* {name} becomes the name as one path segment: "/" is %2F. front: ID is the first parameter. */
 static char *
-hb_url(const char *address, const char *name, const char *id)
+hb_url(const char *address, const char *name, const char *id, bool front)
 {
 	static const char mark[] = "{name}";
 	struct buf        url, query;
@@ -129,16 +133,24 @@ hb_url(const char *address, const char *name, const char *id)
 		buf_put(&url, address, (size_t)(at - address));
 		url_escape(URL_SEGMENT, span_str(name), &url);
 	}
-	buf_puts(&url, address);
-	if (id != NULL) {
-		buf_init(&query, 0);
+	buf_init(&query, 0);
+	if (id != NULL)
 		url_query_add(&query, "ID", id);
+	at = strchr(address, '?');
+	if (id != NULL && front && at != NULL) {
+		buf_put(&url, address, (size_t)(at + 1 - address));
+		buf_printf(&url, "%s&%s", buf_str(&query), at + 1);
+		id = NULL;
+	} else {
+		buf_puts(&url, address);
+	}
+	if (id != NULL) {
 		at = strchr(buf_str(&url), '?');
 		if (at == NULL || at[1] != '\0')
 			buf_putc(&url, at == NULL ? '?' : '&');
 		buf_puts(&url, buf_str(&query));
-		buf_free(&query);
 	}
+	buf_free(&query);
 	return buf_take(&url);
 }
 
@@ -186,12 +198,20 @@ hb_timeout(const struct hb_send *s)
 	return s->h->b.common.timeout_ms + (s->body != NULL ? (int64_t)(body_size(s->body) / 1000) : 0);
 }
 
+/* Of a state each byte is scanned as it arrives. */
+static bool
+hb_is_state(const struct hb_send *s)
+{
+	return s->again == HB_READ && !s->api;
+}
+
 static struct op *
 hb_exchange(struct hb_send *s)
 {
-	bool                read = s->again == HB_READ;
-	struct http_request r = { .method = s->method, .url = s->url, .body = s->body, .changing = !read,
-		.timeout_ms = hb_timeout(s), .tls = &s->h->tls };
+	bool                read = hb_is_state(s);
+	struct http_request r = { .method = s->method, .url = s->url, .body = s->body, .changing = s->again != HB_READ,
+		.timeout_ms = hb_timeout(s), .tls = &s->h->tls, .unix_socket = s->h->conf->unix_socket, .on_body = s->on_body,
+		.on_body_arg = s->body_arg };
 
 	hb_headers(s);
 	hb_answer_free(s->ret);
@@ -199,6 +219,8 @@ hb_exchange(struct hb_send *s)
 	s->reader = read ? reader_new() : NULL;
 	r.headers = s->headers;
 	r.nheaders = s->nheaders;
+	if (s->restart != NULL)
+		s->restart(s->body_arg);
 	if (read) {
 		r.on_body = hb_tap;
 		r.on_body_arg = s;
@@ -212,10 +234,10 @@ hb_exchange(struct hb_send *s)
 
 /* ---------------------------------------------------------------- again, elsewhere, or over */
 
-static bool
+bool
 hb_may_be_done(int status)
 {
-	return status >= 500 && status != 501;
+	return (status >= 500 && status != 501) || status == 408 || status == 499;
 }
 
 static bool
@@ -340,7 +362,7 @@ hb_over(struct hb_send *s)
 
 	if (op_failed(op) && s->ret->doubt && op->res.code != ERR_UNCERTAIN)
 		err_set(&op->res, ERR_UNCERTAIN, op->res.detail, "%s: an earlier request may have been carried out", s->name);
-	if (s->again == HB_READ && !op_failed(op))
+	if (hb_is_state(s) && !op_failed(op))
 		return hb_received(s);
 	return op_finish(op);
 }
@@ -412,11 +434,15 @@ hb_send(struct hb *h, const struct hb_request *r, struct hb_answer *ret)
 	op_init(&s->op, &hb_send_class, h->env->loop);
 	s->h = h;
 	s->method = xstrdup(r->method);
-	s->url = hb_url(r->address, r->name, r->id);
+	s->url = hb_url(r->address, r->name, r->id, h->dialect->id_front);
 	s->name = xstrdup(r->name);
 	s->etag = r->unless_etag != NULL ? xstrdup(r->unless_etag) : NULL;
 	s->body = r->body != NULL ? body_ref(r->body) : NULL;
 	s->again = r->again;
+	s->api = r->api;
+	s->on_body = r->on_body;
+	s->restart = r->restart;
+	s->body_arg = r->arg;
 	s->ret = ret;
 	return &s->op;
 }

@@ -41,8 +41,8 @@ hb_refused_auth(const struct http_response *r, const char *what, const char *nam
 	return err_hint(reterr, "check username and password, or TF_HTTP_USERNAME and TF_HTTP_PASSWORD");
 }
 
-enum err_code
-hb_refused(const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr)
+static enum err_code
+hb_refusal(const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr)
 {
 	if (r->status >= 300 && r->status < 400)
 		return hb_refused_redirect(r, what, name, reterr);
@@ -71,9 +71,9 @@ hb_refused(const struct http_response *r, const char *what, const char *name, bo
 	default:
 		break;
 	}
-	if (r->status >= 500 && write)
+	if (hb_may_be_done(r->status) && write)
 		return err_set(reterr, ERR_UNCERTAIN, r->status, "%s %s: the server failed on the way (%d)", what, name, r->status);
-	if (r->status >= 500) {
+	if (hb_may_be_done(r->status)) {
 		err_set(reterr, ERR_BUSY, r->status, "%s %s: the server is out of order (%d)", what, name, r->status);
 		if (reterr != NULL)
 			reterr->retry_after_ms = r->retry_after_ms;
@@ -81,6 +81,19 @@ hb_refused(const struct http_response *r, const char *what, const char *name, bo
 	}
 	err_set(reterr, ERR_UNSUPPORTED, r->status, "%s %s: the server refuses with status %d", what, name, r->status);
 	return err_hint(reterr, "its log should say why");
+}
+
+enum err_code
+hb_refused(const struct hb *h, const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr)
+{
+	const struct hb_dialect *d = h->dialect;
+	const char              *next = r->status == 401 ? d->sign_in : r->status == 403 ? d->permit : r->status == 404 ? d->nothing : NULL;
+	enum err_code            rc = hb_refusal(r, what, name, write, reterr);
+
+	if (next != NULL)
+		err_hint(reterr, "%s", next);
+	hb_explain(h, r, reterr);
+	return rc;
 }
 
 /* "No state" has three spellings. */
@@ -96,7 +109,7 @@ hb_got(struct hb_state_call *c, struct err *reterr)
 	if (r->status == 410) /* an error to terraform, so it must not read as "no state" */
 		return err_set(reterr, ERR_UNSUPPORTED, 410, "reading %s: the address is no longer in use (410)", c->name);
 	if (r->status != 200)
-		return hb_refused(r, "reading", c->name, false, reterr);
+		return hb_refused(c->h, r, "reading", c->name, false, reterr);
 	if (c->kind == HB_HEAD) {
 		struct state_tag *tag = c->ret;
 
@@ -140,7 +153,7 @@ hb_written(struct hb_state_call *c, struct err *reterr)
 	if (r->status > 200 && r->status < 300) /* e.g. 202: accepted, and nobody knows for what */
 		return err_set(reterr, ERR_UNCERTAIN, r->status, "writing %s: status %d does not say that it is stored", c->name,
 		    r->status);
-	return hb_refused(r, "writing", c->name, true, reterr);
+	return hb_refused(c->h, r, "writing", c->name, true, reterr);
 }
 
 static enum err_code
@@ -156,7 +169,7 @@ hb_deleted(struct hb_state_call *c, struct err *reterr)
 		return err_set(reterr, ERR_LOCKED, r->status, "deleting %s: it is locked (%d)", c->name, r->status);
 	if (r->status == 202)
 		return err_set(reterr, ERR_UNCERTAIN, 202, "deleting %s: accepted, not yet done (202)", c->name);
-	return hb_refused(r, "deleting", c->name, true, reterr);
+	return hb_refused(c->h, r, "deleting", c->name, true, reterr);
 }
 
 static struct op *

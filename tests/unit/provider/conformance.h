@@ -14,6 +14,7 @@ struct conformance {
 	const char *first, *second;       /* two names that it can hold */
 	const char *const *odd;           /* and harder ones, NULL-terminated */
 	bool        no_delete;
+	bool        mute_locks;           /* nobody tells whose a lock is, ours or not */
 };
 
 void conformance_run(const struct conformance *c);

@@ -5,6 +5,7 @@
 
 #include "../../lib/fake_azure.h"
 #include "../../lib/fake_gcs.h"
+#include "../../lib/fake_harness.h"
 #include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
@@ -162,6 +163,54 @@ http(void)
 {
 	conformance_run(&(struct conformance){ .block = http_block, .begin = http_begin, .end = http_end, .other = http_other,
 	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+/* --- harness --- */
+
+static struct fake_harness *project;
+
+static const char *
+harness_block(void)
+{
+	return "backend \"harness\" \"b\" {\n  account_id = \"" FAKE_HARNESS_ACCOUNT "\"\n  org_id = \"acme\"\n"
+	    "  project_id = \"net\"\n  api_key = \"" FAKE_HARNESS_KEY "\"\n}\n";
+}
+
+static void
+harness_begin(struct provider_rig *r)
+{
+	project = fake_harness_behind(r->http);
+}
+
+static void
+harness_end(struct provider_rig *r)
+{
+	(void)r;
+	CHECK_U64(project->wrong + fake_harness_locks(project), 0);
+	fake_harness_free(project);
+}
+
+static void
+harness_other(struct provider_rig *r, const char *name, struct span body)
+{
+	(void)r;
+	fake_harness_put(project, name, body);
+}
+
+/* Its workspaces are there before their states. */
+static void
+harness_begin_two(struct provider_rig *r)
+{
+	harness_begin(r);
+	fake_harness_add(project, "one");
+	fake_harness_add(project, "two");
+}
+
+static void
+harness(void)
+{
+	conformance_run(&(struct conformance){ .block = harness_block, .begin = harness_begin_two, .end = harness_end,
+	    .other = harness_other, .first = "one", .second = "two", .no_delete = true, .mute_locks = true });
 }
 
 /* --- s3 --- */
@@ -358,6 +407,6 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
-	    { "http", http }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
+	    { "http", http }, { "harness", harness }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
 	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { NULL, NULL } });
 }
