@@ -325,6 +325,7 @@ azurerm_close(struct backend *b)
 	struct azurerm *z = azurerm_of(b);
 
 	azurerm_cred_free(z->cred);
+	azurerm_forget_all(z);
 	free(z->endpoint);
 	free(z->place);
 	free(z->key);
@@ -357,6 +358,7 @@ azurerm_open(const struct provider_env *env, struct conf *c, struct conf_block *
 	z = xcalloc(1, sizeof(*z));
 	z->env = env;
 	z->conf = conf;
+	z->held = map_new();
 	if (azurerm_set_up(z, c, block, reterr) != ERR_OK) {
 		azurerm_close(&z->b);
 		return reterr->code;

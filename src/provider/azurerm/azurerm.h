@@ -2,6 +2,7 @@
 #ifndef SRC_PROVIDER_AZURERM_H
 #define SRC_PROVIDER_AZURERM_H
 
+#include "base/map.h"
 #include "net/url.h"
 #include "provider/azurerm/azurerm_cred.h"
 #include "provider/send.h"
@@ -44,6 +45,7 @@ struct azurerm {
 	char                      *key;       /* decoded; NULL: all below the prefix */
 	char                      *place;     /* where all names begin */
 	bool                       azure;     /* the endpoint is Microsoft's */
+	struct map                *held;      /* blob -> struct azurerm_held */
 };
 
 static inline struct azurerm *
@@ -114,6 +116,15 @@ void            azurerm_props_keep(const struct azurerm_props *p, const char *lo
 /* The change tag from Content-MD5, else the ETag. */
 void            azurerm_tag(const char *md5, const char *etag, char ret[ETAG_MAX]);
 void            azurerm_etag(const char *text, char ret[ETAG_MAX]); /* with or without quotes */
+
+/*
+ * What a blob was like when we last touched it under a lease of ours. Nobody else changes it while the lease is held, and who breaks it
+ * is told of by the next request, which names the lease: so that one need not look before. A write takes it out and puts it back when
+ * all went well; an unlock takes it out. p's contents move; without an ETag nothing is kept.
+ */
+void           azurerm_hold(struct azurerm *z, const char *blob, const char *lease, struct azurerm_props *p);
+bool           azurerm_take(struct azurerm *z, const char *blob, const char *lease, struct azurerm_props *ret); /* false: not known */
+void           azurerm_forget_all(struct azurerm *z);
 
 /* --- azurerm_list.c: listings page by page ---------------------------------------------------------------------------- */
 

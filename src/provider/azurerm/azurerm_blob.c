@@ -23,6 +23,7 @@ struct azurerm_blob {
 	struct send_answer   ans;
 	struct azurerm_props props;
 	bool                 absent;     /* as a state: also a place holder */
+	bool                 remembered; /* props are what we left under our lease, not what a look showed */
 	unsigned             again;
 	struct reader       *reader;
 	struct md5          *md5;        /* of what comes in */
@@ -100,6 +101,14 @@ azurerm_blob_unchanged(struct azurerm_blob *o)
 	return op_fail(&o->op);
 }
 
+static enum op_turn
+azurerm_blob_lost(struct azurerm_blob *o)
+{
+	err_set(&o->op.res, ERR_CONFLICT, 412, "container %s: our lock on %.100s is gone (412 %s)", o->z->conf->container_name, o->name,
+	    o->ans.code);
+	return op_fail(&o->op);
+}
+
 static void
 azurerm_sum_end(struct azurerm_blob *o)
 {
@@ -134,9 +143,7 @@ azurerm_looked(struct azurerm_blob *o)
 	if (op_failed(op) || (o->ans.http.status == 200 && azurerm_props_read(o->z, &o->ans, &o->props, &op->res) != ERR_OK)) {
 		op_fail(op);
 	} else if (azurerm_lease_is_lost(&o->ans)) {
-		err_set(&op->res, ERR_CONFLICT, 412, "container %s: our lock on %.100s is gone (412 %s)", o->z->conf->container_name, o->name,
-		    o->ans.code);
-		op_fail(op);
+		azurerm_blob_lost(o);
 	} else if (o->ans.http.status != 200 && !azurerm_no_such_blob(&o->ans)) {
 		azurerm_blob_refused(o, "looking at");
 	} else {
@@ -148,9 +155,9 @@ azurerm_looked(struct azurerm_blob *o)
 
 /* ---------------------------------------------------------------- get */
 
-enum azurerm_get_state { GET_START, GET_LOOKED, GET_READ, GET_ANSWERED };
+enum azurerm_get_state { GET_READ, GET_ANSWERED };
 
-static const char *const azurerm_get_states[] = { "start", "looked", "read", "answered" };
+static const char *const azurerm_get_states[] = { "read", "answered" };
 
 static void
 azurerm_get_restart(void *arg)
@@ -168,8 +175,15 @@ static enum err_code
 azurerm_get_piece(void *arg, const void *p, size_t n, struct err *reterr)
 {
 	struct azurerm_blob *o = arg;
+	const char          *etag = http_header_get(&o->ans.http, "etag");
+	char                 text[ETAG_MAX], now[ETAG_MAX];
 
-	(void)reterr;
+	if (o->etag[0] != '\0' && etag != NULL && reader_size(o->reader) == 0) { /* known: no more of it than this piece */
+		azurerm_etag(etag, text);
+		azurerm_tag(http_header_get(&o->ans.http, "content-md5"), text, now);
+		if (strcmp(now, o->etag) == 0)
+			return err_set(reterr, ERR_UNCHANGED, 200, "unchanged");
+	}
 	reader_feed(o->reader, p, n);
 	md5_add(o->md5, p, n);
 	return ERR_OK;
@@ -245,16 +259,6 @@ azurerm_get_step(struct op *op)
 	struct azurerm_blob *o = container_of(op, struct azurerm_blob, op);
 
 	switch ((enum azurerm_get_state)op->state) {
-	case GET_START:
-		return o->etag[0] != '\0' ? op_await(op, GET_LOOKED, azurerm_look(o)) : op_go(op, GET_READ);
-	case GET_LOOKED:
-		if (!azurerm_looked(o))
-			return OP_DONE;
-		if (o->absent)
-			return azurerm_blob_absent(o);
-		if (strcmp(o->etag, o->props.tag) == 0)
-			return azurerm_blob_unchanged(o);
-		__attribute__((fallthrough));
 	case GET_READ:
 		if (op_failed(op)) /* cancelled before reading again */
 			return op_fail(op);
@@ -393,8 +397,10 @@ azurerm_change_refused(struct azurerm_blob *o, const char *doing)
 {
 	const struct send_answer *a = &o->ans;
 
-	if (azurerm_answer_is(a, 412, "ConditionNotMet") || azurerm_answer_is(a, 409, "BlobAlreadyExists") || azurerm_lease_is_lost(a))
+	if (azurerm_answer_is(a, 412, "ConditionNotMet") || azurerm_answer_is(a, 409, "BlobAlreadyExists"))
 		return azurerm_blob_changed(o);
+	if (azurerm_lease_is_lost(a))
+		return azurerm_blob_lost(o);
 	if (!azurerm_answer_is(a, 412, "LeaseIdMissing"))
 		return azurerm_blob_refused(o, doing);
 	err_set(&o->op.res, ERR_LOCKED, 412, "container %s: %.120s is locked (412 LeaseIdMissing)", o->z->conf->container_name, o->name);
@@ -402,10 +408,31 @@ azurerm_change_refused(struct azurerm_blob *o, const char *doing)
 }
 
 static enum op_turn
+azurerm_put_go(struct azurerm_blob *o)
+{
+	if (!o->z->conf->snapshot || o->absent || o->lease[0] == '\0')
+		return op_await(&o->op, PUT_ANSWERED, azurerm_put_send(o));
+	return op_await(&o->op, PUT_KEPT, azurerm_put_snapshot(o));
+}
+
+static enum op_turn
+azurerm_put_done(struct azurerm_blob *o)
+{
+	const char *md5 = http_header_get(&o->ans.http, "content-md5"), *etag = http_header_get(&o->ans.http, "etag");
+
+	azurerm_tag(md5 != NULL ? md5 : o->sum, "", o->ret_etag);
+	azurerm_etag(etag != NULL ? etag : "", o->props.etag);
+	memcpy(o->props.tag, o->ret_etag, ETAG_MAX);
+	o->props.size = body_size(o->body);
+	if (o->lease[0] != '\0')
+		azurerm_hold(o->z, o->blob, o->lease, &o->props);
+	return op_ok(&o->op);
+}
+
+static enum op_turn
 azurerm_put_step(struct op *op)
 {
 	struct azurerm_blob *o = container_of(op, struct azurerm_blob, op);
-	const char          *md5;
 
 	switch ((enum azurerm_put_state)op->state) {
 	case PUT_START:
@@ -415,6 +442,10 @@ azurerm_put_step(struct op *op)
 	case PUT_SUMMED:
 		if (op_failed(op))
 			return op_fail(op);
+		o->remembered = azurerm_take(o->z, o->blob, o->lease, &o->props);
+		o->absent = o->props.size == 0;
+		if (o->remembered && azurerm_put_may(o))
+			return azurerm_put_go(o);
 		return op_await(op, PUT_LOOKED, azurerm_look(o));
 	case PUT_LOOKED:
 		if (!azurerm_looked(o))
@@ -423,9 +454,7 @@ azurerm_put_step(struct op *op)
 			return azurerm_blob_changed(o);
 		if (azurerm_props_whole(&o->props, o->name, &op->res) != ERR_OK)
 			return op_fail(op);
-		if (!o->z->conf->snapshot || o->absent || o->lease[0] == '\0')
-			return op_await(op, PUT_ANSWERED, azurerm_put_send(o));
-		return op_await(op, PUT_KEPT, azurerm_put_snapshot(o));
+		return azurerm_put_go(o);
 	case PUT_KEPT:
 		if (op_failed(op))
 			return op_fail(op);
@@ -435,11 +464,11 @@ azurerm_put_step(struct op *op)
 	case PUT_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (o->ans.http.status != 201)
-			return azurerm_change_refused(o, "writing");
-		md5 = http_header_get(&o->ans.http, "content-md5");
-		azurerm_tag(md5 != NULL ? md5 : o->sum, "", o->ret_etag);
-		return op_ok(op);
+		if (o->remembered && azurerm_answer_is(&o->ans, 412, "ConditionNotMet")) { /* then what a look shows counts */
+			o->remembered = false;
+			return op_await(op, PUT_LOOKED, azurerm_look(o));
+		}
+		return o->ans.http.status == 201 ? azurerm_put_done(o) : azurerm_change_refused(o, "writing");
 	}
 	return OP_DONE;
 }

@@ -22,6 +22,7 @@ struct azurerm_lease {
 	struct lock_info     mine, there;  /* there: as just read */
 	struct buf           text;         /* of mine, in base64 */
 	unsigned             tries, bounced;
+	char                 placed[ETAG_MAX]; /* of a place holder that we made, as it was told; "": none */
 	bool                 doubt;        /* a request is out whose outcome is unknown */
 };
 

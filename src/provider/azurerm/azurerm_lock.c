@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -66,6 +67,15 @@ azurerm_lock_may_repeat(struct azurerm_lease *k)
 	return k->op.res.code == ERR_UNCERTAIN && !op_stopped(&k->op) && ++k->tries < AZURERM_LOCK_TRIES;
 }
 
+/* Is it still the place holder that we made, by its ETag? That has no metadata to be kept. */
+static bool
+azurerm_lock_is_placed(const struct azurerm_lease *k)
+{
+	const char *etag = http_header_get(&k->ans.http, "etag");
+
+	return k->placed[0] != '\0' && etag != NULL && strcmp(etag, k->placed) == 0;
+}
+
 static enum op_turn
 azurerm_lock_acquired(struct azurerm_lease *k)
 {
@@ -79,6 +89,10 @@ azurerm_lock_acquired(struct azurerm_lease *k)
 	}
 	if (k->ans.http.status / 100 == 2) { /* held: from here on, see it through */
 		op_shield(op);
+		if (azurerm_lock_is_placed(k)) {
+			azurerm_props_free(&k->props);
+			return op_await(op, LOCK_DESCRIBED, azurerm_lease_describe(k, buf_str(&k->text)));
+		}
 		return op_await(op, LOCK_HELD, azurerm_lease_look(k, k->mine.id));
 	}
 	if (azurerm_no_such_blob(&k->ans))
@@ -93,7 +107,8 @@ azurerm_lock_acquired(struct azurerm_lease *k)
 static enum op_turn
 azurerm_lock_placed(struct azurerm_lease *k)
 {
-	struct op *op = &k->op;
+	struct op  *op = &k->op;
+	const char *etag = http_header_get(&k->ans.http, "etag");
 
 	if (op_failed(op)) {
 		if (azurerm_lock_may_repeat(k))
@@ -102,8 +117,10 @@ azurerm_lock_placed(struct azurerm_lease *k)
 			op->res.code = ERR_BUSY;
 		return azurerm_lease_failed(k);
 	}
-	if (k->ans.http.status == 201)
+	if (k->ans.http.status == 201) {
+		snprintf(k->placed, sizeof(k->placed), "%s", etag != NULL ? etag : "");
 		return op_go(op, LOCK_ACQUIRE);
+	}
 	if (azurerm_answer_is(&k->ans, 409, "BlobAlreadyExists") || k->ans.http.status == 412)
 		return azurerm_lock_bounce(k);
 	azurerm_lease_refused(k, "making");
@@ -194,8 +211,12 @@ azurerm_lock_described(struct azurerm_lease *k)
 		op->res = op->err;
 		return azurerm_lock_drop(k);
 	}
-	azurerm_etag(etag != NULL ? etag : "", k->ret->generation);
+	azurerm_etag(etag != NULL ? etag : "", k->props.etag);
+	memcpy(k->ret->generation, k->props.etag, ETAG_MAX);
 	k->ret->late = k->doubt;
+	free(k->props.lock);
+	k->props.lock = xstrdup(buf_str(&k->text));
+	azurerm_hold(k->z, k->blob, k->mine.id, &k->props);
 	return op_ok(op);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -6,6 +7,11 @@
 
 /* What the headers of a blob say of it, and the metadata that a write has to repeat, as it replaces all of it. */
 #define AZURERM_META "x-ms-meta-"
+
+struct azurerm_held {
+	char                 lease[sizeof(((struct lock_info *)NULL)->id)];
+	struct azurerm_props props;
+};
 
 void
 azurerm_props_free(struct azurerm_props *p)
@@ -84,6 +90,55 @@ azurerm_props_read(const struct azurerm *z, const struct send_answer *a, struct 
 		if (strncasecmp(a->http.headers[i].name, AZURERM_META, strlen(AZURERM_META)) == 0)
 			azurerm_props_meta(ret, &a->http.headers[i]);
 	return ERR_OK;
+}
+
+/* ---------------------------------------------------------------- under a lease of ours */
+
+static void
+azurerm_held_free(struct azurerm_held *h)
+{
+	if (h != NULL)
+		azurerm_props_free(&h->props);
+	free(h);
+}
+
+void
+azurerm_hold(struct azurerm *z, const char *blob, const char *lease, struct azurerm_props *p)
+{
+	struct azurerm_held *h = xcalloc(1, sizeof(*h));
+
+	snprintf(h->lease, sizeof(h->lease), "%s", lease);
+	h->props = *p;
+	memset(p, 0, sizeof(*p));
+	if (h->props.etag[0] != '\0')
+		h = map_put(z->held, span_str(blob), h);
+	azurerm_held_free(h);
+}
+
+bool
+azurerm_take(struct azurerm *z, const char *blob, const char *lease, struct azurerm_props *ret)
+{
+	struct azurerm_held *h = map_get(z->held, span_str(blob));
+	bool                 ours = h != NULL && strcasecmp(h->lease, lease) == 0;
+
+	if (!ours)
+		return false;
+	map_del(z->held, span_str(blob));
+	azurerm_props_free(ret);
+	*ret = h->props;
+	free(h);
+	return true;
+}
+
+void
+azurerm_forget_all(struct azurerm *z)
+{
+	struct span name;
+	void       *h;
+
+	for (size_t i = 0; map_next(z->held, &i, &name, &h);)
+		azurerm_held_free(h);
+	map_free(z->held);
 }
 
 void

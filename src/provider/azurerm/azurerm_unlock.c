@@ -82,12 +82,16 @@ azurerm_unlock_step(struct op *op)
 	case UNLOCK_LOOK:
 		if (op_failed(op))
 			return azurerm_lease_failed(k);
+		if (azurerm_take(k->z, k->blob, k->mine.id, &k->props)) /* the service compares the lease with each of both requests */
+			return op_await(op, UNLOCK_CLEARED, azurerm_lease_describe(k, NULL));
 		if (azurerm_is_lease_id(k->mine.id))
 			return op_await(op, UNLOCK_LOOKED, azurerm_lease_look(k, k->mine.id));
 		return op_await(op, UNLOCK_SEEN, azurerm_lease_look(k, NULL));
 	case UNLOCK_LOOKED:
 		return azurerm_unlock_looked(k);
 	case UNLOCK_CLEARED:
+		if (!op_failed(op) && azurerm_lease_is_gone(k))
+			return op_ok(op);
 		if (op_failed(op) || k->ans.http.status != 200)
 			return azurerm_unlock_again(k, "clearing the lock of");
 		return op_await(op, UNLOCK_RELEASED, azurerm_lease_release(k));

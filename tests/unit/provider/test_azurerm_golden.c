@@ -256,10 +256,13 @@ static const struct life lives[] = {
 	    OK_AFTER(DEL, UNLOCKED_BLOB("0x25E43246B87B5E0", "bNi4ePHz2eqOCJD6bgOORw==")) } },
 	{ "workspace_delete_snapshots_present", KEY, NAME "env:snapws", { { .what = DEL, .want = ERR_UNSUPPORTED, .says = "has snapshots",
 	    .first = UNLOCKED_BLOB("0x1", "bNi4ePHz2eqOCJD6bgOORw==") }, SHOWS(NAME "env:snapws ") } },
+	{ "apply_with_snapshot", "  snapshot = true\n", NAME, { OK(LOCK), OK(GET), OK(PUT), OK(UNLOCK) } },
 	/* a person unlocks what is shown as held */
 	{ "lock_conflict_and_force_unlock", "", NAME, { { .what = LOCK_MINE, .want = ERR_LOCKED, .says = "fe2778c6-942e-47fe-8cf5-beb55de6168d",
 	    .first = { "PUT", "comp=lease", 409, "x-ms-error-code: LeaseAlreadyPresent" } }, OK(UNLOCK) } },
-	{ "lease_broken_mid_apply", "", NAME, { OK(GET), OK(LOCK), FAILS(PUT, ERR_CONFLICT, "LeaseNotPresentWithBlobOperation"), OK(UNLOCK) } },
+	/* terraform looks before it writes, we before we unlock what was lost */
+	{ "lease_broken_mid_apply", "", NAME, { OK(GET), OK(LOCK), { .what = PUT, .want = ERR_CONFLICT, .says = "our lock on",
+	    .first = { "PUT", NAME, 412, "x-ms-error-code: LeaseNotPresentWithBlobOperation" } }, OK(UNLOCK) } },
 	{ "write_without_lease_rejected", "", NAME, { OK(GET), FAILS(PUT_BARE, ERR_LOCKED, "LeaseIdMissing") } },
 };
 
