@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "conf/seek.h"
+#include "conf/terraform.h"
 #include "conf/tree.h"
 
 #define IMPORT_ITEMS_MAX 32 /* in one from_file */
@@ -165,20 +166,42 @@ import_folder(struct conf *c, const char *path)
 	return slash == path ? "/" : arena_span(c->arena, span_of(path, (size_t)(slash - path)));
 }
 
+/* Terragrunt takes what is its own out of "config" before terraform sees it. */
+static enum err_code
+import_remote_state(struct import *im, struct conf_block *b, struct err *reterr)
+{
+	const struct conf_attr *a = conf_attr(b, "config");
+	struct conf_value       v = a != NULL ? a->value : (struct conf_value){ .kind = CONF_OBJECT };
+	size_t                  n = 0;
+
+	for (size_t i = 0; v.kind == CONF_OBJECT && i < v.nitems; i++) {
+		if (conf_find_field(im->tables, v.keys[i]) == NULL && !import_takes_block(im, v.keys[i]))
+			continue;
+		v.keys[n] = v.keys[i];
+		v.items[n++] = v.items[i];
+	}
+	v.nitems = v.kind == CONF_OBJECT ? n : v.nitems;
+	return import_object(im, &v, im->dir, reterr);
+}
+
 /* The block that conf_seek() found, alone. */
 static enum err_code
 import_block(struct import *im, const struct conf_sought *at, struct err *reterr)
 {
-	struct conf_body         root = { 0 };
-	const struct conf_block *b;
+	struct conf_body   root = { 0 };
+	struct conf_block *b;
+	const char        *type;
 
 	if (conf_parse_foreign(im->c, at->pos, at->text, &root, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	b = &root.blocks[0];
-	if (strcmp(b->type, "backend") == 0 && b->nlabels != 1)
-		return conf_error(reterr, b->pos, "expected one label after backend, its type");
-	if (import_is_type(im, b->nlabels > 0 ? b->labels[0] : b->type, b->pos, reterr) != ERR_OK)
+	type = terraform_type(b);
+	if (type == NULL)
+		return terraform_no_type(b, reterr);
+	if (import_is_type(im, type, b->pos, reterr) != ERR_OK)
 		return ERR_CONFIG;
+	if (strcmp(b->type, CONF_REMOTE_STATE) == 0)
+		return import_remote_state(im, b, reterr);
 	return import_body(im, &(struct conf_body){ b->attrs, b->blocks, b->nattrs, b->nblocks }, im->dir, reterr);
 }
 
@@ -190,8 +213,7 @@ import_hcl(struct import *im, const char *path, struct span text, struct err *re
 	struct conf_body   root = { 0 };
 	size_t             n;
 
-	if (span_starts(text, "\xef\xbb\xbf"))
-		text = span_of(text.p + 3, text.n - 3);
+	text = terraform_unmarked(text);
 	n = conf_seek(path, text, &at);
 	if (n > 1)
 		return conf_error(reterr, at.pos, "expected one backend block in the file, found %zu", n);
@@ -208,15 +230,6 @@ import_hcl(struct import *im, const char *path, struct span text, struct err *re
 
 /* --- files of JSON --------------------------------------------------------------------------------------------------- */
 
-static const struct conf_value *
-import_member(const struct conf_value *o, const char *name)
-{
-	for (size_t i = 0; o != NULL && o->kind == CONF_OBJECT && i < o->nitems; i++)
-		if (strcmp(o->keys[i], name) == 0)
-			return &o->items[i];
-	return NULL;
-}
-
 /* Strings of terraform's JSON are templates, of which only plain text can be read. */
 static enum err_code
 import_is_plain(const struct conf_value *v, struct err *reterr)
@@ -231,48 +244,18 @@ import_is_plain(const struct conf_value *v, struct err *reterr)
 	return ERR_OK;
 }
 
-/* The backend blocks inside v, which is the member name of its parent, one or an array of them. */
-struct import_sought {
-	const struct conf_value *body;
-	const char              *type;
-	size_t                   n;
-};
-
-static void
-import_seek_json(const struct conf_value *v, bool is_backend, struct import_sought *ret)
-{
-	if (v == NULL)
-		return;
-	if (v->kind == CONF_ARRAY)
-		for (size_t i = 0; i < v->nitems; i++)
-			import_seek_json(&v->items[i], is_backend, ret);
-	if (v->kind != CONF_OBJECT)
-		return;
-	if (!is_backend) {
-		import_seek_json(import_member(v, "backend"), true, ret);
-		return;
-	}
-	for (size_t i = 0; i < v->nitems; i++)
-		if (strcmp(v->keys[i], "//") != 0) {
-			ret->type = v->keys[i];
-			ret->body = &v->items[i];
-			ret->n++;
-		}
-}
-
 static enum err_code
 import_json(struct import *im, const char *path, const struct conf_value *root, struct err *reterr)
 {
-	struct import_sought  at = { .n = 0 };
+	struct conf_terraform    at;
 	const struct conf_value *body;
 
-	import_seek_json(import_member(root, "terraform"), false, &at);
-	import_seek_json(import_member(root, "backend"), true, &at);
+	terraform_seek(root, &at);
 	if (at.n > 1)
 		return conf_error(reterr, root->pos, "expected one backend block in the file, found %zu", at.n);
 	if (at.n == 0 && (span_ends(span_str(path), ".tf.json") || span_ends(span_str(path), ".tofu.json")))
 		return conf_error(reterr, root->pos, "expected a backend block in a terraform block, found none");
-	if (at.n == 1 && import_is_type(im, at.type, at.body->pos, reterr) != ERR_OK)
+	if (at.n == 1 && import_is_type(im, at.type, at.pos, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	if (at.n == 1)
 		im->dir = import_folder(im->c, path);
@@ -288,17 +271,12 @@ import_json(struct import *im, const char *path, const struct conf_value *root, 
 static enum err_code
 import_resolved(struct import *im, const char *path, const struct conf_value *root, struct err *reterr)
 {
-	const struct conf_value *backend = import_member(root, "backend"), *type = import_member(backend, "type"),
-	    *config = import_member(backend, "config");
+	struct conf_terraform at;
 
-	if (type == NULL || type->kind != CONF_TEXT || config == NULL) {
-		conf_error(reterr, root->pos, "expected what \"terraform init\" writes to .terraform/terraform.tfstate, found no backend in it");
-		return err_hint(reterr, "run terraform init where the backend block is, or name the .tf file");
-	}
-	if (import_is_type(im, type->text, type->pos, reterr) != ERR_OK)
+	if (terraform_recorded(root, &at, reterr) != ERR_OK || import_is_type(im, at.type, at.pos, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	im->dir = import_folder(im->c, import_folder(im->c, path));
-	return import_object(im, config, im->dir, reterr);
+	return import_object(im, at.body, im->dir, reterr);
 }
 
 /* --- the items of from_file ------------------------------------------------------------------------------------------ */

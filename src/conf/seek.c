@@ -216,7 +216,8 @@ seek_body(struct seek *s, bool inner)
 			seek_body(s, true);
 		} else {
 			seek_piece(s);
-			if (span_eq(word, SPAN_LIT("backend")) || span_eq(word, SPAN_LIT("cloud")))
+			if (span_eq(word, SPAN_LIT("backend")) || span_eq(word, SPAN_LIT("cloud")) ||
+			    (!inner && span_eq(word, SPAN_LIT(CONF_REMOTE_STATE))))
 				seek_found(s, start, pos);
 		}
 	}

@@ -6,10 +6,12 @@
 
 /*
  * Finds the blocks that say where the state is in a file of terraform's, whatever else of HCL stands around them: only brackets,
- * strings, heredocs and comments are told apart.
+ * strings, heredocs and comments are told apart. Terragrunt's remote_state is one of them.
  */
+#define CONF_REMOTE_STATE "remote_state"
+
 struct conf_sought {
-	struct span     text; /* from the word backend or cloud to its closing brace, or to the end of the file */
+	struct span     text; /* from the word backend, cloud or remote_state to its closing brace, or to the end of the file */
 	struct conf_pos pos;  /* of its first byte */
 };
 
