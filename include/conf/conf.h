@@ -165,6 +165,12 @@ struct conf_attr *conf_attr(struct conf_block *b, const char *name);            
  * "(sensitive)"; defaults and values from the environment are marked by a comment. tables NULL, and nested blocks: the tables that
  * conf_fields() filled from them. */
 void          conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret);
+/* The same without defaults and what the environment fills. CONF_MASK in it: something stays hidden. */
+void          conf_print_written(const struct conf_block *b, const struct conf_field *const *tables, struct buf *ret);
+/* Printed in the place of a secret. */
+#define CONF_MASK "(sensitive)"
+/* s as a quoted string of HCL. */
+void          conf_quote(struct buf *out, const char *s);
 bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */
 
 #endif

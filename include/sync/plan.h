@@ -79,6 +79,9 @@ struct plan {
 /* Two steps, because the backends need the store's folder and the loop: settings first, then everything.
  * path NULL: looks where the interface says; ERR_NOT_FOUND names the places looked at. */
 enum err_code plan_read(const char *path, const struct conf_source *src, struct plan **ret, struct err *reterr);
+/* Of a text that is in no file yet; paths in it are relative to dir. */
+enum err_code plan_parse(const char *name, const char *dir, struct span text, const struct conf_source *src, struct plan **ret,
+    struct err *reterr);
 enum err_code plan_open(struct plan *p, const struct provider_env *env, struct err *reterr);
 void          plan_free(struct plan *p);
 

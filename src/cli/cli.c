@@ -79,6 +79,7 @@ const struct cli_command cli_commands[] = {
 	{ "probe", "BACKEND", "proves what a backend enforces, by real requests", NULL, cli_probe, 1, 1 },
 	{ "doctor", "", "what is wrong, from the configuration to the replicas, and what to do", NULL, cli_doctor, 0, 0 },
 	{ "config", "check | show", "the configuration: is it right, what does it amount to", config_options, cli_config, 1, 1 },
+	{ "init", "[DIR]", "looks for terraform's backends below DIR and prints a configuration", NULL, cli_init, 0, 1 },
 	{ "version", "", "version, libraries, providers", NULL, cli_version, 0, 0 },
 	{ "help", "[COMMAND]", "this, or about one command", NULL, cli_help, 0, 1 },
 	{ "diff", NULL, NULL, NULL, NULL, 0, -1 },
@@ -91,7 +92,6 @@ const struct cli_command cli_commands[] = {
 	{ "prune", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "export", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "import", NULL, NULL, NULL, NULL, 0, -1 },
-	{ "init", NULL, NULL, NULL, NULL, 0, -1 },
 	{ NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 

@@ -226,13 +226,16 @@ conf_lines_free(struct conf_lines *l)
 	free(l->items);
 }
 
+static void conf_print_block(const struct conf_block *b, const struct conf_field *const *tables, bool defaults, unsigned indent,
+    struct buf *ret);
+
 static void
-conf_print_blocks(const struct conf_block *b, bool first, unsigned indent, struct buf *out)
+conf_print_blocks(const struct conf_block *b, bool defaults, bool first, unsigned indent, struct buf *out)
 {
 	for (size_t i = 0; i < b->nblocks; i++) {
 		if (i > 0 || !first)
 			buf_putc(out, '\n');
-		conf_print(&b->blocks[i], NULL, indent, out);
+		conf_print_block(&b->blocks[i], NULL, defaults, indent, out);
 	}
 }
 
@@ -248,8 +251,8 @@ conf_print_head(const struct conf_block *b, unsigned indent, struct buf *out)
 	buf_puts(out, " {");
 }
 
-void
-conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret)
+static void
+conf_print_block(const struct conf_block *b, const struct conf_field *const *tables, bool defaults, unsigned indent, struct buf *ret)
 {
 	struct conf_lines l = { 0 };
 	bool              file = b->type[0] == '\0', empty;
@@ -257,17 +260,30 @@ conf_print(const struct conf_block *b, const struct conf_field *const *tables, u
 	if (tables == NULL)
 		tables = b->tables;
 	conf_lines_attrs(b, tables, &l);
-	conf_lines_defaults(b, tables, &l);
+	if (defaults)
+		conf_lines_defaults(b, tables, &l);
 	empty = l.n == 0 && b->nblocks == 0;
 	if (!file) {
 		conf_print_head(b, indent, ret);
 		buf_puts(ret, empty ? "}\n" : "\n");
 	}
 	conf_print_lines(&l, file ? indent : indent + 2, ret);
-	conf_print_blocks(b, l.n == 0, file ? indent : indent + 2, ret);
+	conf_print_blocks(b, defaults, l.n == 0, file ? indent : indent + 2, ret);
 	if (!file && !empty) {
 		conf_pad(ret, indent);
 		buf_puts(ret, "}\n");
 	}
 	conf_lines_free(&l);
+}
+
+void
+conf_print(const struct conf_block *b, const struct conf_field *const *tables, unsigned indent, struct buf *ret)
+{
+	conf_print_block(b, tables, true, indent, ret);
+}
+
+void
+conf_print_written(const struct conf_block *b, const struct conf_field *const *tables, struct buf *ret)
+{
+	conf_print_block(b, tables, false, 0, ret);
 }

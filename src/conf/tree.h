@@ -41,8 +41,6 @@ struct conf_body {
 #define CONF_NUMBER_MAX 64
 #define CONF_EXP_MAX    99
 #define CONF_LABELS_MAX 4
-/* Printed in the place of a secret. */
-#define CONF_MASK       "(sensitive)"
 /* Of what terraform would have to evaluate. */
 #define CONF_FOREIGN_HINT "\"terraform init\" writes what it made of it to .terraform/terraform.tfstate, which from_file reads too"
 
@@ -93,8 +91,6 @@ bool           conf_is_name(const char *s);
 size_t         conf_number(const char *s, size_t n);
 /* "-1.50e1" -> "-15": how terraform turns a number into a string. NULL: not a number, or beyond the limits. */
 const char    *conf_number_plain(struct conf *c, const char *token);
-/* s as a quoted string of HCL. */
-void           conf_quote(struct buf *out, const char *s);
 /* "backend \"s3\" \"dr\"", cut where it is long. Lives in the arena. */
 const char    *conf_title(struct conf *c, const struct conf_block *b);
 /* "unknown argument ... did you mean"; is: "argument" or "block", fits: names that could have been meant, other: names of the other kind. */

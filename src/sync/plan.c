@@ -244,10 +244,37 @@ plan_find(const struct conf_source *src, struct buf *ret, struct err *reterr)
 	return found ? ERR_OK : ERR_CONFIG;
 }
 
+/* Takes c. */
+static enum err_code
+plan_begin(struct conf *c, const char *path, const struct conf_source *src, struct plan **ret, struct err *reterr)
+{
+	struct plan *p = xcalloc(1, sizeof(*p));
+
+	p->conf = c;
+	p->path = arena_strdup(conf_arena(c), path);
+	if (conf_root(c)->nblocks == 0) { /* a file that was emptied is no order to do nothing */
+		err_set(reterr, ERR_CONFIG, 0, "%s: expected blocks such as backend and replicate, found none", path);
+		err_hint(reterr, "bring the configuration back");
+	} else if (plan_agent(p, src, reterr) == ERR_OK) {
+		*ret = p;
+		return ERR_OK;
+	}
+	plan_free(p);
+	return reterr->code;
+}
+
+enum err_code
+plan_parse(const char *name, const char *dir, struct span text, const struct conf_source *src, struct plan **ret, struct err *reterr)
+{
+	struct conf *c;
+
+	return conf_parse(name, dir, text, false, src, &c, reterr) == ERR_OK ? plan_begin(c, name, src, ret, reterr) : reterr->code;
+}
+
 enum err_code
 plan_read(const char *path, const struct conf_source *src, struct plan **ret, struct err *reterr)
 {
-	struct plan  *p = xcalloc(1, sizeof(*p));
+	struct conf  *c;
 	struct buf    found;
 	enum err_code rc = ERR_OK;
 
@@ -257,22 +284,11 @@ plan_read(const char *path, const struct conf_source *src, struct plan **ret, st
 	else
 		buf_puts(&found, path);
 	if (rc == ERR_OK)
-		rc = conf_load(buf_str(&found), src, &p->conf, reterr);
-	if (rc == ERR_OK && conf_root(p->conf)->nblocks == 0) { /* a file that was emptied is no order to do nothing */
-		rc = err_set(reterr, ERR_CONFIG, 0, "%s: expected blocks such as backend and replicate, found none", buf_str(&found));
-		err_hint(reterr, "bring the configuration back");
-	}
-	if (rc == ERR_OK) {
-		p->path = arena_strdup(conf_arena(p->conf), buf_str(&found));
-		rc = plan_agent(p, src, reterr);
-	}
+		rc = conf_load(buf_str(&found), src, &c, reterr);
+	if (rc == ERR_OK)
+		rc = plan_begin(c, buf_str(&found), src, ret, reterr);
 	buf_free(&found);
-	if (rc != ERR_OK) {
-		plan_free(p);
-		return rc;
-	}
-	*ret = p;
-	return ERR_OK;
+	return rc;
 }
 
 void
