@@ -33,6 +33,7 @@ enum provider_cap {
 	PROVIDER_IN_PLACE = 1 << 8,  /* a put under the lock overwrites in place: a crash can tear it */
 	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
 	PROVIDER_LOCK_UNPROVEN = 1 << 10, /* nothing but a promised lock: a probe has to see it refused before the first write */
+	PROVIDER_LOCK_HIDDEN = 1 << 11, /* locks of some states cannot be read, though lock_peek is there */
 };
 
 enum put_if {
@@ -70,12 +71,14 @@ enum err_code snapshot_of(struct snapshot *ret, struct body *body, struct err *r
 struct op *snapshot_read(struct work *w, struct snapshot *ret, struct body *body);
 
 struct state_seen {
-	const char *name;            /* relative to the prefix */
+	const char *name;            /* relative to the prefix; "" with problem: of the listing as a whole, which goes on without */
 	const char *etag;            /* "" : no change tag, must be read to know */
 	uint64_t    size;
 	int64_t     modified;
 	bool        locked;          /* the listing shows a lock on it */
 	const char *problem;         /* not NULL: a listed name that cannot be used, and why */
+	const char *hint;            /* of problem; NULL: rename or exclude it */
+	const char *uncovered;       /* not NULL: known from an inventory, its bytes are out of reach, and why. No failure */
 };
 typedef void state_seen_fn(void *arg, const struct state_seen *s);
 
@@ -125,6 +128,7 @@ struct backend_common {
 	int64_t          poll_ms, timeout_ms, lock_timeout_ms;
 	int64_t          requests_per_second;  /* 0: no limit */
 	uint64_t         max_state_size;
+	bool             any_name;             /* of provider_open_inside(): who asked for it tells states by themselves */
 };
 extern const struct conf_field provider_common_fields[];
 
@@ -180,6 +184,13 @@ struct provider {
 	/* Where a name lies, written in one way only, so that places of two backends can be compared; "" is where names begin. NULL:
 	 * places cannot be compared. No I/O. */
 	void          (*locate)(const struct backend *b, const char *name, struct buf *ret);
+	/* Backends that keep their states in others: which of them holds that name, and under which name there; NULL: not known without
+	 * asking. No I/O. NULL: it keeps them itself. */
+	struct backend *(*behind)(const struct backend *b, const char *name, struct buf *ret);
+	/* With behind: would it list what lies in `to` as name, and as what? No I/O. */
+	bool          (*lists)(const struct backend *b, const struct backend *to, const char *name, struct buf *ret);
+	/* ERR_UNSUPPORTED: no state can have that name here. NULL: any may. */
+	enum err_code (*holds)(const struct backend *b, const char *name, struct err *reterr);
 	/* Where the credentials come from, for people, once a request was signed; NULL: there are none. No secret. */
 	const char *  (*signed_in)(const struct backend *b);
 	/* A write was answered as done, and what is read is something else: why that may be; static. NULL: no idea. */
@@ -202,10 +213,14 @@ struct backend {
 	int64_t                    next_slot;   /* requests_per_second */
 	int64_t                    server_off;  /* its clock, by its last answer: ms before ours is behind it */
 	bool                       heard;       /* server_off is known */
+	struct backend            *outer;       /* which keeps its states here; NULL: none */
+	struct map                *aliases;     /* of names, as the remote's inventory has them: owned; NULL: none */
+	bool                       aliases_new; /* since they were kept last */
 	void                      *conf;
 };
 
-extern const struct provider provider_azurerm, provider_gcs, provider_harness, provider_http, provider_local, provider_mem, provider_s3;
+extern const struct provider provider_azurerm, provider_brainboard, provider_gcs, provider_harness, provider_http, provider_local,
+    provider_mem, provider_s3;
 /* All drivers, NULL-terminated. */
 extern const struct provider *const provider_all[];
 const struct provider *provider_find(const char *name);
@@ -214,6 +229,10 @@ const struct provider *provider_find(const char *name);
 enum err_code provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret,
     struct err *reterr);
 void          provider_close(struct backend *b);   /* no op may be left */
+/* For a driver that keeps its states in others: from a block 'TYPE { ... }' inside its own, whose labels end with TYPE. The agent's
+ * arguments are those of outer but prefix and from_file. */
+enum err_code provider_open_inside(struct backend *outer, const struct provider_env *env, struct conf *c, struct conf_block *block,
+    struct backend **ret, struct err *reterr);
 /* b takes the place of before (a reload): its counters go on. */
 void          provider_go_on(struct backend *b, const struct backend *before);
 
@@ -293,7 +312,17 @@ extern const char *const probe_conditions[PROBE_CONDITIONS];
 /* Whether a name passes include and exclude and is one that can be a state. */
 bool       provider_selects(const struct backend *b, const char *name);
 
+/*
+ * Aliases as an inventory gives them: names for people. They are kept with the store, so that a command knows them without asking.
+ */
+const char *provider_alias(const struct backend *b, const char *name);       /* NULL: none */
+const char *provider_unalias(const struct backend *b, const char *alias);    /* NULL: nobody's, or that of several */
+void        provider_set_alias(struct backend *b, const char *name, const char *alias); /* copied; NULL: forgets it */
+void        provider_aliases_write(const struct backend *b, struct buf *ret);
+void        provider_aliases_read(struct backend *b, struct span text);      /* adds what it does not know */
+
 /* For drivers. */
+extern const struct conf_field provider_inside_fields[];
 void       provider_sent(struct backend *b);
 void       provider_heard(struct backend *b, int64_t date_ms); /* what an answer says of the time; 0: nothing */
 /* rand_backoff_ms() of the loop's own. */

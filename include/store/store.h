@@ -74,6 +74,7 @@ enum state_flag {
 	STATE_GONE      = 1 << 0,  /* the source lost it */
 	STATE_UNCOVERED = 1 << 1,  /* listed, but its bytes cannot be had */
 	STATE_IS_LOCKED = 1 << 2,  /* terraform held the lock when we last looked */
+	STATE_INVENTORY = 1 << 4,  /* with STATE_UNCOVERED: known from an inventory alone, which is no failure */
 	STATE_TARGET    = 1 << 3,  /* known only because we write there: versions found at a target */
 };
 

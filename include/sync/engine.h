@@ -235,6 +235,7 @@ struct edge_totals {
 };
 struct engine_totals {
 	uint64_t states, quarantined, unusable;
+	uint64_t uncovered;                   /* known from an inventory, out of reach */
 	uint64_t by_status[REPLICA_STATUSES];
 	int64_t  oldest_lag_ms;               /* of replicas that should be current; 0: none */
 	const struct plan  *plan;             /* as it was at totals_begin(): it must still be this one */

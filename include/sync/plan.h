@@ -91,6 +91,8 @@ bool            plan_is_source(const struct plan *p, const struct backend *b);
 bool            plan_is_target(const struct plan *p, const struct backend *b);
 const struct state_setting *plan_state(const struct plan *p, const char *backend, const char *name);
 int64_t         plan_max_shrink(const struct plan *p, const struct backend *b, const char *name);
+/* What people call it: as configured, or as the backend's inventory has it. NULL: nothing. */
+const char     *plan_alias(const struct plan *p, const char *backend, const char *name);
 /* The name behind an alias, else name itself. */
 const char     *plan_unalias(const struct plan *p, const char *backend, const char *name);
 

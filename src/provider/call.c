@@ -88,7 +88,7 @@ call_seen(void *arg, const struct state_seen *s)
 	struct state_seen out = *s;
 	struct err        e;
 
-	if (!provider_selects(c->b, s->name))
+	if (s->name[0] != '\0' && !provider_selects(c->b, s->name))
 		return;
 	if (out.problem == NULL && name_check(span_str(s->name), &e) != ERR_OK)
 		out.problem = e.msg;
@@ -164,7 +164,7 @@ call_step(struct op *op)
 	case ANSWERED:
 		request_count(&c->b->stats[c->kind], op->res.code, loop_now(op->loop) - c->begun);
 		call_log(c);
-		if (op->res.code == ERR_BUSY && op->res.retry_after_ms > 0)
+		if (op->res.code == ERR_BUSY && op->res.retry_after_ms > 0 && c->b->provider->behind == NULL) /* else one of several behind it */
 			c->b->busy_until = loop_now(op->loop) + op->res.retry_after_ms;
 		if (op_failed(op) && op->res.code != ERR_CANCELLED && op->res.code != ERR_UNCHANGED)
 			err_prefix(&op->res, "%s", c->b->label);

@@ -7,9 +7,18 @@
 #include <string.h>
 
 #include "base/name.h"
+#include "alias.h"
 #include "reader.h"
 
 /* What is the same for every driver: its settings, opening it, what is known of it without asking; call.c: asking. */
+/* Inside another backend only these may stand. */
+const struct conf_field provider_inside_fields[] = {
+	{ "from_file", CONF_STRS, offsetof(struct backend_common, from_file), NULL,
+	    "what terraform already has: its files, or \"KEY=VALUE\"", NULL, NULL, false, NULL },
+	{ "prefix", CONF_STR, offsetof(struct backend_common, prefix), "", "names are relative to this", NULL, NULL, false, NULL },
+	{ .name = NULL },
+};
+
 const struct conf_field provider_common_fields[] = {
 	{ "from_file", CONF_STRS, offsetof(struct backend_common, from_file), NULL,
 	    "what terraform already has: its files, or \"KEY=VALUE\"", NULL, NULL, false, NULL },
@@ -140,12 +149,14 @@ provider_unknown(struct conf_block *block, struct err *reterr)
 
 /* Nested blocks: what the provider knows, and those about single states. */
 static enum err_code
-provider_finish(struct conf *c, struct conf_block *block, const struct provider *p, struct err *reterr)
+provider_finish(struct conf *c, struct conf_block *block, const struct provider *p, const struct conf_field *common, struct err *reterr)
 {
-	const struct conf_field *const tables[] = { p->fields, provider_common_fields, NULL };
-	const char                    *blocks[32] = { "state" };
-	size_t                         n = 1;
+	const struct conf_field *const tables[] = { p->fields, common, NULL };
+	const char                    *blocks[32] = { NULL };
+	size_t                         n = 0;
 
+	if (common == provider_common_fields)
+		blocks[n++] = "state";
 	for (size_t i = 0; p->blocks != NULL && p->blocks[i] != NULL && n + 1 < ARRAY_LEN(blocks); i++)
 		blocks[n++] = p->blocks[i];
 	return conf_finish(c, block, tables, blocks, reterr);
@@ -161,30 +172,67 @@ provider_import(struct conf *c, struct conf_block *block, const struct provider 
 	return conf_import(c, block, p->imports != NULL ? p->imports : p->name, tables, p->blocks, reterr);
 }
 
+/* table: the agent's arguments that may stand there; common: what they are where they may not. */
+static enum err_code
+provider_open_as(const struct provider_env *env, struct conf *c, struct conf_block *block, const struct provider *p,
+    const struct conf_field *table, struct backend_common *common, struct backend **ret, struct err *reterr)
+{
+	void *conf = arena_alloc(conf_arena(c), p->conf_size);
+
+	if (provider_import(c, block, p, reterr) != ERR_OK || conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
+	    conf_fields(c, block, table, common, reterr) != ERR_OK || provider_check_common(block, p, common, reterr) != ERR_OK ||
+	    provider_finish(c, block, p, table, reterr) != ERR_OK || p->open(env, c, block, conf, common, ret, reterr) != ERR_OK)
+		return reterr->code;
+	(*ret)->provider = p;
+	(*ret)->env = env;
+	(*ret)->common = *common;
+	(*ret)->conf = conf;
+	return ERR_OK;
+}
+
+static void
+provider_opened(struct backend *b, const char *label, struct backend *outer)
+{
+	b->label = label;
+	b->outer = outer;
+	b->caps = b->provider->caps(b);
+	assert(b->where != NULL);
+}
+
 enum err_code
 provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret, struct err *reterr)
 {
 	const struct provider *p = provider_find(block->labels[0]);
 	struct backend_common  common = { .prefix = "" };
-	struct backend        *b = NULL;
-	void                  *conf;
 
 	if (p == NULL)
 		return provider_unknown(block, reterr);
-	conf = arena_alloc(conf_arena(c), p->conf_size);
-	if (provider_import(c, block, p, reterr) != ERR_OK || conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
-	    conf_fields(c, block, provider_common_fields, &common, reterr) != ERR_OK ||
-	    provider_check_common(block, p, &common, reterr) != ERR_OK || provider_finish(c, block, p, reterr) != ERR_OK ||
-	    p->open(env, c, block, conf, &common, &b, reterr) != ERR_OK)
+	if (provider_open_as(env, c, block, p, provider_common_fields, &common, ret, reterr) != ERR_OK)
 		return reterr->code;
-	b->provider = p;
-	b->env = env;
-	b->label = block->labels[1];
-	b->common = common;
-	b->conf = conf;
-	b->caps = p->caps(b);
-	assert(b->where != NULL);
-	*ret = b;
+	provider_opened(*ret, block->labels[1], NULL);
+	return ERR_OK;
+}
+
+enum err_code
+provider_open_inside(struct backend *outer, const struct provider_env *env, struct conf *c, struct conf_block *block,
+    struct backend **ret, struct err *reterr)
+{
+	const struct provider *p = block->nlabels == 1 ? provider_find(block->labels[0]) : NULL;
+	struct backend_common  common = outer->common;
+
+	if (block->nlabels != 1)
+		return conf_error(reterr, block->pos, "%s takes one label, the kind of backend", block->type);
+	if (p == NULL)
+		return provider_unknown(block, reterr);
+	if (p->behind != NULL)
+		return conf_error(reterr, block->pos, "%s keeps its states elsewhere, and cannot be the %s of others", p->name, block->type);
+	common.include = common.exclude = (struct conf_strs){ .n = 0 };
+	common.from_file = (struct conf_strs){ .n = 0 };
+	common.requests_per_second = 0; /* outer counts them */
+	common.any_name = true;
+	if (provider_open_as(env, c, block, p, provider_inside_fields, &common, ret, reterr) != ERR_OK)
+		return reterr->code;
+	provider_opened(*ret, outer->label, outer);
 	return ERR_OK;
 }
 
@@ -196,6 +244,7 @@ provider_close(struct backend *b)
 	if (b == NULL)
 		return;
 	where = b->where;
+	aliases_free(b->aliases);
 	b->provider->close(b);
 	free(where);
 }
@@ -209,7 +258,8 @@ provider_caps(const struct backend *b)
 void
 provider_sent(struct backend *b)
 {
-	b->requests++;
+	for (; b != NULL; b = b->outer)
+		b->requests++;
 }
 
 void
@@ -217,8 +267,10 @@ provider_heard(struct backend *b, int64_t date_ms)
 {
 	if (date_ms == 0)
 		return;
-	b->server_off = date_ms - loop_wall(b->env->loop);
-	b->heard = true;
+	for (; b != NULL; b = b->outer) {
+		b->server_off = date_ms - loop_wall(b->env->loop);
+		b->heard = true;
+	}
 }
 
 int64_t
@@ -232,6 +284,7 @@ provider_go_on(struct backend *b, const struct backend *before)
 {
 	b->requests = before->requests;
 	memcpy(b->stats, before->stats, sizeof(b->stats));
+	aliases_copy(b, before);
 }
 
 bool
@@ -296,6 +349,8 @@ provider_holds_name(const struct backend *b, const char *name, struct err *reter
 	const struct provider *p = b->provider;
 	size_t                 whole = strlen(b->common.prefix) + strlen(name);
 
+	if (p->holds != NULL && p->holds(b, name, reterr) != ERR_OK)
+		return reterr->code;
 	if (p->key_max != 0 && whole > p->key_max)
 		return err_set(reterr, ERR_UNSUPPORTED, 0, "a name of %zu bytes with its prefix; %s holds at most %zu beside its lock", whole, p->name,
 		    p->key_max);
@@ -340,8 +395,18 @@ provider_complete(const struct backend *from, const struct backend *to, struct b
 	free(bare);
 }
 
-bool
-provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
+/* Follows a backend that keeps its states in others to the one that holds the name; ret: the name there. */
+static const struct backend *
+provider_behind(const struct backend *b, const char *name, struct buf *ret)
+{
+	if (b->provider->behind != NULL)
+		return b->provider->behind(b, name, ret);
+	buf_puts(ret, name);
+	return b;
+}
+
+static bool
+provider_lists_place(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
 {
 	struct buf begin, place;
 	bool       listed;
@@ -363,22 +428,46 @@ provider_lists_name_of(const struct backend *from, const struct backend *to, con
 }
 
 bool
+provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret)
+{
+	struct buf there;
+	bool       listed;
+
+	buf_init(&there, 0);
+	to = provider_behind(to, name, &there);
+	if (to == NULL)
+		listed = false;
+	else if (from->provider->lists != NULL)
+		listed = from->provider->lists(from, to, buf_str(&there), ret);
+	else
+		listed = provider_lists_place(from, to, buf_str(&there), ret);
+	buf_free(&there);
+	return listed;
+}
+
+bool
 provider_same_name(const struct backend *a, const char *an, const struct backend *b, const char *bn)
 {
-	struct buf at, bt;
-	bool       same;
+	struct buf at, bt, a_there, b_there;
+	bool       same = false;
 
 	if (a == b)
 		return strcmp(an, bn) == 0;
-	if (a->provider->locate == NULL || a->provider != b->provider)
-		return false;
 	buf_init(&at, 0);
 	buf_init(&bt, 0);
-	a->provider->locate(a, an, &at);
-	b->provider->locate(b, bn, &bt);
-	same = strcmp(buf_str(&at), buf_str(&bt)) == 0;
+	buf_init(&a_there, 0);
+	buf_init(&b_there, 0);
+	a = provider_behind(a, an, &a_there);
+	b = provider_behind(b, bn, &b_there);
+	if (a != NULL && b != NULL && a->provider->locate != NULL && a->provider == b->provider) {
+		a->provider->locate(a, buf_str(&a_there), &at);
+		b->provider->locate(b, buf_str(&b_there), &bt);
+		same = strcmp(buf_str(&at), buf_str(&bt)) == 0;
+	}
 	buf_free(&at);
 	buf_free(&bt);
+	buf_free(&a_there);
+	buf_free(&b_there);
 	return same;
 }
 
@@ -418,5 +507,5 @@ provider_findable(const struct backend *b, struct err *reterr)
 bool
 provider_shows_locks(const struct backend *b)
 {
-	return (b->caps & PROVIDER_LOCK) != 0 && b->provider->lock_peek != NULL;
+	return (b->caps & (PROVIDER_LOCK | PROVIDER_LOCK_HIDDEN)) == PROVIDER_LOCK && b->provider->lock_peek != NULL;
 }

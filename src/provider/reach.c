@@ -32,6 +32,7 @@ struct reach {
 	struct buf       state;      /* whose own lock is tried, for want of another name; empty: none */
 	struct probe_locks own, *locked; /* locked: the caller's, else own */
 	struct lock_info holder;
+	struct err       partly;     /* what the listing went on without */
 	struct err       second;     /* outcome of the second lock */
 	bool             granted;    /* the second lock */
 	bool             peeks;      /* the place of locks is read */
@@ -58,8 +59,10 @@ reach_listed_one(void *arg, const struct state_seen *s)
 {
 	struct reach *r = arg;
 
-	r->states++;
-	if (s->problem != NULL || (r->name != NULL && s->size >= r->size))
+	if (s->name[0] == '\0' && s->problem != NULL)
+		err_set(&r->partly, ERR_AUTH, 0, "%s", s->problem);
+	r->states += s->name[0] != '\0' && s->uncovered == NULL;
+	if (s->uncovered != NULL || s->problem != NULL || (r->name != NULL && s->size >= r->size))
 		return;
 	free(r->name);
 	r->name = xstrdup(s->name);
@@ -133,7 +136,10 @@ reach_read(struct reach *r)
 		err_clear(&e);
 	r->op.res = e;
 	reach_say_way(r, &e);
-	reach_say(r, "list", true, "%llu state%s", (unsigned long long)r->states, r->states == 1 ? "" : "s");
+	if (r->partly.code != ERR_OK)
+		reach_say(r, "list", false, "%s", r->partly.msg);
+	else
+		reach_say(r, "list", true, "%llu state%s", (unsigned long long)r->states, r->states == 1 ? "" : "s");
 	if (e.code != ERR_OK)
 		reach_say(r, "read", false, "%s", e.msg);
 	else if (absent)

@@ -109,7 +109,6 @@ list_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	struct list                *x = arg;
 	struct json_writer         *w = &x->c->w;
 	struct plan                *p = engine_plan(x->c->e);
-	const struct state_setting *set = plan_state(p, s->backend, s->name);
 	const struct backend       *b = plan_backend(p, s->backend);
 	struct version_rec          head;
 	bool                        have = s->head != 0 && store_version(t, s->id, s->head, &head);
@@ -123,7 +122,7 @@ list_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	json_obj(w);
 	json_kv_str(w, "backend", s->backend);
 	json_kv_str(w, "name", s->name);
-	json_kv_str(w, "alias", set != NULL ? set->alias : NULL);
+	json_kv_str(w, "alias", plan_alias(p, s->backend, s->name));
 	put_text(w, "workspace", buf_str(&ws));
 	list_head(w, have ? &head : NULL);
 	json_kv_u64(w, "versions", s->versions);

@@ -199,9 +199,11 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	held = state_quarantined(t, s, &v);
 	if (held)
 		status_version(x, &v);
-	if (s->problem[0] != '\0' || (s->flags & STATE_UNCOVERED) != 0) {
+	if ((s->flags & STATE_INVENTORY) != 0 && s->head == 0) { /* it never was covered: counted, and no trouble */
+		;
+	} else if (s->problem[0] != '\0' || (s->flags & STATE_UNCOVERED) != 0) {
 		x->waiting = true;
-		q.kind = "unusable";
+		q.kind = (s->flags & STATE_INVENTORY) != 0 ? "uncovered" : "unusable";
 		q.code = 1;
 		q.cause = s->problem[0] != '\0' ? s->problem : "it is listed, but its bytes cannot be had";
 		status_add(x, &q);
@@ -314,6 +316,7 @@ status_ended(void *arg, struct err *reterr)
 	json_kv_u64(&c->w, "states", x->totals.states);
 	status_replicas(c, x->totals.by_status);
 	json_kv_u64(&c->w, "quarantined", x->totals.quarantined);
+	json_kv_u64(&c->w, "uncovered", x->totals.uncovered);
 	json_key(&c->w, "oldest_lag_seconds");
 	json_f64(&c->w, (double)x->totals.oldest_lag_ms / 1000);
 	json_key(&c->w, "loop_delay_seconds");

@@ -181,6 +181,7 @@ bool place_noted(const struct place *p, struct store_txn *t, const char *what, s
 /* Beside health, remembered in the store when it changes: what of a whole listing cannot be used, what a look failed for. */
 void place_refused(struct place *p, const struct tally *now);
 void place_unread(struct place *p, const struct tally *now);
+void place_keep_aliases(struct place *p); /* with the store, when the last listing changed them */
 void place_read_again(struct place *p, const char *name, int64_t wait); /* in an agent: that state alone, after so long */
 void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
@@ -230,6 +231,7 @@ struct pull_options {
 	bool dry;                       /* nothing is committed */
 	bool keep;                      /* hand the snapshot out */
 	bool locked;                    /* the listing shows a lock on it */
+	const char *uncovered;          /* nothing is read: its bytes are out of reach, and why; outlives the op. NULL: it is */
 };
 struct op *pull_op(struct engine *e, struct place *p, const char *name, const struct pull_options *o, struct pull_result *ret);
 

@@ -20,6 +20,7 @@ struct listed {
 	uint64_t size; /* 0: the listing does not say */
 	bool locked;
 	bool known; /* the tag is the one whose bytes were judged */
+	const char *uncovered; /* its bytes are out of reach, and why; NULL: they can be read */
 	char etag[];
 };
 
@@ -27,6 +28,7 @@ struct look_pull {
 	char    *name;
 	uint64_t size;                 /* 0: not known */
 	bool     locked;               /* the listing shows a lock on it */
+	const char *uncovered;         /* as the listing has it */
 };
 
 struct look {
@@ -73,13 +75,13 @@ look_free(struct op *op)
 /* --- listing --- */
 
 static void
-look_want(struct look *l, struct span name, uint64_t size, bool locked)
+look_want(struct look *l, struct span name, uint64_t size, bool locked, const char *uncovered)
 {
 	if (l->npulls == l->cap) {
 		l->cap = l->cap == 0 ? 16 : 2 * l->cap;
 		l->pulls = xreallocarray(l->pulls, l->cap, sizeof(*l->pulls));
 	}
-	l->pulls[l->npulls++] = (struct look_pull){ span_dup(name), size, locked };
+	l->pulls[l->npulls++] = (struct look_pull){ span_dup(name), size, locked, uncovered };
 }
 
 static bool
@@ -94,11 +96,14 @@ look_bad_name(struct look *l, const struct state_seen *s)
 	struct err e;
 
 	err_set(&e, ERR_UNSUPPORTED, 0, "%s", s->problem);
-	err_hint(&e, "rename it at %s, or exclude it", l->place->backend->label);
+	if (s->hint != NULL)
+		err_hint(&e, "%s", s->hint);
+	else
+		err_hint(&e, "rename it at %s, or exclude it", l->place->backend->label);
 	l->ret->failed++;
-	if (tally_add(&l->refused, &e))
+	if (tally_add(&l->refused, &e) && s->name[0] != '\0')
 		err_prefix(&l->refused.first, "%s", s->name);
-	log_at(LOG_WARN, l->place->backend->label, "%s: %s", s->name, s->problem);
+	log_at(LOG_WARN, l->place->backend->label, "%s%s%s", s->name, s->name[0] != '\0' ? ": " : "", s->problem);
 	for (size_t i = 0; l->pass != NULL && i < l->e->plan->nedges; i++)
 		if (look_is_source_of(l, &l->e->plan->edges[i]))
 			pass_problem(l->pass, &l->e->plan->edges[i], s->name, false, &e);
@@ -116,7 +121,10 @@ look_seen(void *arg, const struct state_seen *s)
 		look_bad_name(l, s);
 		return;
 	}
+	if (s->uncovered != NULL && !l->place->source) /* a target holds what it holds */
+		return;
 	x = arena_alloc(l->listed, sizeof(*x) + n);
+	x->uncovered = s->uncovered != NULL ? arena_strdup(l->listed, s->uncovered) : NULL;
 	x->size = s->size;
 	x->locked = s->locked;
 	x->known = false;
@@ -138,7 +146,7 @@ look_want_unknown(struct look *l)
 		const struct listed *x = v;
 
 		if (!x->known)
-			look_want(l, name, x->size, x->locked);
+			look_want(l, name, x->size, x->locked, x->uncovered);
 	}
 }
 
@@ -172,7 +180,7 @@ look_child_step(struct op *op)
 {
 	struct look_child  *c = container_of(op, struct look_child, op);
 	struct look        *l = c->l;
-	struct pull_options o = { .locked = c->what->locked };
+	struct pull_options o = { .locked = c->what->locked, .uncovered = c->what->uncovered };
 
 	switch ((enum look_child_state)op->state) {
 	case CHILD_START:
@@ -377,6 +385,8 @@ sweep_fine(struct sweep *s, const struct state_rec *r)
 static bool
 sweep_knows(const struct state_rec *r, const struct listed *x)
 {
+	if (x->uncovered != NULL)
+		return (r->flags & STATE_INVENTORY) != 0 && strcmp(r->problem, x->uncovered) == 0;
 	return x->etag[0] != '\0' && strcmp(r->etag, x->etag) == 0 && (r->flags & (STATE_GONE | STATE_UNCOVERED)) == 0 &&
 	    r->last_read != 0;
 }
@@ -399,7 +409,7 @@ sweep_compare(void *arg, const struct state_rec *r)
 
 	s->last = r->id;
 	s->l->headless |= r->head == 0;
-	if (x != NULL && (x->known = sweep_knows(r, x)))
+	if (x != NULL && (x->known = sweep_knows(r, x)) && x->uncovered == NULL)
 		sweep_lock(s, r, x->locked);
 	else if (x == NULL && provider_selects(s->l->place->backend, r->name))
 		sweep_gone(s, r);
@@ -631,8 +641,10 @@ look_listed(struct look *l)
 {
 	if (op_failed(&l->op))
 		return op_fail(&l->op);
-	if (l->pass == NULL || !pass_is_dry(l->pass))
+	if (l->pass == NULL || !pass_is_dry(l->pass)) {
 		place_refused(l->place, &l->refused);
+		place_keep_aliases(l->place);
+	}
 	l->sweep = l->place->source ? SWEEP_COMPARE : SWEEP_LANES;
 	return op_go(&l->op, COMPARED);
 }
@@ -713,7 +725,7 @@ look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
 	l->hinted = true;
 	l->sweep = SWEEP_LANES;
 	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);)
-		look_want(l, name, 0, false);
+		look_want(l, name, 0, false, NULL);
 	map_free(place->hints);
 	place->hints = NULL;
 	return op;

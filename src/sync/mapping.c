@@ -77,7 +77,7 @@ mapping_is_uuid(const char *s)
 static enum err_code
 mapping_value(const struct mapping_facts *f, const char *word, size_t n, struct buf *ret, struct err *reterr)
 {
-	const struct state_setting *s = plan_state(f->plan, f->lane->edge->from->label, f->name);
+	const char *alias = plan_alias(f->plan, f->lane->edge->from->label, f->name);
 
 	if (strncmp(word, "name", n) == 0) {
 		buf_puts(ret, f->name);
@@ -88,9 +88,9 @@ mapping_value(const struct mapping_facts *f, const char *word, size_t n, struct 
 	} else if (strncmp(word, "backend", n) == 0) {
 		buf_puts(ret, f->lane->edge->from->label);
 	} else if (strncmp(word, "alias", n) == 0) {
-		if (s == NULL || s->alias == NULL)
+		if (alias == NULL)
 			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants an alias, and %s has none", f->lane->edge->key, f->name);
-		buf_puts(ret, s->alias);
+		buf_puts(ret, alias);
 	} else {
 		if (!mapping_is_uuid(f->name))
 			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants a UUID, and the name %s is none", f->lane->edge->key,

@@ -123,6 +123,20 @@ place_unread(struct place *p, const struct tally *now)
 	place_tally(p, "unread", &p->unread, now);
 }
 
+void
+place_keep_aliases(struct place *p)
+{
+	struct buf text;
+
+	if (!p->backend->aliases_new)
+		return;
+	p->backend->aliases_new = false;
+	buf_init(&text, 0);
+	provider_aliases_write(p->backend, &text);
+	place_note(p, "aliases", &text);
+	buf_free(&text);
+}
+
 /* What is written otherwise is as good as nothing: the next look counts again. */
 static void
 place_recall_tally(struct place *p, struct store_txn *t, const char *what, struct tally *ret)
@@ -154,6 +168,8 @@ place_recall(struct place *p, struct store_txn *t)
 
 	if (place_noted(p, t, "health", &value))
 		place_recall_health(p, value);
+	if (place_noted(p, t, "aliases", &value))
+		provider_aliases_read(p->backend, value);
 	place_recall_tally(p, t, "refused", &p->refused);
 	place_recall_tally(p, t, "unread", &p->unread);
 	prove_recall(p, t);

@@ -389,12 +389,26 @@ plan_max_shrink(const struct plan *p, const struct backend *b, const char *name)
 }
 
 const char *
+plan_alias(const struct plan *p, const char *backend, const char *name)
+{
+	const struct state_setting *s = plan_state(p, backend, name);
+	const struct backend       *b = plan_backend(p, backend);
+
+	return s != NULL && s->alias != NULL ? s->alias : b != NULL ? provider_alias(b, name) : NULL;
+}
+
+const char *
 plan_unalias(const struct plan *p, const char *backend, const char *name)
 {
+	const struct backend *b;
+	const char           *given;
+
 	for (size_t i = 0; i < p->nstates; i++)
 		if (p->states[i].alias != NULL && strcmp(p->states[i].backend, backend) == 0 && strcmp(p->states[i].alias, name) == 0)
 			return p->states[i].name;
-	return name;
+	b = plan_backend(p, backend);
+	given = b != NULL ? provider_unalias(b, name) : NULL;
+	return given != NULL ? given : name;
 }
 
 bool

@@ -304,6 +304,24 @@ pull_unreadable(struct pull *p)
 	return op_await(&p->op, COMMITTED, store_apply(p->e->store, b));
 }
 
+/* Known from an inventory, and out of reach: nobody failed. What was kept of it earlier stays. */
+static enum op_turn
+pull_uncovered(struct pull *p)
+{
+	struct sighting s = { .etag = "", .flags = STATE_UNCOVERED | STATE_INVENTORY, .problem = p->opt.uncovered };
+	struct batch   *b;
+
+	p->ret->changed = true;
+	if (p->opt.dry)
+		return op_ok(&p->op);
+	b = batch_new(p->e->store);
+	batch_state(b, pull_label(p), p->name);
+	batch_seen(b, pull_label(p), p->name, &s);
+	engine_event(b, p->e, "uncovered", pull_label(p), p->name, "", "%s", s.problem);
+	log_at(LOG_WARN, pull_label(p), "%s: not covered: %s", p->name, s.problem);
+	return op_await(&p->op, COMMITTED, store_apply(p->e->store, b));
+}
+
 static enum op_turn
 pull_keep(struct pull *p)
 {
@@ -357,6 +375,8 @@ pull_step(struct op *op)
 
 	switch ((enum pull_state)op->state) {
 	case START:
+		if (p->opt.uncovered != NULL)
+			return pull_uncovered(p);
 		if (pull_recall(p, &op->res) != ERR_OK)
 			return op_fail(op);
 		return op_await(op, READ, pull_get(p));

@@ -190,7 +190,8 @@ totals_state(struct engine_totals *n, struct store_txn *t, const struct state_re
 	struct version_rec v;
 
 	n->states++;
-	n->unusable += (s->flags & STATE_UNCOVERED) != 0;
+	n->unusable += (s->flags & (STATE_UNCOVERED | STATE_INVENTORY)) == STATE_UNCOVERED;
+	n->uncovered += (s->flags & STATE_INVENTORY) != 0;
 	n->quarantined += state_quarantined(t, s, &v);
 }
 

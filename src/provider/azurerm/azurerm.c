@@ -154,7 +154,7 @@ azurerm_workspace_of(const struct azurerm *z, const char *name)
 bool
 azurerm_is_state(const struct azurerm *z, const char *name)
 {
-	if (z->key != NULL ? strcmp(name, z->key) == 0 : span_ends(span_str(name), AZURERM_STATE))
+	if (z->key != NULL ? strcmp(name, z->key) == 0 : z->b.common.any_name || span_ends(span_str(name), AZURERM_STATE))
 		return true;
 	return azurerm_workspace_of(z, name).n > 0;
 }

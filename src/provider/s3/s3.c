@@ -177,7 +177,7 @@ s3_key_is_state(const struct s3 *s, const char *key)
 	bool                  is;
 
 	if (!s3_given(c->key))
-		return span_ends(span_str(key), S3_STATE);
+		return s->b.common.any_name || span_ends(span_str(key), S3_STATE);
 	if (strcmp(key, c->key) == 0)
 		return true;
 	ws = s3_workspace_of(c, key, &rest);

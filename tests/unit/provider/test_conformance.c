@@ -403,10 +403,78 @@ azurerm_key(void)
 	    .other = azurerm_other, .first = "net/main.tfstate", .second = "net/main.tfstateenv:dev" });
 }
 
+/* --- brainboard: what is behind it has to be as good through it --- */
+
+#define ARCH_ONE "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f"
+#define ARCH_TWO "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+static const char *
+brainboard_s3_block(void)
+{
+	return "backend \"brainboard\" \"b\" {\n  key = \"{uuid}/terraform.tfstate\"\n  storage \"s3\" {\n    bucket = \"acme\"\n"
+	    "    region = \"us-east-1\"\n    endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n    use_path_style = true\n" S3_TABLE
+	    "    access_key = \"" FAKE_S3_ACCESS "\"\n    secret_key = \"" FAKE_S3_SECRET "\"\n  }\n}\n";
+}
+
+static void
+brainboard_s3_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char *key = xasprintf("%s/terraform.tfstate", name), *text = span_dup(body);
+
+	(void)r;
+	fake_s3_put(bucket, key, text);
+	free(key);
+	free(text);
+}
+
+static void
+brainboard_s3(void)
+{
+	conformance_run(&(struct conformance){ .block = brainboard_s3_block, .begin = s3_begin, .end = s3_end, .other = brainboard_s3_other,
+	    .first = ARCH_ONE, .second = ARCH_TWO });
+}
+
+static const char *
+brainboard_azurerm_block(void)
+{
+	return "backend \"brainboard\" \"b\" {\n  key = \"{uuid}\"\n  storage \"azurerm\" {\n    storage_account_name = \"" FAKE_AZURE_ACCOUNT
+	    "\"\n    container_name = \"" FAKE_AZURE_CONTAINER "\"\n    access_key = \"" FAKE_AZURE_KEY "\"\n  }\n}\n";
+}
+
+static void
+brainboard_azurerm_other(struct provider_rig *r, const char *name, struct span body)
+{
+	(void)r;
+	fake_azure_put(container, name, body);
+}
+
+static void
+brainboard_azurerm(void)
+{
+	conformance_run(&(struct conformance){ .block = brainboard_azurerm_block, .begin = azurerm_begin, .end = azurerm_end,
+	    .other = brainboard_azurerm_other, .first = ARCH_ONE, .second = ARCH_TWO });
+}
+
+static const char *
+brainboard_http_block(void)
+{
+	return "backend \"brainboard\" \"b\" {\n  architectures = [\"" ARCH_ONE "\", \"0F0E0D0C-0B0A-4908-8706-050403020100\"]\n"
+	    "  storage \"http\" {\n    address = \"https://h.example/s/{uuid}\"\n    lock_address = \"https://h.example/s/{uuid}\"\n"
+	    "    unlock_address = \"https://h.example/s/{uuid}\"\n  }\n}\n";
+}
+
+static void
+brainboard_http(void)
+{
+	conformance_run(&(struct conformance){ .block = brainboard_http_block, .begin = http_begin, .end = http_end, .other = http_other,
+	    .first = ARCH_ONE, .second = ARCH_TWO });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
 	    { "http", http }, { "harness", harness }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
-	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { NULL, NULL } });
+	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { "brainboard on s3", brainboard_s3 },
+	    { "brainboard on azurerm", brainboard_azurerm }, { "brainboard on http", brainboard_http }, { NULL, NULL } });
 }

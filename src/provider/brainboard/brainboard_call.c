@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "brainboard.h"
+
+/*
+ * One call: which storage holds the architecture's state, under which name, then the same call there. What the caller lends lives until
+ * the op has ended, as the wrapper around it promises.
+ */
+struct bb_call {
+	struct op                op;
+	struct brainboard       *bb;
+	enum request_kind        kind;
+	const char              *name;
+	const char              *etag;
+	const struct snapshot   *body;
+	const struct put_condition *when;
+	const struct lock_info  *lock;
+	void                    *ret, *ret2;
+	probe_fn                *probe;
+	void                    *arg;
+	size_t                   at;      /* create, probe: storage */
+	struct backend          *storage;
+	char                    *there;   /* the name in it */
+};
+
+enum bb_call_state { CALL_START, CALL_SCANNED, CALL_ANSWERED };
+
+static const char *const bb_call_states[] = { "start", "scanned", "answered" };
+
+static bool
+bb_call_writes(const struct bb_call *c)
+{
+	return c->kind == REQUEST_WRITE || c->kind == REQUEST_LOCK;
+}
+
+/* Is it known where the state is, as far as that has to be found? What was not there at the last listing may have come since. */
+static bool
+bb_call_must_scan(const struct bb_call *c)
+{
+	struct brainboard *bb = c->bb;
+	struct buf         there;
+	bool               known;
+
+	if (brainboard_storage_of(bb, c->name)->b == NULL)
+		return false;
+	buf_init(&there, 0);
+	known = brainboard_behind(&bb->b, c->name, &there) != NULL;
+	buf_free(&there);
+	return !known && (bb->objects == NULL || loop_now(c->op.loop) - bb->scanned >= bb->b.common.poll_ms);
+}
+
+/* A probe's own name lies beside the states. */
+static bool
+bb_call_is_scratch(const struct bb_call *c)
+{
+	return c->name[0] == '.';
+}
+
+static enum err_code
+bb_call_resolve(struct bb_call *c, struct err *reterr)
+{
+	struct brainboard              *bb = c->bb;
+	const struct brainboard_object *o = bb->objects != NULL ? map_get(bb->objects, span_str(c->name)) : NULL;
+	struct buf                      there;
+
+	if (bb_call_is_scratch(c)) {
+		c->storage = bb->storages[0].b;
+		c->there = xstrdup(c->name);
+		if (c->storage != NULL)
+			return ERR_OK;
+	}
+	if (brainboard_storage_of(bb, c->name)->b == NULL) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s: Brainboard keeps it in its managed storage, which nothing outside can reach", c->name);
+		return err_hint(reterr, "give the architecture or the organization storage of its own in Brainboard, and name it here");
+	}
+	buf_init(&there, 0);
+	c->storage = brainboard_behind(&bb->b, c->name, &there);
+	c->there = buf_take(&there);
+	if (c->storage == NULL && o != NULL && o->trouble != NULL) {
+		*reterr = *o->trouble;
+		return reterr->code;
+	}
+	if (c->storage == NULL && bb_call_writes(c)) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s has no state yet, and nothing says under which name Brainboard looks for it", c->name);
+		return err_hint(reterr, "set key in the backend, such as \"{uuid}\" or \"{uuid}/terraform.tfstate\", as other architectures have it there");
+	}
+	if (c->storage == NULL)
+		return err_set(reterr, ERR_NOT_FOUND, 0, "%s: there is no state of it in its storage", c->name);
+	if (bb_call_writes(c) && o != NULL && o->other != NULL && strcmp(o->name, c->there) == 0) {
+		err_set(reterr, ERR_CONFLICT, 0, "%s: both %s and %s may be its state", c->name, o->name, o->other);
+		return err_hint(reterr, "remove the one that Brainboard does not use, or say with key which it is");
+	}
+	return ERR_OK;
+}
+
+/* Of several storages one may be without locks: there Brainboard's runner takes none either. */
+static struct op *
+bb_call_unlockable(struct bb_call *c)
+{
+	struct loop *l = c->op.loop;
+	struct err   e;
+
+	if (c->kind == REQUEST_LOCK_PEEK)
+		return op_error(l, ERR_NOT_FOUND, 0, "%s: its storage has no locks", c->name);
+	if (c->kind == REQUEST_UNLOCK || c->bb->b.common.exclusive)
+		return op_result(l, &(struct err){ .code = ERR_OK });
+	err_set(&e, ERR_UNSUPPORTED, 0, "%s: its storage has no lock, so Brainboard takes none, and a write could go back in time", c->name);
+	err_hint(&e, "configure a lock at both (a DynamoDB table, use_lockfile), or set exclusive = true if no run can happen meanwhile");
+	return op_result(l, &e);
+}
+
+static struct op *
+bb_call_break(struct bb_call *c, const struct state_ref *ref)
+{
+	if (provider_shows_locks(c->storage)) /* compares the id itself */
+		return provider_unlock(c->storage, ref, c->lock);
+	return provider_lock_break(c->storage, ref, c->lock, c->ret);
+}
+
+static struct op *
+bb_call_forward(struct bb_call *c)
+{
+	struct backend  *s = c->storage;
+	struct state_ref ref = { c->there };
+	bool             locks = (provider_caps(s) & PROVIDER_LOCK) != 0;
+
+	if (!locks && (c->kind == REQUEST_LOCK || c->kind == REQUEST_UNLOCK || c->kind == REQUEST_LOCK_PEEK))
+		return bb_call_unlockable(c);
+	switch (c->kind) {
+	case REQUEST_HEAD:
+		return provider_head(s, &ref, c->ret);
+	case REQUEST_READ:
+		return provider_get(s, &ref, c->etag, c->ret);
+	case REQUEST_WRITE:
+		return provider_put(s, &ref, c->body, c->when, c->ret);
+	case REQUEST_DELETE:
+		return provider_del(s, &ref, c->etag);
+	case REQUEST_LOCK:
+		return provider_lock(s, &ref, c->ret, c->ret2);
+	case REQUEST_UNLOCK:
+		return c->ret != NULL ? bb_call_break(c, &ref) : provider_unlock(s, &ref, c->lock);
+	case REQUEST_SEAL:
+		return provider_seal(s, &ref, c->body);
+	case REQUEST_LOCK_PEEK:
+		return provider_lock_peek(s, &ref, c->ret);
+	default:
+		return NULL;
+	}
+}
+
+static enum op_turn
+bb_call_step(struct op *op)
+{
+	struct bb_call *c = container_of(op, struct bb_call, op);
+
+	switch ((enum bb_call_state)op->state) {
+	case CALL_START:
+		if (!bb_call_is_scratch(c) && provider_holds_name(&c->bb->b, c->name, &op->res) != ERR_OK)
+			return op_fail(op);
+		if (!bb_call_is_scratch(c) && bb_call_must_scan(c))
+			return op_await(op, CALL_SCANNED, brainboard_scan(c->bb));
+		__attribute__((fallthrough));
+	case CALL_SCANNED:
+		if (op_failed(op)) {
+			err_unprefix(&op->res, c->bb->b.label);
+			return op_fail(op);
+		}
+		if (bb_call_resolve(c, &op->res) != ERR_OK)
+			return op_fail(op);
+		return op_await(op, CALL_ANSWERED, bb_call_forward(c));
+	case CALL_ANSWERED:
+		err_unprefix(&op->res, c->bb->b.label);
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+bb_call_free(struct op *op)
+{
+	struct bb_call *c = container_of(op, struct bb_call, op);
+
+	free(c->there);
+	free(c);
+}
+
+static const struct op_class bb_call_class = { "brainboard", bb_call_step, NULL, bb_call_free, bb_call_states, ARRAY_LEN(bb_call_states) };
+
+static struct op *
+bb_call_new(struct backend *b, struct bb_call with, const struct op_class *class)
+{
+	struct bb_call *c = xmalloc(sizeof(*c));
+
+	*c = with;
+	c->bb = brainboard_of(b);
+	op_init(&c->op, class, b->env->loop);
+	return &c->op;
+}
+
+#define BB_CALL(b, ...) bb_call_new(b, (struct bb_call){ __VA_ARGS__ }, &bb_call_class)
+
+struct op *
+brainboard_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret)
+{
+	return BB_CALL(b, .kind = REQUEST_HEAD, .name = ref->name, .ret = ret);
+}
+
+struct op *
+brainboard_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
+{
+	return BB_CALL(b, .kind = REQUEST_READ, .name = ref->name, .etag = unless_etag, .ret = ret);
+}
+
+struct op *
+brainboard_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
+    char ret_etag[ETAG_MAX])
+{
+	return BB_CALL(b, .kind = REQUEST_WRITE, .name = ref->name, .body = body, .when = when, .ret = ret_etag);
+}
+
+struct op *
+brainboard_del(struct backend *b, const struct state_ref *ref, const char *if_etag)
+{
+	return BB_CALL(b, .kind = REQUEST_DELETE, .name = ref->name, .etag = if_etag);
+}
+
+struct op *
+brainboard_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder)
+{
+	return BB_CALL(b, .kind = REQUEST_LOCK, .name = ref->name, .ret = l, .ret2 = ret_holder);
+}
+
+struct op *
+brainboard_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l)
+{
+	return BB_CALL(b, .kind = REQUEST_UNLOCK, .name = ref->name, .lock = l);
+}
+
+struct op *
+brainboard_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body)
+{
+	return BB_CALL(b, .kind = REQUEST_SEAL, .name = ref->name, .body = body);
+}
+
+struct op *
+brainboard_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret)
+{
+	return BB_CALL(b, .kind = REQUEST_LOCK_PEEK, .name = ref->name, .ret = ret);
+}
+
+struct op *
+brainboard_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
+{
+	return BB_CALL(b, .kind = REQUEST_UNLOCK, .name = ref->name, .lock = l, .ret = ret_holder);
+}
+
+/* ---------------------------------------------------------------- of every storage */
+
+static enum op_turn
+bb_each_step(struct op *op)
+{
+	struct bb_call    *c = container_of(op, struct bb_call, op);
+	struct brainboard *bb = c->bb;
+	struct backend    *s;
+
+	if (op_failed(op)) {
+		err_unprefix(&op->res, bb->b.label);
+		return op_fail(op);
+	}
+	while (c->at < bb->nstorages) {
+		s = bb->storages[c->at++].b;
+		if (s == NULL || (c->kind == REQUEST_CREATE && s->provider->create == NULL))
+			continue;
+		return op_await(op, CALL_START, c->kind == REQUEST_CREATE ? provider_create(s) : provider_probe(s, c->probe, c->arg));
+	}
+	return op_ok(op);
+}
+
+static const struct op_class bb_each_class = { "brainboard storages", bb_each_step, NULL, bb_call_free, bb_call_states,
+	ARRAY_LEN(bb_call_states) };
+
+struct op *
+brainboard_create(struct backend *b)
+{
+	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_CREATE }, &bb_each_class);
+}
+
+struct op *
+brainboard_probe(struct backend *b, probe_fn *seen, void *arg)
+{
+	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_PROBE, .probe = seen, .arg = arg }, &bb_each_class);
+}
