@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "azurerm.h"
+#include "provider/page_trail.h"
 #include "provider/xml_page.h"
 
 /*
@@ -21,7 +22,8 @@ struct azurerm_pages {
 	struct send_request req;
 	struct send_answer  ans;
 	struct xml_page     page;
-	char                marker[AZURERM_MARKER_MAX], last_marker[AZURERM_MARKER_MAX];
+	struct page_trail   trail;
+	char                marker[AZURERM_MARKER_MAX]; /* of the next one; "": this is the last */
 };
 
 static xml_fn azurerm_page_element;
@@ -46,6 +48,7 @@ azurerm_pages_free(struct azurerm_pages *p)
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
 	xml_page_free(&p->page);
+	page_trail_free(&p->trail);
 	free(p->prefix);
 	free(p);
 }
@@ -123,15 +126,14 @@ azurerm_pages_read(struct azurerm_pages *p)
 {
 	char max[16];
 
-	memcpy(p->last_marker, p->marker, sizeof(p->last_marker));
 	snprintf(max, sizeof(max), "%u", p->max);
 	azurerm_to_container(p->z, &p->req, "GET");
 	send_query(&p->req, "comp", "list");
 	send_query(&p->req, "maxresults", max);
 	if (p->prefix[0] != '\0')
 		send_query(&p->req, "prefix", p->prefix);
-	if (p->last_marker[0] != '\0')
-		send_query(&p->req, "marker", p->last_marker);
+	if (p->marker[0] != '\0')
+		send_query(&p->req, "marker", p->marker);
 	p->req.max_body = AZURERM_PAGE_BODY_MAX;
 	p->req.on_body = azurerm_page_feed;
 	p->req.restart = azurerm_page_restart;
@@ -150,9 +152,9 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 		err_set(reterr, ERR_UNSUPPORTED, 200, "container %s: the answer to a listing is none", container);
 		return err_hint(reterr, AZURERM_OTHER_HINT);
 	}
-	if (p->marker[0] != '\0' && strcmp(p->marker, p->last_marker) == 0)
-		return err_set(reterr, ERR_CORRUPT, 200, "container %s: the listing goes round in a circle", container);
-	return ERR_OK;
+	if (p->marker[0] == '\0')
+		return ERR_OK;
+	return page_trail_go_on(&p->trail, "container", container, p->marker, reterr);
 }
 
 bool

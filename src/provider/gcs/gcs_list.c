@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "gcs.h"
+#include "provider/page_trail.h"
 
 /*
  * Every "*.tfstate" below the prefix, page by page (gcs_page.c). What a page shows is handed out once it is whole, for
@@ -20,7 +21,7 @@ struct gcs_list {
 	struct send_answer  ans;
 	struct gcs_page     page;
 	size_t              next;   /* entry to hand out */
-	char                last_token[GCS_TOKEN_MAX];
+	struct page_trail   trail;
 	struct map         *locks;  /* names of states whose lock was seen */
 	state_seen_fn      *seen;
 	void               *arg;
@@ -39,6 +40,7 @@ gcs_list_free(struct op *op)
 	struct gcs_list *l = container_of(op, struct gcs_list, op);
 
 	gcs_page_free(&l->page);
+	page_trail_free(&l->trail);
 	free(l->below);
 	map_free(l->locks);
 	send_request_free(&l->req);
@@ -64,13 +66,12 @@ gcs_list_restart(void *arg)
 static struct op *
 gcs_list_send(struct gcs_list *l)
 {
-	memcpy(l->last_token, l->page.token, sizeof(l->last_token));
 	gcs_to_objects(l->g, &l->req, "GET");
 	send_query(&l->req, "prefix", l->below != NULL ? l->below : l->g->prefix);
 	send_query(&l->req, "maxResults", l->keys);
 	send_query(&l->req, "fields", "items(name,generation,size,updated),nextPageToken");
-	if (l->last_token[0] != '\0')
-		send_query(&l->req, "pageToken", l->last_token);
+	if (l->page.token[0] != '\0')
+		send_query(&l->req, "pageToken", l->page.token);
 	l->req.max_body = GCS_PAGE_BODY_MAX;
 	l->req.on_body = gcs_list_feed;
 	l->req.restart = gcs_list_restart;
@@ -88,10 +89,10 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 	} else if (!gcs_page_end(&l->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		err_hint(reterr, GCS_OTHER_HINT);
-	} else if (l->page.token[0] != '\0' && strcmp(l->page.token, l->last_token) == 0) {
-		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing goes round in a circle", bucket);
-	} else {
+	} else if (l->page.token[0] == '\0' || l->below != NULL) {
 		return true;
+	} else {
+		return page_trail_go_on(&l->trail, "bucket", bucket, l->page.token, reterr) == ERR_OK;
 	}
 	return false;
 }

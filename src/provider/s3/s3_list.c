@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "provider/page_trail.h"
 #include "provider/xml_page.h"
 #include "s3.h"
 
@@ -22,7 +23,8 @@ struct s3_pages {
 	struct xml_page     page;
 	struct buf          decoded;
 	bool                truncated, url_encoded;
-	char                token[S3_TOKEN_MAX], last_token[S3_TOKEN_MAX];
+	struct page_trail   trail;
+	char                token[S3_TOKEN_MAX];
 };
 
 static xml_fn s3_page_element;
@@ -48,6 +50,7 @@ s3_pages_free(struct s3_pages *p)
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
 	xml_page_free(&p->page);
+	page_trail_free(&p->trail);
 	buf_free(&p->decoded);
 	free(p->prefix);
 	free(p);
@@ -135,7 +138,6 @@ s3_pages_read(struct s3_pages *p)
 	struct buf query;
 	char       max_keys[16];
 
-	memcpy(p->last_token, p->token, sizeof(p->last_token));
 	snprintf(max_keys, sizeof(max_keys), "%u", p->max_keys);
 	buf_init(&query, 0);
 	if (p->token[0] != '\0')
@@ -161,10 +163,12 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		return err_hint(reterr, S3_OTHER_HINT);
 	}
-	if (p->truncated && (p->token[0] == '\0' || strcmp(p->token, p->last_token) == 0))
+	if (!p->truncated)
+		return ERR_OK;
+	if (p->token[0] == '\0')
 		return err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing breaks off after %zu objects of a page", bucket,
 		    p->page.nentries);
-	return ERR_OK;
+	return page_trail_go_on(&p->trail, "bucket", bucket, p->token, reterr);
 }
 
 /* By "+" and %XX only where the answer says so: stores that do not know encoding-type list keys as they are. */
