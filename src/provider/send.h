@@ -11,7 +11,7 @@
  * it; what failed is sent again after a pause, within the timeout from the first attempt, if that can do no harm: reads, and changes
  * that were refused for certain. What differs is a table of functions.
  */
-#define SEND_HEADERS     16
+#define SEND_HEADERS     48 /* of a request: Azure Blob carries the metadata of a blob here */
 #define SEND_OWN_HEADERS 8  /* that an attempt adds: a signature, a token */
 #define SEND_CODE_MAX    64 /* bytes of what an answer says, both */
 #define SEND_MESSAGE_MAX 256

@@ -11,7 +11,7 @@
 #include "test.h"
 
 #define META      "x-ms-meta-"
-#define META_MAX  12
+#define META_MAX  44
 
 struct meta {
 	char *name, *value;
@@ -277,7 +277,7 @@ lease(struct fake_azure *f, const struct scripted_request *rq, struct scripted_a
 
 	if (is(rq, "x-ms-lease-action", "acquire")) {
 		CHECK(is(rq, "x-ms-lease-duration", "-1"));
-		if (b->lease[0] != '\0' && strcasecmp(b->lease, proposed) != 0 && !f->lets_all_in) {
+		if (b->lease[0] != '\0' && (f->asks_once || strcasecmp(b->lease, proposed) != 0) && !f->lets_all_in) {
 			refuse(rq, a, 409, "LeaseAlreadyPresent");
 			return;
 		}

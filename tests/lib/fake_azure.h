@@ -20,6 +20,7 @@ struct fake_azure {
 	bool        missing;        /* the container is */
 	bool        without_md5;    /* as blobs made of blocks are */
 	bool        lets_all_in;    /* leases exclude nobody */
+	bool        asks_once;      /* a lease is refused to whom has it already, too */
 	bool        signs_by_sas;
 };
 

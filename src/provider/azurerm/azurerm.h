@@ -16,7 +16,7 @@
  * that has none goes by its ETag. Writes compare the tag, and are then made on the ETag that came with it.
  */
 #define AZURERM_NAME_MAX 1024
-#define AZURERM_META_MAX 10   /* entries of a blob's metadata that we carry over, terraform's lock among them */
+#define AZURERM_META_MAX 40   /* entries of a blob's metadata that we carry over: Azure counts bytes only, an answer has 64 headers here */
 #define AZURERM_LOCK     "terraformlockid"
 
 struct azurerm_conf {
@@ -103,6 +103,7 @@ struct azurerm_props {
 	struct azurerm_meta meta[AZURERM_META_MAX]; /* without the lock's */
 	size_t              nmeta;
 	bool                more;           /* metadata than that: a write would lose it */
+	bool                placed;         /* a place holder that we made ourselves, and nothing since */
 	char               *lock;           /* as it stands there; NULL: none */
 };
 

@@ -415,6 +415,22 @@ azurerm_put_go(struct azurerm_blob *o)
 	return op_await(&o->op, PUT_KEPT, azurerm_put_snapshot(o));
 }
 
+/* Where nothing was done for certain, what is known still holds. */
+static enum op_turn
+azurerm_put_failed(struct azurerm_blob *o)
+{
+	struct op *op = &o->op;
+	bool       known = o->remembered && op->res.code != ERR_UNCERTAIN && !(op->res.code == ERR_OK && azurerm_lease_is_lost(&o->ans));
+
+	if (op_failed(op))
+		op_fail(op);
+	else
+		azurerm_change_refused(o, "writing");
+	if (known)
+		azurerm_hold(o->z, o->blob, o->lease, &o->props);
+	return OP_DONE;
+}
+
 static enum op_turn
 azurerm_put_done(struct azurerm_blob *o)
 {
@@ -424,6 +440,7 @@ azurerm_put_done(struct azurerm_blob *o)
 	azurerm_etag(etag != NULL ? etag : "", o->props.etag);
 	memcpy(o->props.tag, o->ret_etag, ETAG_MAX);
 	o->props.size = body_size(o->body);
+	o->props.placed = false;
 	if (o->lease[0] != '\0')
 		azurerm_hold(o->z, o->blob, o->lease, &o->props);
 	return op_ok(&o->op);
@@ -463,12 +480,12 @@ azurerm_put_step(struct op *op)
 		return op_await(op, PUT_ANSWERED, azurerm_put_send(o));
 	case PUT_ANSWERED:
 		if (op_failed(op))
-			return op_fail(op);
+			return azurerm_put_failed(o);
 		if (o->remembered && azurerm_answer_is(&o->ans, 412, "ConditionNotMet")) { /* then what a look shows counts */
 			o->remembered = false;
 			return op_await(op, PUT_LOOKED, azurerm_look(o));
 		}
-		return o->ans.http.status == 201 ? azurerm_put_done(o) : azurerm_change_refused(o, "writing");
+		return o->ans.http.status == 201 ? azurerm_put_done(o) : azurerm_put_failed(o);
 	}
 	return OP_DONE;
 }

@@ -62,6 +62,15 @@ azurerm_lease_release(struct azurerm_lease *k)
 }
 
 struct op *
+azurerm_lease_remove(struct azurerm_lease *k, const char *etag)
+{
+	azurerm_to_blob(k->z, &k->req, "DELETE", k->blob, NULL);
+	send_header(&k->req, "x-ms-lease-id", "%s", k->mine.id);
+	send_header(&k->req, "if-match", "\"%s\"", etag);
+	return azurerm_send(k->z, &k->req, &k->ans);
+}
+
+struct op *
 azurerm_lease_describe(struct azurerm_lease *k, const char *lock)
 {
 	azurerm_to_blob(k->z, &k->req, "PUT", k->blob, "metadata");

@@ -22,7 +22,7 @@ struct azurerm_lease {
 	struct lock_info     mine, there;  /* there: as just read */
 	struct buf           text;         /* of mine, in base64 */
 	unsigned             tries, bounced;
-	char                 placed[ETAG_MAX]; /* of a place holder that we made, as it was told; "": none */
+	char                 placed[ETAG_MAX]; /* the ETag of a place holder that we made; "": none */
 	bool                 doubt;        /* a request is out whose outcome is unknown */
 };
 
@@ -34,6 +34,8 @@ void                  azurerm_lease_free(struct op *op);
 struct op            *azurerm_lease_look(struct azurerm_lease *k, const char *lease);
 void                  azurerm_lease_act(struct azurerm_lease *k, const char *action); /* k->req begins so */
 struct op            *azurerm_lease_release(struct azurerm_lease *k);
+/* Both at once, of a place holder that we made and that is as we left it. */
+struct op            *azurerm_lease_remove(struct azurerm_lease *k, const char *etag);
 /* The metadata of k->props, with those words of terraform's; NULL: without any. */
 struct op            *azurerm_lease_describe(struct azurerm_lease *k, const char *lock);
 int64_t               azurerm_lease_pause(const struct azurerm_lease *k);

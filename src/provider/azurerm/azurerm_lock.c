@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -35,9 +34,9 @@ azurerm_lease_place(struct azurerm_lease *k)
 
 /* ---------------------------------------------------------------- the operation */
 
-enum azurerm_lock_state { LOCK_ACQUIRE, LOCK_ACQUIRED, LOCK_PLACED, LOCK_SEEN, LOCK_OURS, LOCK_HELD, LOCK_DESCRIBED, LOCK_DROPPED };
+enum azurerm_lock_state { LOCK_ACQUIRE, LOCK_ACQUIRED, LOCK_PLACED, LOCK_SEEN, LOCK_OURS, LOCK_HELD, LOCK_DESCRIBED, LOCK_REMOVED, LOCK_DROPPED };
 
-static const char *const azurerm_lock_states[] = { "acquire", "acquired", "placed", "seen", "ours", "held", "described", "dropped" };
+static const char *const azurerm_lock_states[] = { "acquire", "acquired", "placed", "seen", "ours", "held", "described", "removed", "dropped" };
 
 static enum op_turn
 azurerm_lock_bounce(struct azurerm_lease *k)
@@ -71,9 +70,11 @@ azurerm_lock_may_repeat(struct azurerm_lease *k)
 static bool
 azurerm_lock_is_placed(const struct azurerm_lease *k)
 {
-	const char *etag = http_header_get(&k->ans.http, "etag");
+	const char *text = http_header_get(&k->ans.http, "etag");
+	char        etag[ETAG_MAX];
 
-	return k->placed[0] != '\0' && etag != NULL && strcmp(etag, k->placed) == 0;
+	azurerm_etag(text != NULL ? text : "", etag);
+	return k->placed[0] != '\0' && strcmp(etag, k->placed) == 0;
 }
 
 static enum op_turn
@@ -91,6 +92,7 @@ azurerm_lock_acquired(struct azurerm_lease *k)
 		op_shield(op);
 		if (azurerm_lock_is_placed(k)) {
 			azurerm_props_free(&k->props);
+			k->props.placed = true;
 			return op_await(op, LOCK_DESCRIBED, azurerm_lease_describe(k, buf_str(&k->text)));
 		}
 		return op_await(op, LOCK_HELD, azurerm_lease_look(k, k->mine.id));
@@ -118,7 +120,7 @@ azurerm_lock_placed(struct azurerm_lease *k)
 		return azurerm_lease_failed(k);
 	}
 	if (k->ans.http.status == 201) {
-		snprintf(k->placed, sizeof(k->placed), "%s", etag != NULL ? etag : "");
+		azurerm_etag(etag != NULL ? etag : "", k->placed);
 		return op_go(op, LOCK_ACQUIRE);
 	}
 	if (azurerm_answer_is(&k->ans, 409, "BlobAlreadyExists") || k->ans.http.status == 412)
@@ -145,32 +147,36 @@ azurerm_lock_seen(struct azurerm_lease *k)
 	if (!k->props.leased) /* released in between */
 		return azurerm_lock_bounce(k);
 	azurerm_lease_parse(k);
-	if (strcasecmp(k->there.id, k->mine.id) != 0)
+	if (strcasecmp(k->there.id, k->mine.id) != 0 && !k->doubt)
 		return azurerm_lock_taken(k);
 	return op_await(op, LOCK_OURS, azurerm_lease_look(k, k->mine.id)); /* a server that does not let one ask twice */
 }
 
-/* Our words, but under whose lease? */
+/* Our words, or a request of ours that had no answer; but whose lease is it? */
 static enum op_turn
 azurerm_lock_ours(struct azurerm_lease *k)
 {
 	if (op_failed(&k->op))
 		return azurerm_lease_failed(k);
 	if (azurerm_lease_is_lost(&k->ans)) {
-		azurerm_props_free(&k->props);
-		azurerm_lease_parse(k);
-		k->there.id[0] = '\0';
+		if (strcasecmp(k->there.id, k->mine.id) == 0) {
+			azurerm_props_free(&k->props);
+			azurerm_lease_parse(k);
+			k->there.id[0] = '\0';
+		}
 		return azurerm_lock_taken(k);
 	}
 	op_shield(&k->op);
 	return op_go(&k->op, LOCK_HELD);
 }
 
-/* The lease is ours and nobody can read whose: rather none at all. */
+/* The lease is ours and nobody can read whose: rather none at all. A place holder of ours goes with it. */
 static enum op_turn
 azurerm_lock_drop(struct azurerm_lease *k)
 {
 	k->op.err = k->op.res;
+	if (k->placed[0] != '\0')
+		return op_await(&k->op, LOCK_REMOVED, azurerm_lease_remove(k, k->placed));
 	return op_await(&k->op, LOCK_DROPPED, azurerm_lease_release(k));
 }
 
@@ -244,6 +250,10 @@ azurerm_lock_step(struct op *op)
 		return azurerm_lock_held(k);
 	case LOCK_DESCRIBED:
 		return azurerm_lock_described(k);
+	case LOCK_REMOVED: /* somebody has written there, or deletions are not allowed: then the lease alone */
+		if (!op_failed(op) && k->ans.http.status == 202)
+			return azurerm_lease_failed(k);
+		return op_await(op, LOCK_DROPPED, azurerm_lease_release(k));
 	case LOCK_DROPPED: /* an earlier request for the lease may still arrive */
 		k->doubt |= op_failed(op) || k->ans.http.status != 200;
 		return azurerm_lease_failed(k);

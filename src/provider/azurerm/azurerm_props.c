@@ -53,7 +53,7 @@ azurerm_props_meta(struct azurerm_props *p, const struct http_header *h)
 	if (strcasecmp(h->name, AZURERM_META AZURERM_LOCK) == 0) {
 		free(p->lock);
 		p->lock = xstrdup(h->value);
-	} else if (p->nmeta < AZURERM_META_MAX - 1) {
+	} else if (p->nmeta < AZURERM_META_MAX) {
 		p->meta[p->nmeta++] = (struct azurerm_meta){ xstrdup(h->name), xstrdup(h->value) };
 	} else {
 		p->more = true;
@@ -65,7 +65,7 @@ azurerm_props_whole(const struct azurerm_props *p, const char *name, struct err 
 {
 	if (!p->more)
 		return ERR_OK;
-	err_set(reterr, ERR_UNSUPPORTED, 0, "%.120s has more than %d entries of metadata, which a write would lose", name, AZURERM_META_MAX - 1);
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%.120s has more than %d entries of metadata, which a write would lose", name, AZURERM_META_MAX);
 	return err_hint(reterr, "az storage blob metadata update takes away what is not needed");
 }
 

@@ -7,9 +7,9 @@
 
 /* ---------------------------------------------------------------- unlock: the words go first, then the lease */
 
-enum azurerm_unlock_state { UNLOCK_LOOK, UNLOCK_LOOKED, UNLOCK_CLEARED, UNLOCK_RELEASED, UNLOCK_SEEN, UNLOCK_BROKEN };
+enum azurerm_unlock_state { UNLOCK_LOOK, UNLOCK_LOOKED, UNLOCK_REMOVED, UNLOCK_CLEARED, UNLOCK_RELEASED, UNLOCK_SEEN, UNLOCK_BROKEN };
 
-static const char *const azurerm_unlock_states[] = { "look", "looked", "cleared", "released", "seen", "broken" };
+static const char *const azurerm_unlock_states[] = { "look", "looked", "removed", "cleared", "released", "seen", "broken" };
 
 /* Of a lease whose ID nobody told; the ETag says that the blob is as it was when somebody looked. */
 static struct op *
@@ -82,13 +82,20 @@ azurerm_unlock_step(struct op *op)
 	case UNLOCK_LOOK:
 		if (op_failed(op))
 			return azurerm_lease_failed(k);
-		if (azurerm_take(k->z, k->blob, k->mine.id, &k->props)) /* the service compares the lease with each of both requests */
+		if (azurerm_take(k->z, k->blob, k->mine.id, &k->props)) { /* the service compares the lease with each request */
+			if (k->props.placed)
+				return op_await(op, UNLOCK_REMOVED, azurerm_lease_remove(k, k->props.etag));
 			return op_await(op, UNLOCK_CLEARED, azurerm_lease_describe(k, NULL));
+		}
 		if (azurerm_is_lease_id(k->mine.id))
 			return op_await(op, UNLOCK_LOOKED, azurerm_lease_look(k, k->mine.id));
 		return op_await(op, UNLOCK_SEEN, azurerm_lease_look(k, NULL));
 	case UNLOCK_LOOKED:
 		return azurerm_unlock_looked(k);
+	case UNLOCK_REMOVED: /* refused, it stays, and the lock goes as others do */
+		if (op_failed(op))
+			return azurerm_unlock_again(k, "removing");
+		return k->ans.http.status == 202 || azurerm_lease_is_gone(k) ? op_ok(op) : op_go(op, UNLOCK_LOOK);
 	case UNLOCK_CLEARED:
 		if (!op_failed(op) && azurerm_lease_is_gone(k))
 			return op_ok(op);

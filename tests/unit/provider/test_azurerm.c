@@ -163,11 +163,15 @@ static void
 a_write_keeps_the_metadata_and_the_words_of_the_lock(void)
 {
 	struct lock_info l;
-	char             etag[ETAG_MAX], words[8192];
+	char             etag[ETAG_MAX], words[8192], key[16];
 
 	azure_begin("");
 	fake_azure_put(azure.fake, AZURE_NAME, span_str(AZURE_STATE));
 	fake_azure_set_meta(azure.fake, AZURE_NAME, "owner", "ann");
+	for (int i = 0; i < 30; i++) {
+		snprintf(key, sizeof(key), "m%d", i);
+		fake_azure_set_meta(azure.fake, AZURE_NAME, key, key);
+	}
 	CHECK_U64(azure_lock(&l), ERR_OK);
 	CHECK_STR(fake_azure_meta(azure.fake, AZURE_NAME, "owner"), "ann");
 	snprintf(words, sizeof(words), "%s", fake_azure_meta(azure.fake, AZURE_NAME, "terraformlockid"));
@@ -177,6 +181,7 @@ a_write_keeps_the_metadata_and_the_words_of_the_lock(void)
 	CHECK_STR(fake_azure_meta(azure.fake, AZURE_NAME, "terraformlockid"), words);
 	CHECK_U64(azure_unlock(&l), ERR_OK);
 	CHECK_STR(fake_azure_meta(azure.fake, AZURE_NAME, "owner"), "ann");
+	CHECK_STR(fake_azure_meta(azure.fake, AZURE_NAME, "m29"), "m29");
 	CHECK(azure_nothing_locked());
 	azure_end();
 }

@@ -101,7 +101,7 @@ a_lock_that_nobody_could_read_is_let_go(void)
 
 	azure_begin("");
 	fake_azure_put(azure.fake, AZURE_NAME, span_str(AZURE_STATE));
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 41; i++) {
 		char key[16];
 
 		snprintf(key, sizeof(key), "m%d", i);
@@ -253,6 +253,90 @@ what_is_unchanged_is_one_request(void)
 	azure_end();
 }
 
+/* --- a place holder that nobody wrote to --- */
+
+/* Ours goes with our lease where the first write was refused; another's stays, and so does what may not be deleted. */
+static void
+a_place_holder_goes_when_nothing_was_written(void)
+{
+	struct lock_info l;
+	struct span      there;
+	char             etag[ETAG_MAX];
+
+	for (int may = 0; may < 2; may++) {
+		azure_begin("");
+		CHECK_U64(azure_lock(&l), ERR_OK);
+		scripted_expect(azure.r.http, "PUT", AZURE_NAME, 403, "x-ms-error-code: AuthorizationPermissionMismatch", NULL);
+		CHECK_U64(azure_put(AZURE_STATE, PUT_ABSENT, NULL, &l, etag), ERR_AUTH);
+		if (!may)
+			scripted_expect(azure.r.http, "DELETE", AZURE_NAME, 403, "x-ms-error-code: AuthorizationPermissionMismatch", NULL);
+		CHECK_U64(azure_unlock(&l), ERR_OK);
+		CHECK(azure_nothing_locked());
+		CHECK(fake_azure_get(azure.fake, AZURE_NAME, &there) != may);
+		azure_end();
+	}
+	azure_begin("");
+	fake_azure_put(azure.fake, AZURE_NAME, span_str(""));
+	CHECK_U64(azure_lock(&l), ERR_OK);
+	CHECK_U64(azure_unlock(&l), ERR_OK);
+	CHECK(fake_azure_get(azure.fake, AZURE_NAME, &there) && azure_nothing_locked());
+	azure_end();
+	azure_begin("");
+	CHECK_U64(azure_lock(&l), ERR_OK);
+	fake_azure_put(azure.fake, AZURE_NAME, span_str("theirs")); /* in spite of the lease */
+	CHECK_U64(azure_unlock(&l), ERR_OK);
+	CHECK(fake_azure_get(azure.fake, AZURE_NAME, &there) && span_is(there, "theirs") && azure_nothing_locked());
+	azure_end();
+	azure_begin("");
+	CHECK_U64(azure_lock(&l), ERR_OK);
+	CHECK_U64(azure_put(AZURE_STATE, PUT_ABSENT, NULL, &l, etag), ERR_OK);
+	CHECK_U64(azure_unlock(&l), ERR_OK);
+	CHECK(fake_azure_get(azure.fake, AZURE_NAME, &there) && span_is(there, AZURE_STATE));
+	azure_end();
+}
+
+/* The lease of a place holder that we made is ours, but its words are refused. */
+static void
+a_first_lock_that_fails_leaves_nothing(void)
+{
+	struct lock_info l;
+	struct span      there;
+
+	azure_begin("");
+	scripted_expect(azure.r.http, "PUT", "comp=lease", 404, "x-ms-error-code: BlobNotFound", NULL);
+	scripted_expect(azure.r.http, "PUT", AZURE_NAME, 201, "ETag: \"0x1\"", NULL);
+	scripted_expect(azure.r.http, "PUT", "comp=lease", 201, "ETag: \"0x1\"", NULL);
+	scripted_expect(azure.r.http, "PUT", "comp=metadata", 403, "x-ms-error-code: AuthorizationPermissionMismatch", NULL);
+	scripted_expect(azure.r.http, "DELETE", AZURE_NAME, 202, NULL, NULL);
+	CHECK_U64(azure_lock(&l), ERR_AUTH);
+	scripted_http_check(azure.r.http);
+	CHECK(!fake_azure_get(azure.fake, AZURE_NAME, &there));
+	azure_end();
+}
+
+/* A server that refuses who has the lease already: ours is told from another's by what it takes. */
+static void
+our_lease_is_no_strangers(void)
+{
+	struct lock_info l;
+
+	azure_begin("");
+	azure.fake->asks_once = true;
+	fake_azure_put(azure.fake, AZURE_NAME, span_str(AZURE_STATE));
+	scripted_fail(azure.r.http, 1, SCRIPTED_LOST_ANSWER);
+	CHECK_U64(azure_lock(&l), ERR_OK);
+	CHECK(l.late);
+	CHECK(fake_azure_meta(azure.fake, AZURE_NAME, "terraformlockid")[0] != '\0');
+	CHECK_U64(azure_unlock(&l), ERR_OK);
+	CHECK(azure_nothing_locked());
+	fake_azure_set_lease(azure.fake, AZURE_NAME, STRANGE);
+	scripted_fail(azure.r.http, scripted_http_count(azure.r.http) + 1, SCRIPTED_LOST_ANSWER);
+	CHECK_U64(azure_lock(&l), ERR_LOCKED);
+	CHECK(l.late);
+	CHECK_STR(fake_azure_lease(azure.fake, AZURE_NAME), STRANGE);
+	azure_end();
+}
+
 /* --- others' locks --- */
 
 static void
@@ -315,5 +399,8 @@ main(int argc, char **argv)
 	    { "what is known is not trusted blindly", what_is_known_is_not_trusted_blindly },
 	    { "a lease that is lost is told", a_lease_that_is_lost_is_told },
 	    { "what is unchanged is one request", what_is_unchanged_is_one_request },
+	    { "a place holder goes when nothing was written", a_place_holder_goes_when_nothing_was_written },
+	    { "a first lock that fails leaves nothing", a_first_lock_that_fails_leaves_nothing },
+	    { "our lease is no stranger's", our_lease_is_no_strangers },
 	    { NULL, NULL } });
 }
