@@ -354,8 +354,10 @@ import_word(struct import *im, struct conf_value *item, const char *equals, stru
 static enum err_code
 import_item(struct import *im, struct conf_value *item, struct err *reterr)
 {
-	const char *equals = item->kind == CONF_TEXT ? strchr(item->text, '=') : NULL;
+	const char *equals = item->kind == CONF_TEXT ? strpbrk(item->text, "=/") : NULL;
 
+	if (equals != NULL && *equals == '/') /* what follows in a path is part of it */
+		equals = NULL;
 	if (item->kind != CONF_TEXT || item->text[0] == '\0')
 		return conf_error(reterr, item->pos, "argument \"from_file\": expected the path of a file, or \"KEY=VALUE\"");
 	return equals != NULL ? import_word(im, item, equals, reterr) : import_file(im, item, reterr);

@@ -300,6 +300,33 @@ wrong_file(void)
 	CHECK(import("backend \"s3\" \"x\" {\n  from_file = [1]\n}\n", &c, &a, &e) == ERR_CONFIG);
 	CHECK_STR(e.msg, "our.hcl:2:16: argument \"from_file\": expected the path of a file, or \"KEY=VALUE\"");
 	conf_free(c);
+	file(0, "/x=y/a.tf", "backend \"s3\" {\n  bucket = \"b\"\n}\n"); /* a path, whatever is in it after "/" */
+	CHECK_OK(import("backend \"s3\" \"x\" {\n  from_file = [\"/x=y/a.tf\", \"key=a/b=c\"]\n}\n", &c, &a, &e), e);
+	CHECK_STR(a.bucket, "b");
+	CHECK_STR(a.key, "a/b=c");
+	conf_free(c);
+}
+
+/* Terragrunt's keys of its own are not terraform's. */
+static void
+remote_state(void)
+{
+	struct conf *c;
+	struct all   a;
+	struct err   e;
+
+	file(0, "/u/terragrunt.hcl", "terraform {\n  source = \"x\"\n}\nremote_state {\n  backend = \"s3\"\n  generate = { path = \"b.tf\" }\n"
+	    "  config = {\n    bucket = \"b\"\n    path = \"p\"\n    skip_bucket_versioning = true\n    role = { a = 1 }\n  }\n}\n");
+	CHECK_OK(import("backend \"s3\" \"x\" {\n  from_file = \"/u/terragrunt.hcl\"\n}\n", &c, &a, &e), e);
+	CHECK_STR(a.bucket, "b");
+	CHECK_STR(a.path, "/u/p");
+	conf_free(c);
+	CHECK_STR(refused("/terragrunt.hcl", "remote_state {\n  config = {}\n}\n"),
+	    "/terragrunt.hcl:1:1: expected the argument backend in remote_state, its type");
+	CHECK_STR(refused("/terragrunt.hcl", "remote_state {\n  backend = \"gcs\"\n}\n"),
+	    "/terragrunt.hcl:1:1: this is backend \"gcs\"; expected backend \"s3\", which our.hcl:1 wants to fill");
+	CHECK_STR(refused("/terragrunt.hcl", "remote_state {\n  backend = \"s3\"\n  config = \"x\"\n}\n"),
+	    "/terragrunt.hcl:3:12: expected an object with arguments");
 }
 
 /* A file that others could change may make us run their programs. */
@@ -416,5 +443,6 @@ main(int argc, char **argv)
 	    { "a file that others can change", guarded },
 	    { "credentials are masked", masked },
 	    { "every form says the same", forms },
+	    { "remote_state of terragrunt", remote_state },
 	    { NULL, NULL } });
 }

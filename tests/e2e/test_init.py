@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""stateferry init as a stranger comes to it: projects of real terraform in a folder, what is printed, checked, and run as it stands."""
+import json
+import os
+import pathlib
+import subprocess
+
+import install
+import pytest
+from conftest import need
+from hcl import Verbatim, quote
+from servers import Azurite, FakeGcs, S3Server
+from states import CANARY, lineage, state
+
+PASSWORD = "canary-in-a-block-91"
+
+
+@pytest.fixture
+def init(workdir, agents):
+    """init(folder): an agent with the configuration that is printed for it, after terraform fmt had nothing to change."""
+    terraform = need("terraform", lambda: install.find("terraform"))
+
+    def make(folder, code=0, secrets=(), **kw):
+        agent = agents("agent", **kw)
+        said = agent.call("init", folder, code=code)
+        for secret in (S3Server.secret_key, S3Server.access_key, Azurite.key, FakeGcs.token, PASSWORD, *secrets):
+            assert secret not in said.out + said.err, said.out
+        done = subprocess.run([terraform, "fmt", "-check", "-diff", "-"], input=said.out, text=True, capture_output=True, cwd=workdir,
+                              env={"HOME": str(workdir), "PATH": os.environ["PATH"]}, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        agent.blocks = agent.blocks[:1] + [Verbatim(said.out)]
+        agent.printed, agent.unread = said.out, said.err
+        agent.call("config", "check")
+        return agent
+
+    return make
+
+
+def copies(agent):
+    """What the first target holds after a pass, by label and name."""
+    folder = agent.folder / "copies"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.tfstate")}
+
+
+def labels(agent):
+    return [line.split('"')[3] for line in agent.printed.splitlines() if line.startswith("backend ")]
+
+
+def workspace(project, name):
+    """Another workspace with a state of its own."""
+    project.call("workspace", "new", name)
+    project.apply(items=2)
+
+
+def test_every_root_is_found_and_copied(workdir, places, terraform, init):
+    """Two roots and a workspace in each kind of store, as a repository has them; states without a backend beside them."""
+    infra, want, env = workdir / "infra", [], {}
+    for kind in ("s3", "gcs", "azurerm"):
+        place = places(kind)
+        env |= getattr(place, "env", {})
+        for root in ("vpc", "eks"):
+            project = terraform(f"infra/{kind}/{root}", place.terraform(f"prod/{root}/default.tfstate"), env=env)
+            project.init()
+            project.apply()
+            want.append((place, f"prod/{root}/default.tfstate"))
+        workspace(project, "blue")
+        want.append((place, {"s3": "env:/blue/prod/eks/default.tfstate", "gcs": "prod/eks/blue.tfstate",
+                             "azurerm": "prod/eks/default.tfstateenv:blue"}[kind]))
+    place = places("http")
+    project = terraform("infra/gitlab", place.terraform("net"))
+    project.init()
+    project.apply()
+    want.append((place, "net"))
+    plain = terraform("infra/plain", ("local", {}))
+    (plain.folder / "backend.tf").unlink()
+    plain.init()
+    plain.apply()
+    workspace(plain, "green")
+    agent = init(infra, env=env)
+    assert labels(agent)[-1] == "copies" and len(labels(agent)) == 6, agent.printed
+    assert "env:/*/prod/**" in agent.printed and '"blue"' not in agent.printed and "workspace blue" in agent.printed
+    agent.sync()
+    bodies = [place.get(name) for place, name in want]
+    bodies += [(plain.folder / f).read_bytes() for f in ("terraform.tfstate", "terraform.tfstate.d/green/terraform.tfstate")]
+    assert None not in bodies and sorted(copies(agent).values()) == sorted(bodies), sorted(copies(agent))
+    assert agent.json("status")["verdict"] == "ok"
+    again = agent.json("init", agent.folder, code=1)
+    assert "found no state of terraform's" in again["error"]["message"], "our own copies are nobody's project"
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs", "azurerm"])
+def test_a_repository_that_was_never_initialised(kind, workdir, places, init):
+    """One root whose values lie in a file for each stage: each is a state, and credentials stay in these files."""
+    place, folder, line = places(kind), workdir / "infra/app", lineage()
+    folder.mkdir(parents=True)
+    (folder / "main.tf").write_text(f'terraform {{\n  backend "{kind}" {{}}\n}}\n\nlocals {{\n  x = [for s in var.y : s]\n}}\n')
+    for serial, stage in enumerate(("dev", "prod"), 1):
+        name = f"app/{stage}/default.tfstate"
+        args = place.terraform(name)[1]
+        (folder / f"{stage}.tfbackend.json").write_text(json.dumps(args))
+        place.put(name, state(serial, line))
+    agent = init(workdir / "infra", env=getattr(place, "env", None))
+    assert len(labels(agent)) == 2, agent.printed
+    assert "from_file" in agent.printed and agent.unread == ""
+    agent.sync()
+    assert sorted(copies(agent).values()) == [state(1, line), state(2, line)]
+
+
+def test_what_was_recorded_comes_before_the_block(workdir, places, terraform, init):
+    """KEY=VALUE of the command line is known from there alone."""
+    place = places("s3")
+    kind, args = place.terraform("app/default.tfstate")
+    project = terraform("infra/app", (kind, {}))
+    project.init(*[f"-backend-config={k}={json.dumps(v) if not isinstance(v, str) else v}" for k, v in args.items() if k != "endpoints"],
+                 f'-backend-config=endpoints={{s3="{args["endpoints"]["s3"]}"}}')
+    project.apply()
+    agent = init(workdir / "infra")
+    assert ".terraform/terraform.tfstate" in agent.printed
+    agent.sync()
+    assert list(copies(agent).values()) == [place.get("app/default.tfstate")]
+
+
+WRONG = {
+    "expression": ('terraform {\n  backend "s3" {\n    bucket = var.bucket\n  }\n}\n', "a reference to var.* is not supported"),
+    "unknown": (f'terraform {{\n  backend "s3" {{\n    bukket = "{PASSWORD}"\n  }}\n}}\n', 'did you mean "bucket"'),
+    "kind": ('terraform {\n  backend "consul" {\n    path = "x"\n  }\n}\n', '"consul" is not one that this version knows'),
+    "partial": ('terraform {\n  backend "s3" {}\n}\n', 'expected the argument "bucket"'),
+    "open": (f'terraform {{\n  backend "s3" {{\n    secret_key = "{PASSWORD}', "never closed"),
+    "twice": ('terraform {\n  backend "s3" {}\n  backend "gcs" {}\n}\n', "expected one backend block"),
+    "binary": ('terraform {\n  backend "s3" {\n    bucket = "\x01\x02"\n  }\n}\n', "UTF-8"),
+}
+
+
+def test_wrong_input_is_told_and_the_rest_is_printed(workdir, init):
+    """One sentence for each, with its file, on stderr and in a comment; no credential in either."""
+    infra = workdir / "infra"
+    for name, (text, _) in WRONG.items():
+        (infra / name).mkdir(parents=True)
+        (infra / name / "backend.tf").write_text(text)
+        (infra / name / "terraform.tfstate").write_text("{}")
+    (infra / "good").mkdir()
+    (infra / "good/backend.tf").write_text('terraform {\n  backend "s3" {\n    bucket = "acme"\n    key    = "k"\n    region = "eu-west-1"\n  }\n}\n')
+    agent = init(infra, code=3)
+    assert labels(agent) == ["acme", "copies"]
+    for name, (_, why) in WRONG.items():
+        said = [line for line in agent.unread.splitlines() if f"/{name}/backend.tf" in line]
+        assert len(said) == 1 and why in said[0], agent.unread
+        assert any(line.startswith(f"# {name}/backend.tf") and why in line for line in agent.printed.splitlines()), agent.printed
+
+
+def test_names_that_would_break_out(workdir, init):
+    """Folders, keys and addresses with quotes, newlines and templates; credentials in a URL and beside a role."""
+    infra = workdir / "infra"
+    odd = {'a "quoted" one': ("s3", {"bucket": "b-1", "key": 'q"u/${x}.tfstate', "region": "x"}),
+           "two\nlines = 1": ("s3", {"bucket": "b-2", "key": "k%{if}", "region": "x", "secret_key": PASSWORD, "access_key": "AKIA"}),
+           "}\nbackend": ("local", {"path": "odd\\name\n.tfstate"}),
+           "url": ("http", {"address": f"https://me:{PASSWORD}@host.example/state/a%20b?token={PASSWORD}"}),
+           "header": ("gcs", {"bucket": "b-3", "credentials": json.dumps({"type": "authorized_user", "client_id": "x", "client_secret": PASSWORD, "refresh_token": PASSWORD})}),
+           "copies": ("s3", {"bucket": "copies", "key": "k", "region": "x"}),
+           "ünï/ü": ("azurerm", {"storage_account_name": "acme", "container_name": "tfs", "key": "ä.tfstate", "sas_token": f"sig={PASSWORD}"})}
+    for name, (kind, args) in odd.items():
+        (infra / name).mkdir(parents=True)
+        body = "".join(f"    {k} = {quote(v)}\n" for k, v in args.items())
+        (infra / name / "backend.tf").write_text(f'terraform {{\n  backend "{kind}" {{\n{body}  }}\n}}\n')
+    (infra / "role").mkdir()
+    (infra / "role/backend.tf").write_text('terraform {\n  backend "s3" {\n    bucket = "b-4"\n    key = "k"\n    region = "x"\n    assume_role = {\n'
+                                           '      role_arn = "arn:aws:iam::123456789012:role/x"\n    }\n  }\n}\n')
+    agent = init(infra, code=(0, 3))
+    assert agent.unread == "" and len(labels(agent)) == len(odd) + 2, agent.unread + agent.printed
+    assert len(set(labels(agent))) == len(labels(agent))
+    assert "arn:aws:iam::123456789012:role/x" in agent.printed and "AKIA" not in agent.printed
+    doc = agent.json("init", infra)
+    assert len(doc["backends"]) == len(odd) + 1 and doc["configuration"] == agent.printed and doc["unread"] == []
+    assert PASSWORD not in json.dumps(doc)
+
+
+def test_one_block_for_each_bucket(workdir, init):
+    """States that differ in their names share a block; another region, a key that no listing finds, and credentials do not."""
+    infra = workdir / "infra"
+
+    def root(name, **args):
+        (infra / name).mkdir(parents=True)
+        body = "".join(f"    {k} = {quote(v)}\n" for k, v in args.items())
+        (infra / name / "x.tf").write_text(f'terraform {{\n  backend "{"gcs" if "prefix" in args else "s3"}" {{\n{body}  }}\n}}\n')
+
+    for key in ("prod/a/x.tfstate", "prod/b/x.tfstate", "prod/b/y.tfstate"):
+        root(key, bucket="shared", key=key, region="x")
+    root("state", bucket="shared", key="prod/state", region="x")
+    root("us", bucket="shared", key="prod/us.tfstate", region="us-east-1")
+    root("own", bucket="other", key="a/x.tfstate", region="x", workspace_key_prefix="a/ws")
+    root("own2", bucket="other", key="a/y.tfstate", region="x", workspace_key_prefix="a/ws")
+    root("wide", bucket="wide", key="x.tfstate", region="x")
+    root("wide2", bucket="wide", key="a/y.tfstate", region="x")
+    for prefix in ("net/a", "net/ab"):
+        root(f"g/{prefix}", bucket="google", prefix=prefix)
+    doc = init(infra).json("init", infra)
+    found = {b["label"]: sorted(s["name"] for s in b["states"]) for b in doc["backends"]}
+    assert found == {"shared": ["prod/a/x.tfstate", "prod/b/x.tfstate", "prod/b/y.tfstate"], "shared-2": ["prod/state"],
+                     "shared-3": ["prod/us.tfstate"], "other": ["a/x.tfstate", "a/y.tfstate"], "wide": ["a/y.tfstate", "x.tfstate"],
+                     "google": ["net/a", "net/ab"]}
+    text = doc["configuration"]
+    assert 'include = ["prod/**", "env:/*/prod/**"]' in text and '  prefix               = "a/"\n' in text and '  prefix = "net"\n' in text
+    assert text.count("# All states of the bucket") == 1
+
+
+def test_nothing_is_there(workdir, agent):
+    """One sentence that says where it looked."""
+    (workdir / "empty/a/b").mkdir(parents=True)
+    said = agent.call("init", workdir / "empty", code=1)
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith(f"stateferry: {workdir}/empty: found no state of terraform's: looked at 3 folders and read 0 files")
+    said = agent.call("init", workdir / "nowhere", code=1)
+    assert "cannot read the folder: No such file or directory" in said.err and said.out == ""
+
+
+def test_a_configuration_that_is_there_stays(workdir, agent):
+    """Nothing is written but to standard output."""
+    infra = workdir / "infra"
+    infra.mkdir()
+    (infra / "x.tf").write_text('terraform {\n  backend "s3" {\n    bucket = "b-1"\n    key = "k"\n    region = "x"\n  }\n}\n')
+    (infra / "stateferry.hcl").write_text("# mine\n")
+    before = {p: p.stat().st_mtime_ns for p in [infra, *infra.rglob("*")]}
+    agent.call("init", infra)
+    assert {p: p.stat().st_mtime_ns for p in [infra, *infra.rglob("*")]} == before
+    assert pathlib.Path(infra / "stateferry.hcl").read_text() == "# mine\n" and CANARY not in str(before)
