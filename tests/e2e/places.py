@@ -7,6 +7,7 @@ import os
 import pathlib
 import urllib.parse
 
+import harness
 from azure_client import AzureError
 from states import lineage, state
 
@@ -282,6 +283,7 @@ class HttpPlace:
     """A state server; as a source it has to be told the names of its states."""
 
     kind = "http"
+    front = property(lambda self: self.server)
 
     def __init__(self, server):
         self.server = server
@@ -334,6 +336,35 @@ class HttpPlace:
 
     def start(self):
         self.server.start()
+
+
+class HarnessPlace(HttpPlace):
+    """A project of Harness; its workspaces have to be there before their states."""
+
+    kind = "harness"
+    env = {"TF_HTTP_PASSWORD": harness.TOKEN}
+
+    def add(self, agent, label, states=None, **more):
+        agent.env["HARNESS_PLATFORM_API_KEY"] = harness.TOKEN
+        return agent.backend("harness", label, self.server.project(), **more)
+
+    def prepare(self, *names):
+        self.server.add(*names)
+
+    def writes(self, name):
+        return [e for e in self.server.requests("POST", name) if "/lock" not in e["target"]]
+
+    def on_write(self, name, **fault):
+        return self.rules.add("POST", f"*/{name}/terraform-backend", **fault)
+
+    def on_lock(self, name, **fault):
+        return self.rules.add("POST", f"*/{name}/terraform-backend/lock", **fault)
+
+    def on_unlock(self, name, **fault):
+        return self.rules.add("DELETE", f"*/{name}/terraform-backend/lock", **fault)
+
+    def on_read(self, name, **fault):
+        return self.rules.add("GET", f"*/{name}/terraform-backend", **fault)
 
 
 class LocalPlace:

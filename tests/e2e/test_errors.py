@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from conftest import HTTP_PASSWORD
+from conftest import HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
 from forward_proxy import TlsFront
+from hcl import Block
 from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
@@ -33,6 +34,11 @@ def azure(status, code, **more):
     return {"status": status, "headers": {"Content-Type": "application/xml", "x-ms-error-code": code} | more, "body": body}
 
 
+def harness(status, message, **more):
+    body = json.dumps({"name": "e", "id": "5fLxQ2hR", "message": message, "temporary": False, "timeout": False, "fault": False})
+    return {"status": status, "headers": {"Content-Type": "application/vnd.goa.error"} | more, "body": body.encode()}
+
+
 PAGE = b"<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>Sign in</title></head><body><p>To use the network<br>sign in</body></html>"
 
 # trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
@@ -41,21 +47,25 @@ TROUBLES = {
         "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "access_key", "rotated"]),
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
+        "harness": (harness(401, "invalid token"), 12, ["401", "invalid token", "5fLxQ2hR", "API key"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"]),
         "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
+        "harness": (harness(401, "token has expired"), 12, ["401", "token has expired", "API key"]),
         "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
         "azurerm": (azure(403, "AuthorizationPermissionMismatch"), 12, ["not allowed", "Storage Blob Data Contributor"]),
         "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
+        "harness": (harness(403, "missing permission iac_workspace_accessstate"), 12, ["403", "missing permission", "Access State"]),
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
         "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
         "azurerm": (azure(404, "ContainerNotFound"), 1, ["does not exist", "create"]),
-        "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"])},
+        "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"]),
+        "harness": (harness(404, "project not found"), 1, ["404", "project not found", "identifier"])},
     "clock skew": {
         "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"]),
         "azurerm": (azure(403, "AuthenticationFailed", Date="Sun, 22 Nov 2020 00:45:53 GMT"), 12, ["clock", "ahead"])},
@@ -63,31 +73,43 @@ TROUBLES = {
         "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
         "azurerm": (azure(503, "ServerBusy", **{"Retry-After": "600"}), 1, ["503"]),
         "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
+        "harness": (harness(429, "slow down", **{"Retry-After": "600"}), 1, ["429", "slow down"]),
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
         "azurerm": (azure(500, "InternalError"), 1, ["500"]),
         "gcs": (gcs(500, "backendError"), 1, ["500"]),
+        "harness": (harness(502, "upstream"), 1, ["502"]),
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
         "azurerm": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "blob_endpoint"]),
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
+        "harness": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, PAGE), 1, ["listing", "proxy"]),
         "azurerm": (http(200, PAGE), 1, ["listing", "proxy"]),
         "gcs": (http(200, PAGE), 1, ["storage_custom_endpoint", "proxy"]),
+        "harness": (http(200, PAGE), 1, ["not one of Harness", "proxy"]),
         "http": (http(200, PAGE), 1, ["page", "proxy"])},
 }
 CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
 
 
+def named(kind):
+    """What NAME becomes there."""
+    return "prod" if kind in PLATFORMS else NAME
+
+
 def replicating(agent, places, kind, **more):
+    """To a platform, whose names have no folders, by an alias."""
     live, dr = places("local"), places(kind)
-    live.add(agent, "live")
+    live.add(agent, "live", blocks=[Block("state", NAME, alias="prod")])
     dr.add(agent, "dr", timeout="3s", **more)
-    agent.replicate("out", "live", "dr")
+    if kind in PLATFORMS:
+        dr.prepare("prod")
+    agent.replicate("out", "live", "dr", **({"key": "{alias}"} if kind in PLATFORMS else {}))
     live.put(NAME, state(1, lineage()))
     return live, dr
 
@@ -102,7 +124,7 @@ def said(agent, code, words):
     assert problem["hint"], f"no next step: {text}"
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
-    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY):
+    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, HARNESS_TOKEN, CANARY):
         assert secret not in result.out + result.err
     return problem
 
@@ -117,10 +139,10 @@ def test_error(agent, places, cell, trouble, kind):
     assert agent.json("status", code=None)["verdict"] != "ok"
     dr.rules.clear()
     agent.sync()
-    assert dr.get(NAME) == live.get(NAME) and list(dr.locks()) == []
+    assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", *PLATFORMS])
 def test_truncated_body(agent, places, cell, kind):
     """As a source: what was cut is never kept as a version."""
     cell("what is said of", "truncated body", kind, "1")
@@ -128,16 +150,17 @@ def test_truncated_body(agent, places, cell, kind):
     live.add(agent, "live", **({"states": [NAME]} if kind == "http" else {}), timeout="3s")
     folder.add(agent, "folder")
     agent.replicate("out", "live", "folder")
-    live.put(NAME, state(1, lineage()))
-    live.on_read(NAME, times=0, truncate=100)
+    name = named(kind)
+    live.put(name, state(1, lineage()))
+    live.on_read(name, times=0, truncate=100)
     said(agent, 1, ["127.0.0.1"])
     live.rules.clear()
     agent.sync()
-    assert folder.get(NAME) == live.get(NAME)
-    assert [v["serial"] for v in agent.versions(f"live:{NAME}")] == [1]
+    assert folder.get(name if name.endswith(".tfstate") else f"{name}.tfstate") == live.get(name)
+    assert [v["serial"] for v in agent.versions(f"live:{name}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", "harness"])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
@@ -148,6 +171,14 @@ def test_tls_name_mismatch(agent, places, certificates, cell, kind):
             agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
             agent.backend("s3", "dr", dr.bucket.backend() | {"endpoints": {"s3": f"https://dr.localhost:{front.port}"}})
             agent.replicate("out", "live", "dr")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
+    if kind == "harness":
+        with TlsFront(certificates, dr.server.port) as front:
+            agent.env["HARNESS_PLATFORM_API_KEY"] = HARNESS_TOKEN
+            agent.backend("harness", "dr", dr.server.project(endpoint=f"https://dr.localhost:{front.port}/gateway"),
+                          client_ca_certificate_pem=certificates.ca_pem)
+            agent.replicate("out", "live", "dr", key="{path}")
             said(agent, None, ["certificate", "dr.localhost"])
         return
     if kind == "azurerm":

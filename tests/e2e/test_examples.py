@@ -3,7 +3,7 @@
 or an account: folders, names, addresses; and beside it what a server on loopback needs."""
 import pathlib
 
-from conftest import EXAMPLES, HTTP_PASSWORD, Dynalite, Ministack
+from conftest import EXAMPLES, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack
 from states import lineage, state
 
 
@@ -48,6 +48,22 @@ def test_http(example, agent, http_states):
     assert (agent.folder / "copy/legacy/default.tfstate").read_bytes() == body
     for name, net in nets.items():
         assert (agent.folder / f"copy/team/{name}.tfstate").read_bytes() == net
+
+
+def test_harness(example, agent, harnesses, terraform):
+    live, standby = harnesses(), harnesses(project="standby")
+    for name in ("vpc", "web"):
+        live.put(name, fresh())
+        standby.add(name)
+    checkout = terraform("checkout", ("http", live.backend("web")))
+    agent.env["HARNESS_PLATFORM_API_KEY"] = HARNESS_TOKEN
+    (agent.folder / "copy").mkdir()
+    example("harness.hcl", {"/srv/checkout/backends.tf": checkout.folder / "backend.tf", "/mnt/backup/terraform": agent.folder / "copy"},
+            {"live": {"endpoint": live.endpoint}, "standby": {"endpoint": standby.endpoint}})
+    agent.sync()
+    for name in ("vpc", "web"):
+        assert (agent.folder / f"copy/{name}.tfstate").read_bytes() == live.body(name) == standby.body(name)
+    assert (agent.folder / "copy/pipeline/web.tfstate").read_bytes() == live.body("web")
 
 
 def keys_of(agent, server, endpoint):

@@ -6,15 +6,15 @@ import signal
 import pytest
 
 from agent import eventually
-from conftest import PLACES
+from conftest import BARE, PLACES, PLATFORMS
 from states import serial_of
 
 NAME = "net/prod.tfstate"
-LOCKS_OUTLIVE_THEIR_PROCESS = ["http", "s3", "s3-table", "gcs", "azurerm"]
+LOCKS_OUTLIVE_THEIR_PROCESS = [*BARE, "s3", "s3-table", "gcs", "azurerm"]
 
 
 def project(terraform, place, name):
-    kind, args = place.terraform(NAME)
+    kind, args = place.terraform(NAME if place.kind not in PLATFORMS else of_default(place))
     if place.kind == "local":
         args |= {"workspace_dir": str(place.folder / "spaces")}
     tf = terraform(name, (kind, args), env=getattr(place, "env", None))
@@ -29,17 +29,19 @@ def of_workspace(place, workspace):
 
 def of_default(place):
     """Cloud Storage takes the prefix alone, and names states by their workspace."""
-    return of_workspace(place, "default") if place.kind == "gcs" else NAME
+    return of_workspace(place, "default") if place.kind == "gcs" else "prod" if place.kind in PLATFORMS else NAME
 
 
 @pytest.mark.deadline(150)
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", [*PLACES, *PLATFORMS])
 def test_life(agent, places, terraform, workdir, cell, kind):
     cell("terraform's life on", kind, "replicated", "ok")
     live, folder = places(kind), places("local")
     live.add(agent, "live", **({"states": [NAME]} if kind == "http" else {}))
     folder.add(agent, "folder")
     agent.replicate("out", "live", "folder")
+    if kind in PLATFORMS:
+        live.prepare(of_default(live))
     agent.start()
 
     main = of_default(live)
@@ -60,7 +62,7 @@ def test_life(agent, places, terraform, workdir, cell, kind):
     one.apply(items=1)
     seen.append(arrives())
 
-    if kind != "http":                                  # terraform's http backend has no workspaces
+    if kind not in BARE:                                # terraform's http backend has no workspaces
         one.call("workspace", "new", "dev")
         one.apply(text="of dev", items=2)
         arrives(of_workspace(live, "dev"))
@@ -91,6 +93,8 @@ def test_life(agent, places, terraform, workdir, cell, kind):
         if kind == "http":
             left = json.loads(live.server.state(NAME).lock)["ID"]
             agent.call("unlock", "--yes", f"live:{NAME}", left)
+        elif kind == "harness":                         # terraform's force-unlock has no body, and is refused
+            agent.call("unlock", "--yes", f"live:{main}", agent.json("locks")["locks"][0]["id"])
         else:
             left = agent.json("locks")["locks"][0]["id"]
             two.call("force-unlock", "-force", left)
@@ -98,7 +102,7 @@ def test_life(agent, places, terraform, workdir, cell, kind):
     two.apply(text="after the death", items=2)
     seen.append(arrives())
 
-    if kind != "http":
+    if kind not in BARE:
         two.call("workspace", "select", "dev")
         two.call("destroy", "-no-color", "-input=false", "-auto-approve")
         arrives(of_workspace(live, "dev"))

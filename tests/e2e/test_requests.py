@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from conftest import PLACES
+from conftest import PLACES, PLATFORMS
+from hcl import Block
 from states import lineage, state
 
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
@@ -20,7 +21,8 @@ def promised():
     for row in rows:
         kind, *cells = [cell.strip() for cell in row.strip("|").split("|")]
         kind = "s3-table" if "dynamodb_table" in kind else kind.strip("`")
-        table[kind] = {cost: int(re.match(r"\d+", cell)[0]) * (len(NAMES) if "each state" in cell else 1) for cost, cell in zip(COSTS, cells)}
+        table[kind] = {cost: sum(int(re.match(r"\d+", n)[0]) * (len(NAMES) if "each state" in n else 1) for n in cell.split(" and "))
+                       for cost, cell in zip(COSTS, cells)}
     return table
 
 
@@ -32,7 +34,7 @@ class Counted:
 
     def __init__(self, place, proxy):
         self.place, self.more = place, {}
-        self.fronts = [place.server if place.kind == "http" else place.front]
+        self.fronts = [place.front]
         if place.kind == "s3-table":
             self.fronts.append(proxy(place.dynamo))
             self.more = {"endpoints": {kind: f"http://127.0.0.1:{front.port}" for kind, front in zip(("s3", "dynamodb"), self.fronts)}}
@@ -44,6 +46,11 @@ class Counted:
         return self.before - before
 
 
+def there(kind, name):
+    """On a platform a word, without folder and end."""
+    return pathlib.Path(name).stem if kind in PLATFORMS else name
+
+
 def tell(cell, kind, **costs):
     for cost, n in costs.items():
         cost = cost.replace("_", " ")
@@ -52,7 +59,7 @@ def tell(cell, kind, **costs):
 
 
 def test_every_place_is_in_the_table():
-    assert sorted(PROMISED) == sorted(kind for kind in PLACES if kind != "local")
+    assert sorted(PROMISED) == sorted(kind for kind in [*PLACES, *PLATFORMS] if kind != "local")
 
 
 @pytest.mark.parametrize("kind", PROMISED)
@@ -61,25 +68,28 @@ def test_as_source(agent, places, proxy, cell, kind):
     live.place.add(agent, "live", **live.more, **({"states": NAMES} if kind == "http" else {}))
     folder.add(agent, "folder")
     agent.replicate("out", "live", "folder")
-    line = lineage()
-    for name in NAMES:
-        live.place.put(name, state(1, line if name == NAMES[0] else lineage()))
+    names, line = [there(kind, name) for name in NAMES], lineage()
+    for name in names:
+        live.place.put(name, state(1, line if name == names[0] else lineage()))
     agent.sync()
     live.asked()
     agent.sync()
     idle = live.asked()
-    live.place.put(NAMES[0], state(2, line))
+    live.place.put(names[0], state(2, line))
     agent.sync()
     tell(cell, kind, each_pass=idle, read=live.asked() - idle)
-    assert folder.get(NAMES[0]) == live.place.get(NAMES[0])
+    assert folder.get(names[0] if kind not in PLATFORMS else f"{names[0]}.tfstate") == live.place.get(names[0])
 
 
 @pytest.mark.parametrize("kind", PROMISED)
 def test_as_target(agent, places, proxy, cell, kind):
     live, dr = places("local"), Counted(places(kind), proxy)
-    live.add(agent, "live")
+    new = "net/new.tfstate"
+    live.add(agent, "live", blocks=[Block("state", name, alias=there(kind, name)) for name in [*NAMES, new]])
     dr.place.add(agent, "dr", **dr.more)
-    agent.replicate("out", "live", "dr")
+    if kind in PLATFORMS:
+        dr.place.prepare(*(there(kind, name) for name in [*NAMES, new]))
+    agent.replicate("out", "live", "dr", key="{alias}")
     line = lineage()
     for name in NAMES:
         live.put(name, state(1, line if name == NAMES[0] else lineage()))
@@ -90,7 +100,7 @@ def test_as_target(agent, places, proxy, cell, kind):
     live.put(NAMES[0], state(2, line))
     agent.sync()
     written = dr.asked() - idle
-    live.put("net/new.tfstate", state(1, lineage()))
+    live.put(new, state(1, lineage()))
     agent.sync()
     tell(cell, kind, each_pass=idle, written=written, new=dr.asked() - idle)
-    assert dr.place.get("net/new.tfstate") == live.get("net/new.tfstate") and list(dr.place.locks()) == []
+    assert dr.place.get(there(kind, new)) == live.get(new) and list(dr.place.locks()) == []

@@ -240,8 +240,7 @@ harness_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 static void
 harness_locate(const struct backend *b, const char *name, struct buf *ret)
 {
-	buf_puts(ret, harness_of(b)->place);
-	buf_puts(ret, name);
+	buf_printf(ret, "%s/%s", b->where, name);
 }
 
 static const char *
