@@ -171,6 +171,25 @@ void          conf_print_written(const struct conf_block *b, const struct conf_f
 #define CONF_MASK "(sensitive)"
 /* s as a quoted string of HCL. */
 void          conf_quote(struct buf *out, const char *s);
+/* The arguments of b that another program, which knows the same names, shall get too: for terraform's own block, as HCL without the head.
+ * Secrets, and what the environment gave, are named in comments that say which variable to set; references are resolved, paths absolute.
+ * given: arguments that stand there whatever b says; value NULL: left out. hidden: with env a credential like those of the table, which
+ * is known by that variable, without it nothing of that program's. Nested blocks but those given as an object are left out. */
+struct conf_hidden {
+	const char *name, *env;
+};
+struct conf_given {
+	const char *name;
+	char       *value;
+};
+struct conf_export {
+	const struct conf_field  *fields;
+	const void               *conf;     /* what conf_fields() filled by them */
+	const struct conf_hidden *hidden;   /* ends with a NULL name; NULL: none */
+	const struct conf_given  *given;
+	size_t                    ngiven;
+};
+void          conf_export(const struct conf_block *b, const struct conf_export *x, unsigned indent, struct buf *ret);
 bool          size_parse(const char *s, uint64_t *ret);     /* "512MiB", "64KiB", "1GiB", "100MB", bare bytes */
 
 #endif

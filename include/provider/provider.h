@@ -133,6 +133,7 @@ struct backend_common {
 extern const struct conf_field provider_common_fields[];
 
 struct backend;
+typedef void provider_argument_fn(void *arg, const char *name, const char *value); /* NULL: it is left out */
 
 struct provider {
 	const char *name, *summary;
@@ -159,6 +160,9 @@ struct provider {
 	 * ("": terraform's own choice), and the name of a workspace's state at such a path. NULL: the whole name, and PATH-WORKSPACE. */
 	void      (*path)(const struct backend *b, const char *name, struct buf *ret);
 	void      (*named)(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
+	/* The arguments of terraform's block that say where the state of that name is; what b's own block says of them does not count. */
+	void      (*address)(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
+	const struct conf_hidden *hidden;      /* of fields: credentials that terraform reads from variables, and what it does not know */
 	/* Can its states be found, as a source needs it? NULL: always. */
 	enum err_code (*findable)(const struct backend *b, struct err *reterr);
 	struct op *(*create)(struct backend *b);        /* bucket, container, folder, workspace; OK when it is there */
@@ -217,6 +221,7 @@ struct backend {
 	struct map                *aliases;     /* of names, as the remote's inventory has them: owned; NULL: none */
 	bool                       aliases_new; /* since they were kept last */
 	void                      *conf;
+	const struct conf_block   *block;       /* that it was opened from; NULL: none */
 };
 
 extern const struct provider provider_azurerm, provider_brainboard, provider_gcs, provider_harness, provider_http, provider_local,
@@ -289,6 +294,8 @@ bool       provider_fixed(const struct backend *b, const char *workspace, struct
 bool       provider_gives_name(const struct backend *b, const char *name);
 /* What terraform at `to` would call what it calls name at `from`: the same workspace of the same path. */
 void       provider_rename(const struct backend *from, const char *name, const struct backend *to, struct buf *ret);
+/* A whole "terraform" block for that state and the other workspaces of its place. No secret is in it: see conf_export(). */
+void       provider_block(const struct backend *b, const char *name, struct buf *ret);
 /* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
 /* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */

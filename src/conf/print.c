@@ -6,18 +6,6 @@
 #include "base/mem.h"
 #include "conf/tree.h"
 
-struct conf_line {
-	const char *name;
-	char       *value;   /* owned */
-	const char *note;    /* NULL: no comment */
-	const char *file;    /* after the note; NULL: none */
-};
-
-struct conf_lines {
-	struct conf_line *items;
-	size_t            n;
-};
-
 const struct conf_field *
 conf_find_field(const struct conf_field *const *tables, const char *name)
 {
@@ -55,11 +43,12 @@ conf_print_text(struct buf *out, const char *text)
 	buf_wipe_free(&b);
 }
 
-/* open: no credential can be in it, so that literals are shown. */
-static void
-conf_print_value(struct buf *out, const struct conf_value *v, bool open)
+void
+conf_print_value(struct buf *out, const struct conf_value *v, enum conf_show show)
 {
-	if (v->ref != NULL) {
+	bool open = show != CONF_SHOW_MASKED;
+
+	if (v->ref != NULL && show != CONF_SHOW_RESULT) {
 		buf_puts(out, open ? v->ref : v->ref_masked);
 		return;
 	}
@@ -72,7 +61,7 @@ conf_print_value(struct buf *out, const struct conf_value *v, bool open)
 		return;
 	case CONF_NUM:
 	case CONF_TEXT:
-		if (!open || v->from_ref)
+		if (!open || (v->from_ref && show != CONF_SHOW_RESULT))
 			conf_quote(out, CONF_MASK);
 		else if (v->kind == CONF_NUM)
 			buf_puts(out, v->text);
@@ -94,12 +83,12 @@ conf_print_value(struct buf *out, const struct conf_value *v, bool open)
 			conf_quote(out, v->keys[i]);
 			buf_puts(out, " = ");
 		}
-		conf_print_value(out, &v->items[i], open);
+		conf_print_value(out, &v->items[i], show);
 	}
 	buf_puts(out, v->kind == CONF_ARRAY ? "]" : v->nitems == 0 ? "}" : " }");
 }
 
-static void
+void
 conf_line_add(struct conf_lines *l, const char *name, struct buf *value, const char *note, const char *file)
 {
 	l->items = xreallocarray(l->items, l->n + 1, sizeof(*l->items));
@@ -115,13 +104,12 @@ conf_lines_attrs(const struct conf_block *b, const struct conf_field *const *tab
 
 		buf_init(&value, 0);
 		conf_print_value(&value, &b->attrs[i].value, f != NULL && f->type != CONF_SECRET && f->type != CONF_SECRETS &&
-		    f->type != CONF_INNER);
+		    f->type != CONF_INNER ? CONF_SHOW_WRITTEN : CONF_SHOW_MASKED);
 		conf_line_add(l, b->attrs[i].name, &value, b->attrs[i].imported ? "from" : NULL, b->attrs[i].pos.file);
 	}
 }
 
-/* The variable that stood in for an absent argument; NULL: none. */
-static const char *
+const char *
 conf_filled_by(const struct conf_block *b, const struct conf_field *f)
 {
 	for (size_t i = 0; i < b->nfilled; i++)
@@ -189,7 +177,7 @@ conf_pad(struct buf *out, size_t n)
 		buf_putc(out, ' ');
 }
 
-static void
+void
 conf_print_lines(const struct conf_lines *l, unsigned indent, struct buf *out)
 {
 	size_t names = 0, values = 0;
@@ -216,7 +204,7 @@ conf_print_lines(const struct conf_lines *l, unsigned indent, struct buf *out)
 	}
 }
 
-static void
+void
 conf_lines_free(struct conf_lines *l)
 {
 	for (size_t i = 0; i < l->n; i++) {

@@ -98,6 +98,29 @@ enum err_code  conf_unknown(struct conf *c, const struct conf_block *b, const ch
     const char *const *fits, const char *const *other, struct err *reterr);
 /* The names of all fields of all tables, NULL-terminated, in the arena. */
 const char *const *conf_names(struct conf *c, const struct conf_field *const *tables);
+/* --- printing (print.c) --- */
+enum conf_show {
+	CONF_SHOW_MASKED,  /* a credential: no literal, references without their defaults */
+	CONF_SHOW_WRITTEN, /* literals and references, as they stand there */
+	CONF_SHOW_RESULT,  /* what references amount to */
+};
+void           conf_print_value(struct buf *out, const struct conf_value *v, enum conf_show show);
+struct conf_line {
+	const char *name;
+	char       *value;   /* owned */
+	const char *note;    /* NULL: no comment */
+	const char *file;    /* after the note; NULL: none */
+};
+struct conf_lines {
+	struct conf_line *items;
+	size_t            n;
+};
+/* Takes value. */
+void           conf_line_add(struct conf_lines *l, const char *name, struct buf *value, const char *note, const char *file);
+void           conf_print_lines(const struct conf_lines *l, unsigned indent, struct buf *out);
+void           conf_lines_free(struct conf_lines *l);
+/* The variable that stood in for an absent argument; NULL: none. */
+const char    *conf_filled_by(const struct conf_block *b, const struct conf_field *f);
 /* NULL: in none of the tables. */
 const struct conf_field *conf_find_field(const struct conf_field *const *tables, const char *name);
 

@@ -187,6 +187,7 @@ provider_open_as(const struct provider_env *env, struct conf *c, struct conf_blo
 	(*ret)->env = env;
 	(*ret)->common = *common;
 	(*ret)->conf = conf;
+	(*ret)->block = block;
 	return ERR_OK;
 }
 

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "provider/provider.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/mem.h"
 
 /*
  * What terraform calls a state: a place, which its block names by one argument (key, prefix, path), and a workspace in it. Each kind of
  * backend puts the two together in its own way; from one kind to another they are taken apart and put together again.
  */
+#define TERRAFORM_ARGUMENTS 8 /* that depend on the name */
 #define TERRAFORM_SUFFIX ".tfstate"
 
 static void
@@ -56,4 +60,36 @@ provider_rename(const struct backend *from, const char *name, const struct backe
 	buf_free(&workspace);
 	buf_free(&path);
 	buf_free(&fixed);
+}
+
+struct terraform_arguments {
+	struct conf_given items[TERRAFORM_ARGUMENTS];
+	size_t            n;
+};
+
+static void
+provider_put_argument(void *arg, const char *name, const char *value)
+{
+	struct terraform_arguments *a = arg;
+
+	assert(a->n < TERRAFORM_ARGUMENTS);
+	a->items[a->n++] = (struct conf_given){ name, value != NULL ? xstrdup(value) : NULL };
+}
+
+void
+provider_block(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct provider     *p = b->provider;
+	struct terraform_arguments a = { .n = 0 };
+	struct conf_export         x = { .fields = p->fields, .conf = b->conf, .hidden = p->hidden, .given = a.items };
+
+	if (p->address != NULL)
+		p->address(b, name, provider_put_argument, &a);
+	x.ngiven = a.n;
+	buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->name);
+	if (b->block != NULL)
+		conf_export(b->block, &x, 4, ret);
+	buf_puts(ret, "  }\n}\n");
+	for (size_t i = 0; i < a.n; i++)
+		free(a.items[i].value);
 }

@@ -87,6 +87,8 @@ static const struct conf_field azurerm_fields[] = {
 	{ .name = NULL },
 };
 
+static const struct conf_hidden azurerm_hidden[] = { { "blob_endpoint", NULL }, { NULL, NULL } };
+
 /* ---------------------------------------------------------------- names and blobs */
 
 char *
@@ -185,6 +187,16 @@ azurerm_path(const struct backend *b, const char *name, struct buf *ret)
 	struct span base = span_of(name, azurerm_base(azurerm_of(b), name));
 
 	buf_put(ret, base.p, span_ends(base, AZURERM_STATE) ? base.n - strlen(AZURERM_STATE) : base.n);
+}
+
+static void
+azurerm_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	char *blob = azurerm_blob_of(azurerm_of(b), name);
+
+	blob[strlen(b->common.prefix) + azurerm_base(azurerm_of(b), name)] = '\0';
+	put(arg, "key", blob);
+	free(blob);
 }
 
 static void
@@ -393,6 +405,8 @@ const struct provider provider_azurerm = {
 	.fixed = azurerm_fixed,
 	.path = azurerm_path,
 	.named = azurerm_named,
+	.address = azurerm_address,
+	.hidden = azurerm_hidden,
 	.locate = azurerm_locate,
 	.create = azurerm_create,
 	.list = azurerm_list,

@@ -42,6 +42,8 @@ static const struct conf_field gcs_fields[] = {
 	{ .name = NULL },
 };
 
+static const struct conf_hidden gcs_hidden[] = { { "project", NULL }, { "location", NULL }, { "universe_domain", NULL }, { NULL, NULL } };
+
 static bool
 gcs_given(const char *text)
 {
@@ -125,6 +127,17 @@ gcs_named(const struct backend *b, const char *path, const char *workspace, stru
 {
 	(void)b;
 	buf_printf(ret, "%s%s%s" GCS_STATE, path, path[0] != '\0' ? "/" : "", workspace);
+}
+
+static void
+gcs_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	char *object = gcs_object_of(gcs_of(b), name), *slash = strrchr(object, '/');
+
+	if (slash != NULL)
+		*slash = '\0';
+	put(arg, "prefix", slash != NULL ? object : NULL);
+	free(object);
 }
 
 static const char *
@@ -332,6 +345,8 @@ const struct provider provider_gcs = {
 	.workspace = gcs_workspace,
 	.path = gcs_path,
 	.named = gcs_named,
+	.address = gcs_address,
+	.hidden = gcs_hidden,
 	.locate = gcs_locate,
 	.create = gcs_create,
 	.probe = gcs_probe,

@@ -287,6 +287,25 @@ hb_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return true;
 }
 
+static void
+hb_put_address(const char *argument, const char *address, const char *name, provider_argument_fn *put, void *arg)
+{
+	char *url = hb_set(address) ? hb_url(address, name, NULL, false) : NULL;
+
+	put(arg, argument, url);
+	free(url);
+}
+
+static void
+hb_place(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	const struct hb_conf *c = hb_of(b)->conf;
+
+	hb_put_address("address", c->address, name, put, arg);
+	hb_put_address("lock_address", c->lock_address, name, put, arg);
+	hb_put_address("unlock_address", c->unlock_address, name, put, arg);
+}
+
 static enum err_code
 hb_findable(const struct backend *b, struct err *reterr)
 {
@@ -360,6 +379,8 @@ hb_remark(const struct backend *b, const char *name)
 	return hb_of(b)->dialect->remark;
 }
 
+static const struct conf_hidden hb_hidden[] = { { "headers", NULL }, { "states", NULL }, { NULL, NULL } };
+
 const struct provider provider_http = {
 	.name = "http",
 	.summary = "any server of terraform's HTTP state protocol",
@@ -369,6 +390,8 @@ const struct provider provider_http = {
 	.close = hb_close,
 	.caps = hb_caps,
 	.fixed = hb_fixed,
+	.address = hb_place,
+	.hidden = hb_hidden,
 	.findable = hb_findable,
 	.create = hb_create,
 	.list = hb_list,

@@ -91,6 +91,8 @@ struct hb_request {
 	void          *arg;
 };
 
+/* {name} becomes the name as one path segment: "/" is %2F. id: of a lock, NULL: none; front: it is the first parameter. */
+char *hb_url(const char *address, const char *name, const char *id, bool front);
 /* Ends OK with an answer of any status, or as http_client.h says; ERR_UNCERTAIN also when a later attempt failed harmlessly. */
 struct op *hb_send(struct hb *h, const struct hb_request *r, struct hb_answer *ret);
 /* base64 of the MD5, on the pool when the body is large. ret holds HB_MD5_TEXT bytes. */

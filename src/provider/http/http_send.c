@@ -120,8 +120,7 @@ hb_md5(struct hb *h, struct body *body, char *ret)
 
 /* ---------------------------------------------------------------- what is sent */
 
-/* {name} becomes the name as one path segment: "/" is %2F. front: ID is the first parameter. */
-static char *
+char *
 hb_url(const char *address, const char *name, const char *id, bool front)
 {
 	static const char mark[] = "{name}";

@@ -401,6 +401,8 @@ local_watch(struct backend *b, void (*changed)(void *arg, const char *name), voi
 	return changed == NULL ? ERR_OK : local_watch_start(local_of(b), changed, arg, reterr);
 }
 
+static const struct conf_hidden local_hidden[] = { { "dir", NULL }, { NULL, NULL } };
+
 const struct provider provider_local = {
 	.name = "local",
 	.summary = "state files and folders of them",
@@ -415,6 +417,8 @@ const struct provider provider_local = {
 	.fixed = local_fixed,
 	.path = local_path,
 	.named = local_named,
+	.address = local_address,
+	.hidden = local_hidden,
 	.locate = local_locate,
 	.create = local_create,
 	.list = local_list,

@@ -73,6 +73,7 @@ struct local_entry {
 char         *local_path_of(const struct local *l, const char *name);        /* NULL: no such name can be here */
 void          local_workspace(const struct backend *b, const char *name, struct buf *ret);
 void          local_path(const struct backend *b, const char *name, struct buf *ret);
+void          local_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
 void          local_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
 enum err_code local_no_folder(const char *path, struct err *reterr);
 void          local_locate(const struct backend *b, const char *name, struct buf *ret);

@@ -129,6 +129,24 @@ local_path(const struct backend *b, const char *name, struct buf *ret)
 }
 
 void
+local_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	const struct local *l = container_of(b, const struct local, b);
+	struct buf          path;
+	char               *file, *dir;
+
+	buf_init(&path, 0);
+	local_path(b, name, &path);
+	file = l->file != NULL ? xasprintf("%s/%s", l->root, l->file) : xasprintf("%s/%s" LOCAL_STATE, l->root, buf_str(&path));
+	dir = l->file != NULL ? xstrdup(l->workspace_dir) : xasprintf("%s/%s" LOCAL_WORKSPACES, l->root, buf_str(&path));
+	put(arg, "path", file);
+	put(arg, "workspace_dir", dir);
+	buf_free(&path);
+	free(file);
+	free(dir);
+}
+
+void
 local_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
 {
 	const char *x = path[0] != '\0' ? path : "terraform";

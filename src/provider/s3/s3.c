@@ -16,6 +16,7 @@
 #define S3_REGION_MAX     63
 #define S3_SSE_KEY_LEN    32
 #define S3_STATE          ".tfstate"
+#define S3_WORKSPACES     "env:"
 
 static const char *const s3_retry_modes[] = { "legacy", "standard", "adaptive", NULL };
 
@@ -25,7 +26,7 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "bucket", .type = CONF_STR, .offset = AT(bucket), .required = true, .help = "the bucket" },
 	{ .name = "key", .type = CONF_STR, .offset = AT(key),
 	    .help = "one state and its workspaces, as terraform names them; without it every *.tfstate below prefix" },
-	{ .name = "workspace_key_prefix", .type = CONF_STR, .offset = AT(workspace_key_prefix), .def = "env:",
+	{ .name = "workspace_key_prefix", .type = CONF_STR, .offset = AT(workspace_key_prefix), .def = S3_WORKSPACES,
 	    .help = "where workspaces other than default lie" },
 	{ .name = "region", .type = CONF_STR, .offset = AT(region), .env = "AWS_REGION AWS_DEFAULT_REGION",
 	    .help = "of the bucket; a wrong one is corrected by the first answer" },
@@ -121,6 +122,9 @@ static const struct conf_field s3_fields[] = {
 	{ .name = NULL },
 };
 
+static const struct conf_hidden s3_hidden[] = { { "access_key", "AWS_ACCESS_KEY_ID" }, { "secret_key", "AWS_SECRET_ACCESS_KEY" },
+	{ "token", "AWS_SESSION_TOKEN" }, { "web_identity_token", NULL }, { NULL, NULL } };
+
 /* An argument that is written, and not empty; terraform treats "" as absent almost everywhere. */
 static bool
 s3_given(const char *text)
@@ -191,18 +195,21 @@ s3_key_is_state(const struct s3 *s, const char *key)
 	return is;
 }
 
-/* The workspace of a name, n 0: none, and what follows it there. key: prefix and name. */
+/* The workspace of a name, n 0: none, and what follows it there. key: prefix and name. below: all of it lies below our prefix. */
 static struct span
-s3_split(const struct s3 *s, const char *name, const char *key, const char **rest)
+s3_split(const struct s3 *s, const char *name, const char *key, const char **rest, bool *below)
 {
 	struct span ws = { NULL, 0 };
 
 	*rest = name;
+	*below = false;
 	if (s->conf->workspace_key_prefix[0] != '\0' || (s3_given(s->conf->key) && strcmp(key, s->conf->key) != 0 &&
 	        s3_key_is_state(s, key)))
 		ws = s3_workspace_of(s->conf, key, rest);
-	if (ws.n == 0 && s->conf->workspace_key_prefix[0] != '\0') /* a copy of another bucket below our prefix */
+	if (ws.n == 0 && s->conf->workspace_key_prefix[0] != '\0') { /* a copy of another bucket below our prefix */
 		ws = s3_workspace_of(s->conf, name, rest);
+		*below = ws.n > 0;
+	}
 	return ws;
 }
 
@@ -212,7 +219,8 @@ s3_workspace(const struct backend *b, const char *name, struct buf *ret)
 	const struct s3 *s = s3_of(b);
 	const char      *rest;
 	char            *key = s3_key_of(s, name);
-	struct span      ws = s3_split(s, name, key, &rest);
+	bool             below;
+	struct span      ws = s3_split(s, name, key, &rest, &below);
 
 	if (ws.n > 0)
 		buf_put(ret, ws.p, ws.n);
@@ -229,11 +237,33 @@ s3_path(const struct backend *b, const char *name, struct buf *ret)
 	const char      *rest, *prefix = b->common.prefix;
 	char            *key = s3_key_of(s, name);
 	size_t           n;
+	bool             below;
 
-	if (s3_split(s, name, key, &rest).n > 0 && span_starts(span_str(rest), prefix))
+	if (s3_split(s, name, key, &rest, &below).n > 0 && span_starts(span_str(rest), prefix))
 		rest += strlen(prefix);
 	n = strlen(rest);
 	buf_put(ret, rest, span_ends(span_str(rest), S3_STATE) ? n - strlen(S3_STATE) : n);
+	free(key);
+}
+
+/* Where terraform finds it, with the rest of its place: KEY, and WORKSPACE_KEY_PREFIX/W/KEY. */
+static void
+s3_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	const struct s3_conf *c = s3_of(b)->conf;
+	const char           *rest;
+	char                 *key = s3_key_of(s3_of(b), name), *spaces;
+	bool                  below, whole;
+
+	if (s3_given(c->key)) {
+		put(arg, "key", c->key);
+	} else {
+		whole = s3_split(s3_of(b), name, key, &rest, &below).n == 0;
+		spaces = xasprintf("%s%s", whole || below ? b->common.prefix : "", c->workspace_key_prefix);
+		put(arg, "key", whole ? key : rest);
+		put(arg, "workspace_key_prefix", strcmp(spaces, S3_WORKSPACES) != 0 ? spaces : NULL);
+		free(spaces);
+	}
 	free(key);
 }
 
@@ -677,6 +707,8 @@ const struct provider provider_s3 = {
 	.fixed = s3_fixed,
 	.path = s3_path,
 	.named = s3_named,
+	.address = s3_address,
+	.hidden = s3_hidden,
 	.locate = s3_locate,
 	.create = s3_create,
 	.list = s3_list,

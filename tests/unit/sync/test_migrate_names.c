@@ -84,6 +84,102 @@ names(void)
 	agent_rig_close(&r);
 }
 
+/* --- the block --- */
+
+#define CANARY "s3cr3t-canary"
+
+static const struct {
+	const char *conf, *name, *block;
+} blocks[] = {
+	{ "backend \"s3\" \"b\" {\n  bucket = \"one\"\n  region = env(\"HOME_REGION\")\n  use_lockfile = true\n  prefix = \"deep/\"\n"
+	  "  access_key = \"" CANARY "\"\n  secret_key = env(\"SECRET\")\n  poll = \"5s\"\n  encrypt = false\n"
+	  "  endpoints = { s3 = \"http://user:" CANARY "@127.0.0.1:1\" }\n  state \"x\" {\n    alias = \"y\"\n  }\n}\n",
+	    NULL, NULL },
+	{ "backend \"s3\" \"b\" {\n  bucket = \"one\"\n  region = env(\"HOME_REGION\")\n  use_lockfile = true\n  prefix = \"deep/\"\n"
+	  "  access_key = \"" CANARY "\"\n  secret_key = env(\"SECRET\")\n  poll = \"5s\"\n  state \"x\" {\n    alias = \"y\"\n  }\n"
+	  "  assume_role = { role_arn = \"arn:aws:iam::1:role/r\", external_id = \"e\" }\n}\n",
+	    "env:/W/deep/a/net.tfstate",
+	    "    key                  = \"deep/a/net.tfstate\"\n    workspace_key_prefix = \"deep/env:\"\n    bucket               = \"one\"\n"
+	    "    region               = \"eu-9\"\n    use_lockfile         = true\n"
+	    "    assume_role          = { role_arn = \"arn:aws:iam::1:role/r\", external_id = \"e\" }\n"
+	    "    # access_key: export AWS_ACCESS_KEY_ID\n    # secret_key: the value of env(\"SECRET\"); export AWS_SECRET_ACCESS_KEY\n" },
+	{ "backend \"s3\" \"b\" {\n  bucket = \"one\"\n  region = \"r\"\n  key = \"net/app\"\n  workspace_key_prefix = \"ws\"\n"
+	  "  profile = \"p\"\n  assume_role_with_web_identity {\n    role_arn = \"arn:aws:iam::1:role/r\"\n"
+	  "    web_identity_token = \"" CANARY "\"\n  }\n}\n",
+	    "ws/W/net/app",
+	    "    key                           = \"net/app\"\n    bucket                        = \"one\"\n"
+	    "    region                        = \"r\"\n    workspace_key_prefix          = \"ws\"\n"
+	    "    profile                       = \"p\"\n"
+	    "    assume_role_with_web_identity = { role_arn = \"arn:aws:iam::1:role/r\" }\n"
+	    "    # web_identity_token: terraform init -backend-config=\"web_identity_token=...\"\n" },
+	{ "backend \"gcs\" \"b\" {\n  bucket = \"one\"\n  prefix = \"/deep//x/\"\n  access_token = \"" CANARY "\"\n  project = \"p\"\n}\n",
+	    "a/net/W.tfstate",
+	    "    prefix = \"deep/x/a/net\"\n    bucket = \"one\"\n    # access_token: export GOOGLE_OAUTH_ACCESS_TOKEN\n" },
+	{ "backend \"gcs\" \"b\" {\n  bucket = \"one\"\n  credentials = \"/nowhere/" CANARY "\"\n  access_token = \"t\"\n}\n", "default.tfstate",
+	    "    bucket = \"one\"\n    # credentials: export GOOGLE_BACKEND_CREDENTIALS\n    # access_token: export GOOGLE_OAUTH_ACCESS_TOKEN\n" },
+	{ "backend \"azurerm\" \"b\" {\n  storage_account_name = \"acme\"\n  container_name = \"one\"\n  prefix = \"p/\"\n"
+	  "  blob_endpoint = \"http://127.0.0.1:1/acme\"\n  access_key = \"YQ==\"\n}\n",
+	    "a/net.tfstateenv:W",
+	    "    key                  = \"p/a/net.tfstate\"\n    storage_account_name = \"acme\"\n    container_name       = \"one\"\n"
+	    "    # access_key: export ARM_ACCESS_KEY\n" },
+	{ "backend \"local\" \"b\" {\n  dir = \"/nowhere\"\n  prefix = \"p/\"\n}\n", "a/net.tfstate.d/W/terraform.tfstate",
+	    "    path          = \"/nowhere/p/a/net.tfstate\"\n    workspace_dir = \"/nowhere/p/a/net.tfstate.d\"\n" },
+	{ "backend \"local\" \"b\" {\n  path = \"/nowhere/x/net.tfstate\"\n}\n", "net.tfstate",
+	    "    path          = \"/nowhere/x/net.tfstate\"\n    workspace_dir = \"/nowhere/x/terraform.tfstate.d\"\n" },
+	{ "backend \"http\" \"b\" {\n  address = \"http://127.0.0.1:1/{name}\"\n  username = \"ann\"\n  password = \"" CANARY "\"\n"
+	  "  headers = { X-Token = \"" CANARY "\" }\n  retry_max = 4\n}\n",
+	    "a/net",
+	    "    address   = \"http://127.0.0.1:1/a%2Fnet\"\n    username  = \"ann\"\n    retry_max = 4\n"
+	    "    # password: export TF_HTTP_PASSWORD\n" },
+	{ "backend \"http\" \"b\" {\n  address = \"http://127.0.0.1:1/x?token=" CANARY "\"\n  lock_address = \"http://u:" CANARY "@127.0.0.1:1/l\"\n}\n",
+	    "default",
+	    "    # address: export TF_HTTP_ADDRESS\n    # lock_address: export TF_HTTP_LOCK_ADDRESS\n" },
+};
+
+static const char *
+block_env(void *arg, const char *name)
+{
+	(void)arg;
+	return strcmp(name, "HOME_REGION") == 0 ? "eu-9" : strcmp(name, "SECRET") == 0 ? CANARY : NULL;
+}
+
+static void
+blocks_to_paste(void)
+{
+	const struct conf_source env = { .env = block_env };
+	struct agent_rig         r = { .http = NULL };
+
+	agent_rig_open(&r, 1, NULL, "");
+	for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
+		struct conf    *c;
+		struct backend *b;
+		struct buf      ret;
+		struct err      e;
+		char           *type, *whole;
+
+		CHECK_OK(conf_parse("stateferry.hcl", "/etc", span_str(blocks[i].conf), false, &env, &c, &e), e);
+		r.env.source = &env;
+		if (blocks[i].block == NULL) { /* refused as ever: a URL with a password */
+			CHECK(provider_open(&r.env, c, &conf_root(c)->blocks[0], &b, &e) == ERR_CONFIG);
+			conf_free(c);
+			continue;
+		}
+		CHECK_OK(provider_open(&r.env, c, &conf_root(c)->blocks[0], &b, &e), e);
+		buf_init(&ret, 0);
+		provider_block(b, blocks[i].name, &ret);
+		type = xstrdup(b->provider->name);
+		whole = xasprintf("terraform {\n  backend \"%s\" {\n%s  }\n}\n", type, blocks[i].block);
+		CHECK_STR(buf_str(&ret), whole);
+		CHECK(strstr(buf_str(&ret), CANARY) == NULL);
+		buf_free(&ret);
+		free(type);
+		free(whole);
+		provider_close(b);
+		conf_free(c);
+	}
+	agent_rig_close(&r);
+}
+
 struct found {
 	unsigned n, refused;
 	char     said[2000];
@@ -133,6 +229,7 @@ main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "names", names },
+		{ "blocks_to_paste", blocks_to_paste },
 		{ "two_for_one_name", two_for_one_name },
 		{ NULL, NULL },
 	};
