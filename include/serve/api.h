@@ -19,13 +19,14 @@
  *	GET  locks       [backend]
  *	GET  quarantine
  *	GET  events      [limit]
- *	GET  ops                                      running operations, what each waits for and since when; the pass and the restore, if one runs
+ *	GET  ops                                      running operations, what each waits for, since when; and the pass, restore, migration
  *	GET  metrics                                  Prometheus text format, version 0.0.4; also at /metrics
  *	GET  adopt                                    what adopt would change: "changes":[...]
  *	GET  resolve     edge state                   what would be overwritten: "held":[{backend, name, serial, reason}]
  *	GET  restore     state path                   a version that is to lie in a file of the caller's: its "result", not its bytes
  *	POST sync        [edge...] [dry_run=1] [max_age=DURATION]
  *	POST restore     state [at=TIME] [all=1] [to=BACKEND:NAME] [keep_serial=1] [dry_run=1]
+ *	POST migrate     from=BACKEND[:NAME] to=BACKEND[:NAME] [dry_run=1] [yes=1]
  *	POST release     state
  *	POST drop        state
  *	POST resolve     edge state [target]

@@ -141,7 +141,7 @@ struct op *engine_migrate(struct engine *e, const struct migrate_options *o, str
 const char *engine_migrate_doing(const struct op *op);
 /* What there is to migrate, after whatever an earlier run left open was settled and, with create = true, the target was made (neither
  * in a dry run): every state of from, by fn once the listing is complete, with its name at to, or why it cannot be there. name not NULL:
- * that one alone, which is not looked for. */
+ * that one alone. */
 typedef void migrate_fn(void *arg, const char *name, const char *to_name, const struct err *why);
 struct op *engine_migrate_look(struct engine *e, const struct migrate_options *o, migrate_fn *fn, void *arg);
 

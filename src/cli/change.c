@@ -42,7 +42,11 @@ change_restored(const json_t *v, FILE *out)
 {
 	char before[CLI_DIGITS_MAX], after[CLI_DIGITS_MAX];
 
-	fprintf(out, "version %.0f -> ", cli_num(v, "from"));
+	if (cli_has(v, "writes"))
+		cli_put(out, cli_str(v, "state"));
+	else
+		fprintf(out, "version %.0f", cli_num(v, "from"));
+	fputs(" -> ", out);
 	cli_put(out, cli_str(v, "to"));
 	cli_digits(v, "serial_after", after);
 	if (cli_has(v, "path")) {
@@ -55,11 +59,15 @@ change_restored(const json_t *v, FILE *out)
 		fprintf(out, ": no state was there, serial %s", after);
 	if (json_is_number(json_object_get(v, "changed_resources")))
 		fprintf(out, ", %.0f resources change", cli_num(v, "changed_resources"));
+	if (cli_has(v, "writes") && !cli_bool(v, "writes"))
+		fputs("; it is there already", out);
+	if (cli_has(v, "source_locked") && !cli_bool(v, "source_locked"))
+		fputs("; the source cannot be locked", out);
 	fprintf(out, "%s\n", cli_bool(v, "probe") ? "; the backend would be probed first" : "");
 }
 
-static void
-change_restores(const json_t *list, FILE *out)
+void
+cli_print_restores(const json_t *list, FILE *out)
 {
 	json_t *v, *error;
 	size_t  i;
@@ -81,7 +89,7 @@ change_text(const struct cli *c, const json_t *doc)
 	(void)c;
 	if (list == NULL)
 		list = json_object_get(doc, "plan");
-	change_restores(list, stdout);
+	cli_print_restores(list, stdout);
 	if (list == NULL)
 		change_decision(doc);
 }
@@ -163,9 +171,8 @@ restore_out(const struct cli *c, struct cli_request *r, const char *path)
 
 #define RESTORE_SOME 3 /* exit code: some of them could be done */
 
-/* The plan, where somebody can read and answer. -1: go on; else nothing of it could be done, and that was said. */
-static int
-restore_preview(const struct cli *c, const struct cli_request *r)
+int
+cli_preview_restores(const struct cli *c, const struct cli_request *r)
 {
 	struct cli_request dry = *r;
 	json_t            *doc;
@@ -176,7 +183,7 @@ restore_preview(const struct cli *c, const struct cli_request *r)
 	cli_arg(&dry, "dry_run", "1");
 	if ((doc = cli_document(c, &dry, &rc)) == NULL)
 		return rc;
-	change_restores(json_object_get(doc, "plan"), stderr);
+	cli_print_restores(json_object_get(doc, "plan"), stderr);
 	json_decref(doc);
 	return rc == 0 || rc == RESTORE_SOME ? -1 : rc;
 }
@@ -203,7 +210,7 @@ cli_restore(struct cli *c)
 	cli_arg(&r, "to", cli_value(c, "to"));
 	cli_arg(&r, "keep_serial", cli_value(c, "keep-serial"));
 	cli_arg(&r, "dry_run", cli_value(c, "dry-run"));
-	if (cli_value(c, "dry-run") == NULL && ((rc = restore_preview(c, &r)) != -1 ||
+	if (cli_value(c, "dry-run") == NULL && ((rc = cli_preview_restores(c, &r)) != -1 ||
 	    (rc = cli_confirm(c, all ? "all" : raw != NULL ? raw : c->words[0])) != -1))
 		return rc;
 	return cli_call(c, &r, change_text);

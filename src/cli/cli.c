@@ -41,6 +41,11 @@ static const struct cli_option restore_options[] = {
 	{ "yes", NULL, "do not ask" },
 	{ NULL, NULL, NULL },
 };
+static const struct cli_option migrate_options[] = {
+	{ "dry-run", NULL, "say what would happen" },
+	{ "yes", NULL, "do not ask; also from a source that cannot be locked" },
+	{ NULL, NULL, NULL },
+};
 static const struct cli_option yes_options[] = {
 	{ "yes", NULL, "do not ask" },
 	{ "state", "NAME", "a name taken as it is" },
@@ -70,6 +75,7 @@ const struct cli_command cli_commands[] = {
 	{ "cat", "STATE[@V]", "the exact bytes of a version", raw_options, cli_cat, 0, 1 },
 	{ "show", "STATE[@V] [ADDRESS]", "resources and outputs of a version", show_options, cli_show, 0, 2 },
 	{ "restore", "STATE@V", "puts a version back", restore_options, cli_restore, 0, 1 },
+	{ "migrate", "FROM TO", "moves a state, or all of a backend, to another one", migrate_options, cli_migrate, 2, 2 },
 	{ "locks", "[BACKEND]", "locks held now", NULL, cli_locks, 0, 1 },
 	{ "unlock", "STATE [ID]", "breaks a lock; one of this agent needs no ID", yes_options, cli_unlock, 0, 2 },
 	{ "quarantine", "ls | release STATE[@V] | drop STATE@V", "what is held back", yes_options, cli_quarantine, 1, 2 },
@@ -83,7 +89,6 @@ const struct cli_command cli_commands[] = {
 	{ "version", "", "version, libraries, providers", NULL, cli_version, 0, 0 },
 	{ "help", "[COMMAND]", "this, or about one command", NULL, cli_help, 0, 1 },
 	{ "diff", NULL, NULL, NULL, NULL, 0, -1 },
-	{ "migrate", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "lease", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "pin", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "unpin", NULL, NULL, NULL, NULL, 0, -1 },

@@ -42,7 +42,7 @@ int cli_run(struct cli *c), cli_sync(struct cli *c), cli_status(struct cli *c), 
     cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c), cli_show(struct cli *c),
     cli_restore(struct cli *c), cli_locks(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
     cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c),
-    cli_doctor(struct cli *c), cli_init(struct cli *c);
+    cli_doctor(struct cli *c), cli_init(struct cli *c), cli_migrate(struct cli *c);
 
 const char *cli_value(const struct cli *c, const char *option);     /* NULL: not given; a flag gives "1" */
 void        cli_agent_options(const struct cli *c, int flags, struct agent_options *ret);
@@ -54,7 +54,7 @@ void cli_say(const char *where, const char *message, const char *hint);
 int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* --- calls --- */
-enum progress_of { PROGRESS_NONE, PROGRESS_PASS, PROGRESS_RESTORE };
+enum progress_of { PROGRESS_NONE, PROGRESS_PASS, PROGRESS_RESTORE, PROGRESS_MIGRATE };
 struct cli_request {
 	const char    *method, *route;
 	struct api_arg args[CLI_ARGS_MAX + CLI_VALUES_MAX];
@@ -84,6 +84,11 @@ int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *
 bool cli_may_ask(const struct cli *c);
 /* -1: go on. Else the exit code: nobody could be asked, or the answer was no. word: what has to be typed. */
 int  cli_confirm(const struct cli *c, const char *word);
+
+/* The plan of a restore or a migration, where somebody can read and answer. -1: go on; else nothing of it could be done, and that was
+ * said. */
+int  cli_preview_restores(const struct cli *c, const struct cli_request *r);
+void cli_print_restores(const json_t *list, FILE *out);
 
 /* For a document of our own: bytes that are no UTF-8, as a path or a server's words may hold, are U+FFFD, as in those of the API. */
 json_t *cli_string(const char *text);

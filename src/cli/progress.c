@@ -10,8 +10,8 @@
 #include "base/log.h"
 
 /*
- * The line at the bottom of a terminal that says how far a pass or a restore is. It is fed with the documents of "ops", by the owner of the
- * store whoever that is. Lines of the log go above it, from any thread; at the end nothing of it is left.
+ * The line at the bottom of a terminal that says how far a pass, a restore or a migration is. It is fed with the documents of
+ * "ops", by the owner of the store whoever that is. Lines of the log go above it, from any thread; at the end nothing of it is left.
  */
 #define PROGRESS_EVERY_MS 200
 #define PROGRESS_COLUMNS  80    /* of a terminal that does not say how many it has */
@@ -124,9 +124,10 @@ progress_draw(struct progress *p)
 static void
 progress_seen(void *arg, const struct api_reply *r)
 {
+	static const char *const members[] = { "", "pass", "restore", "migrate" };
 	struct progress *p = arg;
 	json_t          *doc = cli_load(r);
-	const json_t    *of = json_object_get(doc, p->of == PROGRESS_PASS ? "pass" : "restore");
+	const json_t    *of = json_object_get(doc, members[p->of]);
 
 	if (json_is_object(of)) {
 		pthread_mutex_lock(&progress_lock);

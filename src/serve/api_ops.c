@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 
 #include "serve.h"
 
-/* ops: what runs in the agent, what it waits for and since when; and how far a pass and a restore are. */
+/* ops: what runs in the agent, what it waits for and since when; and how far a pass, a restore and a migration are. */
 
 #define OPS_WAITS_MAX 200   /* of one operation; the rest is counted */
 #define OPS_PATH_MAX  400
@@ -118,6 +119,7 @@ ops_pass(struct call *c)
 }
 
 struct ops_restore {
+	const char             *kind;
 	bool                    found;
 	struct restore_progress n;
 };
@@ -125,9 +127,13 @@ struct ops_restore {
 static void
 ops_restore_child(const struct op *op, void *arg)
 {
-	struct ops_restore *x = arg;
+	struct ops_restore     *x = arg;
+	struct restore_progress n;
 
-	x->found = x->found || api_restore_progress(op, &x->n);
+	if (x->found || !api_restore_progress(op, &n) || strcmp(n.kind, x->kind) != 0)
+		return;
+	x->found = true;
+	x->n = n;
 }
 
 static void
@@ -138,12 +144,12 @@ ops_restore_top(const struct op *op, void *arg)
 
 /* The oldest that runs. */
 static void
-ops_restore(struct call *c)
+ops_restore(struct call *c, const char *kind)
 {
 	struct json_writer *w = &c->w;
-	struct ops_restore  x = { .found = false };
+	struct ops_restore  x = { .kind = kind };
 
-	json_key(w, "restore");
+	json_key(w, kind);
 	op_list(engine_loop(c->e), ops_restore_top, &x);
 	if (!x.found) {
 		json_nil(w);
@@ -166,6 +172,7 @@ api_ops(struct call *c, struct err *reterr)
 	op_list(engine_loop(c->e), ops_one, c);
 	json_arr_end(&c->w);
 	ops_pass(c);
-	ops_restore(c);
+	ops_restore(c, "restore");
+	ops_restore(c, "migrate");
 	return NULL;
 }

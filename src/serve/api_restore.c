@@ -3,58 +3,18 @@
 #include <stdlib.h>
 
 #include "body.h"
+#include "restores.h"
 
 /* restore: one state, or all as they were at a time. */
 
-#define RESTORE_AT_ONCE 4
-
-struct restore_item {
-	char                 *backend, *name;
-	uint64_t              version;      /* 0: not chosen */
-	uint64_t              state, head, newest; /* newest: the version to go on with */
-	struct err            why;          /* how it ended */
-	const struct op      *running;      /* NULL: it did not begin, or has ended */
-	struct restore_result result;
-};
-
-struct restores {
-	struct call          *c;
-	struct restore_item  *items;
-	size_t                n, next, cap; /* next: the first that was not begun */
-	size_t                choosing, done, failed;
-	bool                  has_at, all;
-	int64_t               at;           /* wall ms */
-	char                 *to_backend, *to_name;
-};
-
-static struct restore_item *
-restores_add(struct restores *x, const char *backend, const char *name)
-{
-	if (x->n == x->cap) {
-		x->cap = x->cap == 0 ? 16 : 2 * x->cap;
-		x->items = xreallocarray(x->items, x->cap, sizeof(*x->items));
-	}
-	x->items[x->n] = (struct restore_item){ .backend = xstrdup(backend), .name = xstrdup(name) };
-	err_set(&x->items[x->n].why, ERR_CANCELLED, 0, "it did not begin"); /* until it ends otherwise */
-	return &x->items[x->n++];
-}
+/* ---------------------------------------------------------------- which version */
 
 static void
-restores_free(void *arg)
+restores_take(struct restore_item *i, uint64_t version)
 {
-	struct restores *x = arg;
-
-	for (size_t i = 0; i < x->n; i++) {
-		free(x->items[i].backend);
-		free(x->items[i].name);
-	}
-	free(x->items);
-	free(x->to_backend);
-	free(x->to_name);
-	free(x);
+	i->version = version;
+	i->chosen = version != 0;
 }
-
-/* ---------------------------------------------------------------- which version */
 
 /* The newest head that was there at that time. */
 static bool
@@ -67,7 +27,7 @@ restore_at_version(void *arg, const struct version_rec *v)
 	if (v->seen > x->at || v->dropped || (!verdict_is_head(v->verdict) && v->number != i->head) || v->kind == STATE_EMPTY ||
 	    v->kind == STATE_DAMAGED || version_is_evidence(v))
 		return true;
-	i->version = v->number;
+	restores_take(i, v->number);
 	return false;
 }
 
@@ -106,7 +66,7 @@ restores_add_state(struct restores *x, const struct state_rec *s, uint64_t versi
 	i->state = s->id;
 	i->head = s->head;
 	i->newest = s->versions;
-	i->version = version;
+	restores_take(i, version);
 	return i;
 }
 
@@ -146,203 +106,25 @@ restores_one(struct restores *x, const struct address *a, struct err *reterr)
 	return reterr->code;
 }
 
-/* ---------------------------------------------------------------- running them */
-
-struct restore_run {
-	struct op            op;
-	struct restores     *x;
-	struct restore_item *item;
-};
-
-enum restore_run_state { RUN_START, RUN_DONE };
-
-static enum op_turn
-restore_run_step(struct op *op)
+static struct op *
+restores_begin(struct restores *x, struct restore_item *i)
 {
-	struct restore_run    *r = container_of(op, struct restore_run, op);
-	struct restores       *x = r->x;
-	struct restore_options o = { .backend = r->item->backend, .name = r->item->name, .version = r->item->version,
-		.to_backend = x->to_backend, .to_name = x->to_name, .keep_serial = call_flag(x->c, "keep_serial"),
-		.dry_run = call_flag(x->c, "dry_run") };
+	struct restore_options o = { .backend = i->backend, .name = i->name, .version = i->version, .to_backend = x->to_backend,
+		.to_name = x->to_name, .keep_serial = call_flag(x->c, "keep_serial"), .dry_run = call_flag(x->c, "dry_run") };
 
-	switch ((enum restore_run_state)op->state) {
-	case RUN_START:
-		r->item->running = op;
-		return op_await(op, RUN_DONE, engine_restore(x->c->e, &o, &r->item->result));
-	case RUN_DONE:
-		r->item->running = NULL;
-		r->item->why = op->res;
-		x->done += op->res.code == ERR_OK;
-		x->failed += op->res.code != ERR_OK;
-		return op_finish(op);
-	}
-	return OP_DONE;
+	return engine_restore(x->c->e, &o, &i->result);
 }
-
-static void
-restore_run_free(struct op *op)
-{
-	free(container_of(op, struct restore_run, op));
-}
-
-static const struct op_class restore_run_class = { "restore one", restore_run_step, NULL, restore_run_free, NULL, 0 };
 
 static struct op *
-restores_next(void *arg)
+restores_collect(struct restores *x)
 {
-	struct restores    *x = arg;
-	struct restore_run *r;
-
-	while (x->next < x->n && x->items[x->next].version == 0)
-		x->next++;
-	if (x->next == x->n)
-		return NULL;
-	r = xcalloc(1, sizeof(*r));
-	op_init(&r->op, &restore_run_class, engine_loop(x->c->e));
-	r->x = x;
-	r->item = &x->items[x->next++];
-	return &r->op;
+	return x->all ? walk_op(x->c, NULL, &(struct walk){ restores_state, NULL, NULL, x }) : NULL;
 }
 
-/* ---------------------------------------------------------------- the document */
-
-static void
-restores_item(struct json_writer *w, const struct restore_item *i, bool plan)
+static struct op *
+restores_choose_all(struct restores *x)
 {
-	const struct restore_result *r = &i->result;
-
-	json_obj(w);
-	put_state(w, "state", i->backend, i->name);
-	json_kv_u64(w, "from", i->version);
-	put_text(w, "to", r->to);
-	json_key(w, "serial_before");
-	if (i->why.code == ERR_OK && r->had_before)
-		json_u64(w, r->serial_before);
-	else
-		json_nil(w);
-	json_key(w, "serial_after");
-	if (i->why.code == ERR_OK)
-		json_u64(w, r->serial_after);
-	else
-		json_nil(w);
-	put_digest(w, "sha256", &r->digest);
-	put_count(w, "changed_resources", i->why.code == ERR_OK ? (int64_t)r->changed_resources : -1);
-	if (plan)
-		json_kv_bool(w, "probe", r->probe);
-	json_key(w, "error");
-	if (i->why.code == ERR_OK) {
-		json_nil(w);
-	} else {
-		json_obj(w);
-		put_error(w, &i->why, "");
-		json_obj_end(w);
-	}
-	json_obj_end(w);
-}
-
-/* ---------------------------------------------------------------- the operation */
-
-enum restores_state { RESTORES_START, RESTORES_COLLECTED, RESTORES_CHOSEN, RESTORES_DONE };
-
-static const char *const restores_states[] = { "start", "collected", "chosen", "done" };
-
-struct restores_op {
-	struct op        op;
-	struct restores *x;
-};
-
-/* Of all states, those that had no version then were collected, too. */
-static bool
-restores_any(const struct restores *x)
-{
-	bool any = false;
-
-	for (size_t i = 0; !any && i < x->n; i++)
-		any = x->items[i].version != 0;
-	return any;
-}
-
-static enum op_turn
-restores_end(struct op *op, struct restores *x)
-{
-	struct call      *c = x->c;
-	struct exit_tally tally = { .done = 0 };
-	bool              plan = call_flag(c, "dry_run");
-
-	/* One state alone fails as itself. */
-	if (!x->all && x->items[0].why.code != ERR_OK) {
-		op->res = x->items[0].why;
-		return op_fail(op);
-	}
-	if (!restores_any(x)) {
-		err_set(&op->res, ERR_NOT_FOUND, 0, "no state had a version then");
-		err_hint(&op->res, "stateferry log STATE shows since when there are any");
-		return op_fail(op);
-	}
-	json_key(&c->w, plan ? "plan" : "result");
-	json_arr(&c->w);
-	for (size_t i = 0; i < x->n; i++) {
-		if (x->items[i].version == 0)
-			continue;
-		restores_item(&c->w, &x->items[i], plan);
-		exit_tally_add(&tally, err_exit(x->items[i].why.code));
-	}
-	json_arr_end(&c->w);
-	c->exit = exit_tally_code(&tally);
-	return op_ok(op);
-}
-
-static enum op_turn
-restores_step(struct op *op)
-{
-	struct restores *x = container_of(op, struct restores_op, op)->x;
-
-	switch ((enum restores_state)op->state) {
-	case RESTORES_START:
-		return op_await(op, RESTORES_COLLECTED, x->all ? walk_op(x->c, NULL, &(struct walk){ restores_state, NULL, NULL, x }) : NULL);
-	case RESTORES_COLLECTED:
-		if (op_failed(op))
-			return op_fail(op);
-		return op_await(op, RESTORES_CHOSEN, x->has_at ? turns_op(x->c, &(struct turns){ restores_choose, NULL, x }) : NULL);
-	case RESTORES_CHOSEN:
-		if (op_failed(op))
-			return op_fail(op);
-		return op_await(op, RESTORES_DONE, op_each_of(op->loop, restores_next, NULL, x, RESTORE_AT_ONCE));
-	case RESTORES_DONE:
-		return restores_end(op, x);
-	}
-	return OP_DONE;
-}
-
-static void
-restores_op_free(struct op *op)
-{
-	struct restores_op *o = container_of(op, struct restores_op, op);
-
-	restores_free(o->x);
-	free(o);
-}
-
-static const struct op_class restores_class = { "restore", restores_step, NULL, restores_op_free, restores_states,
-	ARRAY_LEN(restores_states) };
-
-bool
-api_restore_progress(const struct op *op, struct restore_progress *ret)
-{
-	const struct restores *x;
-	size_t                 i = 0;
-
-	if (op->class != &restores_class)
-		return false;
-	x = container_of(op, struct restores_op, op)->x;
-	*ret = (struct restore_progress){ op->state < RESTORES_DONE ? "choosing versions" : "restoring", 0, x->done, x->failed };
-	for (size_t k = 0; op->state == RESTORES_DONE && k < x->n; k++)
-		ret->total += x->items[k].version != 0;
-	while (i < x->n && (x->items[i].running == NULL || x->items[i].running->child == NULL))
-		i++;
-	if (i < x->n)
-		ret->step = engine_restore_doing(x->items[i].running->child);
-	return true;
+	return x->has_at ? turns_op(x->c, &(struct turns){ restores_choose, NULL, x }) : NULL;
 }
 
 /* BACKEND:NAME, the backend spelled out: it need not exist there. */
@@ -398,18 +180,16 @@ restores_args(struct restores *x, struct err *reterr)
 struct op *
 api_restore(struct call *c, struct err *reterr)
 {
-	struct restores    *x = xcalloc(1, sizeof(*x));
-	struct restores_op *o;
+	struct restores *x = xcalloc(1, sizeof(*x));
 
-	x->c = c;
-	if (restores_args(x, reterr) != ERR_OK) {
-		restores_free(x);
-		return NULL;
-	}
-	o = xcalloc(1, sizeof(*o));
-	op_init(&o->op, &restores_class, engine_loop(c->e));
-	o->x = x;
-	return &o->op;
+	*x = (struct restores){ .c = c, .collect = restores_collect, .choose = restores_choose_all, .begin = restores_begin,
+		.doing = engine_restore_doing, .kind = "restore", .verb = "restoring" };
+	err_set(&x->none, ERR_NOT_FOUND, 0, "no state had a version then");
+	err_hint(&x->none, "stateferry log STATE shows since when there are any");
+	if (restores_args(x, reterr) == ERR_OK)
+		return restores_op(x);
+	restores_free(x);
+	return NULL;
 }
 
 /* Into a file of whoever asks, who writes it from "cat" of just this version: it lies in no place of ours, so nothing is compared. */

@@ -17,6 +17,7 @@ const struct route routes[] = {
 	{ "GET", "show", api_show, { "state", "backend", "name", "address", "reveal", NULL } },
 	{ "POST", "restore", api_restore,
 	    { "state", "backend", "name", "at", "all", "to", "keep_serial", "dry_run", NULL } },
+	{ "POST", "migrate", api_migrate, { "from", "to", "dry_run", "yes", NULL } },
 	{ "GET", "restore", api_restore_out, { "state", "backend", "name", "path", NULL } },
 	{ "GET", "locks", api_locks, { "backend", NULL } },
 	{ "GET", "unlock", api_unlock_look, { "state", "backend", "name", "id", NULL } },

@@ -43,8 +43,8 @@ struct route {
 };
 extern const struct route routes[];
 
-route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_restore_out, api_locks, api_unlock, api_unlock_look,
-    api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe,
+route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_restore_out, api_migrate,
+    api_locks, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe,
     api_events, api_ops, api_metrics;
 
 /* The first value; NULL: absent. call_need(): it is an error when that is missing or empty. */
@@ -98,8 +98,9 @@ void put_text(struct json_writer *w, const char *key, const char *s);           
 void put_count(struct json_writer *w, const char *key, int64_t n);                       /* negative: null */
 void put_state(struct json_writer *w, const char *key, const char *backend, const char *name); /* BACKEND:NAME */
 void put_error(struct json_writer *w, const struct err *e, const char *where);           /* members of "error" */
-/* How far a restore is, if op is one. */
+/* How far a restore or a migration is, if op is one. */
 struct restore_progress {
+	const char *kind;           /* "restore", "migrate" */
 	const char *step;           /* of the first that runs; static */
 	uint64_t    total, done, failed; /* states; total 0: not known yet */
 };

@@ -216,7 +216,7 @@ migrate_judged(struct migrate *m, struct err *reterr)
 	bool              told;
 
 	if (m->pulled.gone)
-		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s does not exist", label, m->name);
+		return err_set(reterr, ERR_NOT_FOUND, 0, "%s has no such state", label);
 	if (m->pulled.judged && verdict_is_head(m->pulled.verdict))
 		return ERR_OK;
 	if (!m->dry && store_read(m->e->store, &t, NULL) == ERR_OK) {
@@ -225,7 +225,7 @@ migrate_judged(struct migrate *m, struct err *reterr)
 		if (told)
 			return reterr->code;
 	}
-	err_set(reterr, ERR_CONFLICT, 0, "what %s:%s holds is %s: %s", label, m->name, verdict_name(m->pulled.verdict), m->pulled.reason);
+	err_set(reterr, ERR_CONFLICT, 0, "what %s holds is %s: %s", label, verdict_name(m->pulled.verdict), m->pulled.reason);
 	return err_hint(reterr, "look at it with terraform first: nothing of it was written");
 }
 
@@ -254,13 +254,12 @@ migrate_compare_again(struct migrate *m, struct err *reterr)
 	if (m->dry)
 		return ERR_OK;
 	if (m->op.res.code != ERR_OK) {
-		err_prefix(reterr, "%s:%s was written, but whether %s:%s changed meanwhile could not be read", m->dst->label, m->to_name, label,
-		    m->name);
+		err_prefix(reterr, "%s:%s was written, but whether %s changed meanwhile could not be read", m->dst->label, m->to_name, label);
 		return err_hint(reterr, "run it again: what is equal is left alone");
 	}
 	if (digest_eq(&m->again.digest, &m->read))
 		return ERR_OK;
-	err_set(reterr, ERR_CONFLICT, 0, "%s:%s changed while it was migrated: %s:%s holds what was there before", label, m->name, m->dst->label,
+	err_set(reterr, ERR_CONFLICT, 0, "%s changed it while it was migrated: %s:%s holds what was there before", label, m->dst->label,
 	    m->to_name);
 	return err_hint(reterr, "end what writes there, then run it again");
 }
@@ -283,8 +282,8 @@ migrate_released(struct migrate *m)
 	m->lock_left = (m->lock_held || m->lock_doubt) && why.code != ERR_OK;
 	if (!m->lock_left || m->op.err.code != ERR_OK)
 		return;
-	err_set(&m->op.err, why.code, why.detail, "%s:%s: migrated, but its lock %s could not be released: %s", m->from->backend->label, m->name,
-	    m->lock.id, why.msg);
+	err_set(&m->op.err, why.code, why.detail, "migrated, but its lock %s at %s could not be released: %s", m->lock.id,
+	    m->from->backend->label, why.msg);
 	err_hint(&m->op.err, "it is tried again; by hand: stateferry unlock %s:%s", m->from->backend->label, m->name);
 }
 
@@ -402,8 +401,10 @@ migrate_check(struct migrate *m, const struct migrate_options *o, struct err *re
 
 	if (name_check(span_str(m->to_name), reterr) != ERR_OK || provider_holds_name(m->dst, m->to_name, reterr) != ERR_OK)
 		return reterr->code;
+	if (!provider_gives_name(m->dst, m->to_name))
+		return err_set(reterr, ERR_USAGE, 0, "%s holds one state and its workspaces, and %s is none of them", m->dst->label, m->to_name);
 	if (provider_same_name(from, m->name, m->dst, m->to_name))
-		return err_set(reterr, ERR_USAGE, 0, "%s:%s and %s:%s are one place", from->label, m->name, m->dst->label, m->to_name);
+		return err_set(reterr, ERR_USAGE, 0, "%s:%s is the same place", m->dst->label, m->to_name);
 	if (!engine_acts(m->e) && !m->dry) {
 		err_set(reterr, ERR_CONFIG, 0, "this store is not active on this host");
 		return err_hint(reterr, "stateferry adopt");

@@ -21,6 +21,8 @@ struct migrate_look {
 	struct migrate_found *found;
 	size_t                n, cap;
 	int64_t               next_intent;
+	bool                  one;      /* that is asked for by name */
+	struct state_tag      tag;
 	migrate_fn           *fn;
 	void                 *arg;
 };
@@ -111,6 +113,8 @@ migrate_look_check(struct migrate_look *m)
 static enum op_turn
 migrate_look_end(struct migrate_look *m)
 {
+	if (m->one && m->op.res.code == ERR_NOT_FOUND)
+		err_set(&m->found[0].why, ERR_NOT_FOUND, 0, "%s has no such state", m->from->label);
 	migrate_look_check(m);
 	for (size_t i = 0; i < m->n; i++)
 		m->fn(m->arg, m->found[i].name, m->found[i].to_name, &m->found[i].why);
@@ -142,7 +146,7 @@ migrate_look_step(struct op *op)
 	switch ((enum migrate_look_state)op->state) {
 	case START:
 		if (!place_may_act(engine_place(m->e, m->from), &op->res) || !place_may_act(engine_place(m->e, m->to), &op->res) ||
-		    (m->n == 0 && provider_findable(m->from, &op->res) != ERR_OK))
+		    (!m->one && provider_findable(m->from, &op->res) != ERR_OK))
 			return op_fail(op);
 		return op_await(op, RECOVERED, migrate_look_recover(m));
 	case RECOVERED: /* what could not be settled stands in the way of its own state only */
@@ -150,9 +154,10 @@ migrate_look_step(struct op *op)
 	case CREATED:
 		if (op_failed(op))
 			return op_fail(op);
-		return op_await(op, LISTED, m->n > 0 ? NULL : provider_list(m->from, migrate_look_seen, m));
-	case LISTED:
-		return op_failed(op) ? op_fail(op) : migrate_look_end(m);
+		return op_await(op, LISTED, m->one ? provider_head(m->from, &(struct state_ref){ m->found[0].name }, &m->tag) :
+		                                     provider_list(m->from, migrate_look_seen, m));
+	case LISTED: /* of one that is there but cannot be looked at, the migration itself has more to say */
+		return op_failed(op) && !m->one ? op_fail(op) : migrate_look_end(m);
 	}
 	return OP_DONE;
 }
@@ -174,7 +179,8 @@ engine_migrate_look(struct engine *e, const struct migrate_options *o, migrate_f
 	m->dry = o->dry_run;
 	m->fn = fn;
 	m->arg = arg;
-	if (o->name != NULL) {
+	m->one = o->name != NULL;
+	if (m->one) {
 		f = migrate_look_add(m, o->name);
 		if (o->to_name != NULL)
 			f->to_name = xstrdup(o->to_name);

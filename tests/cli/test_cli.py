@@ -336,6 +336,22 @@ def restore_asks(p):
     assert not (p.dir / "none").exists()
 
 
+def migrate_asks(p):
+    shutil.copy(GOLDEN / "seq/001.tfstate", p.dir / "live/y.tfstate")
+    (p.dir / "new").mkdir()
+    with open(p.dir / "stateferry.hcl", "a") as conf:
+        conf.write('backend "local" "new" {\n  dir = "new"\n}\n')
+    assert "--yes" in p.error("migrate", "live:y.tfstate", "new", code=2) and not list((p.dir / "new").iterdir())
+    plan = p.json("migrate", "live:y.tfstate", "new", "--dry-run")["plan"][0]
+    assert (plan["serial_before"], plan["serial_after"], plan["writes"]) == (None, 1, True), plan
+    text = p.text("migrate", "live:y.tfstate", "new", "--yes")
+    assert text.startswith("live:y.tfstate -> new:y.tfstate: no state was there, serial 1, "), text
+    assert f'path          = "{p.dir}/new/y.tfstate"' in text and text.index("init -reconfigure") < text.index("terraform plan"), text
+    assert (p.dir / "new/y.tfstate").read_bytes() == (GOLDEN / "seq/001.tfstate").read_bytes()
+    assert "it is there already" in p.text("migrate", "live", "new", "--yes")
+    assert 'no backend is called "a"' in p.error("migrate", "a", "b", "--yes", code=2)
+
+
 def serials_have_all_their_digits(p):
     """A serial is any number below 2^64: neither a double nor a signed number holds it."""
     body = (GOLDEN / "seq/001.tfstate").read_text()
@@ -388,7 +404,8 @@ def no_text_steers_the_terminal(p):
 
 def wrong_input(p):
     assert "did you mean" in p.error("sttus", code=2)
-    assert "migrate" in p.error("migrate", "a", "b", code=2)
+    assert "diff" in p.error("diff", "a", "b", code=2)
+    assert "migrate takes FROM TO" in p.error("migrate", "live", code=2)
     p.error("status", "--nonsense", code=2)
     assert p.error("help", "init", code=2).endswith('see "stateferry help"\n')
     libraries = p.json("version")["libraries"]
@@ -666,7 +683,7 @@ def adopt_is_acted_on_at_once(p):
 
 TESTS = [sync_and_look, doctor, a_path_that_is_no_text_leaves_a_document, damage_is_held, advice_fits, unusable_names_are_told,
          a_source_that_is_none_any_more, a_store_that_is_none, a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
-         dry_run_of_a_chain_counts_once, nothing_found, restore_asks, serials_have_all_their_digits, show_masks,
+         dry_run_of_a_chain_counts_once, nothing_found, restore_asks, migrate_asks, serials_have_all_their_digits, show_masks,
          no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named, nothing_to_carry,
          never_into_itself, snapshots_beside_states, a_large_snapshot_is_packed_in_pieces, wrong_configuration,
          installs_where_it_says, a_lock_without_a_name, secrets_stay, owners, adopt_is_acted_on_at_once]

@@ -242,6 +242,18 @@ def a_restore_shows_it(p):
     slow.shutdown()
 
 
+def a_migration_shows_it(p):
+    slow = Slow(p, '["y"]')
+    t = Terminal(p, "migrate", "live:x.tfstate", "slow:y", "--yes")
+    t.shows("migrate: looking at what is there")
+    slow.free.set()
+    screen = t.ends()
+    assert not any("migrate:" in line for line in screen), screen
+    assert t.out.startswith("live:x.tfstate -> slow:y: no state was there, serial 2"), t.out
+    assert slow.states["/y"] == (GOLDEN / "seq/002.tfstate").read_bytes()
+    slow.shutdown()
+
+
 def a_restore_of_all_shows_how_many(p):
     p.let_go()
     slow = Slow(p, '["a", "b"]')
@@ -283,7 +295,7 @@ def restore_of_all_shows_its_plan(p):
 
 
 TESTS = [is_shown_and_erased, is_shown_beside_a_running_agent, trouble_is_painted, no_color_is_honoured, is_cut_to_the_terminal,
-         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it, a_restore_shows_it, a_restore_of_all_shows_how_many,
+         is_not_for_json_quiet_or_dumb, an_interrupt_erases_it, a_restore_shows_it, a_migration_shows_it, a_restore_of_all_shows_how_many,
          restore_shows_its_plan_and_asks, restore_of_all_shows_its_plan]
 
 

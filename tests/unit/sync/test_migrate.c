@@ -243,7 +243,7 @@ the_source_changes_meanwhile(void)
 			fine++;
 		} else {
 			CHECK(c.err.code == ERR_CONFLICT);
-			CHECK(strstr(c.err.msg, "changed while it was migrated") != NULL);
+			CHECK(strstr(c.err.msg, "while it was migrated") != NULL);
 			told++;
 			CHECK_OK(migrate("x.tfstate", "x.tfstate", false, false), r.err);
 			CHECK(mem_world_get(wb, "x.tfstate", &y) && span_eq(x, y));
