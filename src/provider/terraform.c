@@ -76,6 +76,21 @@ provider_put_argument(void *arg, const char *name, const char *value)
 	a->items[a->n++] = (struct conf_given){ name, value != NULL ? xstrdup(value) : NULL };
 }
 
+static void
+provider_block_behind(const struct backend *b, const char *name, struct buf *ret)
+{
+	struct backend *storage;
+	struct buf      there;
+
+	buf_init(&there, 0);
+	storage = b->provider->behind(b, name, &there);
+	if (storage != NULL)
+		provider_block(storage, buf_str(&there), ret);
+	else
+		buf_printf(ret, "# where %s keeps %s, it knows only when it is asked\n", b->label, name);
+	buf_free(&there);
+}
+
 void
 provider_block(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -83,10 +98,14 @@ provider_block(const struct backend *b, const char *name, struct buf *ret)
 	struct terraform_arguments a = { .n = 0 };
 	struct conf_export         x = { .fields = p->fields, .conf = b->conf, .hidden = p->hidden, .given = a.items };
 
+	if (p->behind != NULL) {
+		provider_block_behind(b, name, ret);
+		return;
+	}
 	if (p->address != NULL)
 		p->address(b, name, provider_put_argument, &a);
 	x.ngiven = a.n;
-	buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->name);
+	buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->imports != NULL ? p->imports : p->name);
 	if (b->block != NULL)
 		conf_export(b->block, &x, 4, ret);
 	buf_puts(ret, "  }\n}\n");

@@ -44,8 +44,8 @@ struct route {
 extern const struct route routes[];
 
 route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_restore_out, api_migrate,
-    api_locks, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan, api_adopt, api_adopt_plan, api_check, api_probe,
-    api_events, api_ops, api_metrics;
+    api_locks, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan,
+    api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops, api_metrics;
 
 /* The first value; NULL: absent. call_need(): it is an error when that is missing or empty. */
 const char   *call_arg(const struct call *c, const char *name);
