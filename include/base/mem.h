@@ -24,6 +24,7 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Overwrites and is never optimised away. */
 void  mem_wipe(void *p, size_t n);
+void  mem_free_secret(char *text);               /* overwritten, then freed; NULL: no-op */
 /* Time depends on n only. */
 int   mem_equal_ct(const void *a, const void *b, size_t n);
 

@@ -100,6 +100,14 @@ mem_wipe(void *p, size_t n)
 		explicit_bzero(p, n);
 }
 
+void
+mem_free_secret(char *text)
+{
+	if (text != NULL)
+		mem_wipe(text, strlen(text));
+	free(text);
+}
+
 int
 mem_equal_ct(const void *a, const void *b, size_t n)
 {

@@ -207,10 +207,8 @@ conf_print_lines(const struct conf_lines *l, unsigned indent, struct buf *out)
 void
 conf_lines_free(struct conf_lines *l)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		mem_wipe(l->items[i].value, strlen(l->items[i].value));
-		free(l->items[i].value);
-	}
+	for (size_t i = 0; i < l->n; i++)
+		mem_free_secret(l->items[i].value);
 	free(l->items);
 }
 

@@ -31,7 +31,7 @@ http_response_free(struct http_response *r)
 {
 	for (size_t i = 0; i < r->nheaders; i++) {
 		free((char *)r->headers[i].name);
-		free(r->headers[i].value);
+		mem_free_secret(r->headers[i].value); /* Location may be a session's, for whoever knows it */
 	}
 	body_unref(r->body);
 	http_response_init(r);
@@ -90,26 +90,18 @@ http_exchange_init(struct http_exchange *x, struct http_client *c, const struct 
 }
 
 /* Tokens, signatures and signed URLs do not stay in freed memory. */
-static void
-http_free_secret(const char *s)
-{
-	if (s != NULL)
-		mem_wipe((char *)s, strlen(s));
-	free((char *)s);
-}
-
 void
 http_exchange_free(struct http_exchange *x)
 {
 	for (size_t i = 0; i < x->req.nheaders; i++) {
 		free((char *)x->headers[i].name);
-		http_free_secret(x->headers[i].value);
+		mem_free_secret(x->headers[i].value);
 	}
 	free(x->headers);
 	free((char *)x->req.method);
-	http_free_secret(x->req.url);
+	mem_free_secret((char *)x->req.url);
 	free((char *)x->req.unix_socket);
-	http_free_secret(x->req.proxy);
+	mem_free_secret((char *)x->req.proxy);
 	body_unref(x->req.body);
 	buf_wipe_free(&x->body);
 	free(x->where);

@@ -312,8 +312,7 @@ http_transfer_add_header(struct http_transfer *t, const char *name, const char *
 	char *line = value[0] != '\0' ? xasprintf("%s: %s", name, value) : xasprintf("%s;", name);
 
 	http_transfer_add_line(t, line);
-	mem_wipe(line, strlen(line));
-	free(line);
+	mem_free_secret(line);
 }
 
 static void

@@ -23,11 +23,12 @@ outside_env(const struct provider_env *env, const char *name)
 char *
 outside_path(const struct provider_env *env, const char *dir, const char *path)
 {
-	const char          *home = outside_env(env, "HOME");
-	const struct passwd *pw = home == NULL && path[0] == '~' ? getpwuid(geteuid()) : NULL;
+	const char    *home = outside_env(env, "HOME");
+	struct passwd  pw, *found = NULL;
+	char           text[OUTSIDE_PIECE]; /* of the user's entry; on the pool getpwuid() is not safe */
 
-	if (pw != NULL)
-		home = pw->pw_dir;
+	if (home == NULL && path[0] == '~' && getpwuid_r(geteuid(), &pw, text, sizeof(text), &found) == 0 && found != NULL)
+		home = pw.pw_dir;
 	if (path[0] == '~' && path[1] == '/' && home != NULL)
 		return xasprintf("%s%s", home, path + 1);
 	if (path[0] == '/' || path[0] == '~' || dir == NULL)

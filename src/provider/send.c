@@ -15,10 +15,8 @@
 static void
 send_headers_free(const struct http_header *headers, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		mem_wipe(headers[i].value, strlen(headers[i].value));
-		free(headers[i].value);
-	}
+	for (size_t i = 0; i < n; i++)
+		mem_free_secret(headers[i].value);
 }
 
 void
@@ -26,8 +24,8 @@ send_request_free(struct send_request *r)
 {
 	send_headers_free(r->headers, r->nheaders);
 	free(r->object);
-	free(r->path);
-	free(r->query);
+	mem_free_secret(r->path);
+	mem_free_secret(r->query); /* a session's, where an upload goes in pieces */
 	body_unref(r->body);
 	memset(r, 0, sizeof(*r));
 }

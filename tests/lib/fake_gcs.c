@@ -94,6 +94,27 @@ sum_of(struct span s, char ret[16])
 	buf_free(&text);
 }
 
+/* Has the name been changed less than a second ago? What is not refused counts as a change. */
+static bool
+is_throttled(struct fake_gcs *f, const char *name, struct scripted_answer *a)
+{
+	int64_t *at = map_get(f->changed, span_str(name));
+
+	if (f->clock == NULL)
+		return false;
+	if (at != NULL && loop_now(f->clock) < *at + 1000) {
+		f->throttled++;
+		refuse(a, 429, "rateLimitExceeded");
+		return true;
+	}
+	if (at == NULL) {
+		at = xcalloc(1, sizeof(*at));
+		map_put(f->changed, span_str(name), at);
+	}
+	*at = loop_now(f->clock);
+	return false;
+}
+
 static void
 upload(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
 {
@@ -107,7 +128,7 @@ upload(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_an
 		refuse(a, 400, "invalid");
 	} else if (!holds(f, rq, s)) {
 		refuse(a, 412, "conditionNotMet");
-	} else {
+	} else if (!is_throttled(f, name, a)) {
 		store(f, name, rq->body, scripted_header(rq, "X-Goog-Encryption-Key-Sha256"));
 		s = map_get(f->objects, span_str(name));
 		snprintf(text, sizeof(text), "{\"generation\": \"%s\"}", s->generation);
@@ -161,6 +182,8 @@ end_pieces(struct fake_gcs *f, struct scripted_answer *a)
 		refuse(a, 412, "conditionNotMet");
 		return;
 	}
+	if (f->session_done[0] == '\0' && is_throttled(f, f->session_name, a))
+		return;
 	if (f->session_done[0] == '\0') {
 		store(f, f->session_name, buf_span(&f->pieces), f->session_key);
 		s = map_get(f->objects, span_str(f->session_name));
@@ -233,8 +256,10 @@ object(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_an
 	} else if (s == NULL) {
 		refuse(a, 404, "notFound");
 	} else if (strcmp(rq->method, "DELETE") == 0 && holds(f, rq, s)) {
-		stored_free(map_del(f->objects, span_str(name)));
-		a->status = 204;
+		if (!is_throttled(f, name, a)) {
+			stored_free(map_del(f->objects, span_str(name)));
+			a->status = 204;
+		}
 	} else if (strcmp(rq->method, "DELETE") == 0) {
 		refuse(a, 412, "conditionNotMet");
 	} else if (alt != NULL) {
@@ -332,6 +357,7 @@ fake_gcs_behind(struct scripted_http *http)
 	struct fake_gcs *f = xcalloc(1, sizeof(*f));
 
 	f->objects = map_new();
+	f->changed = map_new();
 	buf_init(&f->pieces, (size_t)64 << 20);
 	f->generation = 1732320148842169;
 	scripted_handle(http, fake_gcs_answer, f);
@@ -347,6 +373,9 @@ fake_gcs_free(struct fake_gcs *f)
 	for (size_t i = 0; map_next(f->objects, &i, &name, &v);)
 		stored_free(v);
 	map_free(f->objects);
+	for (size_t i = 0; map_next(f->changed, &i, &name, &v);)
+		free(v);
+	map_free(f->changed);
 	buf_free(&f->pieces);
 	free(f);
 }

@@ -3,6 +3,7 @@
 #define TESTS_LIB_FAKE_GCS_H
 
 #include "base/map.h"
+#include "loop/loop.h"
 #include "scripted_http.h"
 
 /*
@@ -17,6 +18,9 @@ struct fake_gcs {
 	struct map *objects;          /* by name */
 	uint64_t    generation;
 	unsigned    page;             /* names of a page; 0: as many as asked for */
+	struct loop *clock;           /* a name takes one change per second of it; NULL: any number */
+	struct map *changed;          /* when each was changed last */
+	unsigned    throttled;        /* answers 429 */
 	bool        ignores_conditions, ignores_conditions_of_deletes;
 	char        last_query[2048]; /* of the last upload */
 	/* The upload in pieces that was begun last. */

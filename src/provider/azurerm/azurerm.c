@@ -113,7 +113,7 @@ azurerm_name_check(const char *blob, struct err *reterr)
 }
 
 bool
-azurerm_is_lease_id(const char *id)
+azurerm_is_uuid(const char *id)
 {
 	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 
@@ -244,7 +244,7 @@ azurerm_lock_path(const struct backend *b, const char *name, struct buf *ret)
 static void
 azurerm_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
 {
-	if (azurerm_is_lease_id(l->id))
+	if (azurerm_is_uuid(l->id))
 		buf_printf(ret, "terraform force-unlock %s, or ", l->id);
 	buf_printf(ret, "stateferry unlock %s:%s %s", b->label, name, l->id);
 }

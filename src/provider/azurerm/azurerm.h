@@ -68,8 +68,8 @@ char           *azurerm_blob_of(const struct azurerm *z, const char *name);
 bool            azurerm_is_state(const struct azurerm *z, const char *name);
 /* May a blob be made by that name, so that everybody finds it again under the same one? */
 enum err_code   azurerm_name_check(const char *blob, struct err *reterr);
-/* A lock of terraform's goes by the ID of its lease, which is a UUID. */
-bool            azurerm_is_lease_id(const char *id);
+/* A lock of terraform's goes by the ID of its lease, which is a UUID, as the ID of a tenant is. */
+bool            azurerm_is_uuid(const char *id);
 
 /* --- azurerm_request.c ------------------------------------------------------------------------------------------------ */
 

@@ -196,8 +196,7 @@ arm_free(struct op *op)
 
 	http_response_free(&x->http);
 	body_unref(x->rq.body);
-	mem_wipe(x->authorization, strlen(x->authorization));
-	free(x->authorization);
+	mem_free_secret(x->authorization);
 	free(x->base);
 	free(x->url);
 	free(x->who);

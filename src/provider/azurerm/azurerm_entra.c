@@ -203,9 +203,7 @@ static void
 entra_request_clear(struct entra *x)
 {
 	body_unref(x->rq.body);
-	if (x->authorization != NULL)
-		mem_wipe(x->authorization, strlen(x->authorization));
-	free(x->authorization);
+	mem_free_secret(x->authorization);
 	free(x->url);
 	x->authorization = x->url = NULL;
 	memset(&x->rq, 0, sizeof(x->rq));

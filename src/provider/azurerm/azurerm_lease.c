@@ -122,7 +122,7 @@ azurerm_lease_parse(struct azurerm_lease *k)
 
 	buf_init(&body, LOCK_BODY_MAX);
 	read = k->props.lock != NULL && base64_decode(span_str(k->props.lock), &body) &&
-	    lock_info_parse(buf_span(&body), &k->there, NULL) == ERR_OK && azurerm_is_lease_id(k->there.id);
+	    lock_info_parse(buf_span(&body), &k->there, NULL) == ERR_OK && azurerm_is_uuid(k->there.id);
 	buf_free(&body);
 	if (!read) {
 		memset(&k->there, 0, sizeof(k->there));

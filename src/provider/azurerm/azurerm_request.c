@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <strings.h>
 
 #include "azurerm.h"
 #include "net/xml.h"
 
 /* One request with its signature, and what an answer means. */
 #define AZURERM_VERSION  "2023-11-03"  /* terraform's */
+#define AZURERM_TENANT_MAX 64
 #define AZURERM_TRIES    6
 #define AZURERM_PAUSE_MS 250
 #define AZURERM_SKEW_MS  ((int64_t)5 * 60 * 1000) /* of the clocks, that is worth a word; Azure allows 15 minutes */
@@ -218,13 +220,28 @@ azurerm_lease_is_lost(const struct send_answer *a)
 	return a->http.status == 412 && strncmp(a->code, "Lease", 5) == 0 && strcmp(a->code, "LeaseIdMissing") != 0;
 }
 
+/* "Bearer authorization_uri=https://login.microsoftonline.com/TENANT/oauth2/authorize ...": whose tokens the account takes. */
+static bool
+azurerm_is_of_tenant(const struct azurerm *z, const struct send_answer *a, char ret[AZURERM_TENANT_MAX])
+{
+	const char *text = http_header_get(&a->http, "www-authenticate"), *ours = z->conf->tenant_id;
+	const char *at = text != NULL ? strstr(text, "authorization_uri=") : NULL;
+
+	at = at != NULL ? strstr(at, "://") : NULL;
+	at = at != NULL ? strchr(at + 3, '/') : NULL;
+	if (at == NULL)
+		return false;
+	span_text(ret, AZURERM_TENANT_MAX, span_of(at + 1, strcspn(at + 1, "/ \",")));
+	return azurerm_is_uuid(ret) && (ours == NULL || strcasecmp(ours, ret) != 0);
+}
+
 /* 403, and 401: the signature, or what it allows. */
 static enum err_code
 azurerm_refused_denied(const struct azurerm *z, const struct send_answer *a, const char *what, struct err *reterr)
 {
 	const char *source = azurerm_cred_source(z->cred);
 	int64_t     off = a->http.date_ms != 0 ? a->http.date_ms - loop_wall(z->env->loop) : 0;
-	char        text[TIME_TEXT_MAX];
+	char        text[TIME_TEXT_MAX], tenant[AZURERM_TENANT_MAX];
 	bool        signature = a->http.status == 401 || strcmp(a->code, "AuthenticationFailed") == 0;
 
 	if (signature)
@@ -240,6 +257,8 @@ azurerm_refused_denied(const struct azurerm *z, const struct send_answer *a, con
 		return err_hint(reterr, "the account takes no keys: sign in by Entra ID (use_azuread_auth), or allow shared keys there");
 	if (strcmp(a->code, "AuthorizationFailure") == 0)
 		return err_hint(reterr, "check %s, and whether the account's firewall lets this machine in", source);
+	if (azurerm_is_of_tenant(z, a, tenant))
+		return err_hint(reterr, "the account belongs to tenant %s: check tenant_id, or who is logged in", tenant);
 	if (signature)
 		return err_hint(reterr, "it is wrong for account %s, was rotated, or has expired", z->conf->storage_account_name);
 	return err_hint(reterr, "needed are read, add, create, write, delete and list on the container: permissions of a SAS, or the role "

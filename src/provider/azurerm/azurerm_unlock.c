@@ -87,7 +87,7 @@ azurerm_unlock_step(struct op *op)
 				return op_await(op, UNLOCK_REMOVED, azurerm_lease_remove(k, k->props.etag));
 			return op_await(op, UNLOCK_CLEARED, azurerm_lease_describe(k, NULL));
 		}
-		if (azurerm_is_lease_id(k->mine.id))
+		if (azurerm_is_uuid(k->mine.id))
 			return op_await(op, UNLOCK_LOOKED, azurerm_lease_look(k, k->mine.id));
 		return op_await(op, UNLOCK_SEEN, azurerm_lease_look(k, NULL));
 	case UNLOCK_LOOKED:
@@ -157,7 +157,7 @@ azurerm_peek_seen(struct azurerm_lease *k)
 	if (!k->props.leased)
 		return azurerm_lease_not_there(k);
 	azurerm_lease_parse(k);
-	if (azurerm_is_lease_id(k->there.id)) /* or do the words outlive a lease that was broken? */
+	if (azurerm_is_uuid(k->there.id)) /* or do the words outlive a lease that was broken? */
 		return op_await(op, PEEK_PROVEN, azurerm_lease_look(k, k->there.id));
 	*k->ret = k->there;
 	return op_ok(op);

@@ -273,10 +273,8 @@ gcs_close(struct backend *b)
 {
 	struct gcs *g = gcs_of(b);
 
-	for (size_t i = 0; i < g->ncsek; i++) {
-		mem_wipe(g->csek[i].value, strlen(g->csek[i].value));
-		free(g->csek[i].value);
-	}
+	for (size_t i = 0; i < g->ncsek; i++)
+		mem_free_secret(g->csek[i].value);
 	gcs_cred_free(g->cred);
 	free(g->base);
 	free(g->prefix);

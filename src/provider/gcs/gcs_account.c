@@ -61,8 +61,7 @@ gcs_account_free(struct gcs_account *a)
 		gcs_hop_free(&a->hops[i]);
 	for (size_t i = 0; i < a->nheaders; i++) {
 		free((char *)(uintptr_t)a->headers[i].name);
-		mem_wipe(a->headers[i].value, strlen(a->headers[i].value));
-		free(a->headers[i].value);
+		mem_free_secret(a->headers[i].value);
 	}
 	jwt_key_free(a->key);
 	secret_free(a->client_secret);

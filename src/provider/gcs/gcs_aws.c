@@ -38,19 +38,11 @@ enum gcs_aws_state { AWS_START, AWS_SESSION, AWS_ZONE, AWS_REGION, AWS_KEYS };
 static const char *const gcs_aws_states[] = { "start", "session", "zone", "region", "keys" };
 
 static void
-gcs_aws_wipe(char *text)
-{
-	if (text != NULL)
-		mem_wipe(text, strlen(text));
-	free(text);
-}
-
-static void
 gcs_aws_free(struct op *op)
 {
 	struct gcs_aws *x = container_of(op, struct gcs_aws, op);
 
-	gcs_aws_wipe(x->session_text);
+	mem_free_secret(x->session_text);
 	free(x->session_url);
 	free(x->meta.instance_url);
 	s3_keys_free(&x->keys);
@@ -189,7 +181,7 @@ gcs_aws_put(const struct gcs_aws *x, const char *url, const struct url *u, struc
 	json_arr(&w);
 	for (size_t i = 0; i < n; i++) {
 		gcs_aws_pair(&w, made[i].name, made[i].value);
-		gcs_aws_wipe(made[i].value);
+		mem_free_secret(made[i].value);
 	}
 	gcs_aws_pair(&w, "host", buf_str(&host));
 	gcs_aws_pair(&w, audience.name, audience.value);

@@ -41,10 +41,8 @@ gcs_asking_free(struct op *op)
 {
 	struct gcs_asking *x = container_of(op, struct gcs_asking, op);
 
-	for (size_t i = 0; i < x->rq.nheaders; i++) {
-		mem_wipe(x->rq.headers[i].value, strlen(x->rq.headers[i].value));
-		free(x->rq.headers[i].value);
-	}
+	for (size_t i = 0; i < x->rq.nheaders; i++)
+		mem_free_secret(x->rq.headers[i].value);
 	body_unref(x->rq.body);
 	buf_free(&x->claims);
 	buf_wipe_free(&x->jwt);

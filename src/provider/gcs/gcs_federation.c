@@ -35,10 +35,8 @@ gcs_federation_free(struct op *op)
 {
 	struct gcs_federation *f = container_of(op, struct gcs_federation, op);
 
-	for (size_t i = 0; i < f->rq.nheaders; i++) {
-		mem_wipe(f->rq.headers[i].value, strlen(f->rq.headers[i].value));
-		free(f->rq.headers[i].value);
-	}
+	for (size_t i = 0; i < f->rq.nheaders; i++)
+		mem_free_secret(f->rq.headers[i].value);
 	body_unref(f->rq.body);
 	bearer_wipe(&f->subject);
 	free(f);

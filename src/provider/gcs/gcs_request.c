@@ -8,7 +8,7 @@
 
 /* One request with its token, and what an answer means. */
 #define GCS_TRIES     6
-#define GCS_PAUSE_MS  250
+#define GCS_PAUSE_MS  1000 /* as Google asks for; a name takes one change per second */
 #define GCS_ERROR_MAX 65536
 
 /* ---------------------------------------------------------------- addresses */
@@ -209,7 +209,7 @@ gcs_attempt(struct send *x, const struct send_request *r, struct send_answer *re
 	buf_init(&url, 0);
 	buf_printf(&url, "%s%s%s%s", g->base, r->path, r->query != NULL ? "?" : "", r->query != NULL ? r->query : "");
 	op = send_attempt(x, r, &(struct http_request){ .url = buf_str(&url), .headers = own, .nheaders = n }, ret);
-	buf_free(&url);
+	buf_wipe_free(&url);
 	return op;
 }
 

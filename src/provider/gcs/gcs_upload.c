@@ -35,14 +35,6 @@ enum gcs_uploading_state { UPLOAD_START, UPLOAD_BEGUN, UPLOAD_READ, UPLOAD_SENT,
 static const char *const gcs_uploading_states[] = { "start", "begun", "piece read", "piece sent", "ask", "asked" };
 
 static void
-gcs_uploading_wipe(char *text)
-{
-	if (text != NULL)
-		mem_wipe(text, strlen(text));
-	free(text);
-}
-
-static void
 gcs_uploading_free(struct op *op)
 {
 	struct gcs_uploading *u = container_of(op, struct gcs_uploading, op);
@@ -50,8 +42,8 @@ gcs_uploading_free(struct op *op)
 	send_request_free(&u->req);
 	body_unref(u->body);
 	buf_wipe_free(&u->piece);
-	gcs_uploading_wipe(u->path);
-	gcs_uploading_wipe(u->query);
+	mem_free_secret(u->path);
+	mem_free_secret(u->query);
 	free(u);
 }
 
@@ -231,8 +223,8 @@ gcs_upload_begun(struct gcs_uploading *u)
 static enum op_turn
 gcs_upload_anew(struct gcs_uploading *u)
 {
-	gcs_uploading_wipe(u->path);
-	gcs_uploading_wipe(u->query);
+	mem_free_secret(u->path);
+	mem_free_secret(u->query);
 	u->path = u->query = NULL;
 	u->off = 0;
 	return op_await(&u->op, UPLOAD_BEGUN, gcs_send(u->g, u->first, u->ret));

@@ -409,10 +409,8 @@ hb_send_free(struct op *op)
 {
 	struct hb_send *s = container_of(op, struct hb_send, op);
 
-	for (size_t i = 0; i < s->nheaders; i++) {
-		mem_wipe(s->headers[i].value, strlen(s->headers[i].value));
-		free(s->headers[i].value);
-	}
+	for (size_t i = 0; i < s->nheaders; i++)
+		mem_free_secret(s->headers[i].value);
 	reader_free(s->reader);
 	body_unref(s->body);
 	free(s->method);

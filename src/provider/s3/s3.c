@@ -571,10 +571,8 @@ s3_set_encryption(struct s3 *s, struct conf_block *block, struct err *reterr)
 static void
 s3_wipe_headers(struct http_header *list, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		mem_wipe(list[i].value, strlen(list[i].value));
-		free(list[i].value);
-	}
+	for (size_t i = 0; i < n; i++)
+		mem_free_secret(list[i].value);
 }
 
 static void

@@ -161,9 +161,7 @@ s3_meta_send(struct s3_meta *x, const char *method, const char *base, const char
 	op = http_request(x->env->http, &(struct http_request){ .method = method, .url = url, .headers = headers,
 	    .nheaders = value != NULL ? 2 : 1, .no_proxy = true, .timeout_ms = timeout_ms, .connect_timeout_ms = timeout_ms,
 	    .max_body = S3_META_MAX }, &x->http);
-	if (copy != NULL)
-		mem_wipe(copy, strlen(copy));
-	free(copy);
+	mem_free_secret(copy);
 	free(url);
 	return op;
 }

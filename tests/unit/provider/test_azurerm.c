@@ -318,6 +318,16 @@ refusals_say_what_to_do(void)
 		CHECK(strstr(azure.r.err.msg, "dGVzdCBr") == NULL);
 		azure_end();
 	}
+	for (int ours = 0; ours < 2; ours++) {
+		azure_begin(ours ? "  tenant_id = \"72F988BF-0000-4000-8000-000000000001\"\n" : "");
+		for (int i = 0; i < 2; i++) /* a token is renewed once */
+			scripted_expect(azure.r.http, "GET", AZURE_NAME, 401, "x-ms-error-code: InvalidAuthenticationInfo\nWWW-Authenticate: Bearer "
+			    "authorization_uri=https://login.microsoftonline.com/72f988bf-0000-4000-8000-000000000001/oauth2/authorize "
+			    "resource_id=https://storage.azure.com", NULL);
+		CHECK_U64(azure_get(&s), ERR_AUTH);
+		CHECK((strstr(azure.r.err.hint, "belongs to tenant 72f988bf-0000-4000-8000-000000000001") != NULL) == (ours == 0));
+		azure_end();
+	}
 	azure_begin(""); /* the clock of the rig says 18 November 2026 */
 	scripted_expect(azure.r.http, "GET", AZURE_NAME, 403, "x-ms-error-code: AuthenticationFailed\nDate: Fri, 20 Nov 2026 10:00:00 GMT", NULL);
 	CHECK_U64(azure_get(&s), ERR_AUTH);

@@ -6,6 +6,7 @@
 #include "../../lib/fake_gcs.h"
 #include "../../lib/provider_rig.h"
 #include "../../lib/test.h"
+#include "base/log.h"
 
 /* What the suite of all providers does not ask of Cloud Storage. */
 
@@ -191,12 +192,23 @@ is_there(const char *text)
 	return fake_gcs_get(fake, "x.tfstate", &got) && span_is(got, text);
 }
 
+/* Whoever knows the address of the session may write there. */
+static void
+tells_no_session(void *arg, const char *line)
+{
+	(*(size_t *)arg)++;
+	CHECK(strstr(line, "upload_id") == NULL);
+}
+
 static void
 goes_in_pieces(void)
 {
-	char *text = large(), etag[ETAG_MAX], other[ETAG_MAX];
+	char  *text = large(), etag[ETAG_MAX], other[ETAG_MAX];
+	size_t lines = 0;
 
 	begin("  encryption_key = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n");
+	log_setup(LOG_DEBUG, false, NULL);
+	log_sink(tells_no_session, &lines);
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, etag), ERR_OK);
 	CHECK(is_there(text));
 	CHECK_U64(scripted_http_count(r.http), 4);
@@ -204,6 +216,30 @@ goes_in_pieces(void)
 	CHECK(strstr(scripted_http_trace(r.http), "elsewhere.test") == NULL);
 	CHECK_U64(put("x.tfstate", text, PUT_ABSENT, NULL, other), ERR_CONFLICT);
 	CHECK_U64(put("x.tfstate", text, PUT_MATCH, etag, etag), ERR_OK);
+	CHECK(strstr(r.err.msg, "upload_id") == NULL && lines > 0);
+	log_sink(NULL, NULL);
+	end();
+	free(text);
+}
+
+/* A name takes one change per second, its lock's as well: what is refused for that is sent again, and nothing fails. */
+static void
+waits_for_a_name_to_take_another_change(void)
+{
+	char            *text = large(), etag[ETAG_MAX] = "";
+	struct lock_info l, holder;
+
+	begin("");
+	fake->clock = r.loop;
+	for (int i = 0; i < 3; i++) {
+		provider_lock_new(r.b, &(struct state_ref){ "x.tfstate" }, "", &l);
+		CHECK_OK(provider_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "x.tfstate" }, &l, &holder)), r.err);
+		CHECK_OK(put("x.tfstate", i == 1 ? text : "{}", i == 0 ? PUT_ABSENT : PUT_MATCH, etag, etag), r.err);
+		CHECK_OK(put("x.tfstate", "{ }", PUT_MATCH, etag, etag), r.err);
+		CHECK_OK(provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ "x.tfstate" }, &l)), r.err);
+	}
+	CHECK(fake->throttled >= 5 && fake->throttled <= 20);
+	CHECK(is_there("{ }"));
 	end();
 	free(text);
 }
@@ -698,6 +734,7 @@ main(int argc, char **argv)
 	    { "a bucket that was made is ours if we may list it", a_bucket_that_was_made_is_ours_if_we_may_list_it },
 	    { "a page is no missing bucket", a_page_is_no_missing_bucket },
 	    { "goes in pieces", goes_in_pieces },
+	    { "waits for a name to take another change", waits_for_a_name_to_take_another_change },
 	    { "goes on after a lost piece", goes_on_after_a_lost_piece },
 	    { "begins anew at other servers", begins_anew_at_other_servers },
 	    { "an upload does not begin for ever", an_upload_does_not_begin_for_ever },
