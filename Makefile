@@ -91,6 +91,7 @@ help:
 	@echo "make servers      fetch those servers into a cache folder"
 	@echo "make bench        what it costs, beside rclone, mc and restic; BENCH=--quick: a fast look"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
+	@echo "make model        leases and unanswered writes, checked in every state by spin"
 	@echo "make lint         layers, headers, tables against the man page"
 	@echo "make tidy         clang-tidy over src/"
 
@@ -213,6 +214,11 @@ check-cli: all $(TOOL_BINS)
 # Beside rclone, mc and restic, in one run: tests/bench/RESULTS.md. BENCH=--quick: a fast look, writes nothing.
 bench: all $(BENCH_BINS)
 	@O=$(abspath $(O)) $(PYTHON) tests/bench/peers.py $(BENCH)
+
+# Leases, and writes without an answer, in every state; and that broken variants are found out.
+.PHONY: model
+model:
+	@$(PYTHON) tests/model/run.py
 
 # libFuzzer over the committed corpora, FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 30
