@@ -58,5 +58,7 @@ struct op    *remote_discover(struct remote *r, const struct secret *token, char
 /* remote_signin.c: the token of the block, of the environment, of the CLI's files, or of its helper, in that order. Both results
  * are the caller's; ERR_AUTH with where it was looked for. May be called again: files and helpers are then read again. */
 struct op    *remote_sign_in(struct remote *r, struct secret **ret, char **ret_source);
+/* The host whose token a variable of that name holds, by its encoding: "TF_TOKEN_tfe_my__corp_example". false: it is none. */
+bool          remote_token_host(struct span name, struct buf *ret);
 
 #endif
