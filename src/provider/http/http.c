@@ -202,6 +202,9 @@ hb_name_check(const struct hb *h, const char *name, struct err *reterr)
 void
 hb_free(struct hb *h)
 {
+	free(h->api);
+	free(h->project);
+	free(h->state);
 	free(h->address);
 	free(h->lock_address);
 	free(h->unlock_address);
@@ -250,6 +253,8 @@ hb_init(struct hb *h, const struct provider_env *env, struct conf_block *block, 
 	    hb_check_addresses(h, block, reterr) != ERR_OK)
 		return reterr->code;
 	h->dialect = hb_dialect_of(h->address);
+	if (h->dialect == &hb_gitlab)
+		hb_gitlab_init(h);
 	return ERR_OK;
 }
 
@@ -274,7 +279,11 @@ hb_caps(const struct backend *b)
 {
 	const struct hb *h = hb_of(b);
 
-	return h->lock_address != NULL && h->unlock_address != NULL ? PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_UNPROVEN : 0u;
+	unsigned caps = h->lists ? PROVIDER_LIST : 0u;
+
+	if (h->lock_address != NULL && h->unlock_address != NULL) /* GitLab's is known, and a made-up name leaves a row there */
+		caps |= PROVIDER_LOCK | PROVIDER_LOCK_ID | (h->api == NULL ? PROVIDER_LOCK_UNPROVEN : 0u);
+	return caps;
 }
 
 static bool
@@ -311,7 +320,7 @@ hb_findable(const struct backend *b, struct err *reterr)
 {
 	const struct hb *h = hb_of(b);
 
-	if (!h->free_names || h->conf->states.n > 0)
+	if (!h->free_names || h->conf->states.n > 0 || h->lists)
 		return ERR_OK;
 	return err_set(reterr, ERR_CONFIG, 0, "the protocol cannot list what is behind {name}: set states = [\"...\"] in the backend");
 }
@@ -369,7 +378,15 @@ hb_list(struct backend *b, state_seen_fn *seen, void *arg)
 	static const struct conf_strs fixed = { one, 1 };
 	struct hb                    *h = hb_of(b);
 
+	if (h->lists)
+		return hb_gitlab_list(h, seen, arg);
 	return hb_list_given(h, h->free_names ? &h->conf->states : &fixed, seen, arg);
+}
+
+static struct op *
+hb_read(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
+{
+	return hb_of(b)->lists ? hb_gitlab_get(hb_of(b), ref, unless_etag, ret) : hb_get(b, ref, unless_etag, ret);
 }
 
 static const char *
@@ -396,7 +413,7 @@ const struct provider provider_http = {
 	.create = hb_create,
 	.list = hb_list,
 	.head = hb_head,
-	.get = hb_get,
+	.get = hb_read,
 	.put = hb_put,
 	.del = hb_del,
 	.lock = hb_lock,

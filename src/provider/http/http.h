@@ -28,11 +28,12 @@ struct hb_dialect {
 	const char *names;           /* in words: what fits */
 	bool        mute;            /* a refused lock does not tell whose it is: an id in that answer is one of an error */
 	bool        id_front;        /* the parameter ID comes first: as terraform sorts it there */
+	bool        id_401;          /* 401 to a write may mean that its lock is not on it */
 	bool        explains;        /* a refusal is JSON with a message for people */
 	const char *sign_in, *permit, *nothing, *busy; /* what to do after 401, 403, 404 and another's lock; NULL: the common advice */
 	const char *remark;          /* why it may show other bytes than it took; NULL: no idea */
 };
-extern const struct hb_dialect hb_plain, hb_harness;
+extern const struct hb_dialect hb_plain, hb_harness, hb_gitlab, hb_gitea;
 /* By the address alone. */
 const struct hb_dialect *hb_dialect_of(const char *address);
 
@@ -46,6 +47,10 @@ struct hb {
 	char                      *address, *lock_address, *unlock_address; /* without user and password; NULL: no lock */
 	bool                       free_names;  /* {name} in the addresses */
 	struct secret             *basic;       /* "Basic ..."; NULL: none */
+	const struct secret       *api_token;   /* GitLab: what its API takes in place of it; NULL: the same */
+	char                      *api, *project; /* GitLab: address of its API, and the project as a query names it; NULL: another server */
+	char                      *state;       /* GitLab: the name behind a fixed address */
+	bool                       lists;       /* by that API */
 	struct http_tls            tls;
 };
 
@@ -107,6 +112,21 @@ enum err_code hb_refused(const struct hb *h, const struct http_response *r, cons
 void          hb_explain(const struct hb *h, const struct http_response *r, struct err *reterr);
 /* Is this a name that the configured addresses can carry? */
 enum err_code hb_name_check(const struct hb *h, const char *name, struct err *reterr);
+
+/* --- GitLab's own (http_gitlab.c) --- */
+
+struct hb_gitlab_state {
+	char     etag[ETAG_MAX]; /* of the version that is shown: "SERIAL@CREATED"; "": there is none */
+	uint64_t serial;
+	char     locked_by[128], locked_at[48]; /* "": not locked */
+};
+/* After hb_init(): which project it is, and what it is asked with. */
+void       hb_gitlab_init(struct hb *h);
+/* ERR_NOT_FOUND: no such state. */
+struct op *hb_gitlab_ask(struct hb *h, const char *name, struct hb_gitlab_state *ret);
+struct op *hb_gitlab_list(struct hb *h, state_seen_fn *seen, void *arg);
+/* hb_get() with the change tag that the listing shows. */
+struct op *hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 
 /* --- the calls --- */
 

@@ -16,6 +16,18 @@ hb_fits_harness(const char *name)
 	    name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$-")] == '\0';
 }
 
+static bool
+hb_fits_gitlab(const char *name)
+{
+	return strchr(name, '/') == NULL;
+}
+
+static bool
+hb_fits_gitea(const char *name)
+{
+	return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.")] == '\0';
+}
+
 const struct hb_dialect hb_plain = { .name = "http" };
 
 const struct hb_dialect hb_harness = {
@@ -32,10 +44,42 @@ const struct hb_dialect hb_harness = {
 	.remark = "prune_sensitive_data of the workspace may be at work",
 };
 
+const struct hb_dialect hb_gitlab = {
+	.name = "GitLab",
+	.fits = hb_fits_gitlab,
+	.names = "the name of a state has no \"/\"",
+	.explains = true,
+	.sign_in = "give a personal, project or group access token with scope api as password (or header PRIVATE-TOKEN), or in a job "
+	    "gitlab-ci-token and CI_JOB_TOKEN",
+	.permit = "reading takes the role Developer in the project, locking and writing Maintainer, and the token the scope api",
+	.nothing = "check project and name; GitLab says the same to who may not see the project",
+	.remark = "GitLab shows the version with the highest serial, whatever is written later",
+};
+
+const struct hb_dialect hb_gitea = {
+	.name = "Gitea",
+	.id_401 = true,
+	.fits = hb_fits_gitea,
+	.names = "the name of a state has letters, digits, \"_\", \"-\", \"+\" and \".\"",
+	.explains = true,
+	.sign_in = "give a user name, and its password or an access token with the right to packages",
+	.permit = "the user needs the right to write the owner's packages",
+};
+
 const struct hb_dialect *
 hb_dialect_of(const char *address)
 {
-	return strstr(address, "/iacm/api/orgs/") != NULL && strstr(address, "/terraform-backend") != NULL ? &hb_harness : &hb_plain;
+	static const struct { const char *path, *end; const struct hb_dialect *is; } known[] = {
+		{ "/iacm/api/orgs/", "/terraform-backend", &hb_harness }, { "/api/v4/projects/", "/terraform/state/", &hb_gitlab },
+		{ "/api/packages/", "/terraform/state/", &hb_gitea } };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		const char *at = strstr(address, known[i].path);
+
+		if (at != NULL && strstr(at, known[i].end) != NULL)
+			return known[i].is;
+	}
+	return &hb_plain;
 }
 
 /* Does a server say our own credentials back to us? */

@@ -20,6 +20,7 @@ struct hb_lock_call {
 	struct body      *body;        /* the same bytes for lock and unlock */
 	struct hb_answer  answer;
 	int               odd;         /* the 2xx that says no lock: not 200, or with a page for people */
+	struct hb_gitlab_state now;    /* GitLab says of an unlock only that it does not fit */
 	bool              late, asked; /* lock: an attempt was lost; whether it is ours has been tried */
 };
 
@@ -228,9 +229,9 @@ hb_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, str
 
 /* ---------------------------------------------------------------- unlock */
 
-enum hb_unlock_state { UNLOCK_START, UNLOCK_ANSWERED, UNLOCK_READ };
+enum hb_unlock_state { UNLOCK_START, UNLOCK_ANSWERED, UNLOCK_READ, UNLOCK_TOLD };
 
-static const char *const hb_unlock_states[] = { "start", "answered", "read" };
+static const char *const hb_unlock_states[] = { "start", "answered", "read", "told" };
 
 /* A person named an id that this lock does not carry; unless an earlier request of ours had removed it. */
 static enum op_turn
@@ -270,10 +271,28 @@ hb_not_ours(struct hb_lock_call *c)
 		err_set(&c->op.res, ERR_LOCKED, status, "unlocking %s: the server keeps that lock (%d)", c->name, status);
 		return op_finish(&c->op);
 	}
+	if (c->ret_holder != NULL && c->h->api != NULL && !c->answer.doubt)
+		return op_await(&c->op, UNLOCK_TOLD, hb_gitlab_ask(c->h, c->name, &c->now));
 	if (c->ret_holder != NULL)
 		return hb_not_that(c, status, &holder);
 	log_at(LOG_INFO, "http unlock", "%s: nothing to release, the server says the lock is not ours (%d)", c->name, status);
 	return op_ok(&c->op);
+}
+
+/* Another lock, or none: the API knows, though not the ID. */
+static enum op_turn
+hb_gitlab_told(struct hb_lock_call *c)
+{
+	struct err *e = &c->op.res;
+
+	if (op_failed(&c->op))
+		return hb_not_that(c, 409, &(struct lock_info){ .id = "" });
+	if (c->now.locked_at[0] == '\0')
+		err_set(e, ERR_NOT_FOUND, 409, "%s is not locked", c->name);
+	else
+		err_set(e, ERR_CONFLICT, 409, "%s is locked by %s since %s, by another ID", c->name,
+		    c->now.locked_by[0] != '\0' ? c->now.locked_by : "somebody", c->now.locked_at);
+	return op_finish(&c->op);
 }
 
 static enum op_turn
@@ -323,6 +342,8 @@ hb_unlock_step(struct op *op)
 		return op_await(op, UNLOCK_ANSWERED, hb_lock_send(c, false));
 	case UNLOCK_ANSWERED:
 		return hb_unlock_answered(c);
+	case UNLOCK_TOLD:
+		return hb_gitlab_told(c);
 	case UNLOCK_READ:
 		status = c->answer.res.status;
 		if (!op_failed(op) && (status == 200 || status == 204 || status == 404)) {

@@ -167,7 +167,9 @@ hb_headers(struct hb_send *s)
 
 	if (s->nheaders > 0) /* of the attempt before */
 		return;
-	if (s->h->basic != NULL)
+	if (s->api && s->h->api_token != NULL)
+		hb_header(s, "PRIVATE-TOKEN", secret_str(s->h->api_token));
+	else if (s->h->basic != NULL && (!s->api || s->h->api == NULL))
 		hb_header(s, "Authorization", secret_str(s->h->basic));
 	hb_header(s, "Accept-Encoding", "identity");
 	if (s->body != NULL) {

@@ -19,9 +19,9 @@ struct hb_state_call {
 	struct hb_answer  answer;
 };
 
-enum hb_state_state { START, ANSWERED };
+enum hb_state_state { START, ANSWERED, READ };
 
-static const char *const hb_state_states[] = { "start", "answered" };
+static const char *const hb_state_states[] = { "start", "answered", "read" };
 
 static enum err_code
 hb_refused_redirect(const struct http_response *r, const char *what, const char *name, struct err *reterr)
@@ -135,7 +135,7 @@ hb_written(struct hb_state_call *c, struct err *reterr)
 	case 200:
 	case 201:
 	case 204:
-		if (etag != NULL && etag[0] == '"' && strlen(etag) < ETAG_MAX)
+		if (etag != NULL && etag[0] == '"' && strlen(etag) < ETAG_MAX && !c->h->lists)
 			snprintf(c->ret, ETAG_MAX, "%s", etag);
 		return ERR_OK;
 	case 409:
@@ -184,6 +184,16 @@ hb_state_send(struct hb_state_call *c)
 	return hb_send(c->h, &r, &c->answer);
 }
 
+/* A refused write with the ID of a lock: Forgejo says 401 to a wrong ID, all others to wrong credentials. A read tells which. */
+static struct op *
+hb_may_read(struct hb_state_call *c)
+{
+	struct hb_request r = { .method = "GET", .address = c->h->address, .name = c->name, .again = HB_READ };
+
+	hb_answer_free(&c->answer);
+	return hb_send(c->h, &r, &c->answer);
+}
+
 static enum op_turn
 hb_state_step(struct op *op)
 {
@@ -197,12 +207,20 @@ hb_state_step(struct op *op)
 	case ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
+		if (c->kind == HB_PUT && c->answer.res.status == 401 && c->h->dialect->id_401)
+			return op_await(op, READ, hb_may_read(c));
 		if (c->kind == HB_PUT)
 			hb_written(c, &op->res);
 		else if (c->kind == HB_DEL)
 			hb_deleted(c, &op->res);
 		else
 			hb_got(c, &op->res);
+		return op_finish(op);
+	case READ:
+		if (!op_failed(op) && (c->answer.res.status == 200 || c->answer.res.status == 204 || c->answer.res.status == 404))
+			err_set(&op->res, ERR_LOCKED, 401, "writing %s: our lock is no longer on it (401)", c->name);
+		else if (!op_failed(op))
+			hb_refused(c->h, &c->answer.res, "writing", c->name, true, &op->res);
 		return op_finish(op);
 	}
 	return OP_DONE;

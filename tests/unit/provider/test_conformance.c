@@ -5,6 +5,7 @@
 
 #include "../../lib/fake_azure.h"
 #include "../../lib/fake_gcs.h"
+#include "../../lib/fake_gitlab.h"
 #include "../../lib/fake_harness.h"
 #include "../../lib/fake_s3.h"
 #include "../../lib/state_server.h"
@@ -163,6 +164,52 @@ http(void)
 {
 	conformance_run(&(struct conformance){ .block = http_block, .begin = http_begin, .end = http_end, .other = http_other,
 	    .first = "one.tfstate", .second = "two.tfstate", .odd = any_name });
+}
+
+/* --- http, GitLab --- */
+
+static struct fake_gitlab *gitlab_server;
+
+#define GITLAB_NAME FAKE_GITLAB_STATE("acme%2Fnet") "{name}"
+
+static const char *
+gitlab_block(void)
+{
+	return "backend \"http\" \"b\" {\n  address = \"" GITLAB_NAME "\"\n  lock_address = \"" GITLAB_NAME "/lock\"\n"
+	    "  lock_method = \"POST\"\n  unlock_address = \"" GITLAB_NAME "/lock\"\n  unlock_method = \"DELETE\"\n"
+	    "  username = \"ann\"\n  password = \"" FAKE_GITLAB_TOKEN "\"\n}\n";
+}
+
+static void
+gitlab_begin(struct provider_rig *r)
+{
+	gitlab_server = fake_gitlab_behind(r->http);
+	gitlab_server->any_serial = true;
+	gitlab_server->page = 3;
+}
+
+static void
+gitlab_end(struct provider_rig *r)
+{
+	(void)r;
+	CHECK_U64(fake_gitlab_locks(gitlab_server), 0);
+	fake_gitlab_free(gitlab_server);
+}
+
+static void
+gitlab_other(struct provider_rig *r, const char *name, struct span body)
+{
+	(void)r;
+	fake_gitlab_put(gitlab_server, name, body);
+}
+
+static void
+gitlab(void)
+{
+	static const char *const odd[] = { "a b.tfstate", "\xc3\xbc", "a#b?c", "100%25", "a+b&c=d", NULL };
+
+	conformance_run(&(struct conformance){ .block = gitlab_block, .begin = gitlab_begin, .end = gitlab_end, .other = gitlab_other,
+	    .first = "one", .second = "two", .odd = odd, .no_delete = true });
 }
 
 /* --- harness --- */
@@ -474,7 +521,7 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
-	    { "http", http }, { "harness", harness }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
+	    { "http", http }, { "gitlab", gitlab }, { "harness", harness }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
 	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { "brainboard on s3", brainboard_s3 },
 	    { "brainboard on azurerm", brainboard_azurerm }, { "brainboard on http", brainboard_http }, { NULL, NULL } });
 }
