@@ -12,7 +12,7 @@ backend "http" "legacy" {
   username       = "stateferry"
   password       = env("LEGACY_PASSWORD", "")
 
-  # lock_method            = "POST" # GitLab, Gitea: POST and DELETE
+  # lock_method            = "POST" # Gitea, Forgejo: POST and DELETE; GitLab has an example of its own
   # unlock_method          = "DELETE"
   # update_method          = "PUT"
   # retry_max              = 2
@@ -23,6 +23,7 @@ backend "http" "legacy" {
   # client_certificate_pem    = file("/etc/stateferry/client.pem")
   # client_private_key_pem    = file("/etc/stateferry/client.key")
   # headers                   = { X-Api-Key = env("API_KEY") }
+  # unix_socket               = "/run/states.sock" # connect there, whatever host the addresses name
 }
 
 # Many states: {name} is replaced in all three addresses, "/" in a name as "%2F". A target need not list `states`.

@@ -64,7 +64,7 @@ class Agent:
         self.folder.mkdir(parents=True)
         (self.folder / "home").mkdir()
         keep = {k: v for k, v in os.environ.items()
-                if not k.startswith(("AWS_", "ARM_", "TF_", "STATEFERRY_", "XDG_", "GOOGLE_", "GCE_", "SSL_CERT_", "CURL_"))
+                if not k.startswith(("AWS_", "ARM_", "TF_", "STATEFERRY_", "XDG_", "GOOGLE_", "GCE_", "SSL_CERT_", "CURL_", "HARNESS_", "CI_"))
                 and "proxy" not in k.lower()}
         self.env = keep | {"HOME": str(self.folder / "home")} | (env or {})
         for option, more in (("ASAN_OPTIONS", "detect_leaks=1"), ("UBSAN_OPTIONS", "print_stacktrace=1")):

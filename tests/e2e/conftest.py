@@ -20,10 +20,11 @@ import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from forward_proxy import TlsInside  # noqa: E402
+from gitlab import JOB_TOKEN, TOKEN as GITLAB_TOKEN, GitLab  # noqa: E402
 from harness import TOKEN as HARNESS_TOKEN, Harness  # noqa: E402
 from hcl import Verbatim, value  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import AzurePlace, GcsPlace, HarnessPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
+from places import AzurePlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
@@ -238,6 +239,22 @@ def http_state(http_states):
 
 
 @pytest.fixture
+def gitlabs(workdir):
+    """gitlabs(...): strict projects of GitLab; each must have met only requests it knows."""
+    made = []
+
+    def make(**kw):
+        made.append(GitLab(journal=workdir / f"gitlab-{len(made)}.jsonl", **kw).start())
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+    for server in made:
+        server.check()
+
+
+@pytest.fixture
 def harnesses(workdir):
     """harnesses(...): strict projects of Harness; each must have met only requests it knows."""
     made = []
@@ -293,6 +310,8 @@ def places(workdir, request):
             server = request.getfixturevalue("_session")(Azurite)
             return AzurePlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server),
                               lambda: request.getfixturevalue("azure_names"))
+        if kind == "gitlab":
+            return GitLabPlace(request.getfixturevalue("gitlabs")(**kw))
         if kind == "harness":
             return HarnessPlace(request.getfixturevalue("harnesses")(**kw))
         if kind == "http":
@@ -395,7 +414,7 @@ def agents(workdir):
         agent.end()
     for agent in made:
         agent.check_sanitizers()
-        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY, HARNESS_TOKEN])
+        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY, HARNESS_TOKEN, GITLAB_TOKEN, JOB_TOKEN])
 
 
 @pytest.fixture
@@ -421,6 +440,6 @@ def example(agent):
 
 KINDS = ["s3", "http", "local"]
 PLACES = ["local", "http", "s3", "s3-table", "gcs", "azurerm"]
-PLATFORMS = ["harness"]                 # whose names are words, of what people made before
+PLATFORMS = ["harness", "gitlab"]       # whose names are words, of what people made before
 BARE = [*PLATFORMS, "http"]             # whose names need no end
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

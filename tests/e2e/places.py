@@ -367,6 +367,36 @@ class HarnessPlace(HttpPlace):
         return self.rules.add("GET", f"*/{name}/terraform-backend", **fault)
 
 
+class GitLabPlace(HttpPlace):
+    """The states of a project of GitLab, which lists them by itself."""
+
+    kind = "gitlab"
+
+    def add(self, agent, label, states=None, **more):
+        return agent.backend("http", label, self.server.backend("{name}"), **more)
+
+    def prepare(self, *names):
+        """A state is there with its first write."""
+
+    def writes(self, name):
+        return [e for e in self.server.requests("POST", name) if "/lock" not in e["target"]]
+
+    def serials(self, name):
+        return [e["serial"] for e in self.writes(name) if "serial" in e]
+
+    def on_write(self, name, **fault):
+        return self.rules.add("POST", f"*/terraform/state/{name}", **fault)
+
+    def on_lock(self, name, **fault):
+        return self.rules.add("POST", f"*/terraform/state/{name}/lock", **fault)
+
+    def on_unlock(self, name, **fault):
+        return self.rules.add("DELETE", f"*/terraform/state/{name}/lock", **fault)
+
+    def on_read(self, name, **fault):
+        return self.rules.add("GET", f"*/terraform/state/{name}", **fault)
+
+
 class LocalPlace:
     """A folder tree. Nothing stands between it and the agent: it has no rules."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """doctor and config check --probe, beside real servers: what is wrong is one line with the next step, and no secret."""
 import pytest
-from conftest import PLACES
+from conftest import BARE, PLACES, PLATFORMS
 from servers import S3Server
 from states import lineage, state
 
@@ -12,11 +12,12 @@ def checks(doc):
     return {c["name"]: c for c in doc["checks"]}
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", [*PLACES, *PLATFORMS])
 def test_a_healthy_place(kind, places, agent):
     """Every place is reached, its locks read and its clock compared; nothing is written."""
     place = places(kind)
-    place.put(NAME, state(1, lineage()))
+    name = "app" if kind in PLATFORMS else NAME
+    place.put(name, state(1, lineage()))
     place.add(agent, "live", **({"states": [NAME]} if kind == "http" else {}))
     agent.backend("local", "dr", {"dir": str(agent.folder / "dr")}, create=True)
     agent.replicate("out", "live", ["dr"])
@@ -24,13 +25,13 @@ def test_a_healthy_place(kind, places, agent):
     said = checks(agent.json("doctor"))
     assert said["reach live"]["status"] == "ok" and said["states"]["status"] == "ok"
     assert ("clock live" in said) == (kind != "local")
-    if kind in ("s3", "s3-table", "gcs", "azurerm"):
+    if kind in ("s3", "s3-table", "gcs", "azurerm", "harness"):
         assert "credentials from" in said["reach live"]["message"]
     probed = agent.json("config", "check", "--probe")["backends"][0]
     names = {c["name"]: c["ok"] for c in probed["checks"]}
     assert all(names.values()) and {"reach", "auth", "list", "read"} <= names.keys()
-    assert ("lock" in names) == (kind != "http")
-    assert not place.locks() and not place.writes(NAME)
+    assert ("lock" in names) == (kind == "harness" or kind not in BARE)
+    assert not place.locks() and not place.writes(name)
 
 
 def test_a_missing_lock_table(places, agent):

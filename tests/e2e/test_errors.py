@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from conftest import HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
+from conftest import GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
 from forward_proxy import TlsFront
 from hcl import Block
 from servers import Azurite, FakeGcs, S3Server
@@ -39,6 +39,10 @@ def harness(status, message, **more):
     return {"status": status, "headers": {"Content-Type": "application/vnd.goa.error"} | more, "body": body.encode()}
 
 
+def gitlab(status, message, key="message", **more):
+    return {"status": status, "headers": {"Content-Type": "application/json"} | more, "body": json.dumps({key: message}).encode()}
+
+
 PAGE = b"<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>Sign in</title></head><body><p>To use the network<br>sign in</body></html>"
 
 # trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
@@ -47,24 +51,28 @@ TROUBLES = {
         "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "access_key", "rotated"]),
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
+        "gitlab": (gitlab(401, "401 Unauthorized"), 12, ["401", "access token"]),
         "harness": (harness(401, "invalid token"), 12, ["401", "invalid token", "5fLxQ2hR", "API key"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"]),
         "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
+        "gitlab": (gitlab(401, "invalid_token", "error"), 12, ["401", "invalid_token", "access token"]),
         "harness": (harness(401, "token has expired"), 12, ["401", "token has expired", "API key"]),
         "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
         "azurerm": (azure(403, "AuthorizationPermissionMismatch"), 12, ["not allowed", "Storage Blob Data Contributor"]),
         "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
+        "gitlab": (gitlab(403, "insufficient_scope", "error"), 12, ["403", "insufficient_scope", "Maintainer"]),
         "harness": (harness(403, "missing permission iac_workspace_accessstate"), 12, ["403", "missing permission", "Access State"]),
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
         "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
         "azurerm": (azure(404, "ContainerNotFound"), 1, ["does not exist", "create"]),
         "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"]),
+        "gitlab": (gitlab(200, {"project": None}, "data"), 12, ["no such project", "read_api"]),
         "harness": (harness(404, "project not found"), 1, ["404", "project not found", "identifier"])},
     "clock skew": {
         "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"]),
@@ -73,24 +81,28 @@ TROUBLES = {
         "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
         "azurerm": (azure(503, "ServerBusy", **{"Retry-After": "600"}), 1, ["503"]),
         "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
+        "gitlab": (gitlab(429, "Retry later", **{"Retry-After": "600"}), 1, ["429", "Retry later"]),
         "harness": (harness(429, "slow down", **{"Retry-After": "600"}), 1, ["429", "slow down"]),
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
         "azurerm": (azure(500, "InternalError"), 1, ["500"]),
         "gcs": (gcs(500, "backendError"), 1, ["500"]),
+        "gitlab": (gitlab(502, "bad gateway"), 1, ["502"]),
         "harness": (harness(502, "upstream"), 1, ["502"]),
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
         "azurerm": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "blob_endpoint"]),
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
+        "gitlab": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
         "harness": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, PAGE), 1, ["listing", "proxy"]),
         "azurerm": (http(200, PAGE), 1, ["listing", "proxy"]),
         "gcs": (http(200, PAGE), 1, ["storage_custom_endpoint", "proxy"]),
+        "gitlab": (http(200, PAGE), 1, ["none of its API", "proxy"]),
         "harness": (http(200, PAGE), 1, ["not one of Harness", "proxy"]),
         "http": (http(200, PAGE), 1, ["page", "proxy"])},
 }
@@ -124,7 +136,7 @@ def said(agent, code, words):
     assert problem["hint"], f"no next step: {text}"
     for word in words:
         assert word.lower() in text.lower(), f"{word!r} is not in: {text}"
-    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, HARNESS_TOKEN, CANARY):
+    for secret in (S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, HARNESS_TOKEN, GITLAB_TOKEN, CANARY):
         assert secret not in result.out + result.err
     return problem
 

@@ -3,7 +3,7 @@
 or an account: folders, names, addresses; and beside it what a server on loopback needs."""
 import pathlib
 
-from conftest import EXAMPLES, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack
+from conftest import EXAMPLES, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack
 from states import lineage, state
 
 
@@ -50,15 +50,28 @@ def test_http(example, agent, http_states):
         assert (agent.folder / f"copy/team/{name}.tfstate").read_bytes() == net
 
 
-def test_harness(example, agent, harnesses, terraform):
+def test_gitlab(example, agent, gitlabs):
+    live, standby = gitlabs(project="7"), gitlabs()
+    for name in ("network", "web.prod"):
+        live.put(name, fresh())
+    agent.env["GITLAB_TOKEN"] = GITLAB_TOKEN
+    (agent.folder / "copy").mkdir()
+    example("gitlab.hcl", {"https://gitlab.example.com/api/v4/projects/1234/terraform/state/{name}": live.url("{name}"),
+                           "https://gitlab.example.com/api/v4/projects/acme%2Fstandby/terraform/state/{name}": standby.url("{name}"),
+                           '"stateferry"': '"ann"', "/mnt/backup/terraform": agent.folder / "copy"})
+    agent.sync()
+    for name in ("network", "web.prod"):
+        assert (agent.folder / f"copy/{name}.tfstate").read_bytes() == live.body(name) == standby.body(name)
+
+
+def test_harness(example, agent, harnesses):
     live, standby = harnesses(), harnesses(project="standby")
     for name in ("vpc", "web"):
         live.put(name, fresh())
         standby.add(name)
-    checkout = terraform("checkout", ("http", live.backend("web")))
-    agent.env["HARNESS_PLATFORM_API_KEY"] = HARNESS_TOKEN
+    agent.env |= {"HARNESS_PLATFORM_API_KEY": HARNESS_TOKEN, "TF_HTTP_PASSWORD": HARNESS_TOKEN}
     (agent.folder / "copy").mkdir()
-    example("harness.hcl", {"/srv/checkout/backends.tf": checkout.folder / "backend.tf", "/mnt/backup/terraform": agent.folder / "copy"},
+    example("harness.hcl", {"https://app.harness.io/gateway": live.endpoint, "/mnt/backup/terraform": agent.folder / "copy"},
             {"live": {"endpoint": live.endpoint}, "standby": {"endpoint": standby.endpoint}})
     agent.sync()
     for name in ("vpc", "web"):

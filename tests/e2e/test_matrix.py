@@ -75,7 +75,7 @@ def replicate(agent, places, cell, from_, to, names, **more):
     told = {p["state"]: p for p in doc["problems"]}
     kept = [held_there, damaged, back]
     assert set(told) == {here(n) for n in kept}, told
-    assert ("locked" if to == "harness" else "ann@desk") in told[here(held_there)]["message"]
+    assert ("locked" if to in PLATFORMS else "ann@desk") in told[here(held_there)]["message"]
     assert equal(*kept) and [serial_of(dr.get(there(n))) for n in kept] == [3, 3, 3]
     assert len(dr.locks()) == 1
 
