@@ -184,8 +184,12 @@ static void
 harness_close(struct backend *b)
 {
 	struct harness *x = harness_of(b);
+	void           *known;
 
 	hb_free(&x->h);
+	for (size_t i = 0; map_next(x->known, &i, NULL, &known);)
+		free(known);
+	map_free(x->known);
 	map_free(x->pruned);
 	free(x->project);
 	free(x->query);
@@ -205,6 +209,7 @@ harness_open(const struct provider_env *env, struct conf *c, struct conf_block *
 		return reterr->code;
 	x = xcalloc(1, sizeof(*x));
 	x->pruned = map_new();
+	x->known = map_new();
 	x->workspaces = hc.workspaces;
 	x->project = xasprintf("%s/orgs/%s/projects/%s", harness_base(c, hc.endpoint), hc.org_id, hc.project_id);
 	x->query = xasprintf("?accountIdentifier=%s", hc.account_id);

@@ -23,6 +23,13 @@ struct harness_conf {
 	int64_t          retry_max, retry_wait_min, retry_wait_max; /* waits in ms */
 };
 
+/* When a workspace was last changed, by the last listing and when it was last asked about; when that was (loop_now()), and its
+ * checksum then. */
+struct harness_known {
+	int64_t listed, asked, when;
+	char    checksum[DIGEST_HEX];
+};
+
 struct harness {
 	struct hb        h;           /* first: what ../http works on */
 	char            *project;     /* "https://app.harness.io/gateway/iacm/api/orgs/ORG/projects/PROJECT" */
@@ -30,6 +37,8 @@ struct harness {
 	char            *place;       /* "ACCOUNT/ORG/PROJECT/" */
 	struct conf_strs workspaces;
 	struct map      *pruned;      /* workspaces that were seen with prune_sensitive_data */
+	struct map      *known;       /* harness_known by workspace, owned */
+	bool             silent;      /* a state changed, and the listing did not tell */
 	unsigned         sums, other_sums; /* how often state_checksum was the SHA-256 of the bytes, and how often something else */
 };
 

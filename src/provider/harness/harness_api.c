@@ -169,8 +169,14 @@ static const char *const harness_list_states[] = { "start", "paged" };
 static void
 harness_listed(void *arg, const struct harness_workspace *w)
 {
-	struct harness_call *c = arg;
+	struct harness_call  *c = arg;
+	struct harness_known *k = map_get(c->x->known, span_str(w->identifier));
 
+	if (k == NULL) {
+		k = xcalloc(1, sizeof(*k));
+		map_put(c->x->known, span_str(w->identifier), k);
+	}
+	k->listed = w->updated;
 	if (map_put(c->names, span_str(w->identifier), c) != NULL)
 		return;
 	c->seen(c->arg, &(struct state_seen){ .name = w->identifier, .etag = "", .modified = w->updated, .locked = w->locked,

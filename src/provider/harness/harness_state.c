@@ -10,6 +10,7 @@
  * from writing, and whether there is a lock can be seen, though not whose it is.
  */
 #define HARNESS_SUMS_TRIED 3         /* so many that are something else, and none that is not: it is no use */
+#define HARNESS_SLOW_MS    ((int64_t)10 * 60 * 1000) /* a workspace of which the listing tells nothing new is asked about all the same */
 #define HARNESS_LOCK       "unnamed" /* what a lock goes by here whose id nobody tells */
 
 struct harness_state {
@@ -64,6 +65,37 @@ harness_trusts_sums(const struct harness *x)
 	return x->sums > 0 || x->other_sums < HARNESS_SUMS_TRIED;
 }
 
+/* The listing says that nothing of it has changed, and it is not long ago that this was so. */
+static bool
+harness_is_quiet(const struct harness_state *s)
+{
+	const struct harness_known *k = map_get(s->x->known, span_str(s->name));
+
+	return k != NULL && !s->x->silent && k->asked != 0 && k->listed == k->asked && strcasecmp(k->checksum, s->etag) == 0 &&
+	    loop_now(s->op.loop) - k->when < HARNESS_SLOW_MS;
+}
+
+/* An answer about a workspace, beside what the listing said: a push that does not show there is found out. */
+static void
+harness_compare(struct harness_state *s)
+{
+	struct harness_known *k = map_get(s->x->known, span_str(s->name));
+
+	if (k == NULL || op_failed(&s->op))
+		return;
+	s->x->silent |= k->asked != 0 && k->asked == s->now.updated && strcasecmp(s->now.checksum, k->checksum) != 0;
+	memcpy(k->checksum, s->now.checksum, sizeof(k->checksum));
+	k->asked = s->now.updated;
+	k->when = loop_now(s->op.loop);
+}
+
+static enum op_turn
+harness_unchanged(struct op *op)
+{
+	err_set(&op->res, ERR_UNCHANGED, 0, "unchanged");
+	return op_finish(op);
+}
+
 static enum op_turn
 harness_got(struct harness_state *s)
 {
@@ -82,8 +114,7 @@ harness_got(struct harness_state *s)
 	if (strcmp(sum, s->etag) != 0)
 		return op_ok(op);
 	snapshot_free(s->ret);
-	err_set(&op->res, ERR_UNCHANGED, 0, "unchanged");
-	return op_finish(op);
+	return harness_unchanged(op);
 }
 
 static enum op_turn
@@ -96,13 +127,15 @@ harness_get_step(struct op *op)
 	case START:
 		if (s->etag[0] == '\0' || !harness_trusts_sums(s->x))
 			return op_await(op, DONE, hb_get(&s->x->h.b, &ref, NULL, s->ret));
+		if (harness_is_quiet(s))
+			return harness_unchanged(op);
 		return op_await(op, ASKED, harness_ask(s->x, s->name, &s->now));
 	case ASKED: /* who may read states may not see workspaces, perhaps */
 		s->asked = !op_failed(op);
+		harness_compare(s);
 		if (!s->asked || strcasecmp(s->now.checksum, s->etag) != 0)
 			return op_await(op, DONE, hb_get(&s->x->h.b, &ref, NULL, s->ret));
-		err_set(&op->res, ERR_UNCHANGED, 0, "unchanged");
-		return op_finish(op);
+		return harness_unchanged(op);
 	case DONE:
 		return harness_got(s);
 	}

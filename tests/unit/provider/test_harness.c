@@ -257,6 +257,51 @@ reads_by_checksum(void)
 	end();
 }
 
+/* What the listing says has not changed is asked about now and then; and always, once a change did not show there. */
+static void
+quiet(void)
+{
+	char    tag[ETAG_MAX];
+	int64_t was;
+
+	begin(BLOCK(""));
+	fake_harness_put(v, "vpc", span_str(body));
+	CHECK_U64(list(), ERR_OK);
+	CHECK_U64(get(NULL), ERR_OK);
+	snprintf(tag, sizeof(tag), "%s", snap.etag);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_U64(get(tag), ERR_UNCHANGED);
+	CHECK_U64(v->docs, 1);
+	vpc->updated = ++v->now; /* a setting */
+	CHECK_U64(list(), ERR_OK);
+	CHECK_U64(get(tag), ERR_UNCHANGED);
+	CHECK_U64(get(tag), ERR_UNCHANGED);
+	CHECK_U64(v->docs, 2);
+	fake_harness_put(v, "vpc", span_str("{\"version\":4,\"serial\":4,\"lineage\":\"l\"}\n"));
+	CHECK_U64(list(), ERR_OK);
+	scripted_fail(r.http, scripted_http_count(r.http) + 2, SCRIPTED_CUT); /* seen, and not read */
+	scripted_fail(r.http, scripted_http_count(r.http) + 3, SCRIPTED_CUT);
+	scripted_fail(r.http, scripted_http_count(r.http) + 4, SCRIPTED_CUT);
+	CHECK_U64(get(tag), ERR_NETWORK);
+	CHECK_U64(get(tag), ERR_OK);
+	CHECK_U64(get(tag), ERR_OK); /* as if what was read had not been kept */
+	snprintf(tag, sizeof(tag), "%s", snap.etag);
+	was = vpc->updated; /* and a push that the listing does not show */
+	fake_harness_put(v, "vpc", span_str(body));
+	vpc->updated = was;
+	CHECK_U64(list(), ERR_OK);
+	CHECK_U64(get(tag), ERR_UNCHANGED);
+	CHECK_U64(provider_rig_run(&r, op_sleep(r.loop, 11 * 60 * 1000)), ERR_OK);
+	CHECK_U64(get(tag), ERR_OK);
+	CHECK_U64(snap.info.serial, 3);
+	snprintf(tag, sizeof(tag), "%s", snap.etag);
+	v->docs = 0;
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_U64(get(tag), ERR_UNCHANGED);
+	CHECK_U64(v->docs, 3);
+	end();
+}
+
 static void
 writes(void)
 {
@@ -404,7 +449,7 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "settings", settings }, { "lists", lists }, { "no listing", no_listing },
-	    { "reads by checksum", reads_by_checksum }, { "writes", writes }, { "does not lock", does_not_lock },
+	    { "reads by checksum", reads_by_checksum }, { "quiet", quiet }, { "writes", writes }, { "does not lock", does_not_lock },
 	    { "lock doubt", lock_doubt }, { "looks at locks", looks_at_locks }, { "pasted", pasted }, { "as http", as_http },
 	    { NULL, NULL } });
 }
