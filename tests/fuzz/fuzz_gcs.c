@@ -80,18 +80,19 @@ answer(struct span text, int status)
 static void
 page(struct span text)
 {
-	struct gcs_page p = { .json = NULL };
+	struct gcs_page p;
 	struct err      e;
 	size_t          cut = text.n > 0 ? text.p[0] % text.n : 0;
 
+	gcs_page_init(&p);
 	gcs_page_begin(&p);
 	if (gcs_page_feed(&p, text.p, cut, &e) == ERR_OK && gcs_page_feed(&p, text.p + cut, text.n - cut, &e) == ERR_OK)
 		gcs_page_end(&p);
-	for (size_t i = 0; i < p.nitems; i++)
-		FUZZ_CHECK(p.items[i].name != NULL && strlen(p.items[i].generation) < sizeof(p.items[i].generation));
+	for (size_t i = 0; i < p.page.nentries; i++)
+		FUZZ_CHECK(p.page.entries[i].name > 0 && p.page.entries[i].name < p.page.text.len && p.page.entries[i].etag < p.page.text.len);
 	FUZZ_CHECK(strlen(p.token) < sizeof(p.token));
 	gcs_page_begin(&p);
-	FUZZ_CHECK(p.nitems == 0 && p.token[0] == '\0');
+	FUZZ_CHECK(p.page.nentries == 0 && p.token[0] == '\0');
 	gcs_page_free(&p);
 }
 

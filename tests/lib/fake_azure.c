@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "net/sharedkey.h"
 #include "net/xml.h"
+#include "fake_names.h"
 #include "test.h"
 
 #define META      "x-ms-meta-"
@@ -348,12 +349,6 @@ object(struct fake_azure *f, const struct scripted_request *rq, struct scripted_
 	free(comp);
 }
 
-static int
-by_name(const void *x, const void *y)
-{
-	return strcmp(*(char *const *)x, *(char *const *)y);
-}
-
 static void
 list_entry(struct fake_azure *f, const char *name, struct buf *text)
 {
@@ -373,28 +368,22 @@ list_entry(struct fake_azure *f, const char *name, struct buf *text)
 static void
 list(struct fake_azure *f, const struct scripted_request *rq, struct scripted_answer *a)
 {
-	char       *prefix = scripted_query(rq, "prefix"), *from = scripted_query(rq, "marker"), *names[512];
-	size_t      n = 0, given = 0;
-	struct buf  text;
-	struct span name;
-	void       *v;
-	const char *next = "";
+	char             *prefix = scripted_query(rq, "prefix"), *from = scripted_query(rq, "marker");
+	struct fake_names names = fake_names_of(f->blobs, prefix);
+	size_t            given = 0;
+	struct buf        text;
+	const char       *next = "";
 
-	for (size_t i = 0; map_next(f->blobs, &i, &name, &v);)
-		if (span_starts(name, prefix != NULL ? prefix : "") && n < ARRAY_LEN(names))
-			names[n++] = span_dup(name);
-	if (n > 0)
-		qsort(names, n, sizeof(names[0]), by_name);
 	buf_init(&text, 0);
 	buf_puts(&text, "<?xml version=\"1.0\" encoding=\"UTF-8\"?><EnumerationResults><Blobs>");
-	for (size_t i = 0; i < n; i++) {
-		if (from != NULL && strcmp(names[i], from) < 0)
+	for (size_t i = 0; i < names.n; i++) {
+		if (from != NULL && strcmp(names.list[i], from) < 0)
 			continue;
 		if (f->page != 0 && given++ == f->page) {
-			next = names[i];
+			next = names.list[i];
 			break;
 		}
-		list_entry(f, names[i], &text);
+		list_entry(f, names.list[i], &text);
 	}
 	buf_puts(&text, "</Blobs><NextMarker>");
 	xml_escape(span_str(next), &text);
@@ -402,8 +391,7 @@ list(struct fake_azure *f, const struct scripted_request *rq, struct scripted_an
 	a->status = 200;
 	scripted_set_body(a, buf_span(&text));
 	buf_free(&text);
-	for (size_t i = 0; i < n; i++)
-		free(names[i]);
+	fake_names_free(&names);
 	free(prefix);
 	free(from);
 }

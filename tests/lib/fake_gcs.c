@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/encode.h"
 #include "base/json.h"
+#include "fake_names.h"
 #include "test.h"
 
 struct stored {
@@ -273,26 +274,16 @@ object(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_an
 	free(alt);
 }
 
-static int
-by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void
 list(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answer *a)
 {
-	char              *prefix = scripted_query(rq, "prefix"), *from = scripted_query(rq, "pageToken"), *names[512];
-	size_t             n = 0, given = 0;
+	char              *prefix = scripted_query(rq, "prefix"), *from = scripted_query(rq, "pageToken");
+	struct fake_names  all = fake_names_of(f->objects, prefix);
+	char             **names = all.list;
+	size_t             n = all.n, given = 0;
 	struct json_writer w;
 	struct buf         text;
-	struct span        name;
-	void              *v;
 
-	for (size_t i = 0; map_next(f->objects, &i, &name, &v);)
-		if (span_starts(name, prefix != NULL ? prefix : "") && n < ARRAY_LEN(names))
-			names[n++] = span_dup(name);
-	qsort(names, n, sizeof(names[0]), by_name);
 	buf_init(&text, 0);
 	json_begin(&w, &text);
 	json_obj(&w);
@@ -322,8 +313,7 @@ list(struct fake_gcs *f, const struct scripted_request *rq, struct scripted_answ
 	a->status = 200;
 	scripted_set_body(a, buf_span(&text));
 	buf_free(&text);
-	for (size_t i = 0; i < n; i++)
-		free(names[i]);
+	fake_names_free(&all);
 	free(prefix);
 	free(from);
 }

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "net/sigv4.h"
 #include "net/url.h"
+#include "fake_names.h"
 #include "net/xml.h"
 
 #define FAKE_WAY   5
@@ -363,12 +364,6 @@ fake_sts_serve(struct fake_call *x)
 
 /* ---------------------------------------------------------------- listing */
 
-static int
-fake_key_cmp(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Form style, "/" left alone. */
 static void
 fake_list_key(struct fake_call *x, const char *key, bool encode)
@@ -405,15 +400,11 @@ fake_list(struct fake_call *x)
 	struct fake_s3 *f = x->f;
 	char           *prefix = scripted_query(x->rq, "prefix"), *token = scripted_query(x->rq, "continuation-token"), *max = scripted_query(x->rq, "max-keys");
 	char           *encoding = scripted_query(x->rq, "encoding-type");
-	char          **keys = xcalloc(map_count(f->objects) + 1, sizeof(*keys));
-	size_t          n = 0, limit = f->page != 0 ? f->page : 1000, i = 0, shown = 0;
+	struct fake_names names = fake_names_of(f->objects, prefix);
+	char          **keys = names.list;
+	size_t          n = names.n, limit = f->page != 0 ? f->page : 1000, i = 0, shown = 0;
 	bool            encode = encoding != NULL && strcmp(encoding, "url") == 0 && !f->plain_list;
-	struct span     key;
 
-	for (size_t pos = 0; map_next(f->objects, &pos, &key, NULL);)
-		if (span_starts(key, prefix))
-			keys[n++] = span_dup(key);
-	qsort(keys, n, sizeof(*keys), fake_key_cmp);
 	if (max != NULL && strtoul(max, NULL, 10) < limit)
 		limit = strtoul(max, NULL, 10);
 	while (token != NULL && i < n && strcmp(keys[i], token + strlen("after:")) <= 0)
@@ -434,9 +425,7 @@ fake_list(struct fake_call *x)
 		buf_puts(&x->body, "</NextContinuationToken>");
 	}
 	buf_puts(&x->body, "</ListBucketResult>");
-	while (n > 0)
-		free(keys[--n]);
-	free(keys);
+	fake_names_free(&names);
 	free(prefix);
 	free(token);
 	free(max);

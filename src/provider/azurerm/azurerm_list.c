@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "azurerm.h"
-#include "provider/page_trail.h"
-#include "provider/xml_page.h"
+#include "provider/list_page.h"
 
 /*
  * Listings, page by page, and which of the blobs are states. A page is parsed as it arrives; what it shows is handed out once it is
@@ -21,8 +20,7 @@ struct azurerm_pages {
 	unsigned            max;
 	struct send_request req;
 	struct send_answer  ans;
-	struct xml_page     page;
-	struct page_trail   trail;
+	struct list_page     page;
 	char                marker[AZURERM_MARKER_MAX]; /* of the next one; "": this is the last */
 };
 
@@ -36,7 +34,7 @@ azurerm_pages_new(struct azurerm *z, const char *prefix, unsigned max)
 	p->z = z;
 	p->prefix = xstrdup(prefix);
 	p->max = max;
-	xml_page_init(&p->page, azurerm_page_element, p, AZURERM_OTHER_HINT);
+	list_page_init(&p->page, azurerm_page_element, p, AZURERM_OTHER_HINT);
 	return p;
 }
 
@@ -47,8 +45,7 @@ azurerm_pages_free(struct azurerm_pages *p)
 		return;
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
-	xml_page_free(&p->page);
-	page_trail_free(&p->trail);
+	list_page_free(&p->page);
 	free(p->prefix);
 	free(p);
 }
@@ -56,18 +53,18 @@ azurerm_pages_free(struct azurerm_pages *p)
 /* ---------------------------------------------------------------- a page */
 
 static enum err_code
-azurerm_page_blob(struct xml_page *p, const char *name, struct span text, struct err *reterr)
+azurerm_page_blob(struct list_page *p, const char *name, struct span text, struct err *reterr)
 {
 	char word[TIME_TEXT_MAX];
 
 	if (strcmp(name, "Name") == 0) {
 		p->cur.name_len = text.n;
-		return xml_page_text(p, text, &p->cur.name, reterr);
+		return list_page_text(p, text, &p->cur.name, reterr);
 	}
 	if (strcmp(name, "Properties/Etag") == 0)
-		return xml_page_text(p, text, &p->cur.etag, reterr);
+		return list_page_text(p, text, &p->cur.etag, reterr);
 	if (strcmp(name, "Properties/Content-MD5") == 0)
-		return xml_page_text(p, text, &p->cur.md5, reterr);
+		return list_page_text(p, text, &p->cur.md5, reterr);
 	span_text(word, sizeof(word), text);
 	if (strcmp(name, "Properties/Content-Length") == 0)
 		p->cur.size = strtoull(word, NULL, 10);
@@ -97,7 +94,7 @@ azurerm_page_element(void *arg, const char *path, struct span text, struct err *
 	if (strncmp(path, blob, n) == 0 && path[n] == '/' && text.p != NULL)
 		return azurerm_page_blob(&p->page, path + n + 1, text, reterr);
 	if (strcmp(path, blob) == 0)
-		return xml_page_push(&p->page, reterr);
+		return list_page_push(&p->page, reterr);
 	if (strcmp(path, "EnumerationResults/NextMarker") == 0)
 		return azurerm_page_marker(p, text, reterr);
 	p->page.listing |= strcmp(path, "EnumerationResults") == 0;
@@ -109,7 +106,7 @@ azurerm_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct azurerm_pages *p = arg;
 
-	return xml_page_feed(&p->page, data, n, reterr);
+	return list_page_feed(&p->page, data, n, reterr);
 }
 
 static void
@@ -117,7 +114,7 @@ azurerm_page_restart(void *arg)
 {
 	struct azurerm_pages *p = arg;
 
-	xml_page_begin(&p->page);
+	list_page_begin(&p->page);
 	p->marker[0] = '\0';
 }
 
@@ -148,26 +145,26 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 
 	if (p->ans.http.status != 200)
 		return azurerm_refused(p->z, &p->ans, "listing", reterr);
-	if (!xml_page_end(&p->page)) {
+	if (!list_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "container %s: the answer to a listing is none", container);
 		return err_hint(reterr, AZURERM_OTHER_HINT);
 	}
 	if (p->marker[0] == '\0')
 		return ERR_OK;
-	return page_trail_go_on(&p->trail, "container", container, p->marker, reterr);
+	return list_page_go_on(&p->page, "container", container, p->marker, reterr);
 }
 
 bool
 azurerm_pages_next(struct azurerm_pages *p, struct azurerm_entry *ret)
 {
-	const struct xml_page_entry *e = xml_page_next(&p->page);
+	const struct list_page_entry *e = list_page_next(&p->page);
 	char                         etag[ETAG_MAX];
 
 	if (e == NULL)
 		return false;
-	*ret = (struct azurerm_entry){ .blob = xml_page_str(&p->page, e->name), .size = e->size, .modified = e->modified, .leased = e->leased };
-	azurerm_etag(xml_page_str(&p->page, e->etag), etag);
-	azurerm_tag(xml_page_str(&p->page, e->md5), etag, ret->tag);
+	*ret = (struct azurerm_entry){ .blob = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified, .leased = e->leased };
+	azurerm_etag(list_page_str(&p->page, e->etag), etag);
+	azurerm_tag(list_page_str(&p->page, e->md5), etag, ret->tag);
 	return true;
 }
 

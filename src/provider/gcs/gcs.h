@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "net/url.h"
 #include "provider/gcs/gcs_cred.h"
+#include "provider/list_page.h"
 #include "provider/send.h"
 
 /*
@@ -79,25 +80,17 @@ bool       gcs_member(const struct send_answer *a, const char *name, char *ret, 
 
 #define GCS_TOKEN_MAX 2048
 
-struct gcs_item {
-	char    *name;
-	char     generation[24];
-	uint64_t size;
-	int64_t  modified;
-	bool     broken;     /* its name is cut, or holds a NUL */
-};
-
-/* One page of a listing; zeroed memory before its first begin. */
+/* One page of a listing, whose entries have their generation as ETag. */
 struct gcs_page {
+	struct list_page    page;
 	struct json_reader *json;
 	char                key[24];
-	bool                in_items, listing;
-	struct gcs_item    *items, cur;
-	size_t              nitems, room;
+	bool                in_items;
 	char                token[GCS_TOKEN_MAX]; /* of the next one; "": this is the last */
 	struct err          broken;               /* what its reader stopped for */
 };
 
+void          gcs_page_init(struct gcs_page *p);
 void          gcs_page_begin(struct gcs_page *p); /* forgets what it has read */
 enum err_code gcs_page_feed(struct gcs_page *p, const void *bytes, size_t n, struct err *reterr);
 bool          gcs_page_end(struct gcs_page *p);   /* false: that was no whole listing */

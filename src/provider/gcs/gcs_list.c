@@ -4,7 +4,6 @@
 
 #include "base/map.h"
 #include "gcs.h"
-#include "provider/page_trail.h"
 
 /*
  * Every "*.tfstate" below the prefix, page by page (gcs_page.c). What a page shows is handed out once it is whole, for
@@ -20,8 +19,6 @@ struct gcs_list {
 	struct send_request req;
 	struct send_answer  ans;
 	struct gcs_page     page;
-	size_t              next;   /* entry to hand out */
-	struct page_trail   trail;
 	struct map         *locks;  /* names of states whose lock was seen */
 	state_seen_fn      *seen;
 	void               *arg;
@@ -40,7 +37,6 @@ gcs_list_free(struct op *op)
 	struct gcs_list *l = container_of(op, struct gcs_list, op);
 
 	gcs_page_free(&l->page);
-	page_trail_free(&l->trail);
 	free(l->below);
 	map_free(l->locks);
 	send_request_free(&l->req);
@@ -57,10 +53,7 @@ gcs_list_feed(void *arg, const void *p, size_t n, struct err *reterr)
 static void
 gcs_list_restart(void *arg)
 {
-	struct gcs_list *l = arg;
-
-	l->next = 0;
-	gcs_page_begin(&l->page);
+	gcs_page_begin(&((struct gcs_list *)arg)->page);
 }
 
 static struct op *
@@ -92,7 +85,7 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 	} else if (l->page.token[0] == '\0' || l->below != NULL) {
 		return true;
 	} else {
-		return page_trail_go_on(&l->trail, "bucket", bucket, l->page.token, reterr) == ERR_OK;
+		return list_page_go_on(&l->page.page, "bucket", bucket, l->page.token, reterr) == ERR_OK;
 	}
 	return false;
 }
@@ -100,16 +93,17 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 /* ---------------------------------------------------------------- handing out */
 
 static void
-gcs_list_item(struct gcs_list *l, const struct gcs_item *i)
+gcs_list_item(struct gcs_list *l, const struct list_page_entry *i)
 {
 	size_t      n = strlen(l->g->prefix);
+	const char *object = list_page_str(&l->page.page, i->name), *generation = list_page_str(&l->page.page, i->etag);
 	struct span name;
 
-	if (strncmp(i->name, l->g->prefix, n) != 0)
+	if (strncmp(object, l->g->prefix, n) != 0)
 		return;
-	name = span_str(i->name + n);
+	name = span_str(object + n);
 	if (l->below != NULL) {
-		l->seen(l->arg, &(struct state_seen){ .name = i->name + n, .etag = i->generation, .size = i->size, .modified = i->modified });
+		l->seen(l->arg, &(struct state_seen){ .name = object + n, .etag = generation, .size = i->size, .modified = i->modified });
 		return;
 	}
 	if (span_ends(name, GCS_LOCK)) {
@@ -121,19 +115,22 @@ gcs_list_item(struct gcs_list *l, const struct gcs_item *i)
 	}
 	if (!span_ends(name, GCS_STATE))
 		return;
-	l->seen(l->arg, &(struct state_seen){ .name = i->name + n, .etag = i->generation, .size = i->size, .modified = i->modified,
+	l->seen(l->arg, &(struct state_seen){ .name = object + n, .etag = generation, .size = i->size, .modified = i->modified,
 	    .locked = map_get(l->locks, name) != NULL,
-	    .problem = i->broken || i->generation[0] == '\0' ? "its name or generation cannot be read" : NULL });
+	    .problem = i->broken || generation[0] == '\0' || strlen(generation) >= ETAG_MAX ? "its name or generation cannot be read" : NULL });
 }
 
 /* false: there is more to do in another turn. */
 static bool
 gcs_list_hand_out(struct gcs_list *l)
 {
+	const struct list_page_entry *i;
+
 	for (int n = 0; n < GCS_SEEN_CHUNK; n++) {
-		if (l->next == l->page.nitems)
+		i = list_page_next(&l->page.page);
+		if (i == NULL)
 			return true;
-		gcs_list_item(l, &l->page.items[l->next++]);
+		gcs_list_item(l, i);
 	}
 	return false;
 }
@@ -172,6 +169,7 @@ gcs_list_new(struct gcs *g, const char *keys, state_seen_fn *seen, void *arg)
 
 	l->g = g;
 	op_init(&l->op, &gcs_list_class, g->env->loop);
+	gcs_page_init(&l->page);
 	l->locks = map_new();
 	l->keys = keys;
 	l->seen = seen;

@@ -4,67 +4,32 @@
 #include "gcs.h"
 
 /* One page of a listing, read as it arrives: { "items": [ { "name": ..., "generation": ... } ], "nextPageToken": ... }. */
-#define GCS_PAGE_MAX 10000 /* entries of one page, whatever the server makes of maxResults */
-
-static void
-gcs_page_forget(struct gcs_page *p)
-{
-	for (size_t i = 0; i < p->nitems; i++)
-		free(p->items[i].name);
-	free(p->cur.name);
-	p->cur = (struct gcs_item){ .name = NULL };
-	p->nitems = 0;
-}
-
-static bool
-gcs_page_push(struct gcs_page *p)
-{
-	if (p->cur.name == NULL)
-		return true;
-	if (p->nitems == GCS_PAGE_MAX)
-		return false;
-	if (p->nitems == p->room) {
-		p->room = p->room == 0 ? 64 : 2 * p->room;
-		p->items = xreallocarray(p->items, p->room, sizeof(*p->items));
-	}
-	p->items[p->nitems++] = p->cur;
-	p->cur = (struct gcs_item){ .name = NULL };
-	return true;
-}
-
-/* Cut where it does not fit. */
-static void
-gcs_page_text(char *to, size_t size, struct span text)
-{
-	size_t n = text.n < size ? text.n : size - 1;
-
-	memcpy(to, text.p, n);
-	to[n] = '\0';
-}
-
-static void
+static enum err_code
 gcs_page_member(struct gcs_page *p, const struct json_token *t)
 {
-	char text[TIME_TEXT_MAX];
+	struct list_page_entry *cur = &p->page.cur;
+	char                    text[TIME_TEXT_MAX];
 
-	gcs_page_text(text, sizeof(text), t->text);
-	if (strcmp(p->key, "name") == 0 && p->cur.name == NULL) {
-		p->cur.name = span_dup(t->text);
-		p->cur.broken = t->cut || memchr(t->text.p, '\0', t->text.n) != NULL;
-	} else if (strcmp(p->key, "generation") == 0) {
-		gcs_page_text(p->cur.generation, sizeof(p->cur.generation), t->text);
-	} else if (strcmp(p->key, "size") == 0) {
-		p->cur.size = strtoull(text, NULL, 10);
-	} else if (strcmp(p->key, "updated") == 0 && !time_parse(text, &p->cur.modified)) {
-		p->cur.modified = 0;
+	span_text(text, sizeof(text), t->text);
+	if (strcmp(p->key, "name") == 0 && cur->name == 0) {
+		cur->name_len = t->text.n;
+		cur->broken = t->cut || memchr(t->text.p, '\0', t->text.n) != NULL;
+		return list_page_text(&p->page, t->text, &cur->name, &p->broken);
 	}
+	if (strcmp(p->key, "generation") == 0)
+		return list_page_text(&p->page, t->text, &cur->etag, &p->broken);
+	if (strcmp(p->key, "size") == 0)
+		cur->size = strtoull(text, NULL, 10);
+	else if (strcmp(p->key, "updated") == 0 && !time_parse(text, &cur->modified))
+		cur->modified = 0;
+	return ERR_OK;
 }
 
 static enum json_want
 gcs_page_token(struct gcs_page *p, const struct json_token *t)
 {
 	if (!t->cut && t->text.n < sizeof(p->token)) {
-		gcs_page_text(p->token, sizeof(p->token), t->text);
+		span_text(p->token, sizeof(p->token), t->text);
 		return JSON_WANT;
 	}
 	err_set(&p->broken, ERR_UNSUPPORTED, 0, "the token of the listing's next page is longer than %d bytes", GCS_TOKEN_MAX - 1);
@@ -77,19 +42,18 @@ gcs_page_event(void *arg, const struct json_token *t)
 	struct gcs_page *p = arg;
 
 	if (t->depth == 0 && t->event == JSON_EV_OBJECT)
-		p->listing = true;
+		p->page.listing = true;
 	if (t->depth == 1 && t->event == JSON_EV_STRING && strcmp(p->key, "nextPageToken") == 0)
 		return gcs_page_token(p, t);
 	if (t->event == JSON_EV_KEY && (t->depth == 1 || t->depth == 3))
-		gcs_page_text(p->key, sizeof(p->key), t->text);
+		span_text(p->key, sizeof(p->key), t->text);
 	else if (t->depth == 1 && (t->event == JSON_EV_ARRAY || t->event == JSON_EV_ARRAY_END))
 		p->in_items = t->event == JSON_EV_ARRAY && strcmp(p->key, "items") == 0;
 	else if (p->in_items && t->depth == 3 && (t->event == JSON_EV_STRING || t->event == JSON_EV_NUMBER))
-		gcs_page_member(p, t);
-	else if (p->in_items && t->depth == 2 && t->event == JSON_EV_OBJECT_END && !gcs_page_push(p)) {
-		err_set(&p->broken, ERR_UNSUPPORTED, 0, "a page of the listing has more than %d entries", GCS_PAGE_MAX);
-		return JSON_STOP;
-	} else if (t->depth >= 3 && (t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY))
+		return gcs_page_member(p, t) == ERR_OK ? JSON_WANT : JSON_STOP;
+	else if (p->in_items && t->depth == 2 && t->event == JSON_EV_OBJECT_END)
+		return list_page_push(&p->page, &p->broken) == ERR_OK ? JSON_WANT : JSON_STOP;
+	else if (t->depth >= 3 && (t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY))
 		return JSON_SKIP_TEXT;
 	return JSON_WANT;
 }
@@ -111,25 +75,30 @@ gcs_page_feed(struct gcs_page *p, const void *bytes, size_t n, struct err *reter
 bool
 gcs_page_end(struct gcs_page *p)
 {
-	return json_end(p->json, NULL) == ERR_OK && p->listing;
+	return json_end(p->json, NULL) == ERR_OK && p->page.listing;
+}
+
+void
+gcs_page_init(struct gcs_page *p)
+{
+	memset(p, 0, sizeof(*p));
+	list_page_init(&p->page, NULL, NULL, GCS_OTHER_HINT);
 }
 
 void
 gcs_page_begin(struct gcs_page *p)
 {
-	gcs_page_forget(p);
+	list_page_begin(&p->page);
 	json_reader_free(p->json);
 	p->json = json_reader_new(gcs_page_event, p);
 	p->key[0] = p->token[0] = '\0';
-	p->in_items = p->listing = false;
+	p->in_items = false;
 	err_clear(&p->broken);
 }
 
 void
 gcs_page_free(struct gcs_page *p)
 {
-	gcs_page_forget(p);
-	free(p->items);
+	list_page_free(&p->page);
 	json_reader_free(p->json);
-	memset(p, 0, sizeof(*p));
 }

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "provider/page_trail.h"
-#include "provider/xml_page.h"
+#include "provider/list_page.h"
 #include "s3.h"
 
 /* Listing by ListObjectsV2, and which of the objects are states. */
@@ -20,10 +19,9 @@ struct s3_pages {
 	unsigned            max_keys;
 	struct send_request req;
 	struct send_answer  ans;
-	struct xml_page     page;
+	struct list_page     page;
 	struct buf          decoded;
 	bool                truncated, url_encoded;
-	struct page_trail   trail;
 	char                token[S3_TOKEN_MAX];
 };
 
@@ -37,8 +35,8 @@ s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys)
 	p->s = s;
 	p->prefix = xstrdup(prefix);
 	p->max_keys = max_keys;
-	xml_page_init(&p->page, s3_page_element, p, S3_OTHER_HINT);
-	buf_init(&p->decoded, XML_PAGE_TEXT_MAX);
+	list_page_init(&p->page, s3_page_element, p, S3_OTHER_HINT);
+	buf_init(&p->decoded, LIST_PAGE_TEXT_MAX);
 	return p;
 }
 
@@ -49,8 +47,7 @@ s3_pages_free(struct s3_pages *p)
 		return;
 	send_request_free(&p->req);
 	send_answer_free(&p->ans);
-	xml_page_free(&p->page);
-	page_trail_free(&p->trail);
+	list_page_free(&p->page);
 	buf_free(&p->decoded);
 	free(p->prefix);
 	free(p);
@@ -67,16 +64,16 @@ s3_page_number(struct span text)
 }
 
 static enum err_code
-s3_page_contents(struct xml_page *p, const char *name, struct span text, struct err *reterr)
+s3_page_contents(struct list_page *p, const char *name, struct span text, struct err *reterr)
 {
 	char time[TIME_TEXT_MAX];
 
 	if (strcmp(name, "Key") == 0) {
 		p->cur.name_len = text.n;
-		return xml_page_text(p, text, &p->cur.name, reterr);
+		return list_page_text(p, text, &p->cur.name, reterr);
 	}
 	if (strcmp(name, "ETag") == 0)
-		return xml_page_text(p, text, &p->cur.etag, reterr);
+		return list_page_text(p, text, &p->cur.etag, reterr);
 	if (strcmp(name, "Size") == 0) {
 		p->cur.size = s3_page_number(text);
 	} else if (strcmp(name, "LastModified") == 0 && text.n < sizeof(time)) {
@@ -102,7 +99,7 @@ s3_page_element(void *arg, const char *path, struct span text, struct err *reter
 	if (strncmp(name, "Contents/", 9) == 0)
 		return s3_page_contents(&p->page, name + 9, text, reterr);
 	if (strcmp(name, "Contents") == 0)
-		return xml_page_push(&p->page, reterr);
+		return list_page_push(&p->page, reterr);
 	if (strcmp(name, "IsTruncated") == 0)
 		p->truncated = span_is(text, "true");
 	else if (strcmp(name, "EncodingType") == 0)
@@ -119,7 +116,7 @@ s3_page_feed(void *arg, const void *data, size_t n, struct err *reterr)
 {
 	struct s3_pages *p = arg;
 
-	return xml_page_feed(&p->page, data, n, reterr);
+	return list_page_feed(&p->page, data, n, reterr);
 }
 
 static void
@@ -127,7 +124,7 @@ s3_page_restart(void *arg)
 {
 	struct s3_pages *p = arg;
 
-	xml_page_begin(&p->page);
+	list_page_begin(&p->page);
 	p->truncated = p->url_encoded = false;
 	p->token[0] = '\0';
 }
@@ -159,7 +156,7 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 
 	if (p->ans.http.status != 200)
 		return s3_refused(p->s, &p->req, &p->ans, "listing", reterr);
-	if (!xml_page_end(&p->page)) {
+	if (!list_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		return err_hint(reterr, S3_OTHER_HINT);
 	}
@@ -168,21 +165,21 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 	if (p->token[0] == '\0')
 		return err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing breaks off after %zu objects of a page", bucket,
 		    p->page.nentries);
-	return page_trail_go_on(&p->trail, "bucket", bucket, p->token, reterr);
+	return list_page_go_on(&p->page, "bucket", bucket, p->token, reterr);
 }
 
 /* By "+" and %XX only where the answer says so: stores that do not know encoding-type list keys as they are. */
 bool
 s3_pages_next(struct s3_pages *p, struct s3_entry *ret)
 {
-	const struct xml_page_entry *e = xml_page_next(&p->page);
+	const struct list_page_entry *e = list_page_next(&p->page);
 	struct span                  raw;
 
 	if (e == NULL)
 		return false;
-	raw = span_of(xml_page_str(&p->page, e->name), e->name_len);
-	*ret = (struct s3_entry){ .key = xml_page_str(&p->page, e->name), .size = e->size, .modified = e->modified };
-	s3_etag(xml_page_str(&p->page, e->etag), ret->etag);
+	raw = span_of(list_page_str(&p->page, e->name), e->name_len);
+	*ret = (struct s3_entry){ .key = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified };
+	s3_etag(list_page_str(&p->page, e->etag), ret->etag);
 	ret->broken = memchr(raw.p, '\0', raw.n) != NULL;
 	if (!p->url_encoded || ret->broken)
 		return true;

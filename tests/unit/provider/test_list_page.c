@@ -3,7 +3,7 @@
 
 #include "../../lib/provider_rig.h"
 #include "../../lib/test.h"
-#include "provider/page_trail.h"
+#include "provider/list_page.h"
 
 /* Listings that would never end. */
 
@@ -11,7 +11,7 @@
 static unsigned
 pages_until_found(unsigned before, unsigned circle)
 {
-	struct page_trail t = { .mark = NULL };
+	struct list_page  t = { .mark = NULL };
 	struct err        e;
 	char              marker[16];
 	unsigned          n = 0, i;
@@ -20,9 +20,9 @@ pages_until_found(unsigned before, unsigned circle)
 		i = n < before ? n : before + (n - before) % circle;
 		snprintf(marker, sizeof(marker), "m%u", i);
 		n++;
-	} while (page_trail_go_on(&t, "bucket", "b", marker, &e) == ERR_OK);
+	} while (list_page_go_on(&t, "bucket", "b", marker, &e) == ERR_OK);
 	CHECK_STR(e.msg, "bucket b: the listing goes round in a circle");
-	page_trail_free(&t);
+	list_page_free(&t);
 	return n;
 }
 
@@ -37,17 +37,17 @@ finds_circles(void)
 static void
 ends_what_has_no_end(void)
 {
-	struct page_trail t = { .mark = NULL };
+	struct list_page  t = { .mark = NULL };
 	struct err        e;
 	char              marker[16];
 	unsigned          n = 0;
 
 	do
 		snprintf(marker, sizeof(marker), "m%u", n++);
-	while (page_trail_go_on(&t, "bucket", "b", marker, &e) == ERR_OK);
-	CHECK_U64(n, PAGE_TRAIL_MAX);
+	while (list_page_go_on(&t, "bucket", "b", marker, &e) == ERR_OK);
+	CHECK_U64(n, LIST_PAGES_MAX);
 	CHECK_STR(e.msg, "bucket b: the listing has no end after 100000 pages");
-	page_trail_free(&t);
+	list_page_free(&t);
 }
 
 static const struct {
