@@ -1,47 +1,61 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc32c.h"
 #include "base/encode.h"
 #include "gcs.h"
-#include "provider/reader.h"
+#include "provider/object.h"
 
 /* Objects: read, looked at, written, deleted. One read gives bytes, generation and checksum together. */
 #define GCS_WHOLE_MAX  ((uint64_t)8 << 20) /* what is larger goes in pieces, so that a lost connection does not cost all of it */
-#define GCS_READ_AGAIN 2   /* a body that does not fit its headers is read so often again */
 
 struct gcs_object {
-	struct op            op;
-	struct gcs          *g;
-	char                *name, *object;
-	struct send_request  req;
-	struct send_answer   ans;
-	unsigned             again;
-	struct reader       *reader;
-	uint32_t             crc;
-	struct snapshot     *ret;
-	struct state_tag    *ret_tag;
-	struct put_condition when;
-	struct body         *body;
-	char                *ret_etag;
-	char                 etag[ETAG_MAX];
+	struct object obj;
+	struct gcs   *g;
+	char         *object;
+	uint32_t      crc;
 };
 
-static void
-gcs_object_free(struct op *op)
+static struct gcs_object *
+gcs_object(const struct object *o)
 {
-	struct gcs_object *o = container_of(op, struct gcs_object, op);
-
-	reader_free(o->reader);
-	send_request_free(&o->req);
-	send_answer_free(&o->ans);
-	body_unref(o->body);
-	free(o->name);
-	free(o->object);
-	free(o);
+	return container_of((struct object *)(uintptr_t)o, struct gcs_object, obj);
 }
+
+static bool
+gcs_object_is_absent(const struct object *o)
+{
+	return gcs_no_such_object(&o->ans);
+}
+
+static void
+gcs_object_refuse(struct object *o, const char *what, struct err *reterr)
+{
+	gcs_refused(gcs_object(o)->g, &o->req, &o->ans, what, reterr);
+}
+
+static void
+gcs_object_sum_begin(struct object *o)
+{
+	gcs_object(o)->crc = 0;
+}
+
+static void
+gcs_object_sum_add(struct object *o, const void *p, size_t n)
+{
+	gcs_object(o)->crc = crc32c_add(gcs_object(o)->crc, p, n);
+}
+
+static void
+gcs_object_free(struct object *o)
+{
+	free(gcs_object(o)->object);
+}
+
+static const struct object_driver gcs_object_driver = { .place = "bucket", .store = "Cloud Storage", .name_max = GCS_NAME_MAX,
+	.tag = "generation", .hint = GCS_OTHER_HINT, .is_absent = gcs_object_is_absent, .refuse = gcs_object_refuse,
+	.sum_begin = gcs_object_sum_begin, .sum_add = gcs_object_sum_add, .free = gcs_object_free };
 
 static struct gcs_object *
 gcs_object_new(struct backend *b, const struct op_class *class, const struct state_ref *ref)
@@ -49,53 +63,9 @@ gcs_object_new(struct backend *b, const struct op_class *class, const struct sta
 	struct gcs_object *o = xcalloc(1, sizeof(*o));
 
 	o->g = gcs_of(b);
-	op_init(&o->op, class, o->g->env->loop);
-	o->name = xstrdup(ref->name);
+	object_init(&o->obj, &gcs_object_driver, b, class, o->g->conf->bucket, ref);
 	o->object = gcs_object_of(o->g, ref->name);
 	return o;
-}
-
-/* A name longer than an object's cannot be there, and cannot be made. */
-static struct op *
-gcs_object_op(struct gcs_object *o)
-{
-	size_t     n = strlen(o->object);
-	struct op *op;
-
-	if (n <= GCS_NAME_MAX)
-		return &o->op;
-	op = op_error(o->op.loop, ERR_UNSUPPORTED, 0, "%.60s...: an object name of %zu bytes, Cloud Storage takes %d", o->name, n, GCS_NAME_MAX);
-	op_free(&o->op);
-	return op;
-}
-
-static enum op_turn
-gcs_object_refused(struct gcs_object *o, const char *doing)
-{
-	char *what = xasprintf("%s %.120s", doing, o->name);
-
-	gcs_refused(o->g, &o->req, &o->ans, what, &o->op.res);
-	free(what);
-	return op_fail(&o->op);
-}
-
-static enum op_turn
-gcs_object_absent(struct gcs_object *o)
-{
-	err_set(&o->op.res, ERR_NOT_FOUND, 404, "bucket %s has no %.120s", o->g->conf->bucket, o->name);
-	return op_fail(&o->op);
-}
-
-/* The bucket's absence is no absence of a state. */
-static enum op_turn
-gcs_object_unreadable(struct gcs_object *o, const char *doing)
-{
-	if (gcs_no_such_object(&o->ans))
-		return gcs_object_absent(o);
-	gcs_object_refused(o, doing);
-	if (o->op.err.code == ERR_NOT_FOUND)
-		o->op.err.code = ERR_CONFIG;
-	return OP_DONE;
 }
 
 /* ---------------------------------------------------------------- get */
@@ -104,42 +74,16 @@ enum gcs_get_state { GET_START, GET_ANSWERED };
 
 static const char *const gcs_get_states[] = { "start", "answered" };
 
-static void
-gcs_get_restart(void *arg)
-{
-	struct gcs_object *o = arg;
-
-	reader_free(o->reader);
-	o->reader = reader_new();
-	o->crc = 0;
-}
-
-static enum err_code
-gcs_get_piece(void *arg, const void *p, size_t n, struct err *reterr)
-{
-	struct gcs_object *o = arg;
-
-	(void)reterr;
-	reader_feed(o->reader, p, n);
-	o->crc = crc32c_add(o->crc, p, n);
-	return ERR_OK;
-}
-
 static struct op *
 gcs_get_send(struct gcs_object *o)
 {
-	gcs_to_object(o->g, &o->req, "GET", o->object);
-	send_query(&o->req, "alt", "media");
-	if (o->etag[0] != '\0')
-		send_query(&o->req, "ifGenerationNotMatch", o->etag);
-	gcs_with_csek(o->g, &o->req);
-	o->req.max_body = o->g->b.common.max_state_size;
-	o->req.max_body_name = "max_state_size";
-	o->req.keep = o->req.spool = true;
-	o->req.on_body = gcs_get_piece;
-	o->req.restart = gcs_get_restart;
-	o->req.arg = o;
-	return gcs_send(o->g, &o->req, &o->ans);
+	gcs_to_object(o->g, &o->obj.req, "GET", o->object);
+	send_query(&o->obj.req, "alt", "media");
+	if (o->obj.etag[0] != '\0')
+		send_query(&o->obj.req, "ifGenerationNotMatch", o->obj.etag);
+	gcs_with_csek(o->g, &o->obj.req);
+	object_reads(&o->obj);
+	return gcs_send(o->g, &o->obj.req, &o->obj.ans);
 }
 
 char *
@@ -180,71 +124,42 @@ gcs_sum_fits(const struct send_answer *a, uint32_t crc)
 static bool
 gcs_get_whole(struct gcs_object *o, struct err *reterr)
 {
-	const char *generation = http_header_get(&o->ans.http, "x-goog-generation");
-	const char *length = http_header_get(&o->ans.http, "content-length");
-	uint64_t    got = reader_size(o->reader);
+	const char *generation = http_header_get(&o->obj.ans.http, "x-goog-generation");
 
-	if (generation == NULL || strlen(generation) >= ETAG_MAX) {
-		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: %.120s: the answer is no object, it has no generation", o->g->conf->bucket, o->name);
-		err_hint(reterr, GCS_OTHER_HINT);
+	if (!object_is_object(&o->obj, generation != NULL && strlen(generation) < ETAG_MAX, reterr) || !object_is_whole(&o->obj, reterr))
 		return false;
-	}
-	if (length != NULL && strtoull(length, NULL, 10) != got) {
-		err_set(reterr, ERR_NETWORK, 200, "bucket %s: %.120s broke off after %llu of %.20s bytes", o->g->conf->bucket, o->name,
-		    (unsigned long long)got, length);
-		return false;
-	}
-	if (!gcs_sum_fits(&o->ans, o->crc)) {
-		err_set(reterr, ERR_CORRUPT, 200, "bucket %s: %.120s does not fit its own CRC32C", o->g->conf->bucket, o->name);
-		return false;
-	}
-	reader_end(o->reader, o->ret);
-	o->reader = NULL;
-	snprintf(o->ret->etag, ETAG_MAX, "%s", generation);
-	return true;
-}
-
-static int64_t
-gcs_modified(const struct send_answer *a)
-{
-	const char *text = http_header_get(&a->http, "last-modified");
-	int64_t     ms;
-
-	return text != NULL && time_parse_http(text, &ms) ? ms : 0;
+	if (gcs_sum_fits(&o->obj.ans, o->crc))
+		return true;
+	err_set(reterr, ERR_CORRUPT, 200, "bucket %s: %.120s does not fit its own CRC32C", o->g->conf->bucket, o->obj.name);
+	return false;
 }
 
 static enum op_turn
 gcs_get_answered(struct gcs_object *o)
 {
-	struct op *op = &o->op;
+	struct op  *op = &o->obj.op;
+	const char *generation;
 
 	if (op_failed(op))
 		return op_fail(op);
-	if (o->ans.http.status == 304 && o->etag[0] != '\0') {
-		err_set(&op->res, ERR_UNCHANGED, 304, "unchanged");
-		return op_fail(op);
-	}
-	if (o->ans.http.status != 200)
-		return gcs_object_unreadable(o, "reading");
-	if (!gcs_get_whole(o, &op->res)) {
-		if (op->res.code == ERR_UNSUPPORTED || o->again++ == GCS_READ_AGAIN)
-			return op_fail(op);
-		return op_await(op, GET_START, op_sleep(op->loop, provider_backoff_ms(&o->g->b, o->again, 100)));
-	}
-	if (o->etag[0] != '\0' && strcmp(o->etag, o->ret->etag) == 0) { /* a server that ignores the condition */
-		snapshot_free(o->ret);
-		err_set(&op->res, ERR_UNCHANGED, 200, "unchanged");
-		return op_fail(op);
-	}
-	o->ret->body = o->ans.http.body != NULL ? body_ref(o->ans.http.body) : body_copy((struct span){ NULL, 0 });
-	o->ret->modified = gcs_modified(&o->ans);
+	if (o->obj.ans.http.status == 304 && o->obj.etag[0] != '\0')
+		return object_unchanged(&o->obj);
+	if (o->obj.ans.http.status != 200)
+		return object_unreadable(&o->obj, "reading");
+	if (!gcs_get_whole(o, &op->res))
+		return object_read_again(&o->obj, GET_START);
+	generation = http_header_get(&o->obj.ans.http, "x-goog-generation");
+	if (o->obj.etag[0] != '\0' && strcmp(o->obj.etag, generation) == 0) /* a server that ignores the condition */
+		return object_unchanged(&o->obj);
+	object_read_end(&o->obj);
+	snprintf(o->obj.ret->etag, ETAG_MAX, "%s", generation);
 	return op_ok(op);
 }
 
 static enum op_turn
 gcs_get_step(struct op *op)
 {
-	struct gcs_object *o = container_of(op, struct gcs_object, op);
+	struct gcs_object *o = container_of(op, struct gcs_object, obj.op);
 
 	switch ((enum gcs_get_state)op->state) {
 	case GET_START:
@@ -257,16 +172,16 @@ gcs_get_step(struct op *op)
 	return OP_DONE;
 }
 
-static const struct op_class gcs_get_class = { "gcs get", gcs_get_step, NULL, gcs_object_free, gcs_get_states, ARRAY_LEN(gcs_get_states) };
+static const struct op_class gcs_get_class = { "gcs get", gcs_get_step, NULL, object_free, gcs_get_states, ARRAY_LEN(gcs_get_states) };
 
 struct op *
 gcs_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
 {
 	struct gcs_object *o = gcs_object_new(b, &gcs_get_class, ref);
 
-	o->ret = ret;
-	snprintf(o->etag, sizeof(o->etag), "%s", unless_etag != NULL ? unless_etag : "");
-	return gcs_object_op(o);
+	o->obj.ret = ret;
+	object_want(&o->obj, unless_etag);
+	return object_op(&o->obj, strlen(o->object));
 }
 
 /* ---------------------------------------------------------------- head: the metadata, no bytes */
@@ -278,10 +193,10 @@ static const char *const gcs_head_states[] = { "start", "answered" };
 static struct op *
 gcs_head_send(struct gcs_object *o)
 {
-	gcs_to_object(o->g, &o->req, "GET", o->object);
-	send_query(&o->req, "fields", "generation,size,updated");
-	gcs_with_csek(o->g, &o->req);
-	return gcs_send(o->g, &o->req, &o->ans);
+	gcs_to_object(o->g, &o->obj.req, "GET", o->object);
+	send_query(&o->obj.req, "fields", "generation,size,updated");
+	gcs_with_csek(o->g, &o->obj.req);
+	return gcs_send(o->g, &o->obj.req, &o->obj.ans);
 }
 
 static bool
@@ -290,11 +205,11 @@ gcs_head_read(struct gcs_object *o, struct state_tag *ret)
 	char text[TIME_TEXT_MAX];
 
 	memset(ret, 0, sizeof(*ret));
-	if (!gcs_member(&o->ans, "generation", ret->etag, sizeof(ret->etag)))
+	if (!gcs_member(&o->obj.ans, "generation", ret->etag, sizeof(ret->etag)))
 		return false;
-	if (gcs_member(&o->ans, "size", text, sizeof(text)))
+	if (gcs_member(&o->obj.ans, "size", text, sizeof(text)))
 		ret->size = strtoull(text, NULL, 10);
-	if (gcs_member(&o->ans, "updated", text, sizeof(text)) && !time_parse(text, &ret->modified))
+	if (gcs_member(&o->obj.ans, "updated", text, sizeof(text)) && !time_parse(text, &ret->modified))
 		ret->modified = 0;
 	return true;
 }
@@ -302,15 +217,15 @@ gcs_head_read(struct gcs_object *o, struct state_tag *ret)
 static enum op_turn
 gcs_no_metadata(struct gcs_object *o)
 {
-	err_set(&o->op.res, ERR_CORRUPT, 200, "bucket %s: what is said of %.120s has no generation", o->g->conf->bucket, o->name);
-	err_hint(&o->op.res, GCS_OTHER_HINT);
-	return op_fail(&o->op);
+	err_set(&o->obj.op.res, ERR_CORRUPT, 200, "bucket %s: what is said of %.120s has no generation", o->g->conf->bucket, o->obj.name);
+	err_hint(&o->obj.op.res, GCS_OTHER_HINT);
+	return op_fail(&o->obj.op);
 }
 
 static enum op_turn
 gcs_head_step(struct op *op)
 {
-	struct gcs_object *o = container_of(op, struct gcs_object, op);
+	struct gcs_object *o = container_of(op, struct gcs_object, obj.op);
 
 	switch ((enum gcs_head_state)op->state) {
 	case HEAD_START:
@@ -318,14 +233,14 @@ gcs_head_step(struct op *op)
 	case HEAD_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (o->ans.http.status != 200)
-			return gcs_object_unreadable(o, "looking at");
-		return gcs_head_read(o, o->ret_tag) ? op_ok(op) : gcs_no_metadata(o);
+		if (o->obj.ans.http.status != 200)
+			return object_unreadable(&o->obj, "looking at");
+		return gcs_head_read(o, o->obj.ret_tag) ? op_ok(op) : gcs_no_metadata(o);
 	}
 	return OP_DONE;
 }
 
-static const struct op_class gcs_head_class = { "gcs head", gcs_head_step, NULL, gcs_object_free, gcs_head_states,
+static const struct op_class gcs_head_class = { "gcs head", gcs_head_step, NULL, object_free, gcs_head_states,
 	ARRAY_LEN(gcs_head_states) };
 
 struct op *
@@ -333,8 +248,8 @@ gcs_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret)
 {
 	struct gcs_object *o = gcs_object_new(b, &gcs_head_class, ref);
 
-	o->ret_tag = ret;
-	return gcs_object_op(o);
+	o->obj.ret_tag = ret;
+	return object_op(&o->obj, strlen(o->object));
 }
 
 /* ---------------------------------------------------------------- put */
@@ -343,77 +258,56 @@ enum gcs_put_state { PUT_START, PUT_SUMMED, PUT_ANSWERED };
 
 static const char *const gcs_put_states[] = { "start", "summed", "answered" };
 
-static enum err_code
-gcs_put_sum(struct work_job *job, void *arg, struct err *reterr)
-{
-	struct gcs_object *o = arg;
-	uint8_t            piece[16384];
-	uint64_t           off = 0;
-	size_t             n;
-
-	(void)job;
-	do {
-		if (body_read(o->body, off, piece, sizeof(piece), &n, reterr) != ERR_OK)
-			return reterr->code;
-		o->crc = crc32c_add(o->crc, piece, n);
-		off += n;
-	} while (n > 0);
-	return ERR_OK;
-}
-
 static struct op *
 gcs_put_send(struct gcs_object *o)
 {
-	const char *type = span_ends(span_str(o->name), ".zst") ? "application/zstd" : "application/json";
-	bool        large = body_size(o->body) > GCS_WHOLE_MAX;
+	const char *type = object_type(&o->obj);
+	bool        large = body_size(o->obj.body) > GCS_WHOLE_MAX;
 	char       *sum = gcs_sum_text(o->crc);
 
 	if (large)
-		gcs_to_session(o->g, &o->req, o->object, type, o->body, o->crc);
+		gcs_to_session(o->g, &o->obj.req, o->object, type, o->obj.body, o->crc);
 	else
-		gcs_to_upload(o->g, &o->req, o->object, type, o->body);
-	if (o->when.when != PUT_UNDER_LOCK)
-		send_query(&o->req, "ifGenerationMatch", o->when.when == PUT_ABSENT ? "0" : o->etag);
+		gcs_to_upload(o->g, &o->obj.req, o->object, type, o->obj.body);
+	if (o->obj.when != PUT_UNDER_LOCK)
+		send_query(&o->obj.req, "ifGenerationMatch", o->obj.when == PUT_ABSENT ? "0" : o->obj.etag);
 	if (o->g->conf->kms_encryption_key != NULL && o->g->conf->kms_encryption_key[0] != '\0')
-		send_query(&o->req, "kmsKeyName", o->g->conf->kms_encryption_key);
-	gcs_with_csek(o->g, &o->req);
+		send_query(&o->obj.req, "kmsKeyName", o->g->conf->kms_encryption_key);
+	gcs_with_csek(o->g, &o->obj.req);
 	if (!large)
-		send_header(&o->req, "x-goog-hash", "%s", sum);
+		send_header(&o->obj.req, "x-goog-hash", "%s", sum);
 	free(sum);
-	return large ? gcs_upload(o->g, &o->req, o->body, &o->ans) : gcs_send(o->g, &o->req, &o->ans);
+	return large ? gcs_upload(o->g, &o->obj.req, o->obj.body, &o->obj.ans) : gcs_send(o->g, &o->obj.req, &o->obj.ans);
 }
 
 static enum op_turn
 gcs_put_answered(struct gcs_object *o)
 {
-	struct op *op = &o->op;
-	int        status = o->ans.http.status;
+	struct op *op = &o->obj.op;
+	int        status = o->obj.ans.http.status;
 
 	if (op_failed(op))
 		return op_fail(op);
 	if (status == 200 || status == 201) {
-		if (gcs_member(&o->ans, "generation", o->ret_etag, ETAG_MAX))
+		if (gcs_member(&o->obj.ans, "generation", o->obj.ret_etag, ETAG_MAX))
 			return op_ok(op);
-		err_set(&op->res, ERR_UNCERTAIN, 200, "bucket %s: the answer to writing %.120s has no generation", o->g->conf->bucket, o->name);
+		err_set(&op->res, ERR_UNCERTAIN, 200, "bucket %s: the answer to writing %.120s has no generation", o->g->conf->bucket, o->obj.name);
 		err_hint(&op->res, GCS_OTHER_HINT);
 		return op_fail(op);
 	}
-	if (o->when.when != PUT_UNDER_LOCK && (status == 412 || status == 409 || (o->when.when == PUT_MATCH && gcs_no_such_object(&o->ans)))) {
-		err_set(&op->res, ERR_CONFLICT, status, "bucket %s: %.120s was changed by somebody else (%d%s%s)", o->g->conf->bucket, o->name,
-		    status, SEND_CODE(&o->ans));
-		return op_fail(op);
-	}
-	return gcs_object_refused(o, "writing");
+	if (o->obj.when != PUT_UNDER_LOCK && (status == 412 || status == 409 || (o->obj.when == PUT_MATCH && gcs_no_such_object(&o->obj.ans))))
+		return object_changed(&o->obj);
+	return object_refused(&o->obj, "writing");
 }
 
 static enum op_turn
 gcs_put_step(struct op *op)
 {
-	struct gcs_object *o = container_of(op, struct gcs_object, op);
+	struct gcs_object *o = container_of(op, struct gcs_object, obj.op);
 
 	switch ((enum gcs_put_state)op->state) {
 	case PUT_START:
-		return op_await(op, PUT_SUMMED, work_by_size(o->g->env->work, body_size(o->body), gcs_put_sum, o));
+		return op_await(op, PUT_SUMMED, object_sum(&o->obj));
 	case PUT_SUMMED:
 		if (op_failed(op))
 			return op_fail(op);
@@ -424,7 +318,7 @@ gcs_put_step(struct op *op)
 	return OP_DONE;
 }
 
-static const struct op_class gcs_put_class = { "gcs put", gcs_put_step, NULL, gcs_object_free, gcs_put_states, ARRAY_LEN(gcs_put_states) };
+static const struct op_class gcs_put_class = { "gcs put", gcs_put_step, NULL, object_free, gcs_put_states, ARRAY_LEN(gcs_put_states) };
 
 struct op *
 gcs_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
@@ -432,12 +326,8 @@ gcs_put(struct backend *b, const struct state_ref *ref, const struct snapshot *b
 {
 	struct gcs_object *o = gcs_object_new(b, &gcs_put_class, ref);
 
-	assert(body->body != NULL);
-	o->body = body_ref(body->body);
-	o->when.when = when->when;
-	snprintf(o->etag, sizeof(o->etag), "%s", when->etag != NULL ? when->etag : "");
-	o->ret_etag = ret_etag;
-	return gcs_object_op(o);
+	object_write(&o->obj, body, when, ret_etag);
+	return object_op(&o->obj, strlen(o->object));
 }
 
 /* ---------------------------------------------------------------- delete */
@@ -446,18 +336,11 @@ enum gcs_del_state { DEL_START, DEL_LOOKED, DEL_ANSWERED };
 
 static const char *const gcs_del_states[] = { "start", "looked", "answered" };
 
-static enum op_turn
-gcs_del_changed(struct gcs_object *o)
-{
-	err_set(&o->op.res, ERR_CONFLICT, 412, "bucket %s: %.120s was changed by somebody else", o->g->conf->bucket, o->name);
-	return op_fail(&o->op);
-}
-
 /* Some servers ignore the condition of a DELETE: what is there is compared before. */
 static enum op_turn
 gcs_del_step(struct op *op)
 {
-	struct gcs_object *o = container_of(op, struct gcs_object, op);
+	struct gcs_object *o = container_of(op, struct gcs_object, obj.op);
 	struct state_tag   tag;
 
 	switch ((enum gcs_del_state)op->state) {
@@ -466,34 +349,34 @@ gcs_del_step(struct op *op)
 	case DEL_LOOKED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (o->ans.http.status != 200)
-			return gcs_object_unreadable(o, "looking at");
+		if (o->obj.ans.http.status != 200)
+			return object_unreadable(&o->obj, "looking at");
 		if (!gcs_head_read(o, &tag))
 			return gcs_no_metadata(o);
-		if (o->etag[0] != '\0' && strcmp(o->etag, tag.etag) != 0)
-			return gcs_del_changed(o);
-		gcs_to_object(o->g, &o->req, "DELETE", o->object);
-		send_query(&o->req, "ifGenerationMatch", tag.etag);
-		return op_await(op, DEL_ANSWERED, gcs_send(o->g, &o->req, &o->ans));
+		if (o->obj.etag[0] != '\0' && strcmp(o->obj.etag, tag.etag) != 0)
+			return object_changed(&o->obj);
+		gcs_to_object(o->g, &o->obj.req, "DELETE", o->object);
+		send_query(&o->obj.req, "ifGenerationMatch", tag.etag);
+		return op_await(op, DEL_ANSWERED, gcs_send(o->g, &o->obj.req, &o->obj.ans));
 	case DEL_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (o->ans.http.status / 100 == 2)
+		if (o->obj.ans.http.status / 100 == 2)
 			return op_ok(op);
-		if (o->ans.http.status == 412)
-			return gcs_del_changed(o);
-		return gcs_no_such_object(&o->ans) ? gcs_object_absent(o) : gcs_object_refused(o, "deleting");
+		if (o->obj.ans.http.status == 412)
+			return object_changed(&o->obj);
+		return gcs_no_such_object(&o->obj.ans) ? object_absent(&o->obj) : object_refused(&o->obj, "deleting");
 	}
 	return OP_DONE;
 }
 
-static const struct op_class gcs_del_class = { "gcs delete", gcs_del_step, NULL, gcs_object_free, gcs_del_states, ARRAY_LEN(gcs_del_states) };
+static const struct op_class gcs_del_class = { "gcs delete", gcs_del_step, NULL, object_free, gcs_del_states, ARRAY_LEN(gcs_del_states) };
 
 struct op *
 gcs_del(struct backend *b, const struct state_ref *ref, const char *if_etag)
 {
 	struct gcs_object *o = gcs_object_new(b, &gcs_del_class, ref);
 
-	snprintf(o->etag, sizeof(o->etag), "%s", if_etag != NULL ? if_etag : "");
-	return gcs_object_op(o);
+	object_want(&o->obj, if_etag);
+	return object_op(&o->obj, strlen(o->object));
 }
