@@ -48,28 +48,60 @@ init_unknown(struct init *in, const struct discover_found *f)
 	discover_not(in->d, f->pos.file, f->pos.line, &e);
 }
 
-static void
-init_open(struct init *in, const struct discover_found *f)
+/* Fills p as a backend of that type has it. */
+static enum err_code
+init_try(struct init *in, struct init_place *p, const char *type, struct err *reterr)
 {
-	struct init_place *p = &in->places[in->nplaces];
-	struct backend    *b;
-	struct err         e;
+	const struct conf_block found = *p->found->block;
+	struct backend         *b;
 
-	*p = (struct init_place){ .found = f, .provider = provider_find(f->type), .block = f->block };
-	if (p->provider == NULL) {
-		init_unknown(in, f);
-		return;
-	}
+	p->provider = provider_find(type);
+	p->block = arena_alloc(in->arena, sizeof(*p->block));
+	*p->block = found;
+	p->block->labels = arena_alloc(in->arena, 2 * sizeof(*p->block->labels));
+	p->block->labels[0] = type;
+	p->block->labels[1] = "";
 	buf_reset(&in->asked);
-	err_clear(&e);
-	if (provider_open(&in->env, in->d->conf, p->block, &b, &e) != ERR_OK) {
-		discover_not(in->d, f->pos.file, f->pos.line, &e);
-		return;
-	}
+	err_clear(reterr);
+	if (provider_open(&in->env, in->d->conf, p->block, &b, reterr) != ERR_OK)
+		return reterr->code;
 	p->where = arena_strdup(in->arena, b->where);
 	p->variables = arena_strdup(in->arena, buf_str(&in->asked));
 	provider_close(b);
-	in->nplaces++;
+	return ERR_OK;
+}
+
+/* Which provider knows more of an address than http does; NULL: none. */
+static const char *
+init_dialect(const struct init_place *p)
+{
+	static const char *const dialects[][2] = { { "/terraform-backend?accountIdentifier=", "harness" } };
+	const struct conf_attr  *a = conf_attr(p->block, "address");
+
+	for (size_t i = 0; i < ARRAY_LEN(dialects); i++)
+		if (strcmp(p->provider->name, "http") == 0 && a != NULL && a->value.kind == CONF_TEXT &&
+		    strstr(a->value.text, dialects[i][0]) != NULL)
+			return dialects[i][1];
+	return NULL;
+}
+
+static void
+init_open(struct init *in, const struct discover_found *f)
+{
+	struct init_place p = { .found = f }, closer = { .found = f };
+	const char       *dialect;
+	struct err        e;
+
+	if (provider_find(f->type) == NULL) {
+		init_unknown(in, f);
+		return;
+	}
+	if (init_try(in, &p, f->type, &e) != ERR_OK) {
+		discover_not(in->d, f->pos.file, f->pos.line, &e);
+		return;
+	}
+	dialect = init_dialect(&p);
+	in->places[in->nplaces++] = dialect != NULL && init_try(in, &closer, dialect, &e) == ERR_OK ? closer : p;
 }
 
 /* ---------------------------------------------------------------- the check */

@@ -150,6 +150,7 @@ init_word_of(const struct init *in, const struct init_place *p, struct buf *out)
 		init_word(out, init_value(p, "container_name"));
 	}
 	if (out->len == 0 && n > 0) {
+		n -= span_ends(span_of(address, n), "/terraform-backend") ? strlen("/terraform-backend") : 0; /* Harness */
 		while (n > 0 && address[n - 1] == '/')
 			n--;
 		for (base = address + n; base > address && base[-1] != '/';)

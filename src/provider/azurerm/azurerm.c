@@ -82,7 +82,8 @@ static const struct conf_field azurerm_fields[] = {
 	    .env = "ARM_USE_AKS_WORKLOAD_IDENTITY", .help = "sign in as a pod of AKS" },
 	{ .name = "use_cli", .type = CONF_BOOL, .offset = AT(use_cli), .def = "true", .env = "ARM_USE_CLI",
 	    .help = "if nothing else is given, as whoever logged in to az" },
-	{ .name = "encryption_scope", .type = CONF_STR, .help = "encrypt under this scope (OpenTofu)", .later = "encryption scopes" },
+	{ .name = "encryption_scope", .type = CONF_STR, .env = "ARM_ENCYRPTION_SCOPE" /* OpenTofu's spelling */,
+	    .help = "encrypt under this scope (OpenTofu)", .later = "encryption scopes" },
 	{ .name = "customer_provided_key", .type = CONF_SECRET, .help = "encrypt with this key (OpenTofu)", .later = "customer-provided keys" },
 	{ .name = NULL },
 };
