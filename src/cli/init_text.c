@@ -15,12 +15,13 @@
 static const char *const init_plain[] = { "role_arn", "session_name", "external_id", "duration", "policy", "policy_arns", "source_identity",
 	"tags", "transitive_tag_keys", "web_identity_token_file", "name", "prefix", "project" };
 
-/* The argument that names a state in its bucket. */
+/* What names a state in its bucket or organization. */
 static const struct init_kind {
 	const char *provider, *argument;
 	const char *workspaces; /* the argument of another folder that holds the states of workspaces, "" for none */
-	bool        folder;     /* it names a folder, not a state */
-} init_kinds[] = { { "s3", "key", "workspace_key_prefix", false }, { "azurerm", "key", "", false }, { "gcs", "prefix", "", true } };
+	enum { INIT_STATE, INIT_FOLDER, INIT_BLOCK } names; /* the argument names a state, or a folder of them; a block's "name" does */
+} init_kinds[] = { { "s3", "key", "workspace_key_prefix", INIT_STATE }, { "azurerm", "key", "", INIT_STATE },
+	{ "gcs", "prefix", "", INIT_FOLDER }, { "cloud", "workspaces", "", INIT_BLOCK }, { "remote", "workspaces", "", INIT_BLOCK } };
 
 static const struct init_kind *
 init_kind(const struct init_place *p)
@@ -32,11 +33,28 @@ init_kind(const struct init_place *p)
 }
 
 static const char *
-init_value(const struct init_place *p, const char *name)
+init_text_of(struct conf_block *b, const char *name)
 {
-	const struct conf_attr *a = conf_attr(p->block, name);
+	const struct conf_attr *a = conf_attr(b, name);
 
 	return a != NULL && a->value.kind == CONF_TEXT ? a->value.text : "";
+}
+
+static const char *
+init_value(const struct init_place *p, const char *name)
+{
+	return init_text_of(p->block, name);
+}
+
+static const char *
+init_name(const struct init_place *p)
+{
+	const struct init_kind *k = init_kind(p);
+
+	for (size_t i = 0; k != NULL && k->names == INIT_BLOCK && i < p->block->nblocks; i++)
+		if (strcmp(p->block->blocks[i].type, k->argument) == 0)
+			return init_text_of(&p->block->blocks[i], "name");
+	return k != NULL ? init_value(p, k->argument) : "";
 }
 
 /* --- which places are one ------------------------------------------------------------------------------------------- */
@@ -67,6 +85,8 @@ init_covers(struct conf_block *a, struct conf_block *b, const char *except)
 			return false;
 	}
 	for (size_t i = 0, k; i < a->nblocks; i++) {
+		if (strcmp(a->blocks[i].type, except) == 0)
+			continue;
 		for (k = 0; k < b->nblocks; k++)
 			if (strcmp(a->blocks[i].type, b->blocks[k].type) == 0 && init_covers(&a->blocks[i], &b->blocks[k], "") &&
 			    init_covers(&b->blocks[k], &a->blocks[i], ""))
@@ -83,7 +103,9 @@ init_is_listed(const struct init_place *p)
 {
 	const struct init_kind *k = init_kind(p);
 
-	return k != NULL && (k->folder || (span_ends(span_str(p->name), ".tfstate") && strchr(p->name, '%') == NULL));
+	if (k != NULL && k->names == INIT_BLOCK) /* own credentials would come by the file, and its block of workspaces with them */
+		return p->name[0] != '\0' && conf_attr(p->block, "token") == NULL;
+	return k != NULL && (k->names == INIT_FOLDER || (span_ends(span_str(p->name), ".tfstate") && strchr(p->name, '%') == NULL));
 }
 
 static bool
@@ -320,17 +342,38 @@ init_common(const struct init *in, size_t g, bool folders)
 	return common != NULL ? common : "";
 }
 
+/* The whole organization is listed, and these are taken. */
+static void
+init_narrow_names(const struct init *in, size_t g, struct init_block *b)
+{
+	const char **names = arena_alloc(in->arena, (in->groups[g].n + 1) * sizeof(*names));
+	size_t       n = 0, left = 0;
+
+	for (size_t i = 0; i < in->nplaces; i++)
+		if (in->places[i].group == g && !in->places[i].again)
+			names[n++] = in->places[i].name;
+	for (size_t i = 0; i < b->block.nblocks; i++)
+		if (strcmp(b->block.blocks[i].type, init_kind(in->groups[g].first)->argument) != 0)
+			b->block.blocks[left++] = b->block.blocks[i];
+	b->block.nblocks = left;
+	init_put(b, "include", init_list_value(in, names, n));
+}
+
 /* Several states of one bucket: a listing finds them, below the folder that they share. */
 static void
 init_narrow(const struct init *in, size_t g, struct init_block *b)
 {
 	const struct init_place *p = in->groups[g].first;
 	const struct init_kind  *k = init_kind(p);
-	const char              *folder = init_common(in, g, k->folder), *other = k->workspaces[0] != '\0' ? init_value(p, k->workspaces) : "",
+	const char              *folder = init_common(in, g, k->names == INIT_FOLDER), *other = k->workspaces[0] != '\0' ? init_value(p, k->workspaces) : "",
 	                        *globs[2];
 	size_t                   n = strlen(folder);
 
-	if (k->folder) {
+	if (k->names == INIT_BLOCK) {
+		init_narrow_names(in, g, b);
+		return;
+	}
+	if (k->names == INIT_FOLDER) {
 		init_put(b, k->argument, init_text_value(n > 0 ? arena_span(in->arena, span_of(folder, n - 1)) : ""));
 		return;
 	}
@@ -435,11 +478,8 @@ init_group(struct init *in)
 	in->plain = arena_alloc(in->arena, (ARRAY_LEN(init_plain) + 1) * sizeof(*in->plain));
 	for (size_t i = 0; i < ARRAY_LEN(init_plain); i++)
 		in->plain[i].name = init_plain[i];
-	for (size_t i = 0; i < in->nplaces; i++) {
-		const struct init_kind *k = init_kind(&in->places[i]);
-
-		in->places[i].name = k != NULL ? init_value(&in->places[i], k->argument) : "";
-	}
+	for (size_t i = 0; i < in->nplaces; i++)
+		in->places[i].name = init_name(&in->places[i]);
 	for (size_t i = 0; i < in->nplaces; i++)
 		init_add(in, &in->places[i]);
 	for (size_t g = 0; g < in->ngroups; g++) {
@@ -533,7 +573,7 @@ init_remarks(const struct init *in, size_t g, struct buf *out)
 	if (group->hidden[0] != '\0')
 		buf_printf(out, "# Read from the file that has it: %s. Better here, as env(\"...\") or file(\"...\"), and from_file away.\n",
 		    group->hidden);
-	if (group->n > 1 && init_common(in, g, init_kind(p)->folder)[0] == '\0')
+	if (group->n > 1 && init_kind(p)->names != INIT_BLOCK && init_common(in, g, init_kind(p)->names == INIT_FOLDER)[0] == '\0')
 		buf_puts(out, "# All states of the bucket, whoever keeps them there; \"include\" would narrow it.\n");
 	if (p->variables[0] != '\0')
 		buf_printf(out, "# From the environment, which the agent needs too: %s\n", p->variables);
