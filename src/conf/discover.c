@@ -199,6 +199,54 @@ walk_states(struct root *r)
 	closedir(dir);
 }
 
+/* Sorts the files of the folder. */
+static void
+walk_files(struct root *r, const struct entries *in)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		struct discover_names *kind = in->items[i].folder ? NULL : walk_kind(r, in->items[i].name);
+
+		if (kind != NULL)
+			root_name(r->d, kind, arena_printf(r->d->conf->arena, "%s/%s", strcmp(r->dir, "/") == 0 ? "" : r->dir, in->items[i].name));
+	}
+}
+
+static void
+walk_free(struct entries *in)
+{
+	for (size_t i = 0; i < in->n; i++)
+		free(in->items[i].name);
+	free(in->items);
+}
+
+enum err_code
+root_file(struct conf *c, const char *dir, const char **ret, struct err *reterr)
+{
+	struct discovery              d = { .conf = c, .dir = dir };
+	struct walk                   w = { .d = &d };
+	struct root                   r = { .d = &d, .dir = dir };
+	struct entries                in = { .n = 0 };
+	const struct discover_unread *u;
+
+	walk_read(&w, dir, &in);
+	walk_files(&r, &in);
+	walk_free(&in);
+	root_look(&r);
+	r.args.n = r.terragrunt.n = 0;
+	root_tell(&r, 0);
+	u = d.unread;
+	if (d.nfound > 0 && d.found[0].pos.line == 0)
+		return err_set(reterr, ERR_CONFIG, 0, "%s: no backend is in this folder but a state; expected path = \"%s\" in a local backend", dir,
+		    d.found[0].pos.file);
+	*ret = d.nfound > 0 ? d.found[0].pos.file : NULL;
+	if (*ret != NULL)
+		return ERR_OK;
+	if (u == NULL)
+		return err_set(reterr, ERR_CONFIG, 0, "%s: neither a backend block nor what \"terraform init\" records is in this folder", dir);
+	err_set(reterr, ERR_CONFIG, 0, "%s: %s", u->path, u->message);
+	return err_hint(reterr, "%s", u->hint);
+}
+
 static void
 walk_folder(struct walk *w, const char *path, unsigned depth, struct root *above)
 {
@@ -208,12 +256,7 @@ walk_folder(struct walk *w, const char *path, unsigned depth, struct root *above
 
 	walk_read(w, path, &in);
 	w->d->folders++;
-	for (size_t i = 0; i < in.n; i++) {
-		struct discover_names *kind = in.items[i].folder ? NULL : walk_kind(&r, in.items[i].name);
-
-		if (kind != NULL)
-			root_name(w->d, kind, arena_printf(w->d->conf->arena, "%s/%s", path, in.items[i].name));
-	}
+	walk_files(&r, &in);
 	walk_states(&r);
 	root_look(&r);
 	for (size_t i = 0; r.file == NULL && above != NULL && depth - above->depth <= DISCOVER_ARGS_DEPTH && i < r.args.n; i++)
@@ -231,9 +274,7 @@ walk_folder(struct walk *w, const char *path, unsigned depth, struct root *above
 		walk_limit(w, &w->full, path, "states", DISCOVER_FOUND_MAX, "DISCOVER_FOUND_MAX");
 	else
 		root_tell(&r, before);
-	for (size_t i = 0; i < in.n; i++)
-		free(in.items[i].name);
-	free(in.items);
+	walk_free(&in);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------------- */

@@ -5,8 +5,10 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
+#include "conf/root.h"
 #include "conf/seek.h"
 #include "conf/terraform.h"
 #include "conf/tree.h"
@@ -21,6 +23,7 @@ struct import {
 	const char *const              *block_types;
 	struct conf_body                got;    /* of all items so far, later over earlier */
 	const char                     *dir;    /* where terraform runs, as far as an item told; NULL: not yet */
+	const char                     *root;   /* the same, where the item is that folder */
 };
 
 static bool
@@ -275,7 +278,7 @@ import_resolved(struct import *im, const char *path, const struct conf_value *ro
 
 	if (terraform_recorded(root, &at, reterr) != ERR_OK || import_is_type(im, at.type, at.pos, reterr) != ERR_OK)
 		return ERR_CONFIG;
-	im->dir = import_folder(im->c, import_folder(im->c, path));
+	im->dir = im->root != NULL ? im->root : import_folder(im->c, import_folder(im->c, path));
 	return import_object(im, at.body, im->dir, reterr);
 }
 
@@ -300,13 +303,15 @@ static enum err_code
 import_file(struct import *im, const struct conf_value *item, struct err *reterr)
 {
 	const char   *path = conf_absolute(im->c, item->text);
+	struct stat   st;
 	struct buf    b;
 	struct err    e;
 	enum err_code code;
 
 	buf_init(&b, CONF_FILE_MAX);
 	err_clear(&e);
-	if (conf_read_source(im->c, path, true, &b, &e) == ERR_OK) {
+	im->root = stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? path : NULL;
+	if ((im->root == NULL || root_file(im->c, im->root, &path, &e) == ERR_OK) && conf_read_source(im->c, path, true, &b, &e) == ERR_OK) {
 		code = import_text(im, path, buf_span(&b), reterr);
 	} else {
 		code = conf_error(reterr, item->pos, "%s", e.msg);

@@ -30,4 +30,7 @@ void root_look(struct root *r);
 /* After them, which may have brought files of arguments: what is found here goes to the discovery. */
 void root_tell(struct root *r, size_t found_before);
 
+/* One folder without those below it: the file that says most, what "terraform init" recorded before the block. */
+enum err_code root_file(struct conf *c, const char *dir, const char **ret, struct err *reterr);
+
 #endif

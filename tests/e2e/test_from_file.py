@@ -31,7 +31,7 @@ def split(project, backend):
     (project.folder / "dev.tfbackend.json").write_text(json.dumps(args))
 
 
-@pytest.mark.parametrize("how", ["block", "split", "resolved"])
+@pytest.mark.parametrize("how", ["block", "split", "resolved", "folder"])
 @pytest.mark.parametrize("kind", PLACES)
 def test_replicates_from_what_terraform_has(kind, how, places, terraform, agents):
     """The block as it stands, the block empty with -backend-config, and what init made of the latter: the same state."""
@@ -43,7 +43,7 @@ def test_replicates_from_what_terraform_has(kind, how, places, terraform, agents
     project.init(*(["-backend-config=dev.tfbackend.json"] if how != "block" else []))
     project.apply(items=3)
     items = {"block": "backend.tf", "split": ["backend.tf", "dev.tfbackend.json"],
-             "resolved": ".terraform/terraform.tfstate"}[how]
+             "resolved": ".terraform/terraform.tfstate", "folder": "."}[how]
     paths = [str(project.folder / i) for i in ([items] if isinstance(items, str) else items)]
     told = Told(agent, kind, paths if how == "split" else paths[0])
     agent.call("sync")
@@ -82,6 +82,24 @@ def test_the_environment_fills_what_the_block_leaves_out(kind, places, terraform
     told = Told(agent, kind, None if kind == "http" else str(project.folder / ".terraform" / "terraform.tfstate"))
     agent.call("sync")
     assert list(told.copies().values()) == [place.get(NAME)]
+
+
+def test_a_folder_is_read_where_terraform_keeps_its_data(terraform, agents):
+    """TF_DATA_DIR takes the place of .terraform; before init the block counts."""
+    env = {"TF_DATA_DIR": ".data"}
+    project, agent = terraform("project", ("local", {}), env=env), agents("agent", env=env)
+    told = Told(agent, "local", str(project.folder))
+    agent.call("config", "check")
+    project.init("-backend-config=path=elsewhere.tfstate")
+    project.apply()
+    assert not (project.folder / ".terraform").exists()
+    agent.call("sync")
+    assert list(told.copies().values()) == [(project.folder / "elsewhere.tfstate").read_bytes()]
+    (project.folder / "backend.tf").unlink()
+    agent.call("sync")
+    (project.folder / ".data/terraform.tfstate").unlink()
+    said = agent.call("config", "check", code=10).err
+    assert 'neither a backend block nor what "terraform init" records is in this folder' in said
 
 
 def test_local_defaults_are_those_of_terraform(terraform, agent):
