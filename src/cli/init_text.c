@@ -365,8 +365,8 @@ init_narrow(const struct init *in, size_t g, struct init_block *b)
 {
 	const struct init_place *p = in->groups[g].first;
 	const struct init_kind  *k = init_kind(p);
-	const char              *folder = init_common(in, g, k->names == INIT_FOLDER), *other = k->workspaces[0] != '\0' ? init_value(p, k->workspaces) : "",
-	                        *globs[2];
+	const char              *folder = init_common(in, g, k->names == INIT_FOLDER), *globs[2];
+	const char              *other = k->workspaces[0] != '\0' ? init_value(p, k->workspaces) : "";
 	size_t                   n = strlen(folder);
 
 	if (k->names == INIT_BLOCK) {
