@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "net/http_curl.h"
@@ -174,6 +175,33 @@ http_curl_unyield(struct http_transfer *t)
 
 /* --- the client --- */
 
+/* What libcurl gives back was a request with its credentials, or an answer with a state: memory is overwritten before it is anybody's. */
+static void
+http_curl_forget(void *p)
+{
+	if (p != NULL)
+		mem_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+/* Growing moves; what stays behind is overwritten too. */
+static void *
+http_curl_grow(void *p, size_t n)
+{
+	size_t had = p != NULL ? malloc_usable_size(p) : 0;
+	void  *more;
+
+	if (p != NULL && n > 0 && n <= had && n > had / 2)
+		return p;
+	more = malloc(n);
+	if (more == NULL)
+		return NULL;
+	if (p != NULL)
+		memcpy(more, p, n < had ? n : had);
+	http_curl_forget(p);
+	return more;
+}
+
 /*
  * SIGPIPE: OpenSSL writes to sockets without MSG_NOSIGNAL. The resolver's own defaults are 5 s and 2 tries
  * per server: longer than our whole time for a connection, and a name server that does not answer holds a thread.
@@ -186,7 +214,7 @@ http_curl_process_setup(void)
 	if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 		sigaction(SIGPIPE, &ignore, NULL);
 	setenv("RES_OPTIONS", "timeout:2 attempts:2", 0);
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, http_curl_forget, http_curl_grow, strdup, calloc) != CURLE_OK)
 		abort(); /* as xmalloc() does */
 }
 
