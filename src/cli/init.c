@@ -22,7 +22,7 @@
 static const char *
 init_env(void *arg, const char *name)
 {
-	static const char *const others[] = { "HOME", "XDG_", "PATH", "TF_WORKSPACE", "TF_DATA_DIR", NULL };
+	static const char *const others[] = { "HOME", "XDG_", "PATH", NULL };
 	struct init             *in = arg;
 	const char              *value = getenv(name);
 	size_t                   n = strlen(name);

@@ -108,6 +108,17 @@ init_is_listed(const struct init_place *p)
 	return k != NULL && (k->names == INIT_FOLDER || (span_ends(span_str(p->name), ".tfstate") && strchr(p->name, '%') == NULL));
 }
 
+/* With other credentials perhaps. Where an organization is, is not yet which of its workspaces. */
+static bool
+init_is_same(const struct init_place *a, const struct init_place *b)
+{
+	const struct init_kind *k = init_kind(a);
+
+	if (a->provider != b->provider || strcmp(a->where, b->where) != 0)
+		return false;
+	return k == NULL || k->names != INIT_BLOCK || (init_covers(a->block, b->block, "token") && init_covers(b->block, a->block, "token"));
+}
+
 static bool
 init_fits(const struct init_place *a, const struct init_place *b)
 {
@@ -115,7 +126,7 @@ init_fits(const struct init_place *a, const struct init_place *b)
 
 	if (a->provider != b->provider)
 		return false;
-	if (strcmp(a->where, b->where) == 0)
+	if (init_is_same(a, b))
 		return true;
 	return k != NULL && init_is_listed(a) && init_is_listed(b) && init_covers(a->block, b->block, k->argument) &&
 	    init_covers(b->block, a->block, k->argument);
@@ -129,8 +140,8 @@ init_add(struct init *in, struct init_place *p)
 	while (g < in->ngroups && !init_fits(in->groups[g].first, p))
 		g++;
 	for (struct init_place *q = in->places; q < p && !p->again; q++)
-		if (q->provider == p->provider && strcmp(q->where, p->where) == 0) {
-			p->again = true; /* with other credentials perhaps: one is enough */
+		if (init_is_same(q, p)) {
+			p->again = true;
 			g = q->group;
 		}
 	p->group = g;
@@ -288,6 +299,20 @@ init_inner(const struct init *in, struct init_block *b, const char *name, const 
 	b->block.nblocks++;
 }
 
+/* What init recorded names every argument. */
+static void
+init_drop_nulls(const struct init *in, struct conf_block *b)
+{
+	struct conf_attr *attrs = arena_alloc(in->arena, (b->nattrs + 1) * sizeof(*attrs));
+	size_t            n = 0;
+
+	for (size_t i = 0; i < b->nattrs; i++)
+		if (b->attrs[i].value.kind != CONF_NULL)
+			attrs[n++] = b->attrs[i];
+	b->attrs = attrs;
+	b->nattrs = n;
+}
+
 /* The arguments as they are, one by one. */
 static void
 init_copy(const struct init *in, const struct init_place *p, struct init_block *b)
@@ -300,6 +325,7 @@ init_copy(const struct init *in, const struct init_place *p, struct init_block *
 		blocks[i] = p->block->blocks[i];
 		if (blocks[i].tables[0] == NULL)
 			blocks[i].tables[0] = in->plain;
+		init_drop_nulls(in, &blocks[i]);
 	}
 	b->block.nblocks = p->block->nblocks;
 	for (size_t i = 0; i < p->block->nattrs; i++) {
