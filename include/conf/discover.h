@@ -18,6 +18,7 @@ struct discover_found {
 	const char        *type;      /* of the backend */
 	struct conf_pos    pos;       /* what says so; line 0: a state file itself */
 	const char        *args;      /* a file as -backend-config takes it, which is one of several or may be; NULL: none */
+	bool               whole;     /* a bucket in which terragrunt names each state when it runs */
 	const char        *workspace; /* selected there; NULL: the default one */
 	struct conf_block *block;     /* backend TYPE "": from_file or path alone, for provider_open() */
 };

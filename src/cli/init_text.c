@@ -105,7 +105,7 @@ init_is_listed(const struct init_place *p)
 
 	if (k != NULL && k->names == INIT_BLOCK) /* own credentials would come by the file, and its block of workspaces with them */
 		return p->name[0] != '\0' && conf_attr(p->block, "token") == NULL;
-	return k != NULL && (k->names == INIT_FOLDER || (span_ends(span_str(p->name), ".tfstate") && strchr(p->name, '%') == NULL));
+	return k != NULL && (k->names == INIT_FOLDER || p->found->whole || (span_ends(span_str(p->name), ".tfstate") && strchr(p->name, '%') == NULL));
 }
 
 /* With other credentials perhaps. Where an organization is, is not yet which of its workspaces. */
@@ -599,7 +599,8 @@ init_remarks(const struct init *in, size_t g, struct buf *out)
 	if (group->hidden[0] != '\0')
 		buf_printf(out, "# Read from the file that has it: %s. Better here, as env(\"...\") or file(\"...\"), and from_file away.\n",
 		    group->hidden);
-	if (group->n > 1 && init_kind(p)->names != INIT_BLOCK && init_common(in, g, init_kind(p)->names == INIT_FOLDER)[0] == '\0')
+	if ((group->n > 1 || p->found->whole) && init_kind(p) != NULL && init_kind(p)->names != INIT_BLOCK &&
+	    init_common(in, g, init_kind(p)->names == INIT_FOLDER)[0] == '\0')
 		buf_puts(out, "# All states of the bucket, whoever keeps them there; \"include\" would narrow it.\n");
 	if (p->variables[0] != '\0')
 		buf_printf(out, "# From the environment, which the agent needs too: %s\n", p->variables);

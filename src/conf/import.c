@@ -191,11 +191,13 @@ import_remote_state(struct import *im, struct conf_block *b, struct err *reterr)
 static enum err_code
 import_block(struct import *im, const struct conf_sought *at, struct err *reterr)
 {
+	bool               is_remote_state = span_starts(at->text, CONF_REMOTE_STATE), whole;
+	struct span        text = is_remote_state ? terraform_unnamed(im->c, at->text, &whole) : at->text;
 	struct conf_body   root = { 0 };
 	struct conf_block *b;
 	const char        *type;
 
-	if (conf_parse_foreign(im->c, at->pos, at->text, &root, reterr) != ERR_OK)
+	if (conf_parse_foreign(im->c, at->pos, text, &root, reterr) != ERR_OK)
 		return ERR_CONFIG;
 	b = &root.blocks[0];
 	type = terraform_type(b);
@@ -203,7 +205,7 @@ import_block(struct import *im, const struct conf_sought *at, struct err *reterr
 		return terraform_no_type(b, reterr);
 	if (import_is_type(im, type, b->pos, reterr) != ERR_OK)
 		return ERR_CONFIG;
-	if (strcmp(b->type, CONF_REMOTE_STATE) == 0)
+	if (is_remote_state)
 		return import_remote_state(im, b, reterr);
 	return import_body(im, &(struct conf_body){ b->attrs, b->blocks, b->nattrs, b->nblocks }, im->dir, reterr);
 }

@@ -217,16 +217,17 @@ root_slot(struct root *r, const char *file)
 	return &d->found[d->nfound++];
 }
 
-static void
+/* NULL: of one unit with another, or one too many. */
+static struct discover_found *
 root_found(struct root *r, const char *type, struct conf_pos pos, const char *argument, const char *file, const char *args)
 {
 	const char            *files[] = { file, args };
 	struct discover_found *f = root_slot(r, pos.file);
 
-	if (f == NULL)
-		return;
-	*f = (struct discover_found){ .dir = r->dir, .type = type, .pos = pos, .args = args, .workspace = root_workspace(r),
-		.block = root_block(r, type, pos, argument, files, args != NULL ? 2 : 1) };
+	if (f != NULL)
+		*f = (struct discover_found){ .dir = r->dir, .type = type, .pos = pos, .args = args, .workspace = root_workspace(r),
+			.block = root_block(r, type, pos, argument, files, args != NULL ? 2 : 1) };
+	return f;
 }
 
 /* What "terraform init" recorded: it is where terraform goes until the next init, whatever the block says now. */
@@ -268,16 +269,19 @@ root_managed(struct root *r)
 static void
 root_terragrunt(struct root *r, const char *path, bool found_below)
 {
-	struct conf_terraform t;
-	struct buf            text;
-	struct err            e;
+	struct conf_terraform  t;
+	struct discover_found *f;
+	struct buf             text;
+	struct err             e;
 
 	if (!root_read(r, path, &text))
 		return;
 	if (root_mentions(&text, "remote_state") || root_mentions(&text, "generate \"backend\"")) {
 		err_clear(&e);
 		if (conf_terraform(r->d->conf, path, buf_span(&text), &t, &e) == ERR_OK && t.n == 1) {
-			root_found(r, t.type, t.pos, CONF_IMPORT, path, NULL);
+			f = root_found(r, t.type, t.pos, CONF_IMPORT, path, NULL);
+			if (f != NULL)
+				f->whole = t.whole;
 		} else if (!found_below) {
 			err_set(&e, ERR_CONFIG, 0, "terragrunt makes a backend of this when it runs, which is not evaluated here");
 			err_hint(&e, "terragrunt run-all init leaves .terraform/terraform.tfstate, which is read");

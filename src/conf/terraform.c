@@ -61,6 +61,43 @@ terraform_unmarked(struct span text)
 	return span_starts(text, "\xef\xbb\xbf") ? span_of(text.p + 3, text.n - 3) : text;
 }
 
+static bool
+terraform_is_name(struct span line)
+{
+	static const char *const names[] = { "key", "prefix" };
+	size_t                   n = 0, len;
+
+	while (n < line.n && (line.p[n] == ' ' || line.p[n] == '\t' || line.p[n] == '"'))
+		n++;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		len = strlen(names[i]);
+		if (line.n - n <= len || memcmp(line.p + n, names[i], len) != 0)
+			continue;
+		for (n += len; n < line.n && (line.p[n] == ' ' || line.p[n] == '\t' || line.p[n] == '"');)
+			n++;
+		return n < line.n && line.p[n] == '=' && (memmem(line.p, line.n, "${", 2) != NULL || memchr(line.p, '(', line.n) != NULL);
+	}
+	return false;
+}
+
+struct span
+terraform_unnamed(struct conf *c, struct span text, bool *ret_whole)
+{
+	uint8_t *copy = arena_alloc(c->arena, text.n + 1), *end = copy + text.n;
+
+	memcpy(copy, text.p, text.n);
+	*ret_whole = false;
+	for (uint8_t *line = copy, *nl; line < end; line = nl + 1) {
+		nl = memchr(line, '\n', (size_t)(end - line));
+		nl = nl != NULL ? nl : end;
+		if (!terraform_is_name(span_of(line, (size_t)(nl - line))))
+			continue;
+		memset(line, ' ', (size_t)(nl - line));
+		*ret_whole = true;
+	}
+	return span_of(copy, text.n);
+}
+
 /* The type of a block that conf_seek() found; NULL: it says none. */
 const char *
 terraform_type(struct conf_block *b)
@@ -108,6 +145,8 @@ terraform_type_hcl(struct conf *c, const struct conf_sought *at, struct conf_ter
 	if (!span_starts(text, CONF_REMOTE_STATE) && brace != NULL) {
 		head = arena_printf(c->arena, "%.*s{}", (int)(brace - text.p), (const char *)text.p);
 		text = span_str(head);
+	} else {
+		text = terraform_unnamed(c, text, &ret->whole);
 	}
 	ret->pos = at->pos;
 	if (conf_parse_foreign(c, at->pos, text, &root, reterr) != ERR_OK)

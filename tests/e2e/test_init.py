@@ -8,7 +8,7 @@ import subprocess
 import install
 import pytest
 from conftest import need
-from hcl import Verbatim, quote
+from hcl import Verbatim, quote, value
 from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
@@ -118,6 +118,24 @@ def test_what_was_recorded_comes_before_the_block(workdir, places, terraform, in
     assert ".terraform/terraform.tfstate" in agent.printed
     agent.sync()
     assert list(copies(agent).values()) == [place.get("app/default.tfstate")]
+
+
+def test_a_bucket_of_terragrunt(workdir, places, terraform, init):
+    """Its root file names the bucket and a function the key: one block for the bucket, units that were run and those that were not."""
+    place, line = places("s3"), lineage()
+    kind, args = place.terraform("live/vpc/default.tfstate")
+    project = terraform("infra/live/vpc", (kind, args))
+    project.init()
+    project.apply()
+    place.put("live/eks/default.tfstate", state(7, line))
+    config = "".join(f"    {k} = {value(v)}\n" for k, v in args.items() if k != "key")
+    (workdir / "infra/root.hcl").write_text(f'remote_state {{\n  backend = "s3"\n  generate = {{\n    path      = "backend.tf"\n    if_exists = "overwrite"\n'
+                                            f'  }}\n  config = {{\n{config}    key = "${{path_relative_to_include()}}/default.tfstate"\n'
+                                            f'    skip_bucket_versioning = true\n  }}\n}}\n')
+    agent = init(workdir / "infra")
+    assert len(labels(agent)) == 2 and "All states of the bucket" in agent.printed, agent.printed
+    agent.sync()
+    assert sorted(copies(agent).values()) == sorted([place.get("live/vpc/default.tfstate"), state(7, line)])
 
 
 WRONG = {

@@ -321,6 +321,15 @@ remote_state(void)
 	CHECK_STR(a.bucket, "b");
 	CHECK_STR(a.path, "/u/p");
 	conf_free(c);
+	file(0, "/u/root.hcl", "remote_state {\n  backend = \"s3\"\n  config = {\n    bucket = \"b\"\n    \"key\" = \"${path_relative_to_include()}/x\"\n"
+	    "    prefix = get_env(\"X\")\n  }\n}\n"); /* of each unit: not of the bucket */
+	CHECK_OK(import("backend \"s3\" \"x\" {\n  from_file = \"/u/root.hcl\"\n}\n", &c, &a, &e), e);
+	CHECK_STR(a.bucket, "b");
+	CHECK(conf_attr(&conf_root(c)->blocks[0], "key") == NULL);
+	conf_free(c);
+	CHECK_STR(refused("/root.hcl", "remote_state {\n  backend = \"s3\"\n  config = {\n    key = \"${f()}\"\n    bucket = f()\n  }\n}\n"),
+	    "/root.hcl:5:14: the function f is not supported; expected a plain value | \"terraform init\" writes what it made of it to "
+	    ".terraform/terraform.tfstate, which from_file reads too");
 	CHECK_STR(refused("/terragrunt.hcl", "remote_state {\n  config = {}\n}\n"),
 	    "/terragrunt.hcl:1:1: expected the argument backend in remote_state, its type");
 	CHECK_STR(refused("/terragrunt.hcl", "remote_state {\n  backend = \"gcs\"\n}\n"),
