@@ -224,8 +224,8 @@ struct backend {
 	const struct conf_block   *block;       /* that it was opened from; NULL: none */
 };
 
-extern const struct provider provider_azurerm, provider_brainboard, provider_gcs, provider_harness, provider_http, provider_local,
-    provider_mem, provider_s3;
+extern const struct provider provider_azurerm, provider_brainboard, provider_cloud, provider_gcs, provider_harness, provider_http,
+    provider_local, provider_mem, provider_remote, provider_s3;
 /* All drivers, NULL-terminated. */
 extern const struct provider *const provider_all[];
 const struct provider *provider_find(const char *name);

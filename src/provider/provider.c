@@ -412,7 +412,7 @@ provider_lists_place(const struct backend *from, const struct backend *to, const
 	struct buf begin, place;
 	bool       listed;
 
-	if (from->provider->locate == NULL || from->provider != to->provider)
+	if (from->provider->locate == NULL || from->provider->locate != to->provider->locate)
 		return false;
 	buf_init(&begin, 0);
 	buf_init(&place, 0);
@@ -460,7 +460,7 @@ provider_same_name(const struct backend *a, const char *an, const struct backend
 	buf_init(&b_there, 0);
 	a = provider_behind(a, an, &a_there);
 	b = provider_behind(b, bn, &b_there);
-	if (a != NULL && b != NULL && a->provider->locate != NULL && a->provider == b->provider) {
+	if (a != NULL && b != NULL && a->provider->locate != NULL && a->provider->locate == b->provider->locate) {
 		a->provider->locate(a, buf_str(&a_there), &at);
 		b->provider->locate(b, buf_str(&b_there), &bt);
 		same = strcmp(buf_str(&at), buf_str(&bt)) == 0;

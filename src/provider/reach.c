@@ -12,7 +12,6 @@
  */
 #define REACH_CLOCK_MS ((int64_t)2000) /* a Date header has whole seconds, and an answer takes its time */
 #define REACH_SKEW_MS  ((int64_t)5 * 60 * 1000)
-#define REACH_SCRATCH ".stateferry-probe" /* never listed as a state; always the same, so that a later probe meets a lock left behind */
 
 const char *const probe_conditions[PROBE_CONDITIONS] = { "create_only", "if_match", "racing_writes", "delete_create" };
 

@@ -4,6 +4,9 @@
 
 #include "provider/provider.h"
 
+/* Whose lock is tried. Never listed as a state; always the same, so that a later probe meets a lock left behind. */
+#define REACH_SCRATCH ".stateferry-probe"
+
 /* One check of a probe, whose detail is made here. */
 void probe_say(probe_fn *seen, void *arg, const char *check, bool ok, bool useless, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));

@@ -84,3 +84,11 @@ remote_access_new(struct remote *r)
 {
 	return token_new(r->env->loop, &remote_access_class, r, r->b.where);
 }
+
+const char *
+remote_token_source(const struct remote *r)
+{
+	const struct remote_access *a = token_value(r->access);
+
+	return a != NULL && a->source != NULL ? a->source : "";
+}

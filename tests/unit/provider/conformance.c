@@ -50,12 +50,23 @@ cf_put_op(const char *name, const char *text, struct put_condition when, char et
 	return op;
 }
 
+/* By the way a push goes, where a server insists on it. */
 static enum err_code
 cf_put(const char *name, const char *text, enum put_if when, const char *etag)
 {
-	char new_etag[ETAG_MAX];
+	struct put_condition c = { when, etag, NULL };
+	struct lock_info     l, holder;
+	char                 new_etag[ETAG_MAX];
+	enum err_code        rc;
 
-	return provider_rig_run(&rig, cf_put_op(name, text, (struct put_condition){ when, etag, NULL }, new_etag));
+	if (!cf->guarded)
+		return provider_rig_run(&rig, cf_put_op(name, text, c, new_etag));
+	provider_lock_new(rig.b, &(struct state_ref){ name }, "put", &l);
+	FAILS(provider_rig_run(&rig, provider_lock(rig.b, &(struct state_ref){ name }, &l, &holder)), ERR_OK);
+	c.lock = &l;
+	rc = provider_rig_run(&rig, cf_put_op(name, text, c, new_etag));
+	FAILS(provider_rig_run(&rig, provider_unlock(rig.b, &(struct state_ref){ name }, &l)), ERR_OK);
+	return rc;
 }
 
 /* The bytes of name are text, and digest and scan are theirs. */
@@ -83,7 +94,7 @@ static void
 cf_bytes(void)
 {
 	struct snapshot s = { 0 };
-	char           *one = cf_text(1, 0), *two = cf_text(2, 9), *big = cf_text(3, LARGE);
+	char           *one = cf_text(1, 0), *two = cf_text(2, 9), *big = cf_text(3, LARGE), *four = cf_text(4, 0);
 
 	FAILS(cf_get(cf->first, NULL, &s), ERR_NOT_FOUND);
 	FAILS(cf_put(cf->first, one, PUT_UNDER_LOCK, NULL), ERR_OK);
@@ -93,8 +104,8 @@ cf_bytes(void)
 	cf_holds(cf->first, one);
 	FAILS(cf_put(cf->first, big, PUT_UNDER_LOCK, NULL), ERR_OK);
 	cf_holds(cf->first, big);
-	FAILS(cf_put(cf->first, one, PUT_UNDER_LOCK, NULL), ERR_OK); /* shorter again: nothing of the tail stays */
-	cf_holds(cf->first, one);
+	FAILS(cf_put(cf->first, cf->guarded ? four : one, PUT_UNDER_LOCK, NULL), ERR_OK); /* shorter again: nothing of the tail stays */
+	cf_holds(cf->first, cf->guarded ? four : one);
 	cf_holds(cf->second, two);
 	for (size_t i = 0; cf->odd != NULL && cf->odd[i] != NULL; i++) {
 		FAILS(cf_get(cf->odd[i], NULL, &s), ERR_NOT_FOUND);
@@ -104,6 +115,7 @@ cf_bytes(void)
 	free(one);
 	free(two);
 	free(big);
+	free(four);
 }
 
 static void
@@ -253,11 +265,16 @@ cf_cancels(void)
 	char           *one = cf_text(1, 0), *two = cf_text(2, 0), etag[ETAG_MAX];
 	enum err_code   rc = ERR_CANCELLED;
 	bool            seen = false;
+	struct lock_info l, holder;
 
 	FAILS(cf_put(cf->first, one, PUT_UNDER_LOCK, NULL), ERR_OK);
+	if (cf->guarded) {
+		provider_lock_new(rig.b, &(struct state_ref){ cf->first }, "cancels", &l);
+		FAILS(cf_lock(&l, &holder), ERR_OK);
+	}
 	for (unsigned turn = 1; turn < 40; turn++) {
 		rc = provider_rig_run_cancelled(&rig,
-		    cf_put_op(cf->first, two, (struct put_condition){ PUT_UNDER_LOCK, NULL, NULL }, etag), turn);
+		    cf_put_op(cf->first, two, (struct put_condition){ PUT_UNDER_LOCK, NULL, cf->guarded ? &l : NULL }, etag), turn);
 		seen |= rc == ERR_CANCELLED;
 		CHECK(rc == ERR_OK || rc == ERR_CANCELLED || rc == ERR_UNCERTAIN);
 		if (rc != ERR_UNCERTAIN)
@@ -268,6 +285,8 @@ cf_cancels(void)
 		snapshot_free(&s);
 	}
 	CHECK(seen || cf->real);
+	if (cf->guarded)
+		FAILS(cf_unlock(&l), ERR_OK);
 	free(one);
 	free(two);
 }

@@ -15,6 +15,7 @@ struct conformance {
 	const char *const *odd;           /* and harder ones, NULL-terminated */
 	bool        no_delete;
 	bool        mute_locks;           /* nobody tells whose a lock is, ours or not */
+	bool        guarded;              /* takes only what is newer, and under the lock */
 };
 
 void conformance_run(const struct conformance *c);

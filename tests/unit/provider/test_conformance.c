@@ -8,6 +8,7 @@
 #include "../../lib/fake_gitlab.h"
 #include "../../lib/fake_harness.h"
 #include "../../lib/fake_s3.h"
+#include "../../lib/fake_tfe.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
 #include "conformance.h"
@@ -517,11 +518,85 @@ brainboard_http(void)
 	    .first = ARCH_ONE, .second = ARCH_TWO });
 }
 
+/* --- remote and cloud --- */
+
+static const char *const workspace_name[] = { "a-b_C9", "-", "workspace", NULL };
+static struct fake_tfe  *tfe;
+
+#define TFE_BLOCK(type, select) \
+	"backend \"" type "\" \"b\" {\n  organization = \"acme\"\n  token = \"" FAKE_TFE_TOKEN "\"\n  api_base = \"" FAKE_TFE_BASE \
+	"\"\n  create = true\n" select "}\n"
+
+static const char *
+remote_block(void)
+{
+	return TFE_BLOCK("remote", "  workspaces {\n    prefix = \"app-\"\n  }\n");
+}
+
+static const char *
+cloud_block(void)
+{
+	return TFE_BLOCK("cloud", "");
+}
+
+static void
+tfe_begin(struct provider_rig *r)
+{
+	tfe = fake_tfe_behind(r->http);
+	tfe->page = 3;
+}
+
+static void
+clone_begin(struct provider_rig *r)
+{
+	tfe_begin(r);
+	tfe->one_step = tfe->silent = tfe->lax = tfe->no_totals = true;
+}
+
+static void
+tfe_end(struct provider_rig *r)
+{
+	(void)r;
+	CHECK_U64(tfe->forced, 0);
+	fake_tfe_free(tfe);
+}
+
+static void
+tfe_other(struct provider_rig *r, const char *name, struct span body)
+{
+	char *full = xasprintf("%s%s", r->b->provider == &provider_remote ? "app-" : "", name);
+
+	fake_tfe_put(tfe, full, body);
+	free(full);
+}
+
+static void
+remote(void)
+{
+	conformance_run(&(struct conformance){ .block = remote_block, .begin = tfe_begin, .end = tfe_end, .other = tfe_other,
+	    .first = "one", .second = "two", .odd = workspace_name, .no_delete = true, .guarded = true });
+}
+
+static void
+cloud(void)
+{
+	conformance_run(&(struct conformance){ .block = cloud_block, .begin = tfe_begin, .end = tfe_end, .other = tfe_other,
+	    .first = "one", .second = "two", .odd = workspace_name, .no_delete = true, .guarded = true });
+}
+
+static void
+remote_clone(void)
+{
+	conformance_run(&(struct conformance){ .block = remote_block, .begin = clone_begin, .end = tfe_end, .other = tfe_other,
+	    .first = "one", .second = "two", .odd = workspace_name, .no_delete = true, .guarded = true });
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "mem", mem }, { "local dir", local_dir }, { "local path", local_path },
 	    { "http", http }, { "gitlab", gitlab }, { "harness", harness }, { "s3 prefix", s3_prefix }, { "s3 key", s3_key }, { "s3 lock table", s3_table }, { "s3 both locks", s3_both },
 	    { "gcs", gcs }, { "azurerm prefix", azurerm_prefix }, { "azurerm key", azurerm_key }, { "brainboard on s3", brainboard_s3 },
-	    { "brainboard on azurerm", brainboard_azurerm }, { "brainboard on http", brainboard_http }, { NULL, NULL } });
+	    { "brainboard on azurerm", brainboard_azurerm }, { "brainboard on http", brainboard_http }, { "remote", remote },
+	    { "cloud", cloud }, { "remote clone", remote_clone }, { NULL, NULL } });
 }
