@@ -177,13 +177,20 @@ put_workspace(struct fake_tfe *f, struct json_writer *j, struct tfe_workspace *w
 	json_obj_end(j);
 }
 
+/* A look takes its time with it further. */
+static void
+settle(struct fake_tfe *f, struct tfe_version *v)
+{
+	if (v->body != NULL && strcmp(v->status, "pending") == 0 && (f->pending == 0 || --f->pending == 0))
+		v->status = "finalized";
+}
+
 static void
 put_version(struct fake_tfe *f, struct json_writer *j, struct tfe_version *v)
 {
 	char url[200];
 
-	if (v->body != NULL && strcmp(v->status, "pending") == 0 && (f->pending == 0 || --f->pending == 0))
-		v->status = "finalized";
+	settle(f, v);
 	json_obj(j);
 	json_kv_str(j, "id", v->id);
 	json_kv_str(j, "type", "state-versions");
@@ -306,6 +313,8 @@ list(struct fake_tfe *f, const struct scripted_request *rq, struct scripted_answ
 			all[n++] = w;
 	qsort(all, n, sizeof(all[0]), by_change);
 	put_page(f, rq, a, all, n, NULL);
+	if (++f->listings == f->touch_at)
+		fake_tfe_workspace(f, f->touched)->order = ++f->order;
 	free(all);
 }
 
@@ -404,6 +413,8 @@ lock(struct fake_tfe *f, const struct scripted_request *rq, struct scripted_answ
 static void
 unlock(struct fake_tfe *f, struct scripted_answer *a, struct tfe_workspace *w, bool force)
 {
+	for (size_t i = 0; i < w->n; i++)
+		settle(f, &w->versions[i]);
 	if (!w->locked)
 		refuse(a, 409, "already unlocked");
 	else if (w->foreign && !force)

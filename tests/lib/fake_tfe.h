@@ -40,6 +40,8 @@ struct fake_tfe {
 	bool        lax;              /* checks neither lock nor lineage, and refuses serials by 500, as the open source server does */
 	unsigned    pending;          /* so many looks see an uploaded version as pending */
 	bool        no_totals;
+	const char *touched;          /* this workspace changes after that listing was answered */
+	unsigned    touch_at, listings;
 	char       *tags, *search, *project; /* of the last listing: what was asked for; owned */
 	char        created[2000];    /* body of the last workspace that was made */
 	unsigned    announced;        /* how many versions */

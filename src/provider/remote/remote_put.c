@@ -28,7 +28,7 @@ struct remote_putting {
 	struct remote_item  found;
 	struct remote_ask   ask;
 	char                id[REMOTE_ID_MAX], upload[URL_MAX + 1]; /* of the version; upload is a secret */
-	unsigned            posts, uploads, polls;
+	unsigned            posts, uploads, polls, unseen;
 	bool                looking, uploaded; /* uploaded: the bytes were taken */
 	struct send_request req;
 	struct send_answer  ans;
@@ -262,6 +262,7 @@ remote_posted(struct remote_putting *p)
 	struct op *op = &p->op;
 	int        status = p->ask.ans.http.status;
 
+	p->until = loop_now(op->loop) + p->r->b.common.timeout_ms;
 	if (op->res.code == ERR_UNCERTAIN)
 		return op_await(op, PUT_LISTED, remote_put_search(p));
 	if (op_failed(op))
@@ -319,7 +320,6 @@ remote_putting_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		op_shield(op);
-		p->until = loop_now(op->loop) + p->r->b.common.timeout_ms;
 		return op_await(op, PUT_POSTED, remote_post(p));
 	case PUT_POSTED:
 		return remote_posted(p);
@@ -327,10 +327,13 @@ remote_putting_step(struct op *op)
 		return remote_put_listed(p);
 	case PUT_UPLOADED: /* whatever was answered: how the version stands tells */
 		p->uploaded |= !op_failed(op) && p->ans.http.status / 100 == 2;
+		p->until = loop_now(op->loop) + p->r->b.common.timeout_ms;
 		return p->uploaded ? op_go(op, PUT_LOOK) : remote_put_wait(p);
 	case PUT_LOOK:
 		return op_await(op, PUT_LOOKED, remote_put_look(p));
 	case PUT_LOOKED:
+		if (op_failed(op) && p->unseen++ == 0)
+			return remote_put_wait(p);
 		if (op_failed(op) || p->ask.ans.http.status != 200)
 			return remote_put_unsure(p, "what became of it cannot be read");
 		return remote_put_weigh(p);

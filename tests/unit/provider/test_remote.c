@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "../../lib/fake_tfe.h"
+#include "../../lib/provider_rig.h"
+#include "../../lib/test.h"
+#include "provider/remote/remote.h"
+
+/* What the suite of all providers does not ask of Terraform Cloud and Enterprise. */
+
+#define STATE(serial) "{\"version\":4,\"serial\":" #serial ",\"lineage\":\"l\",\"outputs\":{},\"resources\":[]}"
+
+static struct provider_rig r;
+static struct fake_tfe    *fake;
+
+#define HEAD(type) "backend \"" type "\" \"b\" {\n  organization = \"acme\"\n  token = \"" FAKE_TFE_TOKEN "\"\n  api_base = \"" FAKE_TFE_BASE "\"\n"
+
+static void
+begin(const char *more)
+{
+	char text[1000];
+
+	snprintf(text, sizeof(text), HEAD("cloud") "%s}\n", more);
+	provider_rig_open(&r, false, text);
+	fake = fake_tfe_behind(r.http);
+}
+
+static void
+end(void)
+{
+	fake_tfe_free(fake);
+	provider_rig_close(&r);
+}
+
+/* No message holds what is secret, whatever went wrong. */
+static enum err_code
+run(struct op *op)
+{
+	enum err_code code = provider_rig_run(&r, op);
+
+	if (strstr(r.err.msg, "canary") != NULL || strstr(r.err.hint, "canary") != NULL)
+		test_fail(__FILE__, __LINE__, "a secret is told: %s; %s", r.err.msg, r.err.hint);
+	return code;
+}
+
+#define IS(call, want) \
+	do { \
+		enum err_code rc_ = (call); \
+		if (rc_ != (want)) \
+			test_fail(__FILE__, __LINE__, "%s: %s, not %s: %s", #call, err_kind(rc_), err_kind(want), r.err.msg); \
+	} while (0)
+
+static struct state_ref
+ref(const char *name)
+{
+	return (struct state_ref){ name };
+}
+
+static enum err_code
+put(const char *name, const char *text, char ret[ETAG_MAX])
+{
+	struct put_condition when = { .when = PUT_UNDER_LOCK };
+	struct body         *body = body_copy(span_str(text));
+	struct snapshot      s;
+	struct state_ref     at = ref(name);
+	enum err_code        code;
+
+	snapshot_of(&s, body, NULL);
+	code = run(provider_put(r.b, &at, &s, &when, ret));
+	snapshot_free(&s);
+	body_unref(body);
+	return code;
+}
+
+static enum err_code
+get(const char *name, const char *unless, struct snapshot *ret)
+{
+	struct state_ref at = ref(name);
+
+	return run(provider_get(r.b, &at, unless, ret));
+}
+
+static enum err_code
+lock(const char *name, struct lock_info *l, struct lock_info *holder)
+{
+	struct state_ref at = ref(name);
+
+	if (l->id[0] == '\0')
+		provider_lock_new(r.b, &at, "replicate a to b", l);
+	return run(provider_lock(r.b, &at, l, holder));
+}
+
+static enum err_code
+unlock(const char *name, const struct lock_info *l)
+{
+	struct state_ref at = ref(name);
+
+	return run(provider_unlock(r.b, &at, l));
+}
+
+static bool
+holds(const char *name, const char *text)
+{
+	struct span s;
+
+	return fake_tfe_get(fake, name, &s) && span_is(s, text);
+}
+
+/* --- configuration and names --- */
+
+static void
+refuses(void)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{ "backend \"remote\" \"b\" {\n  token = \"t\"\n}\n", "organization" },
+		{ "backend \"remote\" \"b\" {\n  organization = \"\"\n}\n", "organization" },
+		{ HEAD("remote") "  workspaces {\n    name = \"a\"\n    prefix = \"b\"\n  }\n}\n", "either name or prefix" },
+		{ HEAD("cloud") "  workspaces {\n    name = \"a\"\n    tags = [\"b\"]\n  }\n}\n", "either name or tags" },
+		{ HEAD("cloud") "  workspaces {\n    prefix = \"b\"\n  }\n}\n", "prefix" },
+		{ HEAD("remote") "  workspaces {\n    tags = [\"b\"]\n  }\n}\n", "tags" },
+		{ HEAD("remote") "  workspaces {\n    name = \"a/b\"\n  }\n}\n", "letters" },
+		{ HEAD("remote") "  workspaces {\n  }\n  workspaces {\n  }\n}\n", "one block" },
+		{ HEAD("remote") "  prefix = \"a-\"\n  workspaces {\n    prefix = \"b-\"\n  }\n}\n", "not both" },
+		{ HEAD("remote") "  prefix = \"a-\"\n  workspaces {\n    name = \"b\"\n  }\n}\n", "not both" },
+		{ "backend \"remote\" \"b\" {\n  organization = \"acme\"\n  api_base = \"ftp://h/\"\n}\n", "api_base" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *says = provider_rig_refuses(rows[i].text);
+
+		if (says == NULL || strstr(says, rows[i].says) == NULL || strstr(says, "canary") != NULL)
+			test_fail(__FILE__, __LINE__, "row %zu: %s", i, says != NULL ? says : "taken");
+	}
+}
+
+static void
+tells_names_that_no_workspace_has(void)
+{
+	static const struct {
+		const char *name;
+		bool        fits;
+	} rows[] = { { "prod", true }, { "a-b_C9", true }, { "prod/vpc", false }, { "prod.tfstate", false }, { "\xc3\xbc", false },
+		{ "stateferry-probe", false },
+		{ "123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890", true },
+		{ "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901", false } };
+	struct err e;
+
+	begin("");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if ((provider_holds_name(r.b, rows[i].name, &e) == ERR_OK) != rows[i].fits)
+			test_fail(__FILE__, __LINE__, "%s: %s", rows[i].name, rows[i].fits ? e.msg : "taken");
+	CHECK(provider_holds_name(r.b, "prod/vpc.tfstate", &e) == ERR_UNSUPPORTED && strstr(e.msg, "{alias}") != NULL);
+	end();
+}
+
+static void
+saw(void *arg, const struct state_seen *s)
+{
+	struct buf *b = arg;
+
+	CHECK(s->problem == NULL);
+	buf_printf(b, "%s=%s%s ", s->name, s->etag, s->locked ? "!" : "");
+}
+
+static enum err_code
+list(char *ret, size_t size)
+{
+	struct buf    b;
+	enum err_code code;
+
+	buf_init(&b, 0);
+	code = run(provider_list(r.b, saw, &b));
+	snprintf(ret, size, "%s", buf_str(&b));
+	buf_free(&b);
+	return code;
+}
+
+/* --- listing --- */
+
+static void
+lists_what_the_block_selects(void)
+{
+	char text[400];
+
+	begin("  workspaces {\n    project = \"net\"\n    tags = [\"a\", \"b\"]\n  }\n  create = true\n");
+	fake_tfe_put(fake, "x", span_str(STATE(1)));
+	fake_tfe_workspace(fake, "empty");
+	fake_tfe_workspace(fake, "x")->locked = true;
+	IS(list(text, sizeof(text)), ERR_OK);
+	CHECK_STR(text, "x=sv-00000002! ");
+	CHECK_STR(fake->tags, "a,b");
+	CHECK_STR(fake->project, "prj-2"); /* not that whose name only begins so */
+	IS(lock("new", &(struct lock_info){ .id = "" }, NULL), ERR_OK);
+	CHECK(strstr(fake->created, "\"execution-mode\":\"local\"") != NULL && strstr(fake->created, "\"prj-2\"") != NULL &&
+	    strstr(fake->created, "{\"type\":\"tags\",\"attributes\":{\"name\":\"b\"}}") != NULL);
+	end();
+	begin("  workspaces {\n    name = \"y\"\n  }\n");
+	IS(list(text, sizeof(text)), ERR_NOT_FOUND); /* and no empty source */
+	fake_tfe_put(fake, "x", span_str(STATE(1)));
+	fake_tfe_put(fake, "y", span_str(STATE(1)));
+	IS(list(text, sizeof(text)), ERR_OK);
+	CHECK(strncmp(text, "y=sv-", 5) == 0 && strchr(text, ' ')[1] == '\0');
+	end();
+}
+
+/* The last one moves to the front while pages are read: it was on none of those that were read after it moved. */
+static void
+reads_all_again_when_it_changes_meanwhile(void)
+{
+	char   text[800], name[8];
+	size_t n = 0;
+
+	begin("");
+	fake->page = 2;
+	for (unsigned i = 0; i < 7; i++) {
+		snprintf(name, sizeof(name), "w%u", i);
+		fake_tfe_put(fake, name, span_str(STATE(1)));
+	}
+	fake->touched = "w0";
+	fake->touch_at = 1;
+	IS(list(text, sizeof(text)), ERR_OK);
+	for (const char *p = text; (p = strchr(p, '=')) != NULL; p++)
+		n++;
+	CHECK_U64(n, 7);
+	CHECK_U64(fake->listings, 8);
+	CHECK(strstr(text, "w0=") != NULL);
+	end();
+}
+
+/* --- reading --- */
+
+static void
+follows_links(void)
+{
+	static const struct {
+		const char *from, *to, *is;
+	} rows[] = {
+		{ "https://h/api/v2/", "https://b:8443/x?s=1", "https://b:8443/x?s=1" },
+		{ "https://h/api/v2/", "/api/v2/state-versions/sv-1/download", "https://h/api/v2/state-versions/sv-1/download" },
+		{ "https://h:8443/a/b?q=/", "c?d", "https://h:8443/a/c?d" },
+		{ "https://h", "x", "https://h/x" },
+		{ "https://h/a", "//b/x", "https://b/x" },
+		{ "https://h/a", "http://h/x", NULL },
+		{ "http://h/a", "http://b/x", "http://b/x" },
+		{ "https://h/a", "https://u:p@b/x", NULL },
+		{ "https://h/a", "ftp://b/x", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char *got = remote_link(rows[i].from, rows[i].to);
+
+		if (got == NULL ? rows[i].is != NULL : rows[i].is == NULL || strcmp(got, rows[i].is) != 0)
+			test_fail(__FILE__, __LINE__, "row %zu: %s", i, got != NULL ? got : "none");
+		free(got);
+	}
+}
+
+#define VERSION(more) "{\"data\":{\"id\":\"sv-1\",\"attributes\":{\"serial\":1,\"hosted-state-download-url\":\"https://b.test/x?canary\"" more "}}}"
+#define VERSION_WITHOUT(more) "{\"data\":{\"id\":\"sv-1\",\"attributes\":{\"serial\":1" more "}}}"
+
+/* What is said of a version, its bytes, and what that means. */
+static void
+judges_what_it_reads(void)
+{
+	static const struct {
+		const char   *version, *bytes; /* bytes NULL: nobody may ask for them */
+		enum err_code code;
+		const char   *says;
+	} rows[] = {
+		{ VERSION(""), STATE(1), ERR_OK, "" },
+		{ VERSION(",\"size\":66"), STATE(1), ERR_OK, "" },
+		{ VERSION(",\"size\":1000"), STATE(1), ERR_CORRUPT, "of a version of 1000" },
+		{ VERSION(""), STATE(2), ERR_CORRUPT, "serial 2" },
+		{ VERSION(""), "", ERR_NOT_FOUND, "empty" },
+		{ VERSION_WITHOUT(",\"status\":\"pending\""), NULL, ERR_BUSY, "on their way" },
+		{ VERSION(",\"status\":\"backing_data_soft_deleted\""), NULL, ERR_UNSUPPORTED, "deleted" },
+		{ VERSION_WITHOUT(",\"status\":\"finalized\",\"encrypted-state-download-url\":\"https://b/y\""), NULL, ERR_UNSUPPORTED,
+		    "key that only its owner holds" },
+		{ VERSION_WITHOUT(",\"status\":\"finalized\",\"encrypted-state-download-url\":null"), NULL, ERR_AUTH, "not permitted" },
+		{ "{\"data\":{}}", NULL, ERR_UNSUPPORTED, "no state version" },
+		{ "<html>", NULL, ERR_UNSUPPORTED, "none of this API" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct snapshot s = { 0 };
+
+		begin("");
+		scripted_expect(r.http, "GET", "/organizations/acme/workspaces/x", 200, NULL, "{\"data\":{\"id\":\"ws-1\",\"attributes\":{}}}");
+		scripted_expect(r.http, "GET", "/workspaces/ws-1/current-state-version", 200, NULL, rows[i].version);
+		for (int k = 0; rows[i].bytes != NULL && k < (rows[i].code == ERR_CORRUPT ? 3 : 1); k++)
+			scripted_expect(r.http, "GET", "https://b.test/x?canary", 200, NULL, rows[i].bytes);
+		if (get("x", NULL, &s) != rows[i].code || strstr(r.err.msg, rows[i].says) == NULL)
+			test_fail(__FILE__, __LINE__, "row %zu: %s: %s", i, err_kind(r.err.code), r.err.msg);
+		scripted_http_check(r.http);
+		snapshot_free(&s);
+		end();
+	}
+}
+
+/* A redirect loses the token on any change of place, a look without news costs one request, and what was renamed is looked for again. */
+static void
+reads_what_is_current(void)
+{
+	struct snapshot s = { 0 };
+	char            etag[ETAG_MAX];
+	unsigned        n;
+
+	begin("");
+	fake_tfe_put(fake, "x", span_str(STATE(1)));
+	IS(get("x", NULL, &s), ERR_OK);
+	CHECK(span_is(body_span(s.body), STATE(1)));
+	snprintf(etag, sizeof(etag), "%s", s.etag);
+	snapshot_free(&s);
+	n = scripted_http_count(r.http);
+	IS(get("x", etag, &s), ERR_UNCHANGED);
+	CHECK_U64(scripted_http_count(r.http), n + 1);
+	map_del(fake->workspaces, span_str("x"));
+	IS(get("x", NULL, &s), ERR_NOT_FOUND);
+	end();
+}
+
+/* --- writing --- */
+
+static void
+tells_conflicts(void)
+{
+	static const struct {
+		int           status;
+		const char   *detail;
+		enum err_code code;
+		const char   *says;
+	} rows[] = {
+		{ 409, "lineage a does not match b", ERR_CONFLICT, "another lineage" },
+		{ 412, "The serial 1 is not greater than the serial 2", ERR_CONFLICT, "newer serial" },
+		{ 409, "serial provided is not greater than the serial currently present", ERR_CONFLICT, "newer serial" },
+		{ 409, "a different MD5 hash was provided with the same serial number", ERR_CONFLICT, "other bytes under the same serial" },
+		{ 500, "same serial number", ERR_CONFLICT, "other bytes under the same serial" },
+		{ 409, "The workspace is not locked", ERR_CONFLICT, "not locked by us" },
+		{ 409, "somehow", ERR_CONFLICT, "somehow" },
+		{ 422, "md5 is missing", ERR_UNSUPPORTED, "md5 is missing" },
+		{ 404, "not found", ERR_AUTH, "not permitted" },
+		{ 403, "", ERR_AUTH, "not permitted" },
+	};
+	char text[400], etag[ETAG_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin("");
+		scripted_expect(r.http, "GET", "/organizations/acme/workspaces/x", 200, NULL, "{\"data\":{\"id\":\"ws-1\",\"attributes\":{}}}");
+		snprintf(text, sizeof(text), "{\"errors\":[{\"title\":\"conflict\",\"detail\":\"%s\"}]}", rows[i].detail);
+		scripted_expect(r.http, "POST", "/workspaces/ws-1/state-versions", rows[i].status, NULL, text);
+		if (put("x", STATE(1), etag) != rows[i].code || strstr(r.err.msg, rows[i].says) == NULL)
+			test_fail(__FILE__, __LINE__, "row %zu: %s: %s", i, err_kind(r.err.code), r.err.msg);
+		scripted_http_check(r.http);
+		end();
+	}
+}
+
+/* Each request in turn is lost in each way: what is said of the outcome is true, no version is announced twice, and the lock can go. */
+static void
+survives_lost_answers(void)
+{
+	static const enum scripted_fault faults[] = { SCRIPTED_LOST_BEFORE, SCRIPTED_LOST_REQUEST, SCRIPTED_LOST_ANSWER,
+		SCRIPTED_TIMEOUT_APPLIED, SCRIPTED_CUT, SCRIPTED_BUSY };
+	unsigned ok = 0;
+
+	for (size_t f = 0; f < ARRAY_LEN(faults); f++)
+		for (unsigned n = 1; n <= 9; n++) {
+			struct lock_info l = { .id = "" };
+			char             etag[ETAG_MAX];
+			enum err_code    locked, written;
+
+			begin("");
+			fake_tfe_put(fake, "x", span_str(STATE(1)));
+			fake->pending = 2;
+			scripted_fail(r.http, n, faults[f]);
+			locked = lock("x", &l, NULL);
+			written = locked == ERR_OK ? put("x", STATE(2), etag) : ERR_CANCELLED;
+			if (locked != ERR_OK && !(n <= 2 && locked != ERR_LOCKED))
+				test_fail(__FILE__, __LINE__, "fault %s at %u: lock: %s", scripted_fault_name(faults[f]), n, r.err.msg);
+			if ((written == ERR_OK) != holds("x", STATE(2)) && written != ERR_UNCERTAIN)
+				test_fail(__FILE__, __LINE__, "fault %s at %u: %s", scripted_fault_name(faults[f]), n, r.err.msg);
+			ok += written == ERR_OK;
+			CHECK(fake->announced <= 1);
+			if (unlock("x", &l) != ERR_OK && unlock("x", &l) != ERR_OK)
+				test_fail(__FILE__, __LINE__, "fault %s at %u: unlock: %s\n%s", scripted_fault_name(faults[f]), n, r.err.msg,
+				    scripted_http_trace(r.http));
+			CHECK_U64(fake_tfe_locks(fake), 0);
+			end();
+		}
+	CHECK(ok >= 45);
+}
+
+/* Its bytes were taken, but the server takes its time with them: the lock cannot go before. */
+static void
+waits_for_a_pending_version(void)
+{
+	struct lock_info l = { .id = "" };
+	char             etag[ETAG_MAX];
+
+	begin("");
+	IS(lock("x", &l, NULL), ERR_NOT_FOUND);
+	fake_tfe_workspace(fake, "x");
+	IS(lock("x", &l, NULL), ERR_OK);
+	fake->pending = 1000;
+	IS(put("x", STATE(1), etag), ERR_UNCERTAIN);
+	CHECK(strstr(r.err.msg, "not finalized") != NULL && strstr(r.err.hint, "cannot be unlocked") != NULL);
+	IS(unlock("x", &l), ERR_BUSY);
+	CHECK(strstr(r.err.msg, "stays locked") != NULL && strstr(r.err.hint, "terraform force-unlock acme/x") != NULL);
+	fake_tfe_workspace(fake, "x")->versions[0].status = "finalized";
+	IS(unlock("x", &l), ERR_OK);
+	end();
+}
+
+/* --- locks --- */
+
+static void
+tells_whose_lock_it_is(void)
+{
+	struct lock_info l = { .id = "" }, holder, mine;
+	struct state_ref at = ref("x");
+	char             reason[REMOTE_REASON_MAX];
+
+	begin("");
+	fake_tfe_workspace(fake, "x");
+	IS(run(provider_lock_peek(r.b, &at, &holder)), ERR_NOT_FOUND);
+	IS(lock("x", &l, NULL), ERR_OK);
+	IS(run(provider_lock_peek(r.b, &at, &holder)), ERR_OK);
+	CHECK(lock_info_is_ours(&holder));
+	CHECK_STR(holder.id, l.id);
+	CHECK_STR(holder.who, l.who);
+	CHECK_STR(holder.created, l.created);
+	CHECK_STR(holder.path, "acme/x");
+	/* somebody took it over by force meanwhile: ours is gone, theirs stays */
+	fake_tfe_workspace(fake, "x")->foreign = true;
+	snprintf(fake_tfe_workspace(fake, "x")->reason, 300, "Locked by Terraform");
+	IS(unlock("x", &l), ERR_OK);
+	CHECK_U64(fake_tfe_locks(fake), 1);
+	mine = l;
+	IS(lock("x", &mine, &holder), ERR_LOCKED);
+	CHECK_STR(holder.id, "acme/x");
+	CHECK_STR(holder.who, "user user-other");
+	CHECK_STR(holder.info, "Locked by Terraform");
+	/* a person breaks it, by the id that is shown */
+	IS(unlock("x", &holder), ERR_OK);
+	CHECK_U64(fake_tfe_locks(fake), 0);
+	CHECK_U64(fake->forced, 1);
+	/* the reason, there and back */
+	memset(l.info, 'i', sizeof(l.info) - 1);
+	remote_reason(&l, reason);
+	CHECK(remote_reason_parse(reason, &mine));
+	CHECK_STR(mine.id, l.id);
+	CHECK(!remote_reason_parse("Locked by Terraform", &mine) && !remote_reason_parse("stateferry lock x", &mine));
+	end();
+}
+
+/* A rename between lock and unlock: it is unlocked all the same. */
+static void
+unlocks_what_was_renamed(void)
+{
+	struct lock_info l = { .id = "" };
+	struct tfe_workspace *w;
+
+	begin("");
+	w = fake_tfe_workspace(fake, "x");
+	IS(lock("x", &l, NULL), ERR_OK);
+	map_del(fake->workspaces, span_str("x"));
+	map_put(fake->workspaces, span_str("y"), w);
+	IS(unlock("x", &l), ERR_OK);
+	CHECK(!w->locked);
+	end();
+}
+
+/* --- refusals, and the rate --- */
+
+static void
+tells_refusals(void)
+{
+	static const struct {
+		int           status;
+		const char   *headers, *body;
+		unsigned      times;
+		enum err_code code;
+		const char   *says;
+	} rows[] = {
+		{ 401, NULL, "{\"errors\":[{\"status\":\"401\",\"title\":\"unauthorized\"}]}", 2, ERR_AUTH, "token is refused" },
+		{ 403, NULL, "", 1, ERR_AUTH, "not permitted" },
+		{ 404, NULL, "{\"errors\":[{\"status\":404,\"title\":\"not found\"}]}", 1, ERR_AUTH, "not permitted" },
+		{ 407, NULL, "", 1, ERR_AUTH, "proxy" },
+		{ 400, NULL, "{\"errors\":[\"some text\"]}", 1, ERR_UNSUPPORTED, "some text" },
+		{ 200, NULL, "<html>", 1, ERR_UNSUPPORTED, "none of this API" },
+		{ 200, NULL, "{}", 1, ERR_UNSUPPORTED, "none of this API" },
+		{ 302, "Location: https://sso.test/", "", 1, ERR_UNSUPPORTED, "302" },
+	};
+	char text[100];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin("");
+		for (unsigned n = 0; n < rows[i].times; n++)
+			scripted_expect(r.http, "GET", "/organizations/acme/workspaces", rows[i].status, rows[i].headers, rows[i].body);
+		if (list(text, sizeof(text)) != rows[i].code || strstr(r.err.msg, rows[i].says) == NULL)
+			test_fail(__FILE__, __LINE__, "row %zu: %s: %s", i, err_kind(r.err.code), r.err.msg);
+		scripted_http_check(r.http);
+		end();
+	}
+}
+
+static void
+waits_as_the_server_asks(void)
+{
+	char    text[100];
+	int64_t then;
+
+	begin("");
+	then = loop_now(r.loop);
+	scripted_expect(r.http, "GET", "/organizations/acme/workspaces", 429, "X-RateLimit-Limit: 30\nX-RateLimit-Reset: 4.5", "");
+	IS(list(text, sizeof(text)), ERR_OK);
+	CHECK(loop_now(r.loop) - then >= 4500);
+	/* and 20 requests in a second from then on, after a burst */
+	fake_tfe_put(fake, "x", span_str(STATE(1)));
+	then = loop_now(r.loop);
+	for (unsigned i = 0; i < 60; i++)
+		IS(list(text, sizeof(text)), ERR_OK);
+	CHECK(loop_now(r.loop) - then >= 2000 && loop_now(r.loop) - then < 4000);
+	end();
+}
+
+/* --- older versions --- */
+
+static void
+saw_version(void *arg, const struct version_seen *v)
+{
+	buf_printf(arg, "%s%s%s ", v->id, v->latest ? "*" : "", v->deleted ? "-" : "");
+}
+
+static void
+reads_older_versions(void)
+{
+	struct snapshot  s = { 0 };
+	struct state_ref at = ref("x");
+	struct buf       b;
+
+	begin("");
+	fake->page = 2;
+	for (unsigned i = 0; i < 2; i++)
+		fake_tfe_put(fake, "x", span_str(STATE(1)));
+	fake_tfe_put(fake, "x", span_str(STATE(2)));
+	fake_tfe_put(fake, "x", span_str(STATE(3)))->status = "discarded";
+	fake_tfe_put(fake, "x", span_str(STATE(3)));
+	fake_tfe_workspace(fake, "x")->versions[0].status = "backing_data_soft_deleted";
+	buf_init(&b, 0);
+	IS(run(r.b->provider->history(r.b, &at, saw_version, &b)), ERR_OK);
+	CHECK_STR(buf_str(&b), "sv-00000006* sv-00000004 sv-00000003 sv-00000002- ");
+	IS(run(r.b->provider->get_version(r.b, &at, "sv-00000004", &s)), ERR_OK);
+	CHECK(span_is(body_span(s.body), STATE(2)));
+	snapshot_free(&s);
+	IS(run(r.b->provider->get_version(r.b, &at, "sv-00000099", &s)), ERR_NOT_FOUND);
+	buf_free(&b);
+	end();
+}
+
+int
+main(int argc, char **argv)
+{
+	return test_main(argc, argv, (struct test[]){ { "refuses", refuses },
+	    { "tells names that no workspace has", tells_names_that_no_workspace_has },
+	    { "lists what the block selects", lists_what_the_block_selects },
+	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile }, { "follows links", follows_links },
+	    { "judges what it reads", judges_what_it_reads }, { "reads what is current", reads_what_is_current },
+	    { "tells conflicts", tells_conflicts }, { "survives lost answers", survives_lost_answers },
+	    { "waits for a pending version", waits_for_a_pending_version }, { "tells whose lock it is", tells_whose_lock_it_is },
+	    { "unlocks what was renamed", unlocks_what_was_renamed }, { "tells refusals", tells_refusals },
+	    { "waits as the server asks", waits_as_the_server_asks }, { "reads older versions", reads_older_versions }, { NULL, NULL } });
+}
