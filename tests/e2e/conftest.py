@@ -24,7 +24,7 @@ from gitlab import JOB_TOKEN, TOKEN as GITLAB_TOKEN, GitLab  # noqa: E402
 from harness import TOKEN as HARNESS_TOKEN, Harness  # noqa: E402
 from hcl import Verbatim, value  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import AzurePlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace, S3Place, TablePlace  # noqa: E402
+from places import AzurePlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace, RemotePlace, S3Place, TablePlace  # noqa: E402
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
@@ -314,6 +314,8 @@ def places(workdir, request):
             return GitLabPlace(request.getfixturevalue("gitlabs")(**kw))
         if kind == "harness":
             return HarnessPlace(request.getfixturevalue("harnesses")(**kw))
+        if kind == "remote":
+            return RemotePlace(request.getfixturevalue("tfes")(**kw))
         if kind == "http":
             return HttpPlace(request.getfixturevalue("http_states")(**kw))
         return LocalPlace(workdir / f"place-{next(made)}")
@@ -440,6 +442,6 @@ def example(agent):
 
 KINDS = ["s3", "http", "local"]
 PLACES = ["local", "http", "s3", "s3-table", "gcs", "azurerm"]
-PLATFORMS = ["harness", "gitlab"]       # whose names are words, of what people made before
+PLATFORMS = ["harness", "gitlab", "remote"]  # whose names are words, of what people made before
 BARE = [*PLATFORMS, "http"]             # whose names need no end
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

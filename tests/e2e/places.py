@@ -10,6 +10,7 @@ import urllib.parse
 import harness
 from azure_client import AzureError
 from states import lineage, state
+from tfe_objects import Principal
 
 
 def replicating(agent, places, kind, name, **more):
@@ -395,6 +396,49 @@ class GitLabPlace(HttpPlace):
 
     def on_read(self, name, **fault):
         return self.rules.add("GET", f"*/terraform/state/{name}", **fault)
+
+
+class RemotePlace(HttpPlace):
+    """An organization of Terraform Enterprise, whose workspaces are there before their states."""
+
+    kind = "remote"
+    host = "tfe.test"
+    cli = property(lambda self: self.server.cli_config(self.host))
+
+    def add(self, agent, label, states=None, **more):
+        base = f"http://127.0.0.1:{self.server.port}/api/v2/"
+        return agent.backend("remote", label, self.server.backend()[1] | {"api_base": base}, **more)
+
+    def terraform(self, name):
+        return self.server.backend("remote", self.host, token=False, name=name)
+
+    def prepare(self, *names):
+        for name in names:
+            self.server.add(name)
+
+    def lock(self, name, info):
+        self.server.lock(name, Principal(json.loads(info)["Who"]), "Locked by Terraform")
+
+    def unlock(self, name):
+        self.server.unlock(name)
+
+    def action(self, name, what):
+        return f"/api/v2/workspaces/{self.server.workspaces[name].id}/{what}"
+
+    def writes(self, name):
+        return [e for e in self.server.requests("POST", name) if e["target"].endswith("/state-versions")]
+
+    def on_write(self, name, **fault):
+        return self.rules.add("POST", self.action(name, "state-versions"), **fault)
+
+    def on_lock(self, name, **fault):
+        return self.rules.add("POST", self.action(name, "actions/lock"), **fault)
+
+    def on_unlock(self, name, **fault):
+        return self.rules.add("POST", self.action(name, "actions/unlock"), **fault)
+
+    def on_read(self, _name, **fault):
+        return self.rules.add("GET", "/_archivist/*", **fault)
 
 
 class LocalPlace:

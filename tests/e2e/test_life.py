@@ -14,10 +14,10 @@ LOCKS_OUTLIVE_THEIR_PROCESS = [*BARE, "s3", "s3-table", "gcs", "azurerm"]
 
 
 def project(terraform, place, name):
-    kind, args = place.terraform(NAME if place.kind not in PLATFORMS else of_default(place))
+    kind, args, *nested = place.terraform(NAME if place.kind not in PLATFORMS else of_default(place))
     if place.kind == "local":
         args |= {"workspace_dir": str(place.folder / "spaces")}
-    tf = terraform(name, (kind, args), env=getattr(place, "env", None))
+    tf = terraform(name, (kind, args, *nested), env=getattr(place, "env", None), cli=getattr(place, "cli", ""))
     tf.init()
     return tf
 

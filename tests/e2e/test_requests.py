@@ -20,7 +20,7 @@ def promised():
     rows = README.read_text().partition("| requests |")[2].partition("\n\n")[0].splitlines()[2:]
     for row in rows:
         kind, *cells = [cell.strip() for cell in row.strip("|").split("|")]
-        kind = "s3-table" if "dynamodb_table" in kind else "gitlab" if "GitLab" in kind else kind.strip("`")
+        kind = "s3-table" if "dynamodb_table" in kind else "gitlab" if "GitLab" in kind else kind.split(",")[0].strip("`")
         table[kind] = {cost: sum(int(re.match(r"\d+", n)[0]) * (len(NAMES) if "each state" in n else 1) for n in cell.split(" and "))
                        for cost, cell in zip(COSTS, cells)}
     return table

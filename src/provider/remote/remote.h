@@ -142,6 +142,7 @@ struct remote_known {
 	char     id[REMOTE_ID_MAX];
 	char     lock[64];                                    /* of ours, held: for servers that do not show reasons */
 	bool     has_state, listed;
+	int64_t  seen;                                        /* loop_now(): when the server told of it by this name */
 	unsigned denied;
 };
 /* The workspace's whole name: the prefix and that. Owned. */

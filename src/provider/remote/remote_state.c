@@ -10,6 +10,7 @@
  * relative path, or a store of blobs with a signed address: the token goes to the API alone, and redirects are followed one by one.
  */
 #define REMOTE_REDIRECTS_MAX 5
+#define REMOTE_FRESH_MS      ((int64_t)10000) /* what the server told of a workspace is not doubted so long */
 #define REMOTE_READ_AGAIN    2   /* bytes that do not fit what is said of them are read so often again */
 
 struct remote_reading {
@@ -18,7 +19,7 @@ struct remote_reading {
 	char               *name, *version; /* version NULL: the current one */
 	struct remote_ask   ask;
 	struct remote_item  found;
-	bool                looked;         /* by name, just now: what is known is not stale */
+	bool                looked;         /* by name, lately: what is known is not stale */
 	char               *url;            /* of the bytes; a secret */
 	struct send_request req;
 	struct send_answer  ans;
@@ -291,8 +292,10 @@ remote_reading_step(struct op *op)
 	switch ((enum remote_reading_state)op->state) {
 	case READ_START:
 		known = remote_known(x->r, x->name);
-		if (known != NULL)
+		if (known != NULL) {
 			memcpy(x->found.id, known->id, sizeof(x->found.id));
+			x->looked |= !known->has_state && loop_now(op->loop) - known->seen < REMOTE_FRESH_MS;
+		}
 		if (x->version != NULL || known != NULL)
 			return op_await(op, READ_FOUND, NULL);
 		x->looked = true;

@@ -45,6 +45,7 @@ remote_learn(struct remote *r, const char *name, const struct remote_item *i)
 	memcpy(k->id, i->id, sizeof(k->id));
 	k->has_state = i->state[0] != '\0';
 	k->denied = i->denied;
+	k->seen = loop_now(r->env->loop);
 	return k;
 }
 
