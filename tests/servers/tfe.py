@@ -17,7 +17,7 @@ import time
 import urllib.parse
 
 from http_state import Answer, HttpState
-from tfe_objects import KINDS, Principal, Version, Workspace, new_id
+from tfe_objects import KINDS, Principal, Version, Workspace, new_id, parsed
 from tfe_versions import BLOB, NEVER, StateVersions
 
 TYPE = "application/vnd.api+json"
@@ -72,7 +72,7 @@ class Tfe(StateVersions, HttpState):
         with self._mutex:
             if body is None:
                 return self.workspaces.pop(name, None)
-            doc = json.loads(body) if body[:1] == b"{" else {}
+            doc = parsed(body)
             v = Version(doc.get("serial", 0), hashlib.md5(body).hexdigest(), doc.get("lineage"), self.now())
             v.body, v.status = body, "finalized"
             self.add(name).versions.append(v)

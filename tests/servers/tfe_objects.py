@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What the fake of HCP Terraform (tfe.py) holds: who asks, workspaces, and the versions of their states."""
+import json
 import random
 import string
 import time
 
 KINDS = {"users": "User", "teams": "Team", "organizations": "Organization", "runs": "Run"}
+
+
+def parsed(body):
+    """A state as far as it can be read: people may have put there what is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return {}
 
 
 def new_id(prefix):

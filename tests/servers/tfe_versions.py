@@ -7,7 +7,7 @@ import re
 import time
 
 from http_state import Answer
-from tfe_objects import KINDS, Version, new_id
+from tfe_objects import KINDS, Version, new_id, parsed
 
 BLOB = "/_archivist/v1/object/"
 NEVER = {"page[number]", "page[size]"}
@@ -31,7 +31,7 @@ class StateVersions:
                    if self.dialect == "otf" or (self.dialect == "tfc" and v.status == "pending" and v.links.get(k) != "used")}
         got, doc = {"serial": v.serial, "created-at": v.created, "status": v.status, "terraform-version": None}, {}
         if v.body is not None and v.status == "finalized":
-            doc = json.loads(v.body) if v.body[:1] == b"{" else {}
+            doc = parsed(v.body)
             got |= {"hosted-state-download-url": f"/api/v2/state-versions/{v.id}/download" if self.dialect == "otf"
                     else f"{self.base}/api/state-versions/{v.id}/hosted_state"}
             got |= {"state-version": doc.get("version"), "terraform-version": doc.get("terraform_version")}
