@@ -43,6 +43,11 @@ def gitlab(status, message, key="message", **more):
     return {"status": status, "headers": {"Content-Type": "application/json"} | more, "body": json.dumps({key: message}).encode()}
 
 
+def tfe(status, title, detail="", **more):
+    body = json.dumps({"errors": [{"status": str(status), "title": title, "detail": detail}]})
+    return {"status": status, "headers": {"Content-Type": "application/vnd.api+json"} | more, "body": body.encode()}
+
+
 PAGE = b"<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>Sign in</title></head><body><p>To use the network<br>sign in</body></html>"
 
 # trouble: kind -> (answer, exit code, what stands in the sentence or the next step)
@@ -53,6 +58,7 @@ TROUBLES = {
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
         "gitlab": (gitlab(401, "401 Unauthorized"), 12, ["401", "access token"]),
         "harness": (harness(401, "invalid token"), 12, ["401", "invalid token", "5fLxQ2hR", "API key"]),
+        "remote": (tfe(401, "unauthorized"), 12, ["401", "token", "terraform login"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
@@ -60,6 +66,7 @@ TROUBLES = {
         "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
         "gitlab": (gitlab(401, "invalid_token", "error"), 12, ["401", "invalid_token", "access token"]),
         "harness": (harness(401, "token has expired"), 12, ["401", "token has expired", "API key"]),
+        "remote": (tfe(401, "unauthorized", "token expired"), 12, ["401", "token", "terraform login"]),
         "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
@@ -67,13 +74,15 @@ TROUBLES = {
         "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
         "gitlab": (gitlab(403, "insufficient_scope", "error"), 12, ["403", "insufficient_scope", "Maintainer"]),
         "harness": (harness(403, "missing permission iac_workspace_accessstate"), 12, ["403", "missing permission", "Access State"]),
+        "remote": (tfe(403, "forbidden"), 12, ["403", "not permitted", "read workspaces"]),
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
         "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
         "azurerm": (azure(404, "ContainerNotFound"), 1, ["does not exist", "create"]),
         "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"]),
         "gitlab": (gitlab(200, {"project": None}, "data"), 12, ["no such project", "read_api"]),
-        "harness": (harness(404, "project not found"), 1, ["404", "project not found", "identifier"])},
+        "harness": (harness(404, "project not found"), 1, ["404", "project not found", "identifier"]),
+        "remote": (tfe(404, "not found"), 12, ["404", "not permitted", "organization"])},
     "clock skew": {
         "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"]),
         "azurerm": (azure(403, "AuthenticationFailed", Date="Sun, 22 Nov 2020 00:45:53 GMT"), 12, ["clock", "ahead"])},
@@ -83,6 +92,7 @@ TROUBLES = {
         "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
         "gitlab": (gitlab(429, "Retry later", **{"Retry-After": "600"}), 1, ["429", "Retry later"]),
         "harness": (harness(429, "slow down", **{"Retry-After": "600"}), 1, ["429", "slow down"]),
+        "remote": (tfe(429, "Too many requests", **{"X-RateLimit-Reset": "600.5"}), 1, ["429"]),
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
@@ -90,6 +100,7 @@ TROUBLES = {
         "gcs": (gcs(500, "backendError"), 1, ["500"]),
         "gitlab": (gitlab(502, "bad gateway"), 1, ["502"]),
         "harness": (harness(502, "upstream"), 1, ["502"]),
+        "remote": (tfe(502, "bad gateway"), 1, ["502"]),
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
@@ -97,6 +108,7 @@ TROUBLES = {
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
         "gitlab": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
         "harness": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
+        "remote": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "hostname"]),
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, PAGE), 1, ["listing", "proxy"]),
@@ -104,6 +116,7 @@ TROUBLES = {
         "gcs": (http(200, PAGE), 1, ["storage_custom_endpoint", "proxy"]),
         "gitlab": (http(200, PAGE), 1, ["none of its API", "proxy"]),
         "harness": (http(200, PAGE), 1, ["not one of Harness", "proxy"]),
+        "remote": (http(200, PAGE), 1, ["none of this API", "proxy"]),
         "http": (http(200, PAGE), 1, ["page", "proxy"])},
 }
 CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
@@ -172,7 +185,7 @@ def test_truncated_body(agent, places, cell, kind):
     assert [v["serial"] for v in agent.versions(f"live:{name}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", "harness"])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", "harness", "remote"])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
@@ -190,6 +203,13 @@ def test_tls_name_mismatch(agent, places, certificates, cell, kind):
             agent.env["HARNESS_PLATFORM_API_KEY"] = HARNESS_TOKEN
             agent.backend("harness", "dr", dr.server.project(endpoint=f"https://dr.localhost:{front.port}/gateway"),
                           client_ca_certificate_pem=certificates.ca_pem)
+            agent.replicate("out", "live", "dr", key="{path}")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
+    if kind == "remote":
+        with TlsFront(certificates, dr.server.port) as front:
+            agent.backend("remote", "dr", dr.server.backend(hostname=f"dr.localhost:{front.port}")[1],
+                          ca_file=str(certificates.folder / "ca.pem"))
             agent.replicate("out", "live", "dr", key="{path}")
             said(agent, None, ["certificate", "dr.localhost"])
         return

@@ -43,6 +43,8 @@ struct remote {
 };
 
 struct remote *remote_of(const struct backend *b);
+#define REMOTE_OTHER_HINT \
+	"check hostname, api_base, and that no proxy or login page answers in the server's place"
 
 /* --- where the API is, and who we are there (remote_access.c) --- */
 

@@ -242,6 +242,7 @@ remote_doc_feed(struct remote_doc *d, const void *p, size_t n, struct err *reter
 		return ERR_OK;
 	if (d->broken.code == ERR_OK)
 		err_set(&d->broken, ERR_UNSUPPORTED, 0, "the answer is none of this API: %s", e.msg);
+	err_hint(&d->broken, REMOTE_OTHER_HINT);
 	if (reterr != NULL)
 		*reterr = d->broken;
 	return d->broken.code;

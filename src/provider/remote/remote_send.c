@@ -215,8 +215,6 @@ remote_send(struct remote *r, struct send_request *req, struct send_answer *ans)
 
 /* ---------------------------------------------------------------- refusals */
 
-#define REMOTE_OTHER_HINT "check hostname, api_base, and that no proxy or login page answers in the server's place"
-
 static enum err_code
 remote_refused_other(const struct remote *r, const struct send_answer *a, const char *about, struct err *reterr)
 {
