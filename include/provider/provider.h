@@ -162,6 +162,8 @@ struct provider {
 	void      (*named)(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
 	/* The arguments of terraform's block that say where the state of that name is; what b's own block says of them does not count. */
 	void      (*address)(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
+	/* What stands in terraform's block beside its arguments: blocks, indented by four. NULL: nothing. */
+	void      (*inside)(const struct backend *b, const char *name, struct buf *ret);
 	const struct conf_hidden *hidden;      /* of fields: credentials that terraform reads from variables, and what it does not know */
 	/* Can its states be found, as a source needs it? NULL: always. */
 	enum err_code (*findable)(const struct backend *b, struct err *reterr);

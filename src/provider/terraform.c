@@ -105,9 +105,14 @@ provider_block(const struct backend *b, const char *name, struct buf *ret)
 	if (p->address != NULL)
 		p->address(b, name, provider_put_argument, &a);
 	x.ngiven = a.n;
-	buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->imports != NULL ? p->imports : p->name);
+	if (p == &provider_cloud)
+		buf_puts(ret, "terraform {\n  cloud {\n");
+	else
+		buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->imports != NULL ? p->imports : p->name);
 	if (b->block != NULL)
 		conf_export(b->block, &x, 4, ret);
+	if (p->inside != NULL)
+		p->inside(b, name, ret);
 	buf_puts(ret, "  }\n}\n");
 	for (size_t i = 0; i < a.n; i++)
 		free(a.items[i].value);

@@ -77,14 +77,50 @@ remote_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return name != NULL;
 }
 
-/* What the CLI calls it: the one that backend "remote" names is its default. */
-static void
-remote_workspace(const struct backend *b, const char *name, struct buf *ret)
+/* Does one configuration of terraform have all of them as its workspaces? Else each is that of a configuration of its own. */
+static bool
+remote_is_shared(const struct backend *b)
 {
 	const struct remote *r = remote_of(b);
 
-	buf_puts(ret, r->select.name != NULL && !r->cloud ? "default" : name);
+	return r->prefix[0] != '\0' || r->select.tags.n + r->select.tag_pairs.n > 0;
 }
+
+static void
+remote_workspace(const struct backend *b, const char *name, struct buf *ret)
+{
+	buf_puts(ret, remote_is_shared(b) ? name : "default");
+}
+
+static void
+remote_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	if (!remote_is_shared(b))
+		buf_puts(ret, name);
+}
+
+static void
+remote_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
+{
+	bool other = strcmp(workspace, "default") != 0;
+
+	if (path[0] == '\0' || (other && remote_is_shared(b)))
+		buf_puts(ret, workspace);
+	else
+		buf_printf(ret, "%s%s%s", path, other ? "-" : "", other ? workspace : "");
+}
+
+/* The one state, whatever the block of ours selects. */
+static void
+remote_inside(const struct backend *b, const char *name, struct buf *ret)
+{
+	char *full = remote_full(remote_of(b), name);
+
+	buf_printf(ret, "\n    workspaces {\n      name = \"%s\"\n    }\n", full);
+	free(full);
+}
+
+static const struct conf_hidden remote_hidden[] = { { "token", "TF_TOKEN_..." }, { "api_base", NULL }, { "ca_file", NULL }, { NULL, NULL } };
 
 static enum err_code
 remote_holds(const struct backend *b, const char *name, struct err *reterr)
@@ -270,6 +306,7 @@ static const char *const remote_blocks[] = { "workspaces", NULL };
 #define REMOTE_CALLS \
 	.suits = remote_is_name, .holds = remote_holds, .blocks = remote_blocks, .conf_size = sizeof(struct remote_conf), \
 	.open = remote_open, .close = remote_close, .caps = remote_caps, .workspace = remote_workspace, .fixed = remote_fixed, \
+	.path = remote_path, .named = remote_named, .inside = remote_inside, .hidden = remote_hidden, \
 	.locate = remote_locate, .create = remote_create, .list = remote_list, .head = remote_head, .get = remote_get, .put = remote_put, \
 	.lock = remote_lock, .unlock = remote_unlock, .lock_peek = remote_lock_peek, .lock_path = remote_lock_path, \
 	.history = remote_history, .get_version = remote_get_version, .probe = remote_probe, .signed_in = remote_signed_in, \

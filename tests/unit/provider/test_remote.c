@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../../lib/fake_tfe.h"
 #include "../../lib/provider_rig.h"
@@ -153,6 +154,56 @@ tells_names_that_no_workspace_has(void)
 			test_fail(__FILE__, __LINE__, "%s: %s", rows[i].name, rows[i].fits ? e.msg : "taken");
 	CHECK(provider_holds_name(r.b, "prod/vpc.tfstate", &e) == ERR_UNSUPPORTED && strstr(e.msg, "{alias}") != NULL);
 	end();
+}
+
+/* Each workspace of an organization is the default one of a configuration; those of a prefix are the workspaces of one. */
+static void
+names_as_terraform_does(void)
+{
+	static const struct {
+		const char *block, *path, *workspace, *name;
+	} rows[] = { { HEAD("cloud") "}\n", "app", "default", "app" }, { HEAD("cloud") "}\n", "app", "dev", "app-dev" },
+		{ HEAD("remote") "  workspaces {\n    prefix = \"x-\"\n  }\n}\n", "app", "dev", "dev" },
+		{ HEAD("remote") "  workspaces {\n    prefix = \"x-\"\n  }\n}\n", "app", "default", "app" } };
+	struct buf b;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		provider_rig_open(&r, false, rows[i].block);
+		buf_init(&b, 0);
+		r.b->provider->named(r.b, rows[i].path, rows[i].workspace, &b);
+		CHECK_STR(buf_str(&b), rows[i].name);
+		buf_reset(&b);
+		provider_workspace(r.b, "dev", &b);
+		CHECK_STR(buf_str(&b), i < 2 ? "default" : "dev");
+		buf_reset(&b);
+		r.b->provider->path(r.b, "dev", &b);
+		CHECK_STR(buf_str(&b), i < 2 ? "dev" : "");
+		buf_reset(&b);
+		provider_block(r.b, "dev", &b);
+		CHECK_STR(buf_str(&b), i >= 2 ? "terraform {\n  backend \"remote\" {\n    organization = \"acme\"\n"
+		    "    # token: export TF_TOKEN_...\n\n    workspaces {\n      name = \"x-dev\"\n    }\n  }\n}\n" :
+		    "terraform {\n  cloud {\n    organization = \"acme\"\n    # token: export TF_TOKEN_...\n\n"
+		    "    workspaces {\n      name = \"dev\"\n    }\n  }\n}\n");
+		buf_free(&b);
+		provider_rig_close(&r);
+	}
+}
+
+/* What "terraform init" leaves behind. */
+static void
+takes_what_init_left(void)
+{
+	char here[400], text[600];
+
+	CHECK(getcwd(here, sizeof(here)) != NULL);
+	snprintf(text, sizeof(text), "backend \"cloud\" \"b\" {\n  from_file = \"%s/tests/golden/remote/cloud.terraform.tfstate\"\n}\n", here);
+	provider_rig_open(&r, false, text);
+	CHECK_STR(r.b->where, "tfc.example.test/acme/prod");
+	provider_rig_close(&r);
+	snprintf(text, sizeof(text), "backend \"remote\" \"b\" {\n  from_file = \"%s/tests/golden/remote/remote.terraform.tfstate\"\n}\n", here);
+	provider_rig_open(&r, false, text);
+	CHECK_STR(r.b->where, "tfc.example.test/acme/app-*");
+	provider_rig_close(&r);
 }
 
 static void
@@ -565,6 +616,7 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses },
 	    { "tells names that no workspace has", tells_names_that_no_workspace_has },
+	    { "names as terraform does", names_as_terraform_does }, { "takes what init left", takes_what_init_left },
 	    { "lists what the block selects", lists_what_the_block_selects },
 	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile }, { "follows links", follows_links },
 	    { "judges what it reads", judges_what_it_reads }, { "reads what is current", reads_what_is_current },
