@@ -79,6 +79,25 @@ def test_harness(example, agent, harnesses):
     assert (agent.folder / "copy/pipeline/web.tfstate").read_bytes() == live.body("web")
 
 
+def test_remote(example, agent, tfes):
+    hcp, enterprise = tfes(), tfes(organization="acme-dr")
+    body, other, net = fresh(), fresh(), fresh()
+    hcp.put("web", body)
+    hcp.put("scratch", other)
+    hcp.workspaces["web"].tags["production"] = ""
+    states = agent.folder / "states"
+    (states / "network").mkdir(parents=True)
+    (states / "network/prod.tfstate").write_bytes(net)
+    (agent.folder / "copy").mkdir()
+    example("remote.hcl", {"/mnt/backup/terraform": agent.folder / "copy", "/srv/terraform": states},
+            {label: {"api_base": f"http://127.0.0.1:{server.port}/api/v2/", "token": server.token}
+             for label, server in (("hcp", hcp), ("enterprise", enterprise))})
+    agent.sync()
+    assert (agent.folder / "copy/web.tfstate").read_bytes() == body and not (agent.folder / "copy/scratch.tfstate").exists()
+    assert enterprise.body("copy-network-prod") == net and enterprise.locks() == {}
+    assert enterprise.workspaces["copy-network-prod"].attributes["execution-mode"] == "local"
+
+
 def keys_of(agent, server, endpoint):
     agent.env |= {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key, "AWS_ENDPOINT_URL_S3": endpoint}
 

@@ -35,6 +35,8 @@ class Counted:
     def __init__(self, place, proxy):
         self.place, self.more = place, {}
         self.fronts = [place.front]
+        if place.kind == "remote":
+            place.server.limit = 0          # what is refused for the rate is asked again
         if place.kind == "s3-table":
             self.fronts.append(proxy(place.dynamo))
             self.more = {"endpoints": {kind: f"http://127.0.0.1:{front.port}" for kind, front in zip(("s3", "dynamodb"), self.fronts)}}
