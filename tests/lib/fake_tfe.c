@@ -42,6 +42,12 @@ workspace_free(struct tfe_workspace *w)
 	free(w);
 }
 
+void
+fake_tfe_drop(struct fake_tfe *f, const char *name)
+{
+	workspace_free(map_del(f->workspaces, span_str(name)));
+}
+
 static struct tfe_version *
 current(struct tfe_workspace *w)
 {
@@ -447,8 +453,7 @@ of_workspace(struct fake_tfe *f, const struct scripted_request *rq, struct scrip
 	} else if (strcmp(rq->method, "POST") == 0 && (strcmp(what, "/actions/unlock") == 0 || strcmp(what, "/actions/force-unlock") == 0)) {
 		unlock(f, a, w, what[9] == 'f');
 	} else if (strcmp(rq->method, "DELETE") == 0 && what[0] == '\0') {
-		map_del(f->workspaces, span_str(w->name));
-		workspace_free(w);
+		fake_tfe_drop(f, w->name);
 		a->status = 204;
 	} else {
 		test_fail(__FILE__, __LINE__, "nobody knows %s %s", rq->method, rq->url);

@@ -52,6 +52,7 @@ struct fake_tfe       *fake_tfe_behind(struct scripted_http *http);
 void                   fake_tfe_free(struct fake_tfe *f);
 /* It is made when it is not there. */
 struct tfe_workspace *fake_tfe_workspace(struct fake_tfe *f, const char *name);
+void                   fake_tfe_drop(struct fake_tfe *f, const char *name);
 /* Another party writes, whatever stands against it. */
 struct tfe_version   *fake_tfe_put(struct fake_tfe *f, const char *name, struct span body);
 /* The bytes of the current version; false: there is none. */

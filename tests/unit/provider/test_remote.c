@@ -367,7 +367,7 @@ reads_what_is_current(void)
 	n = scripted_http_count(r.http);
 	IS(get("x", etag, &s), ERR_UNCHANGED);
 	CHECK_U64(scripted_http_count(r.http), n + 1);
-	map_del(fake->workspaces, span_str("x"));
+	fake_tfe_drop(fake, "x");
 	IS(get("x", NULL, &s), ERR_NOT_FOUND);
 	end();
 }
