@@ -421,7 +421,9 @@ unlock(struct fake_tfe *f, struct scripted_answer *a, struct tfe_workspace *w, b
 {
 	for (size_t i = 0; i < w->n; i++)
 		settle(f, &w->versions[i]);
-	if (!w->locked)
+	if (force && f->no_force)
+		refuse(a, 404, "not found");
+	else if (!w->locked)
 		refuse(a, 409, "already unlocked");
 	else if (w->foreign && !force)
 		refuse(a, 409, "The workspace is locked by User other");

@@ -39,6 +39,7 @@ struct fake_tfe {
 	bool        silent;           /* tells neither the reason of a lock, nor its holder, nor which version is current */
 	bool        lax;              /* checks neither lock nor lineage, and refuses serials by 500, as the open source server does */
 	unsigned    pending;          /* so many looks see an uploaded version as pending */
+	bool        no_force;         /* the token may not unlock by force */
 	bool        no_totals;
 	const char *touched;          /* this workspace changes after that listing was answered */
 	unsigned    touch_at, listings;

@@ -18,6 +18,8 @@ struct remote_locking {
 	struct remote_item  found;   /* the workspace, as it was just seen */
 	struct remote_ask   ask;
 	bool                force;   /* the next removal is */
+	struct remote_ask   newest;  /* its last version, while that stands against unlocking: */
+	bool                unsent;  /* nobody sent its bytes */
 	bool                absent;
 };
 
@@ -76,9 +78,9 @@ struct remote_lock_asking {
 	int64_t                until;
 };
 
-enum remote_lock_state { LOCK_FIND, LOCK_SEEN, LOCK_FOUND, LOCK_ANSWERED, LOCK_WAITED };
+enum remote_lock_state { LOCK_FIND, LOCK_SEEN, LOCK_FOUND, LOCK_ANSWERED, LOCK_WAITED, LOCK_NEWEST };
 
-static const char *const remote_lock_states[] = { "find", "seen", "found", "answered", "waited" };
+static const char *const remote_lock_states[] = { "find", "seen", "found", "answered", "waited", "newest" };
 
 /* The one that we hold, by its id: it may have another name by now. NULL: none. */
 static struct op *
@@ -126,6 +128,24 @@ remote_lock_is_pending(const struct remote_locking *k)
 	return k->lock.asked == LOCK_OBJECT_REMOVE && k->ask.ans.http.status == 503 && remote_says(&k->ask.ans, "pending");
 }
 
+/* Is it on its way, or was it announced by somebody who never sent it? Then it stays pending for ever. */
+static struct op *
+remote_lock_newest(struct remote_locking *k)
+{
+	char *full = k->found.name[0] != '\0' ? xstrdup(k->found.name) : remote_full(k->r, k->lock.name);
+
+	remote_to(&k->newest, "GET", "state-versions");
+	send_query(&k->newest.req, "filter[organization][name]", k->r->conf->organization);
+	send_query(&k->newest.req, "filter[workspace][name]", full);
+	send_query(&k->newest.req, "page[size]", "1");
+	k->newest.req.max_body = (uint64_t)8 << 20; /* it may name every resource */
+	k->newest.what = "looking at";
+	k->newest.name = k->lock.name;
+	k->newest.needs = "read state versions";
+	free(full);
+	return remote_ask(k->r, &k->newest);
+}
+
 static enum op_turn
 remote_lock_asking_step(struct op *op)
 {
@@ -162,10 +182,13 @@ remote_lock_asking_step(struct op *op)
 		wait = REMOTE_PENDING_MS + 500 * (int64_t)x->pending++;
 		wait = wait < REMOTE_PENDING_MAX_MS ? wait : REMOTE_PENDING_MAX_MS;
 		if (loop_now(op->loop) + wait > x->until)
-			return op_ok(op);
+			return op_await(op, LOCK_NEWEST, remote_lock_newest(k));
 		return op_await(op, LOCK_WAITED, op_sleep(op->loop, wait));
 	case LOCK_WAITED:
 		return op_failed(op) ? op_fail(op) : op_await(op, LOCK_ANSWERED, remote_lock_send(k));
+	case LOCK_NEWEST:
+		k->unsent = !op_failed(op) && strcmp(k->newest.doc.item.status, "pending") == 0 && k->newest.doc.item.upload[0] != '\0';
+		return op_ok(op);
 	}
 	return OP_DONE;
 }
@@ -243,13 +266,13 @@ remote_lock_answer(struct lock_object *lock)
 		k->lock.there.generation[0] = '\0';
 		return LOCK_OBJECT_DONE;
 	}
-	if (status != 409)
-		return LOCK_OBJECT_REFUSED;
-	if (lock->asked == LOCK_OBJECT_REMOVE && !k->force && !lock->there.unnamed && remote_says(&k->ask.ans, "locked by")) {
-		k->force = true; /* its id was compared: it is the one to go, whoever the server takes for its owner */
+	/* its id was compared: it is the one to go, whoever the server takes for its owner, and whatever was announced under it and never sent */
+	if (lock->asked == LOCK_OBJECT_REMOVE && !k->force && !lock->there.unnamed &&
+	    (k->unsent || (status == 409 && remote_says(&k->ask.ans, "locked by")))) {
+		k->force = true;
 		return LOCK_OBJECT_AGAIN;
 	}
-	return LOCK_OBJECT_UNMET;
+	return status == 409 ? LOCK_OBJECT_UNMET : LOCK_OBJECT_REFUSED;
 }
 
 static void
@@ -259,12 +282,13 @@ remote_lock_refused(struct lock_object *lock, const char *doing, struct err *ret
 
 	(void)doing;
 	k->ask.what = lock->asked == LOCK_OBJECT_PUT ? "locking" : "unlocking";
-	if (!remote_lock_is_pending(k)) {
+	if (!k->unsent && !remote_lock_is_pending(k)) {
 		remote_refused(k->r, &k->ask, reterr);
 		return;
 	}
-	err_set(reterr, ERR_BUSY, 503, "%s: %.60s stays locked while its newest state version is pending", k->r->b.where, lock->name);
-	err_hint(reterr, "it is tried again; if the upload is lost: terraform force-unlock %s", lock->object);
+	err_set(reterr, k->unsent ? ERR_AUTH : ERR_BUSY, k->ask.ans.http.status, "%s: %.60s stays locked while its newest state version is pending%s",
+	    k->r->b.where, lock->name, k->unsent ? ", which was never sent; to unlock it by force is not permitted" : "");
+	err_hint(reterr, "who may administer the workspace: terraform force-unlock %s", lock->object);
 }
 
 static void
@@ -286,7 +310,10 @@ remote_lock_held(struct lock_object *lock, bool held)
 static void
 remote_lock_release(struct lock_object *lock)
 {
-	remote_ask_free(&container_of(lock, struct remote_locking, lock)->ask);
+	struct remote_locking *k = container_of(lock, struct remote_locking, lock);
+
+	remote_ask_free(&k->ask);
+	remote_ask_free(&k->newest);
 }
 
 static const struct lock_object_driver remote_lock_driver = { .store = "", .request = remote_lock_request, .answer = remote_lock_answer,

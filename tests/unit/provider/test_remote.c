@@ -464,6 +464,30 @@ waits_for_a_pending_version(void)
 	end();
 }
 
+/* Announced by somebody who is gone: it stays pending, and a lock of ours goes by force, where that is permitted. */
+static void
+does_not_wait_for_what_was_never_sent(void)
+{
+	struct lock_info      l = { .id = "" };
+	struct tfe_workspace *w;
+
+	begin("");
+	w = fake_tfe_workspace(fake, "x");
+	IS(lock("x", &l, NULL), ERR_OK);
+	fake_tfe_put(fake, "x", SPAN_LIT(STATE(1)))->status = "pending";
+	body_unref(w->versions[0].body);
+	w->versions[0].body = NULL;
+	fake->no_force = true;
+	IS(unlock("x", &l), ERR_AUTH);
+	CHECK(strstr(r.err.msg, "stays locked") != NULL && strstr(r.err.msg, "never sent") != NULL);
+	CHECK(strstr(r.err.hint, "terraform force-unlock acme/x") != NULL);
+	fake->no_force = false;
+	IS(unlock("x", &l), ERR_OK);
+	CHECK_U64(fake->forced, 1);
+	CHECK_U64(fake_tfe_locks(fake), 0);
+	end();
+}
+
 /* --- locks --- */
 
 static void
@@ -621,7 +645,8 @@ main(int argc, char **argv)
 	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile }, { "follows links", follows_links },
 	    { "judges what it reads", judges_what_it_reads }, { "reads what is current", reads_what_is_current },
 	    { "tells conflicts", tells_conflicts }, { "survives lost answers", survives_lost_answers },
-	    { "waits for a pending version", waits_for_a_pending_version }, { "tells whose lock it is", tells_whose_lock_it_is },
+	    { "waits for a pending version", waits_for_a_pending_version },
+		{ "does not wait for what was never sent", does_not_wait_for_what_was_never_sent }, { "tells whose lock it is", tells_whose_lock_it_is },
 	    { "unlocks what was renamed", unlocks_what_was_renamed }, { "tells refusals", tells_refusals },
 	    { "waits as the server asks", waits_as_the_server_asks }, { "reads older versions", reads_older_versions }, { NULL, NULL } });
 }
