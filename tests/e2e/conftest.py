@@ -28,7 +28,8 @@ from places import AzurePlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, L
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
-from tfe import Tfe  # noqa: E402
+from tfe import TFE_TOKEN, Tfe  # noqa: E402
+from tfe_versions import TFE_LINK  # noqa: E402
 
 DEADLINE = 60
 EXAMPLES = HERE.parent.parent / "conf" / "examples"
@@ -416,7 +417,7 @@ def agents(workdir):
         agent.end()
     for agent in made:
         agent.check_sanitizers()
-        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY, HARNESS_TOKEN, GITLAB_TOKEN, JOB_TOKEN])
+        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY, HARNESS_TOKEN, TFE_TOKEN, TFE_LINK, GITLAB_TOKEN, JOB_TOKEN])
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from http_state import Answer, HttpState
 from tfe_objects import KINDS, Principal, Version, Workspace, new_id, parsed
 from tfe_versions import BLOB, NEVER, StateVersions
 
+TFE_TOKEN = "tfe-canary.atlasv1.0f6e8d"
 TYPE = "application/vnd.api+json"
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 SERVICES = ("tfe.v2", "tfe.v2.1", "tfe.v2.2", "state.v2")
@@ -34,7 +35,7 @@ INCLUDES = {"locked_by", "current_run", "organization", "project", "outputs", "r
 class Tfe(StateVersions, HttpState):
     """tokens: {token: Principal}. A test may change every attribute while the server runs."""
 
-    def __init__(self, organization="acme", token="tfe-canary.atlasv1.0f6e8d", dialect="tfc", **kw):
+    def __init__(self, organization="acme", token=TFE_TOKEN, dialect="tfc", **kw):
         super().__init__(**kw)
         assert dialect in ("tfc", "old", "otf")
         self.dialect, self.organization, self.token = dialect, organization, token

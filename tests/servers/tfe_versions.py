@@ -10,6 +10,7 @@ from http_state import Answer
 from tfe_objects import KINDS, Version, new_id, parsed
 
 BLOB = "/_archivist/v1/object/"
+TFE_LINK = "-canary-of-a-signed-link"
 NEVER = {"page[number]", "page[size]"}
 
 
@@ -19,7 +20,7 @@ class StateVersions:
     def link(self, v, kind):
         """A secret address at the host of blobs: of a download, or of an upload that works once."""
         if kind == "read" or kind not in v.links:
-            secret = new_id("secret") + "-canary-of-a-signed-link"
+            secret = new_id("secret") + TFE_LINK
             self.blobs[secret] = (v, kind)
             v.links[kind] = secret
         host, _, port = self.headers.get("Host").partition(":")
