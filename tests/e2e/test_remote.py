@@ -398,3 +398,47 @@ def test_probe_and_doctor(fleet):
     assert checks["reach"] and checks["auth"] and checks["list"] and checks["read"], checks
     assert fleet.server.locks() == {} and fleet.server.serials("prod") == [3]
     fleet.agent.call("config", "check", "--probe")
+
+
+def test_an_upload_that_fails_for_good(fleet):
+    """Its version stays pending, and our own lock with it, until we remove that by force; the old state is still the current one."""
+    line = lineage()
+    fleet.server.put("prod", state(3, line))
+    fleet.folder.put("prod.tfstate", state(4, line))
+    fleet.target()
+    fleet.server.rules.add("PUT", "*/object/*", status=403, times=0)
+    fleet.agent.sync(code=1, timeout=60)
+    assert fleet.server.locks() == {} and fleet.server.body("prod") == state(3, line)
+    assert fleet.server.requests("POST", "prod")[-1]["target"].endswith("/actions/force-unlock")
+    fleet.server.rules.clear()
+    fleet.agent.sync()
+    assert fleet.server.serials("prod") == [3, 4] and fleet.server.locks() == {}
+
+
+def test_an_upload_that_fails_without_the_right_to_force(fleet):
+    line = lineage()
+    fleet.server.put("prod", state(3, line))
+    fleet.folder.put("prod.tfstate", state(4, line))
+    fleet.server.me.without = {"can-force-unlock"}
+    fleet.target()
+    fleet.server.rules.add("PUT", "*/object/*", status=403, times=0)
+    said = fleet.agent.call("sync", code=None, timeout=60).err
+    assert list(fleet.server.locks()) == ["prod"] and "prod stays locked" in said and "by force" in said
+    shown = fleet.agent.json("locks")["locks"]
+    assert [(k["name"], k["ours"]) for k in shown] == [("prod", True)]
+    fleet.server.rules.clear()
+    fleet.server.me.without = set()
+    fleet.agent.sync(timeout=60)
+    assert fleet.server.serials("prod") == [3, 4] and fleet.server.locks() == {}
+
+
+def test_versions_of_the_past(fleet):
+    """What the server kept before the agent came is not asked for; a version that went back in time is held."""
+    line = lineage()
+    for serial in (1, 2, 5):
+        fleet.server.put("prod", state(serial, line))
+    fleet.source()
+    fleet.agent.sync()
+    fleet.server.put("prod", state(2, line))
+    problem = fleet.agent.problem(fleet.agent.sync(code=13))
+    assert problem["state"] == "prod" and fleet.copy("prod") == state(5, line)
