@@ -10,6 +10,7 @@ from conftest import need_tool
 from forward_proxy import TlsFront
 from hcl import Block
 from states import lineage, padded, serial_of, state
+from tfe import TFE_TOKEN
 from tfe_objects import Principal
 
 HOST = "tfe.test"
@@ -442,3 +443,55 @@ def test_versions_of_the_past(fleet):
     fleet.server.put("prod", state(2, line))
     problem = fleet.agent.problem(fleet.agent.sync(code=13))
     assert problem["state"] == "prod" and fleet.copy("prod") == state(5, line)
+
+
+def workspace(tf, server, name):
+    """Terraform on that workspace of the prefix, as it finds it after init."""
+    (tf.folder / ".terraform").mkdir(exist_ok=True)
+    (tf.folder / ".terraform/environment").write_text(name)
+    (tf.folder / "terraformrc").write_text(server.cli_config(HOST))
+
+
+@pytest.mark.deadline(150)
+def test_out_of_it_and_back(agent, tfes, make_bucket, terraform):
+    """Fifty workspaces into a bucket with all their names, and into another organization; real terraform before, between and after."""
+    old, new, bucket = tfes(limit=None), tfes(limit=None), make_bucket()
+    words = [f"w{i:02}" for i in range(50)]
+    old.add("other")
+    for word in words[2:]:
+        old.put(f"net-{word}", state(3, lineage()))
+    projects = {}
+    for word in words[:2]:
+        old.add(f"net-{word}")
+        tf = projects[word] = terraform(word, old.backend("remote", HOST, token=False, prefix="net-"))
+        workspace(tf, old, word)
+        tf.init()
+        tf.apply(text=word)
+
+    for label, server in (("live", old), ("back", new)):
+        _, args, nested = server.backend(prefix="net-")
+        agent.backend("remote", label, args | {"api_base": f"http://127.0.0.1:{server.port}/api/v2/"}, blocks=[Block("workspaces", **nested)],
+                      create=label == "back")
+    agent.backend("s3", "bucket", bucket.backend("net.tfstate"))
+    moved = agent.call("migrate", "--yes", "live", "bucket", timeout=90)
+    assert 'backend "s3"' in moved.out and all(s not in moved.out + moved.err for s in (TFE_TOKEN, bucket.server.secret_key))
+    assert all(bucket.get(f"env:/{w}/net.tfstate") == old.body(f"net-{w}") for w in words)
+    assert len(bucket.keys()) == 50 and old.locks() == {}
+    for word, tf in projects.items():
+        tf.point_at(("s3", bucket.backend("net.tfstate")))
+        tf.init("-reconfigure")
+        assert tf.call("workspace", "show").out.strip() == word and tf.unchanged()
+        tf.apply(text=f"{word} in the bucket")
+
+    moved = agent.call("migrate", "--yes", "bucket", "back", timeout=90)
+    assert 'backend "remote"' in moved.out and 'prefix' in moved.out and TFE_TOKEN not in moved.out
+    assert sorted(new.workspaces) == [f"net-{w}" for w in words]
+    assert all(new.body(f"net-{w}") == bucket.get(f"env:/{w}/net.tfstate") for w in words)
+    assert new.locks() == {} and bucket.locks() == []
+    for word, tf in projects.items():
+        tf.point_at(new.backend("remote", HOST, token=False, prefix="net-"))
+        workspace(tf, new, word)
+        tf.init("-reconfigure")
+        assert tf.unchanged()
+        tf.apply(text=f"{word} is back")
+        assert serial_of(new.body(f"net-{word}")) == 3

@@ -35,7 +35,7 @@ INCLUDES = {"locked_by", "current_run", "organization", "project", "outputs", "r
 class Tfe(StateVersions, HttpState):
     """tokens: {token: Principal}. A test may change every attribute while the server runs."""
 
-    def __init__(self, organization="acme", token=TFE_TOKEN, dialect="tfc", **kw):
+    def __init__(self, organization="acme", token=TFE_TOKEN, dialect="tfc", limit=30, **kw):
         super().__init__(**kw)
         assert dialect in ("tfc", "old", "otf")
         self.dialect, self.organization, self.token = dialect, organization, token
@@ -43,7 +43,7 @@ class Tfe(StateVersions, HttpState):
         self.tokens = {token: self.me}
         self.projects = {"Default Project": new_id("prj")}
         self.workspaces, self.blobs, self.ticks = {}, {}, itertools.count()
-        self.scheme, self.services, self.limit, self.mode, self.processing = "http", SERVICES, 30, "local", 0.0
+        self.scheme, self.services, self.limit, self.mode, self.processing = "http", SERVICES, limit, "local", 0.0
         self.older_status, self.totals, self.window = 409, True, []
 
     # --- what tests ask and do, past every rule ----------------------------------------------------------------------
