@@ -154,3 +154,27 @@ def test_azurerm(example, agent, places, azure_names):
     example("azurerm.hcl", {"acmestates": live.server.account, '"tfstate"': f'"{live.container}"', "/srv/tfstate-copy": agent.folder / "copy"})
     agent.sync()
     assert (agent.folder / "copy/net/prod.tfstate").read_bytes() == live.get("net/prod.tfstate")
+
+
+def of_the_cli(agent, text):
+    """Terraform's own configuration."""
+    rc = agent.folder / "home/.terraformrc"
+    rc.write_text(text)
+    rc.chmod(0o600)
+
+
+def test_cloud(example, agent, tfes):
+    live, standby = tfes(), tfes()
+    of_the_cli(agent, live.cli_config("app.terraform.io") + standby.cli_config("tfe.example.com"))
+    bodies = {name: fresh() for name in ("network", "web", "other")}
+    for name, body in bodies.items():
+        live.put(name, body)
+    live.add("web").tags["env"] = "prod"
+    (agent.folder / "versions.tf").write_text('terraform {\n  cloud {\n    organization = "acme"\n    workspaces {\n      name = "network"\n    }\n  }\n}\n')
+    (agent.folder / "copy").mkdir()
+    example("cloud.hcl", {"/srv/network/versions.tf": agent.folder / "versions.tf", "/mnt/backup/terraform": agent.folder / "copy"})
+    agent.sync()
+    assert (agent.folder / "copy/network/network.tfstate").read_bytes() == bodies["network"]
+    assert (agent.folder / "copy/web.tfstate").read_bytes() == bodies["web"]
+    assert not (agent.folder / "copy/other.tfstate").exists()
+    assert standby.body("web") == bodies["web"] and list(standby.workspaces) == ["web"] and standby.locks() == {}
