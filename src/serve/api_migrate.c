@@ -166,6 +166,7 @@ migrate_finish(struct restores *x)
 {
 	struct json_writer   *w = &x->c->w;
 	struct migrate_places all;
+	bool                  cloud = migrate_to(x)->provider == &provider_cloud;
 
 	migrate_places(x, &all);
 	json_key(w, "blocks");
@@ -175,7 +176,9 @@ migrate_finish(struct restores *x)
 	json_arr_end(w);
 	json_key(w, "commands");
 	json_arr(w);
-	json_str(w, "terraform init -reconfigure");
+	if (cloud) /* the CLI refuses -reconfigure there, and would move what is moved already */
+		json_str(w, "rm -f .terraform/terraform.tfstate");
+	json_str(w, cloud ? "terraform init" : "terraform init -reconfigure");
 	json_str(w, "terraform plan");
 	json_arr_end(w);
 	migrate_edges(w, x);

@@ -495,3 +495,24 @@ def test_out_of_it_and_back(agent, tfes, make_bucket, terraform):
         assert tf.unchanged()
         tf.apply(text=f"{word} is back")
         assert serial_of(new.body(f"net-{word}")) == 3
+
+
+def test_the_block_to_paste(fleet, terraform, kind):
+    """What migrate prints is what terraform takes, apart from the token."""
+    before = terraform("before", ("local", {"path": str(fleet.folder.path("prod.tfstate"))}))
+    before.init()
+    before.apply()
+    serial = serial_of(fleet.folder.get("prod.tfstate"))
+    fleet.add("tfc", kind, create=True)
+    moved = fleet.agent.call("migrate", "--yes", "folder:prod.tfstate", "tfc")
+    block = moved.out[moved.out.index("terraform {"):moved.out.index("\n}\n") + 3]
+    assert f"# token: terraform login {HOST}\n" in block
+    (before.folder / "backend.tf").write_text(block)
+    (before.folder / "terraformrc").write_text(fleet.server.cli_config(HOST))
+    assert "  terraform init -reconfigure\n" in moved.out or "  rm -f .terraform/terraform.tfstate\n  terraform init\n" in moved.out
+    if kind == "cloud":
+        (before.folder / ".terraform/terraform.tfstate").unlink()
+    before.init(*(["-reconfigure"] if kind == "remote" else []))
+    assert before.unchanged()
+    before.apply(text="there")
+    assert fleet.server.serials("prod") == [serial, serial + 1]

@@ -110,17 +110,20 @@ remote_named(const struct backend *b, const char *path, const char *workspace, s
 		buf_printf(ret, "%s%s%s", path, other ? "-" : "", other ? workspace : "");
 }
 
-/* The one state, whatever the block of ours selects. */
+/* Those of the prefix, where terraform's block knows one; else the one state, whatever the block of ours selects. */
 static void
 remote_inside(const struct backend *b, const char *name, struct buf *ret)
 {
-	char *full = remote_full(remote_of(b), name);
+	const struct remote *r = remote_of(b);
+	char                *full = remote_full(r, name);
+	bool                 many = !r->cloud && r->prefix[0] != '\0';
 
-	buf_printf(ret, "\n    workspaces {\n      name = \"%s\"\n    }\n", full);
+	buf_printf(ret, "    # token: terraform login %s\n\n    workspaces {\n      %s = \"%s\"\n    }\n", r->host, many ? "prefix" : "name",
+	    many ? r->prefix : full);
 	free(full);
 }
 
-static const struct conf_hidden remote_hidden[] = { { "token", "TF_TOKEN_..." }, { "api_base", NULL }, { "ca_file", NULL }, { NULL, NULL } };
+static const struct conf_hidden remote_hidden[] = { { "token", NULL }, { "api_base", NULL }, { "ca_file", NULL }, { NULL, NULL } };
 
 static enum err_code
 remote_holds(const struct backend *b, const char *name, struct err *reterr)

@@ -181,8 +181,8 @@ names_as_terraform_does(void)
 		buf_reset(&b);
 		provider_block(r.b, "dev", &b);
 		CHECK_STR(buf_str(&b), i >= 2 ? "terraform {\n  backend \"remote\" {\n    organization = \"acme\"\n"
-		    "    # token: export TF_TOKEN_...\n\n    workspaces {\n      name = \"x-dev\"\n    }\n  }\n}\n" :
-		    "terraform {\n  cloud {\n    organization = \"acme\"\n    # token: export TF_TOKEN_...\n\n"
+		    "    # token: terraform login app.terraform.io\n\n    workspaces {\n      prefix = \"x-\"\n    }\n  }\n}\n" :
+		    "terraform {\n  cloud {\n    organization = \"acme\"\n    # token: terraform login app.terraform.io\n\n"
 		    "    workspaces {\n      name = \"dev\"\n    }\n  }\n}\n");
 		buf_free(&b);
 		provider_rig_close(&r);
