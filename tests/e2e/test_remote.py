@@ -516,3 +516,31 @@ def test_the_block_to_paste(fleet, terraform, kind):
     assert before.unchanged()
     before.apply(text="there")
     assert fleet.server.serials("prod") == [serial, serial + 1]
+
+
+@pytest.mark.deadline(120)
+def test_workspaces_of_terraform(fleet, terraform):
+    """Made, written, selected and deleted by terraform while the agent replicates what comes of it."""
+    server = fleet.server
+    server.add("net-prod")
+    fleet.source("remote", {"prefix": "net-"})
+    fleet.agent.start()
+    tf = terraform("tf", server.backend("remote", HOST, token=False, prefix="net-"))
+    workspace(tf, server, "prod")
+    tf.init()
+    tf.apply(text="of prod")
+    eventually(lambda: fleet.copy("prod") == server.body("net-prod"))
+    tf.call("workspace", "new", "dev")
+    tf.apply(text="of dev", items=2)
+    eventually(lambda: fleet.copy("dev") == server.body("net-dev"))
+    tf.call("destroy", "-no-color", "-input=false", "-auto-approve")
+    eventually(lambda: fleet.copy("dev") == server.body("net-dev"))
+    tf.call("workspace", "select", "prod")
+    tf.call("workspace", "delete", "dev")
+    assert "net-dev" not in server.workspaces
+    eventually(lambda: "gone" in fleet.agent.states("live")["dev"]["flags"])
+    assert fleet.copy("dev") is not None                        # its replica stays
+    tf.apply(text="again")
+    eventually(lambda: fleet.copy("prod") == server.body("net-prod"))
+    assert fleet.agent.status()["verdict"] == "ok"
+    fleet.agent.stop()
