@@ -298,7 +298,7 @@ bool       provider_gives_name(const struct backend *b, const char *name);
 void       provider_rename(const struct backend *from, const char *name, const struct backend *to, struct buf *ret);
 /* A whole "terraform" block for that state and the other workspaces of its place. No secret is in it: see conf_export(). */
 void       provider_block(const struct backend *b, const char *name, struct buf *ret);
-/* ERR_UNSUPPORTED: the name is too long for what such a backend can hold, lock included. */
+/* ERR_UNSUPPORTED: such a backend cannot hold the name, lock included, or not safely; provider_put() and provider_lock() refuse it. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
 /* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */
 void       provider_complete(const struct backend *from, const struct backend *to, struct buf *name);

@@ -63,6 +63,17 @@ call_is_off(struct call *c)
 	return true;
 }
 
+/* Nothing is written, nor locked for it, under a name that the backend does not hold as it is; a driver knows that of a probe. */
+static bool
+call_cannot_hold(struct call *c)
+{
+	if ((c->kind != REQUEST_WRITE && c->kind != REQUEST_LOCK) || strcmp(c->ref.name, REACH_SCRATCH) == 0 ||
+	    provider_holds_name(c->b, c->ref.name, &c->op.res) == ERR_OK)
+		return false;
+	err_prefix(&c->op.res, "%s", c->b->label);
+	return true;
+}
+
 /* How long this call has to wait, and its place in the queue behind others. */
 static int64_t
 call_wait(struct call *c)
@@ -150,7 +161,7 @@ call_step(struct op *op)
 
 	switch ((enum call_state)op->state) {
 	case START:
-		if (call_is_off(c))
+		if (call_is_off(c) || call_cannot_hold(c))
 			return op_fail(op);
 		wait = call_wait(c);
 		if (wait > 0)

@@ -355,6 +355,8 @@ provider_holds_name(const struct backend *b, const char *name, struct err *reter
 	if (p->key_max != 0 && whole > p->key_max)
 		return err_set(reterr, ERR_UNSUPPORTED, 0, "a name of %zu bytes with its prefix; %s holds at most %zu beside its lock", whole, p->name,
 		    p->key_max);
+	if (p->segment_max != 0 && strstr(name, "//") != NULL)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "a name with \"//\": no folder of %s is without a name", p->name);
 	for (const char *s = name; p->segment_max != 0 && *s != '\0'; s += strspn(s, "/")) {
 		size_t n = strcspn(s, "/");
 

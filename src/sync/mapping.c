@@ -201,12 +201,15 @@ lane_map(const struct plan *p, const struct lane *l, const char *name, struct bu
 		buf_printf(ret, "%s%s", l->edge->prefix, name);
 	else
 		rc = mapping_replicate(&f, o, ret, reterr);
-	if (rc != ERR_OK || name_check(buf_span(ret), reterr) != ERR_OK || provider_holds_name(l->to, buf_str(ret), reterr) != ERR_OK) {
-		err_hint(reterr, "give it a key of its own: state \"%s\" { key = ... } in %s", name, l->edge->name);
-		return MAP_ERROR;
-	}
-	if (l->edge->kind == EDGE_REPLICATE && name_is_never_state(buf_span(ret))) {
-		err_set(reterr, ERR_UNSUPPORTED, 0, "%s is never the name of a state", buf_str(ret));
+	if (rc == ERR_OK)
+		rc = name_check(buf_span(ret), reterr);
+	if (rc == ERR_OK)
+		rc = provider_holds_name(l->to, buf_str(ret), reterr);
+	if (rc == ERR_OK && l->edge->kind == EDGE_REPLICATE && name_is_never_state(buf_span(ret)))
+		rc = err_set(reterr, ERR_UNSUPPORTED, 0, "%s is never the name of a state", buf_str(ret));
+	if (rc != ERR_OK) {
+		err_hint(reterr, l->edge->kind == EDGE_SNAPSHOT ? "leave it out: exclude = [\"%s\"] in %s" :
+		    "give it a key of its own: state \"%s\" { key = ... } in %s", name, l->edge->name);
 		return MAP_ERROR;
 	}
 	if (!lane_leaves_source(l, buf_str(ret), reterr))

@@ -307,7 +307,7 @@ restore_prepare(struct restore *r, const struct restore_options *o, struct err *
 
 	if (dst == NULL)
 		return err_set(reterr, ERR_USAGE, 0, "no backend is called \"%s\"", label);
-	if (name_check(span_str(name), reterr) != ERR_OK)
+	if (name_check(span_str(name), reterr) != ERR_OK || provider_holds_name(dst, name, reterr) != ERR_OK)
 		return reterr->code;
 	r->here = strcmp(label, o->backend) == 0 && strcmp(name, o->name) == 0;
 	r->push = push_new(r->e, &restore_kind, dst, name);

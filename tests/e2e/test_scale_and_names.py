@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Many states, a big state, and names that break careless programs."""
+import os
 import shutil
 import threading
 
@@ -147,3 +148,29 @@ def test_include_and_exclude(agent, places, kind):
     assert set(agent.states("live")) == {"prod/a.tfstate", "prod/x/b.tfstate", "prod/secret/d.tfstate"}
     assert folder.get("prod/a.tfstate") and folder.get("prod/x/b.tfstate")
     assert folder.get("prod/secret/d.tfstate") is None and folder.get("dev/c.tfstate") is None
+
+
+def test_two_names_of_one_file(agent, places):
+    """A folder has "a//b" and "a/b" in one place: the one is held with the next step, the other is as it was."""
+    live, folder = places("s3", cls=Ministack), places("local")
+    live.add(agent, "live")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    body = state(1, lineage())
+    live.put("empty/segment.tfstate", body)
+    live.put("empty//segment.tfstate", state(7, lineage()))
+    problem = agent.problem(agent.sync(code=3), "empty//segment.tfstate")
+    assert 'no folder of local is without a name' in problem["message"] and "key = ..." in problem["hint"]
+    assert folder.get("empty/segment.tfstate") == body
+
+
+def test_a_file_name_that_is_no_text(agent, places):
+    live, folder = places("local"), places("local")
+    live.add(agent, "live")
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    live.put("good.tfstate", state(1, lineage()))
+    (live.folder / os.fsdecode(b"caf\xe9.tfstate")).write_bytes(state(1, lineage()))
+    doc = agent.sync(code=3)
+    assert ["not UTF-8" in p["message"] for p in doc["problems"]] == [True]
+    assert [p.name for p in folder.folder.iterdir() if not p.name.startswith(".")] == ["good.tfstate"]

@@ -55,7 +55,8 @@ provider_rig_open(struct provider_rig *r, bool real, const char *block)
 const char *
 provider_rig_refuses(const char *block)
 {
-	static struct err   e;
+	static char         text[ERR_TEXT_MAX];
+	struct err          e;
 	struct provider_rig r;
 	enum err_code       rc;
 
@@ -64,7 +65,7 @@ provider_rig_refuses(const char *block)
 	if (rc == ERR_OK)
 		provider_close(r.b);
 	rig_end(&r);
-	return rc == ERR_OK ? NULL : e.msg;
+	return rc == ERR_OK ? NULL : err_text(&e, text);
 }
 
 void

@@ -98,19 +98,25 @@ azurerm_blob_of(const struct azurerm *z, const char *name)
 	return xasprintf("%s%s", z->b.common.prefix, name);
 }
 
-/* Microsoft advises against the last two; some take a backslash for "/". */
-enum err_code
-azurerm_name_check(const char *blob, struct err *reterr)
+/* Microsoft advises against a dot at the end; some take a backslash for "/". */
+static enum err_code
+azurerm_holds(const struct backend *b, const char *name, struct err *reterr)
 {
-	size_t n = strlen(blob);
+	size_t      segments = 1;
+	const char *why = NULL;
 
-	if (n > AZURERM_NAME_MAX)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "%.60s...: a name of %zu bytes, Azure Blob Storage takes %d", blob, n, AZURERM_NAME_MAX);
-	if (strchr(blob, '\\') != NULL)
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "%.120s: a name with a backslash is not safe in Azure Blob Storage", blob);
-	if (strstr(blob, "./") != NULL || span_ends(span_str(blob), "."))
-		return err_set(reterr, ERR_UNSUPPORTED, 0, "%.120s: a segment that ends with a dot is not safe in Azure Blob Storage", blob);
-	return ERR_OK;
+	for (const char *p = b->common.prefix; *p != '\0'; p++)
+		segments += *p == '/';
+	for (const char *p = name; *p != '\0'; p++)
+		segments += *p == '/';
+	if (segments > AZURERM_SEGMENTS_MAX)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "a name of %zu segments with its prefix; azurerm holds at most %d", segments,
+		    AZURERM_SEGMENTS_MAX);
+	if (strchr(name, '\\') != NULL)
+		why = "a backslash, which some take for \"/\"";
+	else if (strstr(name, "./") != NULL || span_ends(span_str(name), "."))
+		why = "a segment that ends with a dot, which some cut off";
+	return why == NULL ? ERR_OK : err_set(reterr, ERR_UNSUPPORTED, 0, "a name with %s: not safe in Azure Blob Storage", why);
 }
 
 bool
@@ -299,7 +305,7 @@ azurerm_set_key(struct azurerm *z, struct conf_block *block, struct err *reterr)
 	else
 		z->key = buf_take(&key);
 	buf_free(&key);
-	return z->key != NULL ? ERR_OK : reterr->code;
+	return z->key != NULL ? ERR_OK : err_hint(reterr, "a blob's name as terraform reads it: %%3F for \"?\", %%23 for \"#\", %%25 for \"%%\"");
 }
 
 static enum err_code
@@ -408,6 +414,7 @@ const struct provider provider_azurerm = {
 	.named = azurerm_named,
 	.address = azurerm_address,
 	.hidden = azurerm_hidden,
+	.holds = azurerm_holds,
 	.locate = azurerm_locate,
 	.create = azurerm_create,
 	.list = azurerm_list,

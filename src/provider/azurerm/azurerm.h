@@ -16,6 +16,7 @@
  * that has none goes by its ETag. Writes compare the tag, and are then made on the ETag that came with it.
  */
 #define AZURERM_NAME_MAX 1024
+#define AZURERM_SEGMENTS_MAX 254
 #define AZURERM_META_MAX 40   /* entries of a blob's metadata that we carry over: Azure counts bytes only, an answer has 64 headers here */
 #define AZURERM_LOCK     "terraformlockid"
 
@@ -66,8 +67,6 @@ azurerm_given(const char *text)
 /* The blob of a name, owned. */
 char           *azurerm_blob_of(const struct azurerm *z, const char *name);
 bool            azurerm_is_state(const struct azurerm *z, const char *name);
-/* May a blob be made by that name, so that everybody finds it again under the same one? */
-enum err_code   azurerm_name_check(const char *blob, struct err *reterr);
 /* A lock of terraform's goes by the ID of its lease, which is a UUID, as the ID of a tenant is. */
 bool            azurerm_is_uuid(const char *id);
 

@@ -379,8 +379,6 @@ azurerm_put_step(struct op *op)
 
 	switch ((enum azurerm_put_state)op->state) {
 	case PUT_START:
-		if (azurerm_name_check(o->blob, &op->res) != ERR_OK)
-			return op_fail(op);
 		return op_await(op, PUT_SUMMED, object_sum(&o->obj));
 	case PUT_SUMMED:
 		azurerm_sum_end(o);

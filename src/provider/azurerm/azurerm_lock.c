@@ -235,8 +235,6 @@ azurerm_lock_step(struct op *op)
 	case LOCK_ACQUIRE:
 		if (op_failed(op))
 			return azurerm_lease_failed(k);
-		if (azurerm_name_check(k->blob, &op->res) != ERR_OK)
-			return op_fail(op);
 		return op_await(op, LOCK_ACQUIRED, azurerm_lease_acquire(k));
 	case LOCK_ACQUIRED:
 		return azurerm_lock_acquired(k);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "../../lib/agent_rig.h"
+#include "../../lib/run_op.h"
 #include "../../lib/test.h"
 #include "base/mem.h"
 #include "base/name.h"
@@ -29,6 +30,8 @@ static const char http[] = "backend \"http\" \"$\" {\n  address = \"http://127.0
 static const char flat_s3[] = "backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n  key = \"app\"\n}\n";
 static const char flat_azurerm[] =
     "backend \"azurerm\" \"$\" {\n  storage_account_name = \"acme\"\n  container_name = \"box-$\"\n  key = \"app.tfstate\"\n  access_key = \"YQ==\"\n}\n";
+
+static const char flat_bucket[] = "backend \"s3\" \"$\" {\n  bucket = \"bucket-$\"\n  region = \"r\"\n}\n";
 
 #define BUCKET kinds[WORKSPACES]
 #define FOLDER kinds[WORKSPACES + 1]
@@ -64,13 +67,13 @@ static void
 odd_name(struct rand *rnd, bool slashes, struct buf *ret)
 {
 	static const char *const pieces[] = { "a", "B", "7", "-", "_", "+", " ", "=", "&", "%", "%2F", "#", "?", "é", "\xf0\x9f\x9a\x80", "~", "'", "\"",
-		"\\", "{name}", "env:", "default", ".tfstate", "..a", ":", "@1", "/", "*" };
+		"{name}", "env:", "default", ".tfstate", "..a", ":", "@1", "/", "*" };
 
 	buf_reset(ret);
 	for (uint64_t n = 1 + rand_below(rnd, 6); n > 0; n--) {
 		const char *piece = pieces[rand_below(rnd, ARRAY_LEN(pieces))];
 
-		if (slashes || strchr(piece, '/') == NULL)
+		if (slashes ? strcmp(piece, "/") != 0 || !span_ends(buf_span(ret), "/") : strchr(piece, '/') == NULL)
 			buf_puts(ret, piece);
 	}
 	buf_puts(ret, "x");
@@ -302,36 +305,109 @@ names(void)
 		buf_free(&n[i]), buf_free(&there[i]);
 }
 
-/* A name that the target cannot hold is refused before anything is sent, and says by how much. */
-static void
-too_long(void)
+/* n times the text, then the rest. */
+static char *
+times(const char *text, size_t n, const char *rest)
 {
-	struct plan *p = between(BUCKET, FOLDER, "");
-	char         name[400];
-	struct buf   ret;
-	struct err   e;
+	struct buf b;
 
-	buf_init(&ret, 0);
-	memset(name, 'a', sizeof(name));
-	strcpy(name + 300, "/x.tfstate");
-	CHECK(lane_map(p, &p->edges[0].lanes[0], name, &ret, &e) == MAP_ERROR && e.code == ERR_UNSUPPORTED);
-	CHECK_STR(e.msg, "a name with 300 bytes between two slashes; local holds at most 244 beside its lock");
-	CHECK(strstr(e.hint, "give it a key of its own") != NULL);
-	plan_free(p);
-	p = between(FOLDER, BUCKET, "  key = \"0123456789/{name}\"\n");
-	{
-		char long_name[1024];
+	buf_init(&b, 0);
+	for (; n > 0; n--)
+		buf_puts(&b, text);
+	buf_puts(&b, rest);
+	return buf_take(&b);
+}
 
-		memset(long_name, 'b', sizeof(long_name));
-		for (size_t i = 100; i < sizeof(long_name); i += 100)
-			long_name[i] = '/';
-		strcpy(long_name + 1000, ".tfstate");
-		buf_reset(&ret);
-		CHECK(lane_map(p, &p->edges[0].lanes[0], long_name, &ret, &e) == MAP_ERROR);
-		CHECK_STR(e.msg, "a name of 1024 bytes with its prefix; s3 holds at most 1017 beside its lock");
+/* What each kind of target does with names that are hard to hold: it takes them as they are, or one clause says why it cannot, with
+ * what to do, before anything is sent. why NULL: it holds them. */
+static void
+hard_names(void)
+{
+	static const char    slashes[] = "a name with \"//\": no folder of local is without a name";
+	static const char    backslash[] = "a name with a backslash, which some take for \"/\": not safe in Azure Blob Storage";
+	static const char    dot[] = "a name with a segment that ends with a dot, which some cut off: not safe in Azure Blob Storage";
+	static const char    never[] = "env:/W/errored.tfstate is never the name of a state";
+	static const struct {
+		const char *text;            /* repeated */
+		size_t      n;
+		const char *rest;
+		const char *s3, *gcs, *azurerm, *local, *http;
+	} t[] = {
+		{ "", 0, "a?b#c%d.tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "", 0, "a b/\xc3\xbc\xe7\x8a\xb6&=+;:@'\"{}$~*().tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "", 0, "a//b.tfstate", NULL, NULL, NULL, slashes, NULL },
+		{ "", 0, "a/x.tfstate//b.tfstate", NULL, NULL, NULL, slashes, NULL },
+		{ "", 0, "a\\b.tfstate", NULL, NULL, backslash, NULL, NULL },
+		{ "", 0, "a./b.tfstate", NULL, NULL, dot, NULL, NULL },
+		{ "", 0, "..a/b..tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "", 0, "a/", NULL, NULL, NULL, NULL, NULL },
+		{ "", 0, "a/../b.tfstate", "..", "..", "..", "..", ".." },
+		{ "", 0, "./b.tfstate", "\".\"", "\".\"", "\".\"", "\".\"", "\".\"" },
+		{ "", 0, "/b.tfstate", "begins with", "begins with", "begins with", "begins with", "begins with" },
+		{ "", 0, "a\xff.tfstate", "not UTF-8", "not UTF-8", "not UTF-8", "not UTF-8", "not UTF-8" },
+		{ "", 0, "a\nb.tfstate", "control", "control", "control", "control", "control" },
+		{ "", 0, "a\xc2\x85.tfstate", "control", "control", "control", "control", "control" },
+		{ "", 0, "env:/W/errored.tfstate", never, never, never, never, never },
+		{ "n", 244 - 8, ".tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "n", 245 - 8, ".tfstate", NULL, NULL, NULL, "245 bytes between two slashes; local holds at most 244", NULL },
+		{ "\xc3\xbc", 118, ".tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "\xc3\xbc", 119, ".tfstate", NULL, NULL, NULL, "246 bytes between", NULL },
+		{ "a/", 253, "b.tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "a/", 254, "b.tfstate", NULL, NULL, "255 segments with its prefix; azurerm holds at most 254", NULL, NULL },
+		{ "12345678/", 112, "b.tfstate", NULL, NULL, NULL, NULL, NULL },
+		{ "12345678/", 112, "bcdef.tfstate", "a name of 1021 bytes with its prefix; s3 holds at most 1017", NULL, NULL, NULL, NULL },
+		{ "12345678/", 113, "x.tfstate", "longer than 1024", "longer than 1024", "longer than 1024", "longer than 1024", "longer than 1024" },
+	};
+	const char *const targets[] = { flat_bucket, free_gcs, container, FOLDER, http };
+
+	for (size_t k = 0; k < ARRAY_LEN(targets); k++) {
+		struct plan *p = between(http, targets[k], "");
+
+		for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+			const char  *whys[] = { t[i].s3, t[i].gcs, t[i].azurerm, t[i].local, t[i].http };
+			char        *name = times(t[i].text, t[i].n, t[i].rest);
+			struct buf   there;
+			struct err   e = { .code = ERR_OK };
+			enum mapping m;
+
+			buf_init(&there, 0);
+			m = lane_map(p, &p->edges[0].lanes[0], name, &there, &e);
+			if (m != (whys[k] == NULL ? MAP_YES : MAP_ERROR) || (whys[k] != NULL && strstr(e.msg, whys[k]) == NULL))
+				test_fail(__FILE__, __LINE__, "target %zu, %.40s...: \"%s\", not \"%s\"", k, name, m == MAP_ERROR ? e.msg : "held",
+				    whys[k] != NULL ? whys[k] : "held");
+			CHECK(m == MAP_YES || strstr(e.hint, "key of its own") != NULL);
+			CHECK(m == MAP_YES || (e.code == ERR_UNSUPPORTED && strchr(e.msg, '\n') == NULL));
+			free(name);
+			buf_free(&there);
+		}
+		plan_free(p);
 	}
-	plan_free(p);
-	buf_free(&ret);
+}
+
+/* Written or locked past the mapping, as by "restore --to", such a name is refused all the same, and nothing is sent. */
+static void
+nothing_is_sent(void)
+{
+	static const char *const bad[][2] = { { container, "a\\b.tfstate" }, { FOLDER, "a//b.tfstate" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct plan         *p = between(BUCKET, bad[i][0], "");
+		struct state_ref     ref = { bad[i][1] };
+		struct snapshot      s = { .body = body_copy(span_str("{}")) };
+		struct put_condition when = { .when = PUT_ABSENT };
+		struct lock_info     l, holder;
+		char                 etag[ETAG_MAX];
+		struct err           e;
+
+		provider_lock_new(p->backends[1], &ref, "", &l);
+		e = run_op(r.loop, provider_lock(p->backends[1], &ref, &l, &holder), 1000);
+		CHECK(e.code == ERR_UNSUPPORTED && strstr(e.msg, "b: a name with") != NULL);
+		e = run_op(r.loop, provider_put(p->backends[1], &ref, &s, &when, etag), 1000);
+		CHECK(e.code == ERR_UNSUPPORTED && strstr(e.msg, "b: a name with") != NULL);
+		CHECK(p->backends[1]->requests == 0);
+		snapshot_free(&s);
+		plan_free(p);
+	}
 }
 
 static const char *
@@ -388,7 +464,8 @@ main(int argc, char **argv)
 	    { "advice on names", advice },
 	    { "names keep apart, and come back", names },
 	    { "workspaces of azurerm come back under their names", names_of_azurerm },
-	    { "names that a target cannot hold", too_long },
+	    { "names that a target cannot hold", hard_names },
+	    { "nothing is sent for a name that cannot be held", nothing_is_sent },
 	    { "a template that gives all states one name", one_name_for_all },
 	    { "two states with the same key", one_name_for_two },
 	    { NULL, NULL } });
