@@ -340,7 +340,20 @@ def azure_names(_session, certificates):
 @pytest.fixture
 def terraform(workdir):
     """terraform(name, backend): a project on that backend."""
-    program = need("terraform", lambda: install.find("terraform"))
+    yield from projects(workdir, need("terraform", lambda: install.find("terraform")))
+
+
+@pytest.fixture
+def tofu(workdir):
+    """The same for OpenTofu, where somebody had it built."""
+    try:
+        program = install.tofu_if_there()
+    except install.Missing as e:
+        pytest.skip(f"OpenTofu is missing: {e}")
+    yield from projects(workdir, program)
+
+
+def projects(workdir, program):
     made = []
 
     def make(name, backend, **kw):

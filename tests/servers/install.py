@@ -202,8 +202,18 @@ def rclone():
     return pathlib.Path(own)
 
 
+TOFU = "v1.6.3"
+
+
 def tofu():
-    return by_go("tofu", "v1.6.3", "github.com/opentofu/opentofu/cmd/tofu")
+    return by_go("tofu", TOFU, "github.com/opentofu/opentofu/cmd/tofu")
+
+
+def tofu_if_there():
+    """It is not built for a test that only would like to have it."""
+    if not (cache() / f"tofu-{TOFU[1:]}" / ".done").exists():
+        raise Missing("\"tests/servers/install.py tofu\" builds it, in minutes")
+    return tofu()
 
 
 def mc():
