@@ -145,6 +145,7 @@ struct provider {
 	const struct conf_field *fields;       /* the provider's own: terraform's arguments */
 	const char *const *blocks;             /* nested block types it accepts, NULL-terminated; NULL: none */
 	size_t      conf_size;
+	size_t      timeout_at;                /* offset in conf of a timeout by terraform's own name, int64_t ms; 0: it has none */
 	const char *prefix_help;               /* NULL: prefix is the agent's argument; else prefix is terraform's own here */
 	/* conf: conf_size bytes filled by fields, lives as long as b; block: for nested blocks and positions. Must not do I/O
 	 * beyond reading credential files. */

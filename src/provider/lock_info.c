@@ -120,6 +120,8 @@ lock_info_parse(struct span body, struct lock_info *ret, struct err *reterr)
 	json_object_foreach(root, key, value)
 		if (json_is_string(value))
 			lock_take(ret, key, json_string_value(value));
+	if (strncasecmp(ret->path, "http", 4) == 0) /* OpenTofu's, of a blob: the query may be a shared access signature */
+		ret->path[strcspn(ret->path, "?")] = '\0';
 	json_decref(root);
 	return ERR_OK;
 }

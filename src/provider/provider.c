@@ -177,10 +177,14 @@ static enum err_code
 provider_open_as(const struct provider_env *env, struct conf *c, struct conf_block *block, const struct provider *p,
     const struct conf_field *table, struct backend_common *common, struct backend **ret, struct err *reterr)
 {
-	void *conf = arena_alloc(conf_arena(c), p->conf_size);
+	char *conf = arena_alloc(conf_arena(c), p->conf_size);
 
 	if (provider_import(c, block, p, reterr) != ERR_OK || conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
-	    conf_fields(c, block, table, common, reterr) != ERR_OK || provider_check_common(block, p, common, reterr) != ERR_OK ||
+	    conf_fields(c, block, table, common, reterr) != ERR_OK)
+		return reterr->code;
+	if (p->timeout_at != 0 && conf_attr(block, "timeout") == NULL && *(int64_t *)(void *)(conf + p->timeout_at) != 0)
+		common->timeout_ms = *(int64_t *)(void *)(conf + p->timeout_at);
+	if (provider_check_common(block, p, common, reterr) != ERR_OK ||
 	    provider_finish(c, block, p, table, reterr) != ERR_OK || p->open(env, c, block, conf, common, ret, reterr) != ERR_OK)
 		return reterr->code;
 	(*ret)->provider = p;

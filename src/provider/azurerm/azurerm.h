@@ -29,6 +29,7 @@ struct azurerm_conf {
 	const char    *resource_group_name, *subscription_id, *tenant_id, *metadata_host;
 	bool           lookup_blob_endpoint, use_azuread_auth;
 	const char    *client_id, *client_id_file_path, *client_secret_file_path, *client_certificate_path;
+	int64_t        timeout_ms;
 	struct secret *client_secret, *client_certificate, *client_certificate_password;
 	bool           use_oidc, use_msi, use_aks_workload_identity, use_cli;
 	struct secret *oidc_token, *oidc_request_token;

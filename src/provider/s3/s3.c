@@ -117,8 +117,8 @@ static const struct conf_field s3_fields[] = {
 	{ .name = "allowed_account_ids", .type = CONF_STRS, .offset = AT(allowed_account_ids),
 	    .help = "no others are used: STS is asked whose the credentials are" },
 	{ .name = "forbidden_account_ids", .type = CONF_STRS, .offset = AT(forbidden_account_ids), .help = "these are not used" },
-	{ .name = "state_tags", .type = CONF_MAP, .help = "tags of state objects", .later = "object tags" },
-	{ .name = "lock_tags", .type = CONF_MAP, .help = "tags of lock objects", .later = "object tags" },
+	{ .name = "state_tags", .type = CONF_MAP, .offset = AT(state_tags), .help = "tags of state objects (OpenTofu)" },
+	{ .name = "lock_tags", .type = CONF_MAP, .offset = AT(lock_tags), .help = "tags of lock objects (OpenTofu)" },
 	{ .name = NULL },
 };
 

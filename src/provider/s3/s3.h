@@ -46,6 +46,7 @@ struct s3_conf {
 	struct conf_strs assume_role_policy_arns, assume_role_transitive_tag_keys;
 	struct conf_map  assume_role_tags;
 	struct conf_strs allowed_account_ids, forbidden_account_ids;
+	struct conf_map  state_tags, lock_tags;
 };
 
 struct s3 {
@@ -83,6 +84,7 @@ enum err_code s3_roles_read(struct s3 *s, struct conf *c, struct conf_block *blo
 
 /* What a write of an object needs beside its body: type, encryption, acl, checksum. */
 void       s3_request_write(const struct s3 *s, struct send_request *r, const char *type, struct body *body, const struct digest *d);
+void       s3_request_tags(const struct conf_map *tags, struct send_request *r); /* x-amz-tagging; without tags nothing */
 void       s3_request_sse_read(const struct s3 *s, struct send_request *r);
 /*
  * As send.h says; any answer below 500, and 501, is the caller's but for those that say "not now". A wrong region, a clock that is off and

@@ -290,6 +290,7 @@ s3_put_send(struct s3_object *o)
 	s3_held_wrote(o->s, o->obj.name, &o->digest);
 	s3_object_request(o, "PUT");
 	s3_request_write(o->s, &o->obj.req, object_type(&o->obj), o->obj.body, &o->digest);
+	s3_request_tags(&o->s->conf->state_tags, &o->obj.req);
 	if (o->obj.when == PUT_ABSENT)
 		send_header(&o->obj.req, "if-none-match", "*");
 	if (o->obj.when == PUT_MATCH) {

@@ -29,6 +29,24 @@ s3_request_sse_read(const struct s3 *s, struct send_request *r)
 }
 
 void
+s3_request_tags(const struct conf_map *tags, struct send_request *r)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	for (size_t i = 0; i < tags->n; i++) {
+		if (i > 0)
+			buf_putc(&text, '&');
+		url_escape(URL_QUERY, span_str(tags->keys[i]), &text);
+		buf_putc(&text, '=');
+		url_escape(URL_QUERY, span_str(tags->values[i]), &text);
+	}
+	if (tags->n > 0)
+		send_header(r, "x-amz-tagging", "%s", buf_str(&text));
+	buf_free(&text);
+}
+
+void
 s3_request_write(const struct s3 *s, struct send_request *r, const char *type, struct body *body, const struct digest *d)
 {
 	struct buf sum;

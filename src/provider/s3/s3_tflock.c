@@ -21,6 +21,7 @@ s3_lock_put(struct s3 *s, struct s3_locking *k)
 
 	sha256_of(k->lock.body, strlen(k->lock.body), &d);
 	s3_request_write(s, &k->req, "application/json", body, &d);
+	s3_request_tags(&s->conf->lock_tags, &k->req);
 	send_header(&k->req, "if-none-match", "*");
 	body_unref(body);
 }

@@ -34,6 +34,25 @@ refuses(void)
 	}
 }
 
+/* OpenTofu's name for what is timeout here. */
+static void
+knows_timeouts(void)
+{
+	static const struct {
+		const char *text;
+		int64_t     ms;
+	} rows[] = { { "", 30000 }, { "  timeout_seconds = 300\n", 300000 }, { "  timeout_seconds = 300\n  timeout = \"5s\"\n", 5000 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char *text = xasprintf("  access_key = \"YQ==\"\n%s", rows[i].text);
+
+		provider_rig_open(&azure.r, false, azure_block(text));
+		CHECK_U64((uint64_t)azure.r.b->common.timeout_ms, (uint64_t)rows[i].ms);
+		provider_rig_close(&azure.r);
+		free(text);
+	}
+}
+
 static void
 knows_where_it_is(void)
 {
@@ -340,6 +359,7 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
 	    { "refuses", refuses },
+	    { "knows_timeouts", knows_timeouts },
 	    { "knows where it is", knows_where_it_is },
 	    { "knows workspaces", knows_workspaces },
 	    { "completes names", completes_names },

@@ -35,6 +35,7 @@ static const struct row {
 	{ "azurerm", "msi_endpoint", "ARM_MSI_ENDPOINT" },
 	{ "azurerm", "use_aks_workload_identity", "ARM_USE_AKS_WORKLOAD_IDENTITY" },
 	{ "azurerm", "use_cli", "ARM_USE_CLI" },
+	{ "azurerm", "timeout_seconds", "ARM_TIMEOUT_SECONDS" },
 	{ "azurerm", "encryption_scope", "ARM_ENCYRPTION_SCOPE" }, /* as OpenTofu spells it */
 	{ "cloud", "hostname", "TF_CLOUD_HOSTNAME" },
 	{ "cloud", "organization", "TF_CLOUD_ORGANIZATION" },

@@ -23,6 +23,24 @@ there_and_back(void)
 	buf_free(&text);
 }
 
+/* OpenTofu names a blob by its URL, which carries the signature that it was reached by. */
+static void
+no_signature(void)
+{
+	static const char *const rows[][2] = { { "https://a.blob.core.windows.net/c/k?sv=1&sig=canary", "https://a.blob.core.windows.net/c/k" },
+		{ "HTTP://a/c/k?sig=canary", "HTTP://a/c/k" }, { "bucket/what?.tfstate", "bucket/what?.tfstate" }, { "gs://b/a?.tflock", "gs://b/a?.tflock" } };
+	struct lock_info l;
+	struct buf       text;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_init(&text, 0);
+		buf_printf(&text, "{\"ID\":\"i\",\"Path\":\"%s\"}", rows[i][0]);
+		CHECK_U64(lock_info_parse(buf_span(&text), &l, NULL), ERR_OK);
+		CHECK_STR(l.path, rows[i][1]);
+		buf_free(&text);
+	}
+}
+
 static void
 tolerant(void)
 {
@@ -114,5 +132,6 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "there and back", there_and_back }, { "tolerant", tolerant },
+	    { "no_signature", no_signature },
 	    { "long ones are cut", long_ones_are_cut }, { "ours", ours }, { "printed", printed }, { "refused", refused }, { NULL, NULL } });
 }

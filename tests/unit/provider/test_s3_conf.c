@@ -8,22 +8,6 @@
 #define BASE "bare bucket = \"acme\"\n"
 
 static void
-refuses_what_it_does_not_do_yet_by_name(void)
-{
-	static const char *const args[] = { "state_tags = { a = \"b\" }", "lock_tags = { a = \"b\" }" };
-
-	for (size_t i = 0; i < ARRAY_LEN(args); i++) {
-		struct s3_rig r = { 0 };
-		char          name[64];
-
-		snprintf(name, sizeof(name), "\"%.*s\" needs a later version", (int)strcspn(args[i], " "), args[i]);
-		if (s3_rig_try(&r, args[i]) != ERR_CONFIG || strstr(r.err.msg, name) == NULL)
-			test_fail(__FILE__, __LINE__, "%s: %s", args[i], r.err.msg);
-		s3_rig_close(&r);
-	}
-}
-
-static void
 takes_a_block_as_terraform_has_it(void)
 {
 	struct s3_rig r = { 0 };
@@ -231,7 +215,6 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
-	    { "refuses_what_it_does_not_do_yet_by_name", refuses_what_it_does_not_do_yet_by_name },
 	    { "takes_a_block_as_terraform_has_it", takes_a_block_as_terraform_has_it },
 	    { "says_what_is_wrong_with_a_block", says_what_is_wrong_with_a_block },
 	    { "reads_the_environment_of_terraform", reads_the_environment_of_terraform },

@@ -384,6 +384,14 @@ reads_recorded_listings(void)
 	CHECK_U64(nseen, 1);
 	scripted_http_check(g.http);
 	end();
+	begin("lockfile/list-access-denied", ARGS "workspace_key_prefix = \"ws\"\nkey = \"network/prod/terraform.tfstate\"");
+	next_answer(0, "GET");
+	next_answer(1, "HEAD");
+	scripted_expect(g.http, "HEAD", ".tflock", 404, NULL, NULL);
+	next_answer(0, "GET"); /* who names a folder for workspaces means to have some: as in terraform, not as in OpenTofu */
+	CHECK_U64(list(), ERR_AUTH);
+	CHECK(strstr(g.r.err.hint, "s3:ListBucket") != NULL);
+	end();
 }
 
 static void

@@ -273,6 +273,31 @@ sends_the_headers_of_the_block(void)
 	s3_rig_close(&r);
 }
 
+/* OpenTofu's: the state's on the state, the lock's on the lock, neither on what only reads. */
+static void
+sends_tags(void)
+{
+	struct s3_rig    r = { 0 };
+	struct lock_info lock, holder;
+	struct snapshot  got;
+	char             etag[ETAG_MAX];
+
+	s3_rig_open(&r, "use_lockfile = true\nstate_tags = { team = \"net & co\", \"a/b\" = \"\xc3\xbc=1+1\" }\nlock_tags = { kind = \"lock\" }");
+	provider_lock_new(r.b, &(struct state_ref){ "a" }, "", &lock);
+	CHECK_OK(s3_rig_run(&r, provider_lock(r.b, &(struct state_ref){ "a" }, &lock, &holder)), r.err);
+	CHECK_STR(fake_s3_header(r.fake, 0, "x-amz-tagging"), "kind=lock");
+	CHECK_OK(s3_rig_put(&r, "a", state, PUT_ABSENT, NULL, etag), r.err);
+	CHECK_STR(fake_s3_header(r.fake, 1, "x-amz-tagging"), "team=net%20%26%20co&a%2Fb=%C3%BC%3D1%2B1");
+	CHECK_OK(s3_rig_run(&r, provider_get(r.b, &(struct state_ref){ "a" }, NULL, &got)), r.err);
+	CHECK(fake_s3_header(r.fake, 2, "x-amz-tagging") == NULL);
+	snapshot_free(&got);
+	s3_rig_close(&r);
+	s3_rig_open(&r, "use_lockfile = true\nstate_tags = {}");
+	CHECK_OK(s3_rig_put(&r, "a", state, PUT_ABSENT, NULL, etag), r.err);
+	CHECK(fake_s3_header(r.fake, 0, "x-amz-tagging") == NULL);
+	s3_rig_close(&r);
+}
+
 #define SSE_KEY "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 static void
@@ -551,6 +576,7 @@ main(int argc, char **argv)
 	    { "sends_again_after_a_race", sends_again_after_a_race },
 	    { "names_the_delete_marker_trap", names_the_delete_marker_trap },
 	    { "sends_the_headers_of_the_block", sends_the_headers_of_the_block },
+	    { "sends_tags", sends_tags },
 	    { "sends_the_customer_key_with_every_request", sends_the_customer_key_with_every_request },
 	    { "deletes", deletes },
 	    { "lists_states_below_the_prefix", lists_states_below_the_prefix },
