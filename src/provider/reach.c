@@ -91,7 +91,7 @@ reach_say_clock(struct reach *r)
 		reach_say(r, "clock", true, "within %s of the server's", duration_format(REACH_CLOCK_MS, text));
 	else
 		reach_say(r, "clock", off > -REACH_SKEW_MS && off < REACH_SKEW_MS, "ours is %s %s the server's",
-		    duration_format(off < 0 ? -off : off, text), off < 0 ? "before" : "behind");
+		    duration_format((off < 0 ? -off : off) + 500, text), off < 0 ? "before" : "behind");
 }
 
 /* What the first answer tells of the way there; an http backend's listing is no request, so the read may be the first. */
