@@ -93,10 +93,11 @@ class TablePlace(S3Place):
     def __init__(self, bucket, front, dynamo):
         super().__init__(bucket, front)
         self.dynamo, self.table = dynamo, f"locks-of-{bucket.name}"
+        self.at = dynamo                # or a proxy in front of it
         dynamo.create(self.table)
 
     def args(self, args):
-        args["endpoints"] |= {"dynamodb": f"http://127.0.0.1:{self.dynamo.port}"}
+        args["endpoints"] |= {"dynamodb": f"http://127.0.0.1:{self.at.port}"}
         return args | {"dynamodb_table": self.table, "use_lockfile": False}
 
     def add(self, agent, label, **more):

@@ -67,3 +67,29 @@ def test_an_unproven_target(bucket, places, agent):
     agent.call("probe", "dr")
     after = checks(agent.json("doctor", code=(0, 3)))["probe dr"]
     assert after["status"] == "ok" and "seen 20" in after["message"]
+
+
+@pytest.mark.parametrize("seconds,status,words", [(3 * 3600, "fail", "behind the server's"), (-3 * 3600, "fail", "before the server's"),
+                                                  (60, "ok", "behind the server's"), (0, "ok", "within")])
+@pytest.mark.parametrize("kind", [k for k in PLACES if k != "local"])
+def test_a_clock_that_is_off(kind, places, proxy, agent, seconds, status, words):
+    """How far, on which side, and what to do; a minute is said, and no failure. Nothing is written to find out."""
+    place = places(kind)
+    place.put(NAME, state(1, lineage()))
+    servers = [place.server if kind == "http" else place.front]
+    if kind == "s3-table":
+        place.at = proxy(place.dynamo)
+        servers.append(place.at)
+    place.add(agent, "live", **({"states": [NAME]} if kind == "http" else {}))
+    agent.backend("local", "dr", {"dir": str(agent.folder / "dr")}, create=True)
+    agent.replicate("out", "live", ["dr"])
+    agent.sync()
+    for server in servers:
+        server.skew = seconds
+    clock = checks(agent.json("doctor", code=12 if status == "fail" else 0))["clock live"]
+    assert clock["status"] == status and words in clock["message"], clock
+    assert ("NTP" in clock.get("hint", "")) == (status == "fail")
+    assert any(t in clock["message"] for t in {0: ("within",), 60: ("59 s", "60 s", "61 s"), 3 * 3600: ("3 h",)}[abs(seconds)]), clock
+    probe = agent.json("config", "check", "--probe", code=None)["backends"][0]
+    assert {c["name"]: c["ok"] for c in probe["checks"]}["clock"] == (status == "ok")
+    assert not place.writes(NAME) and not place.locks()

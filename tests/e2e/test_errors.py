@@ -25,6 +25,13 @@ def gcs(status, reason, message="m", **more):
     return {"status": status, "headers": {"Content-Type": "application/json"} | more, "body": body.encode()}
 
 
+def dynamo(kind, message="m", status=400):
+    """As DynamoDB refuses: the kind of error in __type, with a prefix or without."""
+    prefix = "com.amazonaws.dynamodb.v20120810#" if "Exception" in kind else ""
+    return {"status": status, "headers": {"Content-Type": "application/x-amz-json-1.0"},
+            "body": json.dumps({"__type": prefix + kind, "message": message}).encode()}
+
+
 def http(status, body=b"no", **more):
     return {"status": status, "headers": more, "body": body}
 
@@ -54,6 +61,7 @@ PAGE = b"<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>Sign in</title>
 TROUBLES = {
     "wrong credential": {
         "s3": (s3(403, "SignatureDoesNotMatch"), 12, ["refused", "secret_key"]),
+        "s3-table": (dynamo("UnrecognizedClientException", "The security token included in the request is invalid."), 12, ["refused", "check access_key"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "access_key", "rotated"]),
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
         "gitlab": (gitlab(401, "401 Unauthorized"), 12, ["401", "access token"]),
@@ -62,6 +70,7 @@ TROUBLES = {
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
+        "s3-table": (dynamo("ExpiredTokenException", "The security token included in the request is expired"), 12, ["expired", "renew"]),
         "azurerm": (azure(403, "AuthenticationFailed"), 12, ["refused", "has expired"]),
         "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
         "gitlab": (gitlab(401, "invalid_token", "error"), 12, ["401", "invalid_token", "access token"]),
@@ -70,6 +79,7 @@ TROUBLES = {
         "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),
+        "s3-table": (dynamo("AccessDeniedException", "User: u is not authorized to perform: dynamodb:PutItem"), 12, ["not allowed", "dynamodb:PutItem"]),
         "azurerm": (azure(403, "AuthorizationPermissionMismatch"), 12, ["not allowed", "Storage Blob Data Contributor"]),
         "gcs": (gcs(403, "forbidden", "a@b does not have access"), 12, ["not allowed", "storage.objects.list"]),
         "gitlab": (gitlab(403, "insufficient_scope", "error"), 12, ["403", "insufficient_scope", "Maintainer"]),
@@ -78,16 +88,20 @@ TROUBLES = {
         "http": (http(403), 12, ["permit", "403"])},
     "missing container": {
         "s3": (s3(404, "NoSuchBucket"), 1, ["does not exist", "create"]),
+        "s3-table": (dynamo("ResourceNotFoundException", "Requested resource not found"), 10, ["does not exist", "dynamodb_table"]),
         "azurerm": (azure(404, "ContainerNotFound"), 1, ["does not exist", "create"]),
         "gcs": (gcs(404, "notFound", "The specified bucket does not exist."), 1, ["does not exist", "create"]),
         "gitlab": (gitlab(200, {"project": None}, "data"), 12, ["no such project", "read_api"]),
         "harness": (harness(404, "project not found"), 1, ["404", "project not found", "identifier"]),
+        "http": (http(404), 1, ["404", "address"]),
         "remote": (tfe(404, "not found"), 12, ["404", "not permitted", "organization"])},
     "clock skew": {
         "s3": (s3(403, "RequestTimeTooSkewed", "The difference is too large."), 12, ["clock", "NTP"]),
+        "s3-table": (dynamo("InvalidSignatureException", "Signature expired: 20261122T004553Z is now earlier than 20261122T054053Z"), 12, ["clock", "NTP"]),
         "azurerm": (azure(403, "AuthenticationFailed", Date="Sun, 22 Nov 2020 00:45:53 GMT"), 12, ["clock", "ahead"])},
     "rate limit": {
         "s3": (s3(503, "SlowDown", "Please reduce your request rate.", **{"Retry-After": "600"}), 1, ["503"]),
+        "s3-table": (dynamo("ProvisionedThroughputExceededException", "The level of configured provisioned throughput was exceeded"), 1, ["400"]),
         "azurerm": (azure(503, "ServerBusy", **{"Retry-After": "600"}), 1, ["503"]),
         "gcs": (gcs(429, "rateLimitExceeded", **{"Retry-After": "600"}), 1, ["429"]),
         "gitlab": (gitlab(429, "Retry later", **{"Retry-After": "600"}), 1, ["429", "Retry later"]),
@@ -96,6 +110,7 @@ TROUBLES = {
         "http": (http(429, **{"Retry-After": "600"}), 1, ["429"])},
     "5xx storm": {
         "s3": (s3(500, "InternalError"), 1, ["500"]),
+        "s3-table": (dynamo("InternalServerError", status=500), 1, ["500"]),
         "azurerm": (azure(500, "InternalError"), 1, ["500"]),
         "gcs": (gcs(500, "backendError"), 1, ["500"]),
         "gitlab": (gitlab(502, "bad gateway"), 1, ["502"]),
@@ -104,6 +119,7 @@ TROUBLES = {
         "http": (http(502), 1, ["502"])},
     "redirect": {
         "s3": (s3(301, "PermanentRedirect", Location="http://127.0.0.1:1/"), 10, ["not at this endpoint", "region"]),
+        "s3-table": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "dynamodb"]),
         "azurerm": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "blob_endpoint"]),
         "gcs": (http(302, Location="http://127.0.0.1:1/"), 1, ["302", "storage_custom_endpoint"]),
         "gitlab": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"]),
@@ -112,6 +128,7 @@ TROUBLES = {
         "http": (http(302, Location="http://127.0.0.1:1/"), 1, ["redirect"])},
     "an HTML page": {
         "s3": (http(200, PAGE), 1, ["listing", "proxy"]),
+        "s3-table": (http(200, PAGE), 1, ["proxy"]),
         "azurerm": (http(200, PAGE), 1, ["listing", "proxy"]),
         "gcs": (http(200, PAGE), 1, ["storage_custom_endpoint", "proxy"]),
         "gitlab": (http(200, PAGE), 1, ["none of its API", "proxy"]),
@@ -127,9 +144,11 @@ def named(kind):
     return "prod" if kind in PLATFORMS else NAME
 
 
-def replicating(agent, places, kind, **more):
-    """To a platform, whose names have no folders, by an alias."""
+def replicating(agent, places, kind, proxy=None, **more):
+    """To a platform, whose names have no folders, by an alias; with a lock table, the trouble is that of the table."""
     live, dr = places("local"), places(kind)
+    if kind == "s3-table":
+        dr.at = proxy(dr.dynamo)
     live.add(agent, "live", blocks=[Block("state", NAME, alias="prod")])
     dr.add(agent, "dr", timeout="3s", **more)
     if kind in PLATFORMS:
@@ -155,14 +174,25 @@ def said(agent, code, words):
 
 
 @pytest.mark.parametrize("trouble,kind", CASES)
-def test_error(agent, places, cell, trouble, kind):
+def test_error(agent, places, proxy, cell, trouble, kind):
     answer, code, words = TROUBLES[trouble][kind]
     cell("what is said of", trouble, kind, str(code))
-    live, dr = replicating(agent, places, kind)
-    dr.rules.add(times=0, **answer)
+    live, dr = replicating(agent, places, kind, proxy=proxy)
+    rules = dr.at.rules if kind == "s3-table" else dr.rules
+    rules.add(times=0, **answer)
     said(agent, code, words)
     assert agent.json("status", code=None)["verdict"] != "ok"
-    dr.rules.clear()
+    rules.clear()
+    agent.sync()
+    assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
+
+
+@pytest.mark.parametrize("kind", ["gcs", "http", "gitlab", "harness"])
+def test_a_clock_that_nothing_rests_on(agent, places, cell, kind):
+    """Requests with a token or a password carry no time: a server whose clock is hours off is no trouble."""
+    cell("what is said of", "clock skew", kind, "0")
+    live, dr = replicating(agent, places, kind)
+    (dr.front if kind == "gcs" else dr.server).skew = -3 * 3600
     agent.sync()
     assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
 

@@ -4,6 +4,7 @@ request went through, cut in the middle of it or of the answer, answer 503 itsel
 
 It passes bytes on unchanged (signatures stay valid), one request at a time per connection, and keeps a journal of what
 went through. Faults come from `rules` (faults.py); plain HTTP/1.1 only."""
+import email.utils
 import re
 import socket
 import time
@@ -111,6 +112,7 @@ class FaultProxy(Relay):
         super().__init__()
         self.upstream_port = upstream_port
         self.rules = Rules()
+        self.skew = 0               # seconds that the server's clock seems to be ahead
 
     def stop(self):
         self.rules.clear()
@@ -152,6 +154,9 @@ class FaultProxy(Relay):
         answer = self._forward(message, method, upstream)
         if rule and rule.duplicate:
             answer = self._forward(message, method, upstream)
+        if self.skew:
+            answer.head = re.sub(rb"(?im)^date:[^\r]*", b"Date: " + email.utils.formatdate(time.time() + self.skew, usegmt=True).encode(),
+                                 answer.head)
         entry["status"] = int(answer.first[1])
         if rule and rule.drop == "after":
             return False

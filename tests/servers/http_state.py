@@ -58,6 +58,7 @@ class HttpState:
         self.empty_unlock = empty_unlock  # an unlock without a body opens any lock (force-unlock)
         self.states, self.errors, self.journal = {}, [], []
         self.rules = Rules()
+        self.skew = 0                   # seconds that its clock is ahead
         self.port = port
         self._file = open(journal, "a") if journal else None
         self._mutex = threading.RLock()
@@ -332,6 +333,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.owner._mutex:
             self.server.owner._live.discard(self.connection)
         super().finish()
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string((timestamp or time.time()) + self.server.owner.skew)
 
     def log_message(self, *_):
         pass
