@@ -335,6 +335,8 @@ void        provider_aliases_read(struct backend *b, struct span text);      /* 
 extern const struct conf_field provider_inside_fields[];
 void       provider_sent(struct backend *b);
 void       provider_heard(struct backend *b, int64_t date_ms); /* what an answer says of the time; 0: nothing */
+/* Of a place that is not there: what to check, and that create = true makes it; or that it is about to. Returns reterr->code. */
+enum err_code provider_make_hint(const struct backend *b, const char *check, struct err *reterr);
 /* rand_backoff_ms() of the loop's own. */
 #define PROVIDER_BACKOFF_MAX_MS 20000
 int64_t    provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms);

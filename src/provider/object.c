@@ -81,7 +81,7 @@ object_unreadable(struct object *o, const char *doing)
 	if (o->driver->is_absent(o))
 		return object_absent(o);
 	object_refused(o, doing);
-	if (o->op.err.code == ERR_NOT_FOUND)
+	if (o->op.err.code == ERR_NOT_FOUND && !o->b->common.create) /* with it, a place that is not there is an empty one */
 		o->op.err.code = ERR_CONFIG;
 	return OP_DONE;
 }

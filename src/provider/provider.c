@@ -284,6 +284,14 @@ provider_backoff_ms(const struct backend *b, unsigned n, int64_t base_ms)
 	return rand_backoff_ms(loop_rand(b->env->loop), n, base_ms, PROVIDER_BACKOFF_MAX_MS);
 }
 
+enum err_code
+provider_make_hint(const struct backend *b, const char *check, struct err *reterr)
+{
+	if (b->common.create)
+		return err_hint(reterr, "the first write makes it, for create = true is set");
+	return err_hint(reterr, "%s; create = true makes what is missing of a target", check);
+}
+
 void
 provider_go_on(struct backend *b, const struct backend *before)
 {

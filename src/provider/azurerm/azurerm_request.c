@@ -275,7 +275,7 @@ azurerm_refused(const struct azurerm *z, const struct send_answer *a, const char
 		return azurerm_refused_denied(z, a, what, reterr);
 	if (azurerm_answer_is(a, 404, "ContainerNotFound")) {
 		err_set(reterr, ERR_NOT_FOUND, 404, "container %s does not exist (404)", container);
-		return err_hint(reterr, "check container_name and storage_account_name; create = true makes a missing container of a target");
+		return provider_make_hint(&z->b, "check container_name and storage_account_name", reterr);
 	}
 	if (status == 407) {
 		err_set(reterr, ERR_AUTH, 407, "container %s: %s: the proxy on the way wants credentials (407)", container, what);

@@ -313,7 +313,7 @@ gcs_refused(const struct gcs *g, const struct send_request *r, const struct send
 		if (!gcs_no_such_bucket(a))
 			break;
 		err_set(reterr, ERR_NOT_FOUND, 404, "bucket %s does not exist (404)", bucket);
-		return err_hint(reterr, "check bucket and storage_custom_endpoint; create = true makes a missing bucket of a target");
+		return provider_make_hint(&g->b, "check bucket and storage_custom_endpoint", reterr);
 	case 407:
 		err_set(reterr, ERR_AUTH, 407, "bucket %s: %s: the proxy on the way wants credentials (407)", bucket, what);
 		return err_hint(reterr, PROVIDER_PROXY_HINT);

@@ -75,7 +75,7 @@ void          local_workspace(const struct backend *b, const char *name, struct 
 void          local_path(const struct backend *b, const char *name, struct buf *ret);
 void          local_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
 void          local_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
-enum err_code local_no_folder(const char *path, struct err *reterr);
+enum err_code local_no_folder(const struct local *l, const char *path, struct err *reterr);
 void          local_locate(const struct backend *b, const char *name, struct buf *ret);
 bool          local_fixed(const struct backend *b, const char *workspace, struct buf *ret);
 char         *local_lock_path(const char *path);                             /* ".NAME.lock.info" beside it */

@@ -137,7 +137,7 @@ local_walk(struct work_job *job, struct local_call *c, const char *path, const c
 	if (d == NULL && depth > 0 && errno == ENOENT)
 		return ERR_OK;
 	if (d == NULL)
-		return local_no_folder(path, reterr);
+		return local_no_folder(c->l, path, reterr);
 	while (rc == ERR_OK && (de = local_next(d, path, &rc, reterr)) != NULL) {
 		char *sub = xasprintf("%s/%s", path, de->d_name), *name = xasprintf("%s%s", prefix, de->d_name);
 
@@ -194,7 +194,7 @@ local_list_path(struct local_call *c, struct err *reterr)
 
 	if (access(c->l->root, F_OK) != 0) {
 		free(path);
-		return local_no_folder(c->l->root, reterr);
+		return local_no_folder(c->l, c->l->root, reterr);
 	}
 	local_entry_stat(c, c->l->file, path);
 	free(path);

@@ -290,14 +290,14 @@ local_sync_folder(const char *path, struct err *reterr)
 
 /* Why a folder of the configuration cannot be used, by errno. */
 enum err_code
-local_no_folder(const char *path, struct err *reterr)
+local_no_folder(const struct local *l, const char *path, struct err *reterr)
 {
 	if (errno == EACCES)
 		return err_set(reterr, ERR_AUTH, errno, "%s: %s", path, strerror(errno));
 	if (errno != ENOENT)
 		return err_errno(reterr, errno, "%s", path);
 	err_set(reterr, ERR_NOT_FOUND, errno, "the folder %s does not exist", path);
-	return err_hint(reterr, "make it, or set create = true");
+	return provider_make_hint(&l->b, "make it", reterr);
 }
 
 enum err_code
@@ -308,7 +308,7 @@ local_make_parents(const struct local *l, const char *path, struct err *reterr)
 	enum err_code rc = ERR_OK;
 
 	if (access(base, F_OK) != 0 && base == l->root)
-		return local_no_folder(base, reterr);
+		return local_no_folder(l, base, reterr);
 	copy = xstrdup(path);
 	for (char *p = copy + strlen(base); rc == ERR_OK && (p = strchr(p, '/')) != NULL; p++) {
 		*p = '\0';

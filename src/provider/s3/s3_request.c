@@ -545,7 +545,7 @@ s3_refused(const struct s3 *s, const struct send_request *r, const struct send_a
 	if (strcmp(a->code, "NoSuchBucket") == 0 || (status == 404 && r->object == NULL && a->code[0] == '\0' &&
 	        strcmp(r->method, "HEAD") == 0)) {
 		err_set(reterr, ERR_NOT_FOUND, status, "bucket %s does not exist (%d NoSuchBucket)", bucket, status);
-		return err_hint(reterr, "check bucket and endpoint; create = true makes a missing bucket of a target");
+		return provider_make_hint(&s->b, "check bucket and endpoint", reterr);
 	}
 	if (strcmp(a->code, "RequestTimeTooSkewed") == 0) {
 		err_set(reterr, ERR_AUTH, status, "bucket %s: the clock here is too far off (%d %s)", bucket, status, a->code);
