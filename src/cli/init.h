@@ -24,6 +24,8 @@ struct init_group {
 	const char *label;
 	const char *text;      /* the block in HCL */
 	size_t      n;         /* different states */
+	const char *left_out;  /* arguments that this version refuses; "" for none */
+	bool        wide;      /* every state of the bucket */
 	const char *hidden;    /* arguments that are not printed, for text names the file that has them; "" for none */
 	bool        dropped;
 };
@@ -43,6 +45,22 @@ struct init {
 
 #define INIT_TARGET "copies" /* label of the target that is printed */
 
+/* What names a state in its bucket. */
+struct init_kind {
+	const char *provider, *argument;
+	const char *workspaces; /* the argument of another folder that holds the states of workspaces, "" for none */
+	enum { INIT_STATE, INIT_FOLDER, INIT_BLOCK, INIT_ADDRESS } names; /* it names a state, a folder, a block with "name", ends with a name */
+};
+const struct init_kind *init_kind(const struct init_place *p); /* NULL: every place is one by itself */
+/* The argument as text; "" for none. */
+const char *init_value(const struct init_place *p, const char *name);
+/* Of INIT_ADDRESS: the arguments that hold a name, and one of them with {name} there. */
+extern const char *const init_addresses[3];
+const char *init_template(const struct init *in, const char *address);
+
+void        init_plain_fields(struct init *in);
+/* The text of a group that has its label. */
+void        init_block(struct init *in, size_t g);
 /* Groups of the places, with labels and blocks. */
 void        init_group(struct init *in);
 /* The configuration of all groups that are not dropped. */

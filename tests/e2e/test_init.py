@@ -138,6 +138,28 @@ def test_a_bucket_of_terragrunt(workdir, places, terraform, init):
     assert sorted(copies(agent).values()) == sorted([place.get("live/vpc/default.tfstate"), state(7, line)])
 
 
+@pytest.mark.parametrize("kind", ["gitlab", "harness"])
+def test_a_project_of_a_platform(kind, workdir, places, terraform, init):
+    """Two roots of one GitLab project are one block; those of Harness are known by their addresses. The token comes by a variable, as in
+    a pipeline."""
+    place, want = places(kind), []
+    env = dict(getattr(place, "env", {}))
+    if kind == "harness":
+        place.prepare("net", "app")
+    for name in ("net", "app"):
+        what, args = place.terraform(name)
+        env |= {"TF_HTTP_PASSWORD": args.pop("password")} if "password" in args else {}
+        project = terraform(f"infra/{name}", (what, args), env=env)
+        project.init()
+        project.apply()
+        want.append(name)
+    agent = init(workdir / "infra", secrets=list(env.values()), env=env)
+    assert len(labels(agent)) == (2 if kind == "gitlab" else 3) and "TF_HTTP_PASSWORD" in agent.printed, agent.printed
+    assert 'backend "harness" "net"' in agent.printed if kind == "harness" else 'states         = ["app", "net"]' in agent.printed
+    agent.sync()
+    assert sorted(copies(agent).values()) == sorted(place.get(name) for name in want)
+
+
 WRONG = {
     "expression": ('terraform {\n  backend "s3" {\n    bucket = var.bucket\n  }\n}\n', "a reference to var.* is not supported"),
     "unknown": (f'terraform {{\n  backend "s3" {{\n    bukket = "{PASSWORD}"\n  }}\n}}\n', 'did you mean "bucket"'),
