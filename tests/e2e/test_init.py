@@ -160,6 +160,22 @@ def test_a_project_of_a_platform(kind, workdir, places, terraform, init):
     assert sorted(copies(agent).values()) == sorted(place.get(name) for name in want)
 
 
+@pytest.mark.parametrize("kind", ["cloud", "remote"])
+def test_workspaces_of_an_organization(kind, workdir, tfe, terraform, init, agents):
+    """Two roots of one organization are one block; the token stays in the CLI configuration, where TF_CLI_CONFIG_FILE says."""
+    if kind not in agents("version").json("version")["providers"]:
+        pytest.skip(f"this version has no provider {kind}")
+    for name in ("net", "app"):
+        project = terraform(f"infra/{name}", tfe.backend(kind, "tfe.test", token=False, name=name), cli=tfe.cli_config("tfe.test"))
+        project.init()
+        project.apply()
+    tfe.put("other", state(1, lineage()))
+    agent = init(workdir / "infra", secrets=[tfe.token], env={"TF_CLI_CONFIG_FILE": str(workdir / "infra/net/terraformrc")})
+    assert labels(agent) == ["acme", "copies"] and 'include      = ["app", "net"]' in agent.printed, agent.printed
+    agent.sync()
+    assert sorted(copies(agent).values()) == sorted([tfe.body("net"), tfe.body("app")])
+
+
 WRONG = {
     "expression": ('terraform {\n  backend "s3" {\n    bucket = var.bucket\n  }\n}\n', "a reference to var.* is not supported"),
     "unknown": (f'terraform {{\n  backend "s3" {{\n    bukket = "{PASSWORD}"\n  }}\n}}\n', 'did you mean "bucket"'),
