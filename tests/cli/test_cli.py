@@ -407,7 +407,7 @@ def wrong_input(p):
     assert "diff" in p.error("diff", "a", "b", code=2)
     assert "migrate takes FROM TO" in p.error("migrate", "live", code=2)
     p.error("status", "--nonsense", code=2)
-    assert p.error("help", "init", code=2).endswith('see "stateferry help"\n')
+    assert p.error("help", "drill", code=2).endswith('see "stateferry help"\n')
     libraries = p.json("version")["libraries"]
     assert libraries.keys() >= {"curl", "lmdb", "zstd", "libevent", "libmicrohttpd", "expat", "mbedtls", "jansson"}, libraries
     p.error("cat", code=2)
