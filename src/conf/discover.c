@@ -145,7 +145,8 @@ walk_order(const void *a, const void *b)
 	return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
 }
 
-static void
+/* false: told. */
+static bool
 walk_read(struct walk *w, const char *path, struct entries *ret)
 {
 	DIR           *dir = opendir(path);
@@ -157,7 +158,7 @@ walk_read(struct walk *w, const char *path, struct entries *ret)
 	if (dir == NULL) {
 		err_errno(&why, errno, "cannot read the folder");
 		discover_not(w->d, path, 0, &why);
-		return;
+		return false;
 	}
 	while ((e = readdir(dir)) != NULL) {
 		if (walk_is_skipped(e->d_name, data_dir) || !walk_sort(path, e, &folder))
@@ -173,6 +174,7 @@ walk_read(struct walk *w, const char *path, struct entries *ret)
 	closedir(dir);
 	if (ret->n > 0)
 		qsort(ret->items, ret->n, sizeof(*ret->items), walk_order);
+	return true;
 }
 
 /* --- one folder ------------------------------------------------------------------------------------------------------ */
@@ -228,12 +230,13 @@ root_file(struct conf *c, const char *dir, const char **ret, struct err *reterr)
 	struct entries                in = { .n = 0 };
 	const struct discover_unread *u;
 
-	walk_read(&w, dir, &in);
-	walk_files(&r, &in);
-	walk_free(&in);
-	root_look(&r);
-	r.args.n = r.terragrunt.n = 0;
-	root_tell(&r, 0);
+	if (walk_read(&w, dir, &in)) {
+		walk_files(&r, &in);
+		walk_free(&in);
+		root_look(&r);
+		r.args.n = r.terragrunt.n = 0;
+		root_tell(&r, 0);
+	}
 	u = d.unread;
 	if (d.nfound > 0 && d.found[0].pos.line == 0)
 		return err_set(reterr, ERR_CONFIG, 0, "%s: no backend is in this folder but a state; expected path = \"%s\" in a local backend", dir,
@@ -254,7 +257,8 @@ walk_folder(struct walk *w, const char *path, unsigned depth, struct root *above
 	struct entries in = { .n = 0 };
 	size_t         before = w->d->nfound;
 
-	walk_read(w, path, &in);
+	if (!walk_read(w, path, &in))
+		return;
 	w->d->folders++;
 	walk_files(&r, &in);
 	walk_states(&r);
