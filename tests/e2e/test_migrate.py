@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT
+"""Moving states to another backend: what is printed is pasted into terraform, which then sees nothing to do."""
+import time
+
+import pytest
+
+from agent import eventually
+from conftest import HTTP_PASSWORD
+from places import replicating
+from servers import Azurite, FakeGcs, S3Server
+from states import lineage, serial_of, state
+
+KINDS = ["local", "s3", "gcs", "azurerm", "http"]
+# What the printed block leaves to variables.
+SECRETS = {"AWS_ACCESS_KEY_ID": S3Server.access_key, "AWS_SECRET_ACCESS_KEY": S3Server.secret_key,
+           "GOOGLE_OAUTH_ACCESS_TOKEN": FakeGcs.token, "ARM_ACCESS_KEY": Azurite.key, "TF_HTTP_PASSWORD": HTTP_PASSWORD}
+FOREIGN = (b'{"ID":"9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50","Operation":"OperationTypeApply","Info":"","Who":"ann@desk",'
+           b'"Version":"1.11.4","Created":"2026-11-22T00:44:48.913724782Z","Path":""}')
+
+
+def named(kind, path, workspace="default"):
+    """What terraform calls it there."""
+    other = workspace != "default"
+    return {"s3": f"env:/{workspace}/{path}.tfstate" if other else f"{path}.tfstate",
+            "gcs": f"{path}/{workspace}.tfstate",
+            "azurerm": f"{path}.tfstate" + (f"env:{workspace}" if other else ""),
+            "local": f"{path}.tfstate.d/{workspace}/terraform.tfstate" if other else f"{path}.tfstate",
+            "http": path}[kind]
+
+
+def terraform_of(place, path):
+    """Terraform's block for that place."""
+    kind, args = place.terraform(named(place.kind, path))
+    return kind, args | ({"workspace_dir": str(place.folder / f"{path}.tfstate.d")} if kind == "local" else {})
+
+
+def paste(tf, doc, place):
+    """The printed block instead of the one that is there, then what is said to come next. fake-gcs-server gives an object's bytes to
+    terraform under its own port only."""
+    [block] = doc["blocks"]
+    hcl = block["hcl"]
+    if place.kind == "gcs":
+        hcl = hcl.replace(f":{place.front.port}/", f":{place.server.port}/")
+    (tf.folder / "backend.tf").write_text(hcl)
+    for command in doc["commands"]:
+        program, *args = command.split()
+        assert program == "terraform"
+        tf.call(*args, "-no-color", "-input=false", *(tf.arguments({}) if args == ["plan"] else []))
+
+
+def at(tf, workspace, **changed):
+    tf.call("workspace", "select", "-no-color", workspace)
+    tf.vars |= changed
+    return tf
+
+
+@pytest.fixture
+def project(agent, places, terraform, request):
+    """project(from, to, workspaces): applied there by terraform; what the agent knows of both places."""
+    def make(from_, to, path="net/app", workspaces=True, **more):
+        live, dr = places(from_), places(to)
+        live.add(agent, "live", **({"states": [path]} if from_ == "http" else {}))
+        dr.add(agent, "dr", **({"states": [path]} if to == "http" else {}), **more)
+        names = request.getfixturevalue("azure_names") if "azurerm" in (from_, to) else {}
+        tf = terraform("tf", terraform_of(live, path), env=SECRETS | names)
+        tf.init()
+        tf.apply(items=3)
+        if workspaces:
+            tf.call("workspace", "new", "-no-color", "staging")
+            tf.apply(items=1, text="staging")
+            at(tf, "default", items=3, text="first")
+        return live, dr, tf
+    return make
+
+
+PAIRS = [pytest.param(f, t, id=f"{f}:{t}") for f in KINDS for t in KINDS if f != t]
+
+
+@pytest.mark.deadline(150)
+@pytest.mark.parametrize("from_,to", PAIRS)
+def test_there_and_back(agent, project, cell, from_, to):
+    cell("migrate from \\ to", from_, to, "ok")
+    http = "http" in (from_, to)          # which has no workspaces, nor a listing of what is in folders
+    path = "app" if http else "net/app"
+    live, dr, tf = project(from_, to, path, not http)
+    spaces = ["default"] if http else ["default", "staging"]
+    old = {w: live.get(named(from_, path, w)) for w in spaces}
+    plan = agent.json("migrate", "live", "dr", "--dry-run")
+    assert sorted(i["to"] for i in plan["plan"]) == sorted("dr:" + named(to, path, w) for w in spaces)
+    assert [dr.get(named(to, path, w)) for w in spaces] == [None] * len(spaces)
+
+    doc = agent.json("migrate", "live", "dr", "--yes")
+    assert sorted(doc["blocks"][0]["workspaces"]) == spaces
+    for w in spaces:
+        assert dr.get(named(to, path, w)) == old[w] == live.get(named(from_, path, w)), w
+    assert list(live.locks()) == list(dr.locks()) == []
+    paste(tf, doc, dr)
+    assert tf.unchanged()
+    if not http:
+        assert at(tf, "staging", items=1, text="staging").unchanged()
+        at(tf, "default", items=3, text="first")
+    tf.apply(items=4)
+    assert serial_of(dr.get(named(to, path))) > serial_of(old["default"])
+    assert live.get(named(from_, path)) == old["default"], "the source is left in place"
+    again = {i["to"]: i["error"] for i in agent.json("migrate", "live", "dr", "--yes", code=13 if http else 3)["result"]}
+    assert "the target is newer" in again["dr:" + named(to, path)]["message"]
+
+    doc = agent.json("migrate", "dr", "live", "--yes")
+    assert live.get(named(from_, path)) == dr.get(named(to, path))
+    paste(tf, doc, live)
+    assert tf.unchanged()
+    tf.apply(items=2)
+    assert serial_of(live.get(named(from_, path))) > serial_of(dr.get(named(to, path)))
+    assert list(live.locks()) == list(dr.locks()) == []
+    assert agent.json("check")["ok"]
+
+
+def test_one_state_to_a_name_of_its_own(agent, project):
+    live, dr, tf = project("s3", "gcs", workspaces=False)
+    doc = agent.json("migrate", "live:net/app.tfstate", "dr:a/b/prod.tfstate", "--yes")
+    assert doc["blocks"][0]["workspaces"] == ["prod"]
+    tf.call("workspace", "new", "-no-color", "prod")
+    paste(tf, doc, dr)
+    assert tf.unchanged()
+    assert dr.get("a/b/prod.tfstate") == live.get("net/app.tfstate")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_somebody_applies(agent, places, kind, side):
+    """A lock of another one on either side: nothing is done, and it stays."""
+    live, dr = places(kind if side == "source" else "s3"), places(kind if side == "target" else "s3")
+    live.add(agent, "live", **({"states": ["app"]} if live.kind == "http" else {}))
+    dr.add(agent, "dr")
+    here, there = named(live.kind, "app"), named(dr.kind, "app")
+    line = lineage()
+    live.put(here, state(2, line))
+    dr.put(there, state(1, line))
+    held, name = (live, here) if side == "source" else (dr, there)
+    held.lock(name, FOREIGN)
+    error = agent.json("migrate", f"live:{here}", f"dr:{there}", "--yes", code=11)["error"]
+    assert "ann@desk" in error["message"] and "wait for that run" in error["hint"], error
+    assert serial_of(dr.get(there)) == 1
+    other = dr if held is live else live
+    assert len(held.locks()) == 1 and list(other.locks()) == []
+    held.unlock(name)
+    agent.call("migrate", f"live:{here}", f"dr:{there}", "--yes")
+    assert dr.get(there) == live.get(here)
+    assert list(live.locks()) == list(dr.locks()) == []
+
+
+def test_terraform_applies_meanwhile(agent, project, workdir):
+    """The lock that the agent takes is the one that terraform waits for, and the other way round."""
+    live, dr, tf = project("s3", "local", workspaces=False)
+    gate = workdir / "gate"
+    run = tf.hold(gate, items=4)
+    error = agent.json("migrate", "live:net/app.tfstate", "dr", "--yes", code=11)["error"]
+    assert "terraform force-unlock" in error["hint"], error
+    tf.release(gate)
+    assert run.done().code == 0
+    doc = agent.json("migrate", "live:net/app.tfstate", "dr", "--yes")
+    tf.vars |= {"gate": gate}
+    paste(tf, doc, dr)
+    assert tf.unchanged()
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs", "local"])
+def test_what_does_not_travel(agent, places, kind):
+    live, dr = places("s3"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    line = lineage()
+    good, there = state(5, line, resources=8), named(kind, "app")
+    go = ("migrate", "live:app.tfstate", f"dr:{there}", "--yes")
+    live.put("app.tfstate", good[:-100])
+    assert "damaged" in agent.json(*go, code=13)["error"]["message"]
+    live.put("app.tfstate", b"")
+    assert "empty" in agent.json(*go, code=13)["error"]["message"]
+    assert dr.get(there) is None and live.locks() == []
+    live.put("app.tfstate", good)
+    for other, why in ((state(6, line), "newer"), (state(5, line, text="other"), "different content"),
+                       (state(1, lineage()), "another lineage"), (b"<html>", "no state")):
+        dr.put(there, other)
+        error = agent.json(*go, code=13)["error"]
+        assert why in error["message"] and f"restore live:app.tfstate@2 --to dr:{there}" in error["hint"], error
+        assert dr.get(there) == other and list(dr.locks()) == [] and live.locks() == []
+    dr.put(there, state(4, line))
+    agent.call(*go)
+    assert dr.get(there) == good
+    kept = {v["serial"] for v in agent.versions("live:app.tfstate")}
+    assert {4, 5, 6, 1} <= kept, "what was there is a version"
+
+
+def test_the_way_out_of_a_conflict(agent, places):
+    """What the hint says to do, done."""
+    live, dr = places("s3"), places("local")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    live.put("app.tfstate", state(5, lineage()))
+    dr.put("app.tfstate", state(9, lineage()))
+    hint = agent.json("migrate", "live", "dr", "--yes", code=13)["result"][0]["error"]["hint"]
+    command = hint[hint.index("stateferry restore"):].split()
+    agent.call(*command[1:], "--yes")
+    assert serial_of(dr.get("app.tfstate")) == 10
+    assert [v["serial"] for v in agent.versions("live:app.tfstate")].count(9) == 1
+
+
+def test_a_source_without_a_lock(agent, places):
+    live, dr = places("s3"), places("local")
+    agent.backend("s3", "live", live.bucket.backend(port=live.front.port) | {"use_lockfile": False})
+    dr.add(agent, "dr")
+    live.put("app.tfstate", state(1, lineage()))
+    assert agent.json("migrate", "live", "dr", "--dry-run")["plan"][0]["source_locked"] is False
+    said = agent.call("migrate", "live", "dr", "--yes").out
+    assert "the source cannot be locked" in said
+    assert dr.get("app.tfstate") == live.get("app.tfstate")
+
+
+KILLED = [("live", "lock"), ("live", "read"), ("dr", "lock"), ("dr", "read"), ("dr", "write"), ("dr", "unlock"), ("live", "unlock")]
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs", "http"])
+@pytest.mark.parametrize("side,step", KILLED)
+@pytest.mark.parametrize("then", ["applied", "lost"])
+def test_killed_in_the_middle(agent, places, kind, side, step, then):
+    """kill -9 while a request is under way, which arrives after all, or never; then sync settles what was left, or the next try."""
+    live, dr = places("s3"), places(kind)
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    there = named(kind, "app")
+    live.put("app.tfstate", state(3, lineage()))
+    place, name = (live, "app.tfstate") if side == "live" else (dr, there)
+    rule = getattr(place, "on_" + step)(name, hold=True, drop="after" if then == "applied" else "before")
+    process = agent.start_command("migrate", "live:app.tfstate", f"dr:{there}", "--yes")
+    rule.wait()
+    process.kill()
+    process.wait()
+    rule.release()
+    time.sleep(0.2)
+    if kind != "gcs":
+        agent.sync()
+        assert list(live.locks()) == list(dr.locks()) == []
+    agent.call("migrate", "live:app.tfstate", f"dr:{there}", "--yes")
+    assert dr.get(there) == live.get("app.tfstate")
+    assert list(live.locks()) == list(dr.locks()) == []
+    assert agent.json("check")["ok"]
+
+
+def test_interrupted(agent, places):
+    """A signal: both locks are given back at once."""
+    live, dr = places("s3"), places("s3")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    live.put("app.tfstate", state(3, lineage()))
+    rule = dr.on_read("app.tfstate", hold=True, nth=2)
+    process = agent.start_command("migrate", "live", "dr", "--yes")
+    rule.wait()
+    assert len(live.locks()) == len(dr.locks()) == 1
+    process.terminate()
+    time.sleep(0.2)
+    rule.release()
+    assert process.wait(15) == 130
+    assert live.locks() == dr.locks() == [] and dr.get("app.tfstate") is None
+    agent.call("migrate", "live", "dr", "--yes")
+
+
+def test_asked_of_a_running_agent(agent, places):
+    live, dr, _ = replicating(agent, places, "s3", "app.tfstate")
+    new = places("gcs")
+    new.add(agent, "new")
+    agent.start()
+    doc = agent.json("migrate", "live:app.tfstate", "new", "--yes")
+    assert doc["edges_from_source"] == ["out"]
+    assert new.get("app/default.tfstate") == live.get("app.tfstate")
+    eventually(lambda: dr.get("app.tfstate") == live.get("app.tfstate"), 20, "the edge goes on")
+    agent.stop()
+    assert list(new.locks()) == list(live.locks()) == list(dr.locks()) == []
+
+
+@pytest.mark.deadline(300)
+def test_fifty_workspaces(agent, project):
+    """Out of S3 into Google's storage and back, with applies by terraform before, between and after."""
+    live, dr, tf = project("s3", "gcs")
+    line, spaces = lineage(), [f"w{i:02}" for i in range(48)]
+    for w in spaces:
+        live.put(named("s3", "net/app", w), state(1, line, text=w))
+    doc = agent.json("migrate", "live", "dr", "--yes")
+    assert len(doc["result"]) == 50 and len(doc["blocks"]) == 1 and all(i["writes"] for i in doc["result"])
+    assert sorted(doc["blocks"][0]["workspaces"]) == sorted(["default", "staging", *spaces])
+    paste(tf, doc, dr)
+    assert tf.unchanged() and at(tf, "staging", items=1, text="staging").unchanged()
+    tf.apply(items=2)
+    listed = tf.call("workspace", "list", "-no-color").out.replace("*", " ").split()
+    assert sorted(listed) == sorted(["default", "staging", *spaces])
+    doc = agent.json("migrate", "dr", "live", "--yes")
+    assert sorted(i["state"] for i in doc["result"] if i["writes"]) == ["dr:net/app/staging.tfstate"]
+    paste(tf, doc, live)
+    assert tf.unchanged()
+    tf.apply(items=3)
+    assert list(live.locks()) == list(dr.locks()) == []
+    assert all(live.get(named("s3", "net/app", w)) == dr.get(named("gcs", "net/app", w)) for w in spaces)
+
+
+def test_wrong_input(agent, places):
+    live, dr = places("local"), places("local")
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    live.put("app.tfstate", state(1, lineage()))
+    for args, code, said in ((("live", "nope"), 2, 'no backend is called "nope"'), (("live", "live"), 2, "one backend"),
+                             (("live", "dr:x.tfstate"), 2, "a whole backend"), (("live:gone.tfstate", "dr"), 1, "no such state"),
+                             (("dr", "live"), 1, "holds no state"), (("live:../x", "dr"), 2, "..")):
+        assert said in agent.json("migrate", *args, "--yes", code=code)["error"]["message"], args
+    assert "--yes" in agent.call("migrate", "live", "dr", code=2).err
+    assert "did you mean" in agent.call("migrate", "live", "dr", "--dryrun", code=2).err
+    assert dr.get("app.tfstate") is None
