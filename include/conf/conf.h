@@ -181,6 +181,7 @@ struct conf_hidden {
 struct conf_given {
 	const char *name;
 	char       *value;
+	bool        plain;                  /* an address in it is shown with its query */
 };
 struct conf_export {
 	const struct conf_field  *fields;

@@ -133,7 +133,8 @@ struct backend_common {
 extern const struct conf_field provider_common_fields[];
 
 struct backend;
-typedef void provider_argument_fn(void *arg, const char *name, const char *value); /* NULL: it is left out */
+/* value NULL: it is left out. plain: no secret is in it, although it may be an address with a query. */
+typedef void provider_argument_fn(void *arg, const char *name, const char *value, bool plain);
 
 struct provider {
 	const char *name, *summary;
@@ -165,6 +166,7 @@ struct provider {
 	void      (*address)(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
 	/* What stands in terraform's block beside its arguments: blocks, indented by four. NULL: nothing. */
 	void      (*inside)(const struct backend *b, const char *name, struct buf *ret);
+	const char *terraform;                 /* the type of that block; NULL: name */
 	const struct conf_hidden *hidden;      /* of fields: credentials that terraform reads from variables, and what it does not know */
 	/* Can its states be found, as a source needs it? NULL: always. */
 	enum err_code (*findable)(const struct backend *b, struct err *reterr);

@@ -130,7 +130,10 @@ export_given(const struct conf_export *x, const struct conf_given *g, struct con
 	if (g->value == NULL)
 		return;
 	buf_init(&value, 0);
-	conf_print_value(&value, &(struct conf_value){ .kind = CONF_TEXT, .text = g->value }, CONF_SHOW_RESULT);
+	if (g->plain)
+		conf_quote(&value, g->value);
+	else
+		conf_print_value(&value, &(struct conf_value){ .kind = CONF_TEXT, .text = g->value }, CONF_SHOW_RESULT);
 	if (strstr(buf_str(&value), CONF_MASK) == NULL)
 		conf_line_add(l, g->name, &value, NULL, NULL);
 	else
@@ -165,7 +168,7 @@ conf_export(const struct conf_block *b, const struct conf_export *x, unsigned in
 		if (conf_find_field(tables, b->filled[i].field->name) != b->filled[i].field || export_is_given(x, b->filled[i].field->name) ||
 		    (h != NULL && h->env == NULL))
 			continue;
-		export_comment(b->filled[i].field->name, NULL, b->filled[i].env, &notes);
+		export_comment(b->filled[i].field->name, NULL, h != NULL ? h->env : b->filled[i].env, &notes);
 	}
 	conf_print_lines(&l, indent, ret);
 	for (const char *line = buf_str(&notes), *end; (end = strchr(line, '\n')) != NULL; line = end + 1)

@@ -68,12 +68,12 @@ struct terraform_arguments {
 };
 
 static void
-provider_put_argument(void *arg, const char *name, const char *value)
+provider_put_argument(void *arg, const char *name, const char *value, bool plain)
 {
 	struct terraform_arguments *a = arg;
 
 	assert(a->n < TERRAFORM_ARGUMENTS);
-	a->items[a->n++] = (struct conf_given){ name, value != NULL ? xstrdup(value) : NULL };
+	a->items[a->n++] = (struct conf_given){ name, xstrdup(value), plain };
 }
 
 static void
@@ -108,7 +108,7 @@ provider_block(const struct backend *b, const char *name, struct buf *ret)
 	if (p == &provider_cloud)
 		buf_puts(ret, "terraform {\n  cloud {\n");
 	else
-		buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->imports != NULL ? p->imports : p->name);
+		buf_printf(ret, "terraform {\n  backend \"%s\" {\n", p->terraform != NULL ? p->terraform : p->name);
 	if (b->block != NULL)
 		conf_export(b->block, &x, 4, ret);
 	if (p->inside != NULL)

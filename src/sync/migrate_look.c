@@ -77,6 +77,8 @@ migrate_look_seen(void *arg, const struct state_seen *s)
 
 	if (s->problem != NULL)
 		err_set(&f->why, ERR_UNSUPPORTED, 0, "%s", s->problem);
+	else if (s->uncovered != NULL)
+		err_set(&f->why, ERR_UNSUPPORTED, 0, "its bytes are out of reach: %s", s->uncovered);
 	else
 		migrate_look_map(m, f);
 }

@@ -25,7 +25,7 @@ def named(kind, path, workspace="default"):
             "gcs": f"{path}/{workspace}.tfstate",
             "azurerm": f"{path}.tfstate" + (f"env:{workspace}" if other else ""),
             "local": f"{path}.tfstate.d/{workspace}/terraform.tfstate" if other else f"{path}.tfstate",
-            "http": path}[kind]
+            "http": path, "harness": path}[kind]
 
 
 def terraform_of(place, path):
@@ -59,10 +59,12 @@ def project(agent, places, terraform, request):
     """project(from, to, workspaces): applied there by terraform; what the agent knows of both places."""
     def make(from_, to, path="net/app", workspaces=True, **more):
         live, dr = places(from_), places(to)
-        live.add(agent, "live", **({"states": [path]} if from_ == "http" else {}))
-        dr.add(agent, "dr", **({"states": [path]} if to == "http" else {}), **more)
+        for place, label, args in ((live, "live", {}), (dr, "dr", more)):
+            place.add(agent, label, **({"states": [path]} if place.kind == "http" else {}), **args)
+            if place.kind == "harness":
+                place.prepare(path)
         names = request.getfixturevalue("azure_names") if "azurerm" in (from_, to) else {}
-        tf = terraform("tf", terraform_of(live, path), env=SECRETS | names)
+        tf = terraform("tf", terraform_of(live, path), env=SECRETS | names | getattr(live if from_ == "harness" else dr, "env", {}))
         tf.init()
         tf.apply(items=3)
         if workspaces:
@@ -74,13 +76,14 @@ def project(agent, places, terraform, request):
 
 
 PAIRS = [pytest.param(f, t, id=f"{f}:{t}") for f in KINDS for t in KINDS if f != t]
+PAIRS += [pytest.param("harness", "s3", id="harness:s3"), pytest.param("gcs", "harness", id="gcs:harness")]
 
 
 @pytest.mark.deadline(150)
 @pytest.mark.parametrize("from_,to", PAIRS)
 def test_there_and_back(agent, project, cell, from_, to):
     cell("migrate from \\ to", from_, to, "ok")
-    http = "http" in (from_, to)          # which has no workspaces, nor a listing of what is in folders
+    http = {"http", "harness"} & {from_, to}    # which have no workspaces of terraform's
     path = "app" if http else "net/app"
     live, dr, tf = project(from_, to, path, not http)
     spaces = ["default"] if http else ["default", "staging"]

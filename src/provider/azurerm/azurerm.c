@@ -204,7 +204,7 @@ azurerm_address(const struct backend *b, const char *name, provider_argument_fn 
 	char *blob = azurerm_blob_of(azurerm_of(b), name);
 
 	blob[strlen(b->common.prefix) + azurerm_base(azurerm_of(b), name)] = '\0';
-	put(arg, "key", blob);
+	put(arg, "key", blob, false);
 	free(blob);
 }
 

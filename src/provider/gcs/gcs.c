@@ -136,7 +136,7 @@ gcs_address(const struct backend *b, const char *name, provider_argument_fn *put
 
 	if (slash != NULL)
 		*slash = '\0';
-	put(arg, "prefix", slash != NULL ? object : NULL);
+	put(arg, "prefix", slash != NULL ? object : NULL, false);
 	free(object);
 }
 

@@ -6,6 +6,7 @@
 #include "net/url.h"
 
 #define HARNESS_ENDPOINT "https://app.harness.io/gateway"
+#define HARNESS_USER     "harness"
 #define HARNESS_API      "/iacm/api" /* below the endpoint */
 #define HARNESS_ID       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$-"
 
@@ -25,7 +26,7 @@ static const struct conf_field harness_fields[] = {
 	{ "unlock_address", CONF_STR, AT(unlock_address), .help = "goes with address" },
 	{ "unlock_method", CONF_STR, AT(unlock_method), .help = "goes with address: DELETE" },
 	{ "update_method", CONF_STR, AT(update_method), .help = "goes with address: POST" },
-	{ "username", CONF_STR, AT(username), .def = "harness", .help = "goes with password" },
+	{ "username", CONF_STR, AT(username), .def = HARNESS_USER, .help = "goes with password" },
 	{ "password", CONF_SECRET, AT(password), .env = "TF_HTTP_PASSWORD", .help = "the token, sent as Basic authentication, without api_key" },
 	{ "skip_cert_verification", CONF_BOOL, AT(skip_cert_verification), .def = "false", .help = "trust any server certificate" },
 	{ "client_ca_certificate_pem", CONF_STR, AT(client_ca_certificate_pem), .help = "PEM text that replaces the system's roots" },
@@ -254,6 +255,27 @@ harness_signed_in(const struct backend *b)
 	return harness_of(b)->h.basic != NULL ? "password" : "api_key";
 }
 
+/* As the platform writes it for a workspace: terraform has no other header than the one of a password. */
+static void
+harness_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
+{
+	const struct hb *h = &harness_of(b)->h;
+	char            *state = hb_url(h->address, name, NULL, false), *lock = hb_url(h->lock_address, name, NULL, false);
+
+	put(arg, "address", state, true);
+	put(arg, "lock_address", lock, true);
+	put(arg, "unlock_address", lock, true);
+	put(arg, "update_method", h->conf->update_method, true);
+	put(arg, "lock_method", h->conf->lock_method, true);
+	put(arg, "unlock_method", h->conf->unlock_method, true);
+	put(arg, "username", HARNESS_USER, true);
+	free(state);
+	free(lock);
+}
+
+static const struct conf_hidden harness_hidden[] = { { "endpoint", NULL }, { "account_id", NULL }, { "org_id", NULL }, { "project_id", NULL },
+	{ "workspaces", NULL }, { "api_key", "TF_HTTP_PASSWORD" }, { NULL, NULL } };
+
 const struct provider provider_harness = {
 	.name = "harness",
 	.summary = "workspaces of Harness Infrastructure as Code Management",
@@ -265,6 +287,9 @@ const struct provider provider_harness = {
 	.close = harness_close,
 	.caps = harness_caps,
 	.fixed = harness_fixed,
+	.address = harness_address,
+	.terraform = "http",
+	.hidden = harness_hidden,
 	.list = harness_list,
 	.head = hb_head,
 	.get = harness_get,

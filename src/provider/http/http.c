@@ -301,7 +301,7 @@ hb_put_address(const char *argument, const char *address, const char *name, prov
 {
 	char *url = hb_set(address) ? hb_url(address, name, NULL, false) : NULL;
 
-	put(arg, argument, url);
+	put(arg, argument, url, false);
 	free(url);
 }
 

@@ -139,8 +139,8 @@ local_address(const struct backend *b, const char *name, provider_argument_fn *p
 	local_path(b, name, &path);
 	file = l->file != NULL ? xasprintf("%s/%s", l->root, l->file) : xasprintf("%s/%s" LOCAL_STATE, l->root, buf_str(&path));
 	dir = l->file != NULL ? xstrdup(l->workspace_dir) : xasprintf("%s/%s" LOCAL_WORKSPACES, l->root, buf_str(&path));
-	put(arg, "path", file);
-	put(arg, "workspace_dir", dir);
+	put(arg, "path", file, false);
+	put(arg, "workspace_dir", dir, false);
 	buf_free(&path);
 	free(file);
 	free(dir);

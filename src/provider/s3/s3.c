@@ -256,12 +256,12 @@ s3_address(const struct backend *b, const char *name, provider_argument_fn *put,
 	bool                  below, whole;
 
 	if (s3_given(c->key)) {
-		put(arg, "key", c->key);
+		put(arg, "key", c->key, false);
 	} else {
 		whole = s3_split(s3_of(b), name, key, &rest, &below).n == 0;
 		spaces = xasprintf("%s%s", whole || below ? b->common.prefix : "", c->workspace_key_prefix);
-		put(arg, "key", whole ? key : rest);
-		put(arg, "workspace_key_prefix", strcmp(spaces, S3_WORKSPACES) != 0 ? spaces : NULL);
+		put(arg, "key", whole ? key : rest, false);
+		put(arg, "workspace_key_prefix", strcmp(spaces, S3_WORKSPACES) != 0 ? spaces : NULL, false);
 		free(spaces);
 	}
 	free(key);

@@ -131,6 +131,14 @@ static const struct {
 	    "a/net",
 	    "    address   = \"http://127.0.0.1:1/a%2Fnet\"\n    username  = \"ann\"\n    retry_max = 4\n"
 	    "    # password: export TF_HTTP_PASSWORD\n" },
+	{ "backend \"harness\" \"b\" {\n  endpoint = \"http://127.0.0.1:1\"\n  account_id = \"A\"\n  org_id = \"O\"\n  project_id = \"P\"\n"
+	  "  api_key = \"" CANARY "\"\n}\n",
+	    "w",
+	    "    address        = \"http://127.0.0.1:1/iacm/api/orgs/O/projects/P/workspaces/w/terraform-backend?accountIdentifier=A\"\n"
+	    "    lock_address   = \"http://127.0.0.1:1/iacm/api/orgs/O/projects/P/workspaces/w/terraform-backend/lock?accountIdentifier=A\"\n"
+	    "    unlock_address = \"http://127.0.0.1:1/iacm/api/orgs/O/projects/P/workspaces/w/terraform-backend/lock?accountIdentifier=A\"\n"
+	    "    update_method  = \"POST\"\n    lock_method    = \"POST\"\n    unlock_method  = \"DELETE\"\n    username       = \"harness\"\n"
+	    "    # api_key: export TF_HTTP_PASSWORD\n" },
 	{ "backend \"http\" \"b\" {\n  address = \"http://127.0.0.1:1/x?token=" CANARY "\"\n  lock_address = \"http://u:" CANARY "@127.0.0.1:1/l\"\n}\n",
 	    "default",
 	    "    # address: export TF_HTTP_ADDRESS\n    # lock_address: export TF_HTTP_LOCK_ADDRESS\n" },
@@ -167,7 +175,7 @@ blocks_to_paste(void)
 		CHECK_OK(provider_open(&r.env, c, &conf_root(c)->blocks[0], &b, &e), e);
 		buf_init(&ret, 0);
 		provider_block(b, blocks[i].name, &ret);
-		type = xstrdup(b->provider->name);
+		type = xstrdup(b->provider->terraform != NULL ? b->provider->terraform : b->provider->name);
 		whole = xasprintf("terraform {\n  backend \"%s\" {\n%s  }\n}\n", type, blocks[i].block);
 		CHECK_STR(buf_str(&ret), whole);
 		CHECK(strstr(buf_str(&ret), CANARY) == NULL);
