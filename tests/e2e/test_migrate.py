@@ -6,6 +6,7 @@ import pytest
 
 from agent import eventually
 from conftest import HTTP_PASSWORD
+from hcl import Block
 from places import replicating
 from servers import Azurite, FakeGcs, S3Server
 from states import lineage, serial_of, state
@@ -278,6 +279,22 @@ def test_asked_of_a_running_agent(agent, places):
     eventually(lambda: dr.get("app.tfstate") == live.get("app.tfstate"), 20, "the edge goes on")
     agent.stop()
     assert list(new.locks()) == list(live.locks()) == list(dr.locks()) == []
+
+
+def test_into_brainboard(agent, project):
+    """To where the platform looks for an architecture's state: the block is that of its storage."""
+    live, dr, tf = project("local", "s3", "app", workspaces=False)
+    uuid = lineage()
+    agent.blocks.append(Block("backend", "brainboard", "bb", architectures=[uuid], key="{uuid}",
+                              blocks=[Block("storage", "s3", **dr.bucket.backend(port=dr.front.port))]))
+    doc = agent.json("migrate", "live:app.tfstate", f"bb:{uuid}", "--yes")
+    assert dr.get(uuid) == live.get("app.tfstate"), dr.bucket.keys()
+    paste(tf, doc, dr)
+    assert tf.unchanged()
+    tf.apply(items=4)
+    assert serial_of(dr.get(uuid)) > serial_of(live.get("app.tfstate")) and dr.locks() == []
+    assert "newer" in agent.json("migrate", "live:app.tfstate", f"bb:{uuid}", "--yes", code=13)["error"]["message"]
+    assert "UUIDs" in agent.json("migrate", "live:app.tfstate", "bb", "--yes", code=1)["error"]["message"]
 
 
 @pytest.mark.deadline(300)
