@@ -281,6 +281,42 @@ def test_asked_of_a_running_agent(agent, places):
     assert list(new.locks()) == list(live.locks()) == list(dr.locks()) == []
 
 
+@pytest.mark.deadline(300)
+def test_fifty_workspaces_of_terraform_cloud(agent, places, terraform):
+    """Out of Terraform Cloud into S3 and back, with applies by terraform before, between and after."""
+    live, dr = places("remote"), places("s3")
+    spaces = [f"w{i:02}" for i in range(50)]
+    live.prepare(*spaces)
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    tfs = {w: terraform(w, live.terraform(w), cli=live.cli, env=SECRETS) for w in spaces[:2]}
+    for w, tf in tfs.items():
+        tf.init()
+        tf.apply(items=2, text=w)
+    for w in spaces[2:]:
+        live.put(w, state(1, lineage(), text=w))
+    old = {w: live.get(w) for w in spaces}
+
+    def moved(from_, to, written):
+        doc = agent.json("migrate", from_, to, "--yes")
+        assert len(doc["result"]) == len(doc["blocks"]) == 50 and sum(i["writes"] for i in doc["result"]) == written
+        for w, tf in tfs.items():
+            [hcl] = [b["hcl"] for b in doc["blocks"] if b["states"] in ([w], [f"{w}.tfstate"])]
+            (tf.folder / "backend.tf").write_text(hcl.replace(f"127.0.0.1:{live.server.port}", live.host))
+            tf.call("init", "-reconfigure", "-no-color", "-input=false")
+            assert tf.unchanged(), w
+
+    moved("live", "dr", 50)
+    assert {w: dr.get(f"{w}.tfstate") for w in spaces} == old == {w: live.get(w) for w in spaces}
+    tfs["w00"].apply(items=3)
+    moved("dr", "live", 1)
+    assert live.get("w00") == dr.get("w00.tfstate") != old["w00"]
+    for tf in tfs.values():
+        tf.apply(items=4)
+    assert serial_of(live.get("w01")) > serial_of(old["w01"])
+    assert list(live.locks()) == list(dr.locks()) == []
+
+
 def test_into_brainboard(agent, project):
     """To where the platform looks for an architecture's state: the block is that of its storage."""
     live, dr, tf = project("local", "s3", "app", workspaces=False)
