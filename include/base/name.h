@@ -21,4 +21,10 @@ const char   *name_closest(const char *word, const char *const *list);
  * errored.tfstate, backups, snapshots. */
 bool          name_is_never_state(struct span name);
 
+#define UUID_LEN 36
+/* Is it a UUID? ret: in lower case. */
+bool          uuid_lower(struct span text, char ret[UUID_LEN + 1]);
+/* The first UUID that is a whole segment of the name, or one up to its first dot; false: there is none. */
+bool          name_uuid(struct span name, char ret[UUID_LEN + 1]);
+
 #endif

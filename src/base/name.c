@@ -91,6 +91,40 @@ name_is_never_state(struct span name)
 	    name_is_snapshot(last);
 }
 
+bool
+uuid_lower(struct span text, char ret[UUID_LEN + 1])
+{
+	if (text.n != UUID_LEN)
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+		char c = (char)text.p[i];
+
+		if (c >= 'A' && c <= 'F')
+			c = (char)(c - 'A' + 'a');
+		if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+		ret[i] = c;
+	}
+	ret[text.n] = '\0';
+	return true;
+}
+
+bool
+name_uuid(struct span name, char ret[UUID_LEN + 1])
+{
+	for (size_t pos = 0; pos <= name.n;) {
+		struct span seg = name_segment(name, &pos);
+		const void *dot = seg.n > 0 ? memchr(seg.p, '.', seg.n) : NULL;
+
+		if (dot != NULL)
+			seg.n = (size_t)((const uint8_t *)dot - seg.p);
+		if (uuid_lower(seg, ret))
+			return true;
+	}
+	return false;
+}
+
 /* --- globs --- */
 
 /*

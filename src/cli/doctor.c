@@ -246,10 +246,13 @@ static void
 doctor_status(struct doctor *d, const json_t *doc)
 {
 	const json_t *problems = json_object_get(doc, "problems"), *replicas = json_object_get(doc, "replicas");
+	double        uncovered = cli_num(doc, "uncovered");
 	json_t       *o;
 	size_t        i;
 
 	doctor_agent(d, json_object_get(doc, "agent"));
+	if (uncovered > 0)
+		doctor_say(d, DOCTOR_WARN, 0, "uncovered", "stateferry list says of each why", "%.0f states are known, and out of reach", uncovered);
 	json_array_foreach(json_object_get(doc, "places"), i, o)
 		if (cli_bool(o, "target"))
 			doctor_proof(d, o);
@@ -258,7 +261,7 @@ doctor_status(struct doctor *d, const json_t *doc)
 	if (cli_num(doc, "problems_omitted") > 0)
 		doctor_say(d, DOCTOR_WARN, 0, "states", "stateferry status", "%.0f more problems", cli_num(doc, "problems_omitted"));
 	if (strcmp(cli_str(doc, "verdict"), "ok") == 0)
-		doctor_say(d, DOCTOR_OK, 0, "states", "", "%.0f, all replicated", cli_num(doc, "states"));
+		doctor_say(d, DOCTOR_OK, 0, "states", "", "%.0f, all replicated", cli_num(doc, "states") - uncovered);
 	else if (json_array_size(problems) == 0)
 		doctor_say(d, DOCTOR_WARN, 0, "states", "stateferry sync, or a look at \"stateferry list\"", "%.0f replicas current, %.0f behind",
 		    cli_num(replicas, "current"), cli_num(replicas, "behind"));

@@ -66,14 +66,16 @@ cli_status_text(const struct cli *c, const json_t *doc)
 	const json_t *r = json_object_get(doc, "replicas"), *agent = json_object_get(doc, "agent");
 	const char   *verdict = cli_str(doc, "verdict");
 	bool          ok = strcmp(verdict, "ok") == 0;
-	double        lag = cli_num(doc, "oldest_lag_seconds");
+	double        lag = cli_num(doc, "oldest_lag_seconds"), uncovered = cli_num(doc, "uncovered");
 	char          age[TIME_TEXT_MAX];
 
-	printf("%s%.0f states, %s%s", cli_paint(c, ok ? "\033[32m" : "\033[33m"), cli_num(doc, "states"),
+	printf("%s%.0f states, %s%s", cli_paint(c, ok ? "\033[32m" : "\033[33m"), cli_num(doc, "states") - uncovered,
 	    ok ? "all replicated" : verdict, cli_paint(c, "\033[0m"));
 	if (!ok)
 		printf(": %.0f replicas current, %.0f behind, %.0f held, %.0f failed", cli_num(r, "current"), cli_num(r, "behind"),
 		    cli_num(r, "held"), cli_num(r, "failed"));
+	if (uncovered > 0)
+		printf(", %.0f more uncovered", uncovered);
 	if (lag > 0)
 		printf(", oldest lag %s", duration_format((int64_t)(lag * 1000), age));
 	printf(", agent %s\n", cli_bool(agent, "running") ? "running" : "not running");
@@ -99,10 +101,19 @@ cli_list_text(const struct cli *c, const json_t *doc)
 		cli_text(cli_str(s, "backend"));
 		putchar(':');
 		cli_text(cli_str(s, "name"));
+		if (cli_has(s, "alias")) {
+			printf(" (");
+			cli_text(cli_str(s, "alias"));
+			putchar(')');
+		}
 		printf("  serial %s, %.0f versions, %.0f resources", cli_digits(s, "serial", serial), cli_num(s, "versions"),
 		    cli_num(s, "resources"));
 		json_array_foreach(json_object_get(s, "flags"), j, r)
 			printf(", %s", json_string_value(r));
+		if (cli_has(s, "problem")) {
+			printf(": ");
+			cli_text(cli_str(s, "problem"));
+		}
 		putchar('\n');
 		json_array_foreach(json_object_get(s, "replicas"), j, r) {
 			printf("  -> ");

@@ -386,7 +386,7 @@ provider_incomplete(const struct provider *from, const struct provider *to, stru
 {
 	char *bare;
 
-	if (from->suffix == NULL || from->suits != NULL || to->suits == NULL || !span_ends(buf_span(name), from->suffix))
+	if (from->suffix == NULL || from->suits == to->suits || to->suits == NULL || !span_ends(buf_span(name), from->suffix))
 		return NULL;
 	bare = xstrndup(buf_str(name), buf_span(name).n - strlen(from->suffix));
 	if (to->suits(bare))

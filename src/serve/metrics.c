@@ -198,6 +198,8 @@ metrics_ended(void *arg, struct err *reterr)
 	buf_init(&out, 0);
 	metric_head(&out, "states", "gauge", "States of sources.");
 	buf_printf(&out, "stateferry_states %" PRIu64 "\n", m->totals.states);
+	metric_head(&out, "states_uncovered", "gauge", "States known from an inventory alone, out of reach.");
+	buf_printf(&out, "stateferry_states_uncovered %" PRIu64 "\n", m->totals.uncovered);
 	metric_head(&out, "replica_status", "gauge", "Replicas by how they stand.");
 	metrics_edges(m, &out, metrics_status);
 	metric_head(&out, "replica_lag_seconds", "gauge", "How long replicas have been waiting to be current.");

@@ -60,23 +60,10 @@ mapping_path(const char *name, struct buf *ret)
 	buf_put(ret, name, n);
 }
 
-static bool
-mapping_is_uuid(const char *s)
-{
-	size_t i;
-
-	for (i = 0; s[i] != '\0'; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? s[i] != '-' : strchr("0123456789abcdefABCDEF", s[i]) == NULL)
-			return false;
-	}
-	return i == 36;
-}
-
 static enum err_code
 mapping_value(const struct mapping_facts *f, const char *word, size_t n, struct buf *ret, struct err *reterr)
 {
+	char        uuid[UUID_LEN + 1];
 	const char *alias = plan_alias(f->plan, f->lane->edge->from->label, f->name);
 
 	if (strncmp(word, "name", n) == 0) {
@@ -92,10 +79,10 @@ mapping_value(const struct mapping_facts *f, const char *word, size_t n, struct 
 			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants an alias, and %s has none", f->lane->edge->key, f->name);
 		buf_puts(ret, alias);
 	} else {
-		if (!mapping_is_uuid(f->name))
-			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants a UUID, and the name %s is none", f->lane->edge->key,
+		if (!name_uuid(span_str(f->name), uuid))
+			return err_set(reterr, ERR_UNSUPPORTED, 0, "key \"%s\" wants a UUID, and there is none in the name %s", f->lane->edge->key,
 			    f->name);
-		buf_puts(ret, f->name);
+		buf_puts(ret, uuid);
 	}
 	return ERR_OK;
 }

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, s.value] for s in f.samples]]
                   for f in text_string_to_metric_families(sys.stdin.read())]))
 """
-SOLE = {"stateferry_states", "stateferry_store_bytes", "stateferry_loop_delay_seconds"}
+SOLE = {"stateferry_states", "stateferry_states_uncovered", "stateferry_store_bytes", "stateferry_loop_delay_seconds"}
 LABELS = {
     "stateferry_replica_status": {"edge", "status"},
     "stateferry_replica_lag_seconds": {"edge", "quantile"},

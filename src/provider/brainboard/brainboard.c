@@ -115,11 +115,11 @@ brainboard_architecture(struct brainboard *bb, struct conf *c, struct conf_block
 {
 	static const struct conf_field *const tables[] = { brainboard_own_fields, NULL };
 	static const char *const              blocks[] = { "storage", NULL };
-	struct brainboard_own_conf            oc = { NULL };
-	struct brainboard_own                 own = { NULL };
-	char                                  uuid[BRAINBOARD_UUID_LEN + 1];
+	struct brainboard_own_conf            oc = { .key = NULL };
+	struct brainboard_own                 own = { .uuid = NULL };
+	char                                  uuid[UUID_LEN + 1];
 
-	if (block->nlabels != 1 || !brainboard_uuid(block->labels[0], strlen(block->labels[0]), uuid))
+	if (block->nlabels != 1 || !uuid_lower(span_str(block->labels[0]), uuid))
 		return conf_error(reterr, block->pos, "architecture takes one label, its UUID");
 	if (brainboard_own(bb, uuid) != NULL)
 		return conf_error(reterr, block->pos, "a second block for the architecture %s", uuid);
@@ -233,14 +233,14 @@ brainboard_check(struct brainboard *bb, struct conf_block *block, struct err *re
 {
 	const struct brainboard_conf *bc = bb->conf;
 	struct conf_attr             *only = conf_attr(block, "architectures");
-	char                          uuid[BRAINBOARD_UUID_LEN + 1];
+	char                          uuid[UUID_LEN + 1];
 
 	if (bb->selects && bb->api == NULL)
 		return conf_error(reterr, block->pos, "select asks Brainboard's API: expected the argument token");
 	if (bb->selects && bc->architectures.n > 0)
 		return conf_error(reterr, only->pos, "either architectures or select, not both");
 	for (size_t i = 0; i < bc->architectures.n; i++)
-		if (!brainboard_uuid(bc->architectures.items[i], strlen(bc->architectures.items[i]), uuid))
+		if (!uuid_lower(span_str(bc->architectures.items[i]), uuid))
 			return conf_error(reterr, only->pos, "architectures: \"%.60s\" is no UUID", bc->architectures.items[i]);
 	if (bb->storages[0].fixed != NULL)
 		return conf_error(reterr, block->pos, "the storage of all architectures has room for one state, %s: put {uuid} into the address, leave "
@@ -319,9 +319,9 @@ brainboard_caps(const struct backend *b)
 static bool
 brainboard_suits(const char *name)
 {
-	char uuid[BRAINBOARD_UUID_LEN + 1];
+	char uuid[UUID_LEN + 1];
 
-	return brainboard_uuid(name, strlen(name), uuid) && strcmp(uuid, name) == 0;
+	return uuid_lower(span_str(name), uuid) && strcmp(uuid, name) == 0;
 }
 
 static enum err_code
@@ -361,7 +361,7 @@ static bool
 brainboard_lists(const struct backend *b, const struct backend *to, const char *name, struct buf *ret)
 {
 	const struct brainboard *bb = brainboard_of(b);
-	char                     uuid[BRAINBOARD_UUID_LEN + 1];
+	char                     uuid[UUID_LEN + 1];
 	struct buf               there;
 	bool                     lists = false;
 

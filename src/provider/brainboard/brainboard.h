@@ -3,6 +3,7 @@
 #define PROVIDER_BRAINBOARD_BRAINBOARD_H
 
 #include "base/map.h"
+#include "base/name.h"
 #include "provider/provider.h"
 #include "provider/send.h"
 
@@ -12,7 +13,6 @@
  * storage that the organization or the architecture was given: another backend, opened inside this one.
  */
 #define BRAINBOARD_REFRESH_MS ((int64_t)10 * 60 * 1000)
-#define BRAINBOARD_UUID_LEN   36
 
 struct brainboard_conf {
 	int              region;
@@ -73,13 +73,11 @@ struct brainboard {
 
 struct brainboard *brainboard_of(const struct backend *b);
 
-/* --- brainboard_name.c: UUIDs, and the keys of their objects --- */
-/* Is it a UUID? ret: in lower case. */
-bool brainboard_uuid(const char *text, size_t n, char ret[BRAINBOARD_UUID_LEN + 1]);
+/* --- brainboard_name.c: the keys of their objects --- */
 /* The UUID that a key belongs to by one of the forms U, U.tfstate, U/FILE; false: it is no state of an architecture. */
-bool brainboard_key_uuid(const char *key, char ret[BRAINBOARD_UUID_LEN + 1]);
+bool brainboard_key_uuid(const char *key, char ret[UUID_LEN + 1]);
 /* The same by a template with one {uuid}. */
-bool brainboard_key_matches(const char *template, const char *key, char ret[BRAINBOARD_UUID_LEN + 1]);
+bool brainboard_key_matches(const char *template, const char *key, char ret[UUID_LEN + 1]);
 char *brainboard_key_of(const char *template, const char *uuid);
 /* What is for people: "project/environment/name", without what a path could not hold. */
 char *brainboard_alias(const char *project, const char *environment, const char *name);
@@ -89,7 +87,7 @@ char *brainboard_alias(const char *project, const char *environment, const char 
 struct op *brainboard_refresh(struct brainboard *bb);
 /* An answer of the API: a bare array of objects with a UUID each. For fuzzing too. */
 struct brainboard_item {
-	char        uuid[BRAINBOARD_UUID_LEN + 1];
+	char        uuid[UUID_LEN + 1];
 	const char *name, *status; /* "" : none */
 	const void *inner;         /* of a project: its environments, for brainboard_items(); NULL: not told */
 };
@@ -108,7 +106,7 @@ char *brainboard_pinned(const struct brainboard *bb, const char *uuid);
 void  brainboard_pin_own(struct brainboard *bb, struct brainboard_own *own); /* own->pinned, when storage and key are known */
 /* The architecture whose state the storage holds under that name; false: none's. */
 bool  brainboard_name_uuid(const struct brainboard *bb, const struct brainboard_storage *s, const char *name,
-    char ret[BRAINBOARD_UUID_LEN + 1]);
+    char ret[UUID_LEN + 1]);
 void  brainboard_objects_free(struct map *m);
 
 struct backend *brainboard_behind(const struct backend *b, const char *name, struct buf *ret);

@@ -41,7 +41,7 @@ brainboard_items(const void *array, void (*fn)(void *arg, const struct brainboar
 		const char            *uuid = api_text(x, "uuid");
 		const json_t          *inner = json_object_get(x, "environments");
 
-		if (!brainboard_uuid(uuid, strlen(uuid), item.uuid))
+		if (!uuid_lower(span_str(uuid), item.uuid))
 			return err_set(reterr, ERR_CORRUPT, 200, "item %zu of the answer has no UUID", i + 1);
 		item.inner = json_is_array(inner) && json_array_size(inner) > 0 &&
 		    json_string_value(json_object_get(json_array_get(inner, 0), "uuid")) != NULL ? inner : NULL;

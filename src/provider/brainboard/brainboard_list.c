@@ -62,7 +62,7 @@ brainboard_pinned(const struct brainboard *bb, const char *uuid)
 
 /* An architecture that has a storage of its own, or a key, is nowhere else. */
 bool
-brainboard_name_uuid(const struct brainboard *bb, const struct brainboard_storage *s, const char *name, char ret[BRAINBOARD_UUID_LEN + 1])
+brainboard_name_uuid(const struct brainboard *bb, const struct brainboard_storage *s, const char *name, char ret[UUID_LEN + 1])
 {
 	const struct brainboard_own *own;
 
@@ -70,7 +70,7 @@ brainboard_name_uuid(const struct brainboard *bb, const struct brainboard_storag
 		own = &bb->own[i];
 		if (own->pinned == NULL || strcmp(own->pinned, name) != 0 || (own->storage != NULL ? own->storage : &bb->storages[0]) != s)
 			continue;
-		memcpy(ret, own->uuid, BRAINBOARD_UUID_LEN + 1);
+		memcpy(ret, own->uuid, UUID_LEN + 1);
 		return true;
 	}
 	if (bb->conf->key != NULL ? !brainboard_key_matches(bb->conf->key, name, ret) : !brainboard_key_uuid(name, ret))
@@ -132,7 +132,7 @@ scan_seen(void *arg, const struct state_seen *s)
 {
 	struct scan              *x = arg;
 	struct brainboard_object *o, *before;
-	char                      uuid[BRAINBOARD_UUID_LEN + 1];
+	char                      uuid[UUID_LEN + 1];
 
 	if (s->problem != NULL || !brainboard_name_uuid(x->bb, &x->bb->storages[x->at], s->name, uuid))
 		return;
@@ -243,22 +243,23 @@ list_add(struct list *l, const char *uuid)
 		map_put(l->names, span_str(uuid), l);
 }
 
-/* By what was found; by the inventory; by the configuration; and, where nobody can list, by what was known before. */
+/* By what was found; by the inventory; by the configuration; and, where nobody can list, or the API does not answer, by what was known
+ * before. */
 static void
 list_names(struct list *l)
 {
 	struct brainboard *bb = l->bb;
 	struct span        name;
-	char               uuid[BRAINBOARD_UUID_LEN + 1];
+	char               uuid[UUID_LEN + 1];
 	struct map        *known[] = { bb->objects, bb->inventory, bb->b.aliases };
 
 	for (size_t m = 0; m < ARRAY_LEN(known); m++)
 		for (size_t i = 0; known[m] != NULL && map_next(known[m], &i, &name, NULL);)
-			if (brainboard_uuid((const char *)name.p, name.n, uuid) &&
-			    (m < 2 || !brainboard_storage_of(bb, uuid)->listed))
+			if (uuid_lower(name, uuid) &&
+			    (m < 2 || bb->inventory == NULL || !brainboard_storage_of(bb, uuid)->listed))
 				list_add(l, uuid);
 	for (size_t i = 0; i < bb->conf->architectures.n; i++)
-		if (brainboard_uuid(bb->conf->architectures.items[i], BRAINBOARD_UUID_LEN, uuid))
+		if (uuid_lower(span_of(bb->conf->architectures.items[i], UUID_LEN), uuid))
 			list_add(l, uuid);
 	for (size_t i = 0; i < bb->nown; i++)
 		list_add(l, bb->own[i].uuid);
@@ -316,7 +317,7 @@ list_step(struct op *op)
 	struct list       *l = container_of(op, struct list, op);
 	struct brainboard *bb = l->bb;
 	struct span        name;
-	char               uuid[BRAINBOARD_UUID_LEN + 1];
+	char               uuid[UUID_LEN + 1];
 
 	switch ((enum list_state)op->state) {
 	case LIST_START:
@@ -346,7 +347,7 @@ list_step(struct op *op)
 		for (size_t n = 0; n < LIST_CHUNK; n++) {
 			if (!map_next(l->names, &l->next, &name, NULL))
 				return op_ok(op);
-			if (brainboard_uuid((const char *)name.p, name.n, uuid))
+			if (uuid_lower(name, uuid))
 				list_hand_out(l, uuid);
 		}
 		return op_await(op, LIST_HAND_OUT, op_sleep(op->loop, 0));

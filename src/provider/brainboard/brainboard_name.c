@@ -5,51 +5,32 @@
 
 #define BRAINBOARD_WORD "{uuid}"
 
-bool
-brainboard_uuid(const char *text, size_t n, char ret[BRAINBOARD_UUID_LEN + 1])
-{
-	if (n != BRAINBOARD_UUID_LEN)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-		char c = text[i];
-
-		if (c >= 'A' && c <= 'F')
-			c = (char)(c - 'A' + 'a');
-		if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-			return false;
-		ret[i] = c;
-	}
-	ret[n] = '\0';
-	return true;
-}
-
 /* What may follow the UUID: nothing, ".tfstate", or one file in a folder. Traces of a lock are none; whether it is a state, its
  * content tells. */
 bool
-brainboard_key_uuid(const char *key, char ret[BRAINBOARD_UUID_LEN + 1])
+brainboard_key_uuid(const char *key, char ret[UUID_LEN + 1])
 {
 	static const char *const never[] = { ".tflock", ".lock.info", "-md5" };
 	size_t                   n = strlen(key);
 	const char              *rest;
 
-	if (n < BRAINBOARD_UUID_LEN || !brainboard_uuid(key, BRAINBOARD_UUID_LEN, ret))
+	if (n < UUID_LEN || !uuid_lower(span_of(key, UUID_LEN), ret))
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		if (span_ends(span_str(key), never[i]))
 			return false;
-	rest = key + BRAINBOARD_UUID_LEN;
+	rest = key + UUID_LEN;
 	return *rest == '\0' || strcmp(rest, ".tfstate") == 0 || (*rest == '/' && rest[1] != '\0' && strchr(rest + 1, '/') == NULL);
 }
 
 bool
-brainboard_key_matches(const char *template, const char *key, char ret[BRAINBOARD_UUID_LEN + 1])
+brainboard_key_matches(const char *template, const char *key, char ret[UUID_LEN + 1])
 {
 	const char *word = strstr(template, BRAINBOARD_WORD), *tail = word + sizeof(BRAINBOARD_WORD) - 1;
 	size_t      before = (size_t)(word - template), n = strlen(key);
 
-	return n == before + BRAINBOARD_UUID_LEN + strlen(tail) && strncmp(key, template, before) == 0 &&
-	    brainboard_uuid(key + before, BRAINBOARD_UUID_LEN, ret) && strcmp(key + before + BRAINBOARD_UUID_LEN, tail) == 0;
+	return n == before + UUID_LEN + strlen(tail) && strncmp(key, template, before) == 0 &&
+	    uuid_lower(span_of(key + before, UUID_LEN), ret) && strcmp(key + before + UUID_LEN, tail) == 0;
 }
 
 char *

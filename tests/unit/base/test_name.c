@@ -241,6 +241,30 @@ means_the_closest(void)
 	CHECK_STR(name_closest(giant, keys), NULL);
 }
 
+static const char *
+uuid_of(const char *name)
+{
+	static char uuid[UUID_LEN + 1];
+
+	return name_uuid(span_str(name), uuid) ? uuid : "none";
+}
+
+static void
+finds_uuids(void)
+{
+#define U "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f"
+	CHECK_STR(uuid_of(U), U);
+	CHECK_STR(uuid_of("9B2E0C1A-6F0E-4C8E-9D5B-0A8F3C1D2E4F"), U);
+	CHECK_STR(uuid_of("a/b/" U "/terraform.tfstate"), U);
+	CHECK_STR(uuid_of(U ".tfstate"), U);
+	CHECK_STR(uuid_of("a//" U), U);
+	CHECK_STR(uuid_of("x" U), "none");
+	CHECK_STR(uuid_of(U "x"), "none");
+	CHECK_STR(uuid_of("9b2e0c1a+6f0e-4c8e-9d5b-0a8f3c1d2e4f"), "none");
+	CHECK_STR(uuid_of(""), "none");
+#undef U
+}
+
 int
 main(int argc, char **argv)
 {
@@ -254,6 +278,7 @@ main(int argc, char **argv)
 		{ "property: accepted names are clean", property_accepted_names_are_clean },
 		{ "a hostile pattern ends", hostile_pattern_ends },
 		{ "means the closest", means_the_closest },
+		{ "finds UUIDs", finds_uuids },
 		{ NULL, NULL },
 	    });
 }

@@ -55,10 +55,10 @@ static void
 see(void *arg, const struct state_seen *s)
 {
 	const char *alias = provider_alias(r.b, s->name);
-	char        id[BRAINBOARD_UUID_LEN + 1];
+	char        id[UUID_LEN + 1];
 
 	(void)arg;
-	if (brainboard_uuid(s->name, strlen(s->name), id))
+	if (uuid_lower(span_str(s->name), id))
 		buf_printf(&seen, "%lu", strtoul(s->name + 24, NULL, 16));
 	else
 		buf_printf(&seen, "(%s)", s->name);
@@ -136,7 +136,7 @@ wait(int64_t ms)
 static const char *
 key_uuid(const char *key)
 {
-	static char id[BRAINBOARD_UUID_LEN + 1];
+	static char id[UUID_LEN + 1];
 
 	return brainboard_key_uuid(key, id) ? id : "no";
 }
@@ -145,7 +145,7 @@ static void
 keys(void)
 {
 #define U "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f"
-	char id[BRAINBOARD_UUID_LEN + 1], *text;
+	char id[UUID_LEN + 1], *text;
 
 	CHECK_STR(key_uuid(U), U);
 	CHECK_STR(key_uuid("9B2E0C1A-6f0e-4c8e-9d5b-0A8F3C1D2E4F"), U);
