@@ -17,8 +17,8 @@ BINARY = pathlib.Path(os.environ.get("O", ROOT / "build")) / "stateferry"
 def examples():
     for path in sorted((ROOT / "conf").rglob("*.hcl")):
         yield str(path.relative_to(ROOT)), path.read_text()
-    for n, text in enumerate(re.findall(r"^ *```hcl\n(.*?)^ *```$", (ROOT / "README.md").read_text(), re.S | re.M), 1):
-        yield f"README.md, block {n}", re.sub(r"^   ", "", text, flags=re.M)
+    for n, (pad, text) in enumerate(re.findall(r"^( *)```hcl\n(.*?)^ *```$", (ROOT / "README.md").read_text(), re.S | re.M), 1):
+        yield f"README.md, block {n}", re.sub(f"^{pad}", "", text, flags=re.M)
 
 
 def trouble(home, text):

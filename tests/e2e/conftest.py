@@ -18,13 +18,15 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "servers")]
 
 import install  # noqa: E402
 from agent import SLOW, Agent  # noqa: E402
+from brainboard import Brainboard  # noqa: E402
 from fault_proxy import FaultProxy  # noqa: E402
 from forward_proxy import TlsInside  # noqa: E402
 from gitlab import JOB_TOKEN, TOKEN as GITLAB_TOKEN, GitLab  # noqa: E402
 from harness import TOKEN as HARNESS_TOKEN, Harness  # noqa: E402
 from hcl import Verbatim, value  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import AzurePlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace, RemotePlace, S3Place, TablePlace  # noqa: E402
+from places import (AzurePlace, BrainboardPlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace,  # noqa: E402
+                    RemotePlace, S3Place, TablePlace)
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
 from states import CANARY  # noqa: E402
@@ -288,6 +290,15 @@ def tfes(workdir):
 
 
 @pytest.fixture
+def brainboard(workdir):
+    """Brainboard's API; it must have met only requests it knows."""
+    server = Brainboard(journal=workdir / "brainboard.jsonl").start()
+    yield server
+    server.stop()
+    server.check()
+
+
+@pytest.fixture
 def tfe(tfes):
     return tfes()
 
@@ -317,6 +328,8 @@ def places(workdir, request):
             return HarnessPlace(request.getfixturevalue("harnesses")(**kw))
         if kind == "remote":
             return RemotePlace(request.getfixturevalue("tfes")(**kw))
+        if kind.startswith("brainboard-"):
+            return BrainboardPlace(request.getfixturevalue("brainboard"), make(kind.removeprefix("brainboard-"), **kw))
         if kind == "http":
             return HttpPlace(request.getfixturevalue("http_states")(**kw))
         return LocalPlace(workdir / f"place-{next(made)}")
@@ -430,7 +443,8 @@ def agents(workdir):
         agent.end()
     for agent in made:
         agent.check_sanitizers()
-        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, CANARY, HARNESS_TOKEN, TFE_TOKEN, TFE_LINK, GITLAB_TOKEN, JOB_TOKEN])
+        agent.check_secrets([S3Server.secret_key, HTTP_PASSWORD, FakeGcs.token, Azurite.key, Brainboard.token, CANARY, HARNESS_TOKEN,
+                             TFE_TOKEN, TFE_LINK, GITLAB_TOKEN, JOB_TOKEN])
 
 
 @pytest.fixture
@@ -458,4 +472,5 @@ KINDS = ["s3", "http", "local"]
 PLACES = ["local", "http", "s3", "s3-table", "gcs", "azurerm"]
 PLATFORMS = ["harness", "gitlab", "remote"]  # whose names are words, of what people made before
 BARE = [*PLATFORMS, "http"]             # whose names need no end
+BRAINBOARD = ["brainboard-s3", "brainboard-azurerm"]    # whose names are UUIDs
 ALL_S3 = [pytest.param(c, id=c.name) for c in (Versitygw, Ministack, Moto)]

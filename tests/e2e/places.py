@@ -9,6 +9,7 @@ import urllib.parse
 
 import harness
 from azure_client import AzureError
+from hcl import Block
 from states import lineage, state
 from tfe_objects import Principal
 
@@ -279,6 +280,41 @@ class AzurePlace:
 
     def start(self):
         self.front.start()
+
+
+class Arguments:
+    """Stands for an agent: what a place would add to its configuration."""
+
+    @staticmethod
+    def backend(kind, _label, args=None, **more):
+        return kind, (args or {}) | more
+
+
+class BrainboardPlace:
+    """Architectures of Brainboard, whose states lie in another place. A name is a UUID; what it ends with in other places goes."""
+
+    NAMED = ("put", "get", "delete", "lock", "unlock", "writes", "serials", "on_write", "on_lock", "on_unlock", "on_read")
+
+    def __init__(self, api, inner, form="{uuid}/terraform.tfstate"):
+        self.api, self.inner, self.form = api, inner, form
+        self.kind = f"brainboard-{inner.kind}"
+        self.rules = inner.rules
+
+    def add(self, agent, label, key=True, blocks=(), **more):
+        kind, args = self.inner.add(Arguments, label)
+        return agent.backend("brainboard", label, self.api.backend() | ({"key": self.form} if key else {}),
+                             blocks=[Block("storage", kind, **args), *blocks], **more)
+
+    def terraform(self, name):
+        """As Brainboard's runner has it."""
+        return self.inner.terraform(self.at(name))
+
+    def at(self, name):
+        return self.form.replace("{uuid}", name.removesuffix(".tfstate"))
+
+    def __getattr__(self, what):
+        there = getattr(self.inner, what)
+        return (lambda name, *args, **kw: there(self.at(name), *args, **kw)) if what in self.NAMED else there
 
 
 class HttpPlace:

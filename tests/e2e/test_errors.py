@@ -5,13 +5,14 @@ import json
 
 import pytest
 
-from conftest import GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
+from conftest import BRAINBOARD, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
 from forward_proxy import TlsFront
 from hcl import Block
 from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
 NAME = "net/prod.tfstate"
+UUID = "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f"
 SENTENCE_MAX = 300
 
 
@@ -136,24 +137,26 @@ TROUBLES = {
         "remote": (http(200, PAGE), 1, ["none of this API", "proxy"]),
         "http": (http(200, PAGE), 1, ["page", "proxy"])},
 }
+for kinds in TROUBLES.values():     # what a storage says of itself is said of Brainboard
+    kinds |= {f"brainboard-{kind}": kinds[kind] for kind in ("s3", "azurerm") if kind in kinds}
 CASES = [pytest.param(trouble, kind, id=f"{trouble}:{kind}") for trouble, kinds in TROUBLES.items() for kind in kinds]
 
 
 def named(kind):
     """What NAME becomes there."""
-    return "prod" if kind in PLATFORMS else NAME
+    return "prod" if kind in PLATFORMS else UUID if kind in BRAINBOARD else NAME
 
 
 def replicating(agent, places, kind, proxy=None, **more):
-    """To a platform, whose names have no folders, by an alias; with a lock table, the trouble is that of the table."""
+    """To a platform, whose names have no folders, and to Brainboard, by an alias; with a lock table, the trouble is that of the table."""
     live, dr = places("local"), places(kind)
     if kind == "s3-table":
         dr.at = proxy(dr.dynamo)
-    live.add(agent, "live", blocks=[Block("state", NAME, alias="prod")])
+    live.add(agent, "live", blocks=[Block("state", NAME, alias=named(kind))])
     dr.add(agent, "dr", timeout="3s", **more)
     if kind in PLATFORMS:
         dr.prepare("prod")
-    agent.replicate("out", "live", "dr", **({"key": "{alias}"} if kind in PLATFORMS else {}))
+    agent.replicate("out", "live", "dr", **({"key": "{alias}"} if named(kind) != NAME else {}))
     live.put(NAME, state(1, lineage()))
     return live, dr
 
@@ -197,7 +200,7 @@ def test_a_clock_that_nothing_rests_on(agent, places, cell, kind):
     assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", *PLATFORMS])
+@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", *PLATFORMS, *BRAINBOARD])
 def test_truncated_body(agent, places, cell, kind):
     """As a source: what was cut is never kept as a version."""
     cell("what is said of", "truncated body", kind, "1")

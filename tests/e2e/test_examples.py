@@ -4,13 +4,14 @@ or an account: folders, names, addresses; and beside it what a server on loopbac
 import pathlib
 
 from conftest import EXAMPLES, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack
+from hcl import value
 from states import lineage, state
 
 
 
 def test_every_example_is_tried():
     tests = "".join(path.read_text() for path in pathlib.Path(__file__).parent.glob("test_*.py"))
-    assert [path.name for path in EXAMPLES.iterdir() if f'example("{path.name}"' not in tests] == []
+    assert [path.name for path in EXAMPLES.iterdir() if f'"{path.name}"' not in tests] == []
 
 
 def fresh():
@@ -178,3 +179,93 @@ def test_cloud(example, agent, tfes):
     assert (agent.folder / "copy/web.tfstate").read_bytes() == bodies["web"]
     assert not (agent.folder / "copy/other.tfstate").exists()
     assert standby.body("web") == bodies["web"] and list(standby.workspaces) == ["web"] and standby.locks() == {}
+
+
+def inside(kind, **args):
+    """{what opens a storage block: the same with arguments in it} for example()."""
+    head = f'storage "{kind}" {{'
+    return {head: head + "".join(f"\n{k} = {value(v)}" for k, v in args.items())}
+
+
+def brainboard_example(example, agent, brainboard, name, swap, beside=None):
+    """What is the same for each: the API, and the folder of the copies."""
+    agent.env["BRAINBOARD_TOKEN"] = brainboard.token
+    (agent.folder / "copy").mkdir()
+    token = 'env("BRAINBOARD_TOKEN")'
+    example(name, {token: f'{token}\n  api_base = "{brainboard.backend()["api_base"]}"'} | swap, beside)
+    agent.sync()
+    return agent.folder / "copy"
+
+
+def test_brainboard(example, agent, places, azure_names, make_bucket, brainboard):
+    live, dr = places("azurerm"), make_bucket(create=False)
+    id_ = brainboard.add("net")
+    live.put(id_, fresh())
+    keys_of(agent, dr.server, f"http://127.0.0.1:{dr.server.port}")
+    agent.env |= azure_names | {"ARM_ACCESS_KEY": live.server.key, "NO_PROXY": "127.0.0.1"}
+    brainboard_example(example, agent, brainboard, "brainboard.hcl", {
+        "acmestates": live.server.account, '"tfstate"': f'"{live.container}"', "acme-tfstate-dr": dr.name, "eu-west-3": dr.server.region},
+        {"dr": {"use_path_style": True}})
+    assert dr.get(f"{id_}/terraform.tfstate") == live.get(id_)
+
+
+def test_brainboard_s3(example, agent, make_bucket, _session, brainboard):
+    live, table = make_bucket(), _session(Dynalite)
+    keys_of(agent, live.server, f"http://127.0.0.1:{live.server.port}")
+    agent.env["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{table.port}"
+    table.create(f"locks-of-{live.name}")
+    id_ = brainboard.add("net")
+    live.put(f"{id_}/terraform.tfstate", fresh())
+    copy = brainboard_example(example, agent, brainboard, "brainboard-s3.hcl", {
+        'region = "us1" # of the API, or "apac1"\n': "", "acme-brainboard": live.name, "eu-central-1": live.server.region,
+        "terraform-locks": f"locks-of-{live.name}",
+        "/srv/brainboard-copy": agent.folder / "copy"} | inside("s3", use_path_style=True))
+    assert (copy / "payments/prod/net.tfstate").read_bytes() == live.get(f"{id_}/terraform.tfstate")
+
+
+def test_brainboard_azurerm(example, agent, places, azure_names, brainboard):
+    live = places("azurerm")
+    id_ = brainboard.add("net")
+    live.put(f"{id_}/terraform.tfstate", fresh())
+    agent.env |= azure_names | {"ARM_ACCESS_KEY": live.server.key, "NO_PROXY": "127.0.0.1"}
+    copy = brainboard_example(example, agent, brainboard, "brainboard-azurerm.hcl", {
+        "acmestates": live.server.account, '"tfstate"': f'"{live.container}"', "/srv/brainboard-copy": agent.folder / "copy"})
+    assert (copy / f"{id_}.tfstate").read_bytes() == live.get(f"{id_}/terraform.tfstate")
+
+
+def test_brainboard_gcs(example, agent, places, brainboard):
+    live = places("gcs")
+    id_ = brainboard.add("net")
+    live.put(f"{id_}/default.tfstate", fresh())
+    own = live.server.backend(live.bucket)
+    copy = brainboard_example(example, agent, brainboard, "brainboard-gcs.hcl", {
+        "acme-brainboard": live.bucket, "/srv/brainboard-copy": agent.folder / "copy"} | inside(
+            "gcs", access_token=own["access_token"], storage_custom_endpoint=own["storage_custom_endpoint"]))
+    assert (copy / f"{id_}.tfstate").read_bytes() == live.get(f"{id_}/default.tfstate")
+
+
+def test_brainboard_http(example, agent, http_states, brainboard):
+    server = http_states(user="stateferry", password=HTTP_PASSWORD)
+    agent.env["STATE_PASSWORD"] = HTTP_PASSWORD
+    id_, other = brainboard.add("net"), brainboard.add("payments", id_="9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f")
+    server.put(id_, fresh())
+    server.put("payments", fresh())
+    url, fixed = (server.backend(n)["address"] for n in ("{name}", "payments"))
+    copy = brainboard_example(example, agent, brainboard, "brainboard-http.hcl", {
+        "https://state.example.com/brainboard/{uuid}/lock": url, "https://state.example.com/brainboard/{uuid}": url,
+        "https://state.example.com/payments/lock": fixed, "https://state.example.com/payments": fixed,
+        "/srv/brainboard-copy": agent.folder / "copy"})
+    assert (copy / f"{id_}.tfstate").read_bytes() == server.body(id_)
+    assert (copy / f"{other}.tfstate").read_bytes() == server.body("payments")
+
+
+def test_brainboard_cloud(example, agent, tfe, brainboard):
+    agent.env["TFC_TOKEN"] = tfe.token
+    brainboard.add("payments", id_="9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f")
+    brainboard.add("net")
+    tfe.put("brainboard-payments", fresh())
+    copy = brainboard_example(example, agent, brainboard, "brainboard-cloud.hcl", {
+        '"app.terraform.io"': f'"127.0.0.1:{tfe.port}"\n  api_base = "http://127.0.0.1:{tfe.port}/api/v2/"',
+        "/srv/brainboard-copy": agent.folder / "copy"})
+    assert (copy / "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f.tfstate").read_bytes() == tfe.body("brainboard-payments")
+    assert agent.status()["uncovered"] == 1

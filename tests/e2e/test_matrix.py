@@ -4,7 +4,7 @@ back in time, a throttled answer and an answer that is lost after the write happ
 lost, hence its column "ok (files)": what a write there meets instead (a full disk, a kill between two calls) is in test_local.py and test_kill.py."""
 import pytest
 
-from conftest import BARE, PLACES, PLATFORMS
+from conftest import BARE, BRAINBOARD, PLACES, PLATFORMS
 from states import ODD_NAMES, lineage, serial_of, state
 
 WORKSPACES = ["env:/staging/net.tfstate", "terraform.tfstate.d/dev/terraform.tfstate"]
@@ -20,7 +20,7 @@ def test_from_each_to_each(agent, places, cell, from_, to):
     replicate(agent, places, cell, from_, to, names)
 
 
-SLOW_DOWN = dict.fromkeys(["s3", "s3-table"], b"<Error><Code>SlowDown</Code></Error>")
+SLOW_DOWN = dict.fromkeys(["s3", "s3-table", "brainboard-s3"], b"<Error><Code>SlowDown</Code></Error>")
 WORDS = ["held_here", "held_there", "damaged", "back", "lost", "throttled", "web", "vpc-2"]
 BESIDE = [(f, t) for f in PLATFORMS for t in [*PLACES, *PLATFORMS]] + [(f, t) for f in PLACES for t in PLATFORMS]
 
@@ -31,11 +31,21 @@ def test_from_and_to_platforms(agent, places, cell, from_, to):
     replicate(agent, places, cell, from_, to, WORDS, key="{path}")
 
 
+UUIDS = [f"9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e{n:02x}" for n in range(8)]
+ASIDE = [(f, t) for f in BRAINBOARD for t in [*PLACES, *BRAINBOARD]] + [(f, t) for f in PLACES for t in BRAINBOARD]
+
+
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("from_,to", [pytest.param(f, t, id=f"{f}:{t}") for f, t in ASIDE])
+def test_from_and_to_brainboard(agent, places, cell, from_, to):
+    replicate(agent, places, cell, from_, to, UUIDS)
+
+
 class Names:
-    """What names are at a place: those of platforms and of http need no end."""
+    """What names are at a place: those of platforms, of Brainboard and of http need no end."""
 
     def __init__(self, place, words):
-        self.place, self.ends = place, "" if words[0] in WORDS and place.kind in BARE else ".tfstate"
+        self.place, self.ends = place, "" if "." not in words[0] and place.kind in [*BARE, *BRAINBOARD] else ".tfstate"
 
     def __call__(self, name):
         return name if name.endswith(".tfstate") else name + self.ends
