@@ -30,7 +30,7 @@ def test_a_healthy_place(kind, places, agent):
     probed = agent.json("config", "check", "--probe")["backends"][0]
     names = {c["name"]: c["ok"] for c in probed["checks"]}
     assert all(names.values()) and {"reach", "auth", "list", "read"} <= names.keys()
-    assert ("lock" in names) == (kind == "harness" or kind not in BARE)
+    assert ("lock" in names) == (kind in ("harness", "remote") or kind not in BARE)
     assert not place.locks() and not place.writes(name)
 
 
