@@ -388,7 +388,7 @@ hard_names(void)
 static void
 nothing_is_sent(void)
 {
-	static const char *const bad[][2] = { { container, "a\\b.tfstate" }, { FOLDER, "a//b.tfstate" } };
+	const char *const bad[][2] = { { container, "a\\b.tfstate" }, { FOLDER, "a//b.tfstate" } };
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct plan         *p = between(BUCKET, bad[i][0], "");
