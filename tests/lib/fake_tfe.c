@@ -171,6 +171,12 @@ put_workspace(struct fake_tfe *f, struct json_writer *j, struct tfe_workspace *w
 	json_kv_bool(j, "locked", w->locked);
 	if (!f->silent)
 		json_kv_str(j, "locked-reason", w->locked ? w->reason : NULL);
+	if (f->denied != NULL) {
+		json_key(j, "permissions");
+		json_obj(j);
+		json_kv_bool(j, f->denied, false);
+		json_obj_end(j);
+	}
 	json_kv_str(j, "latest-change-at", "2026-11-22T00:44:48.925Z");
 	json_obj_end(j);
 	json_key(j, "relationships");

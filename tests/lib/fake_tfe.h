@@ -41,6 +41,7 @@ struct fake_tfe {
 	unsigned    pending;          /* so many looks see an uploaded version as pending */
 	bool        no_force;         /* the token may not unlock by force */
 	bool        no_totals;
+	const char *denied;           /* a permission that the token lacks */
 	const char *touched;          /* this workspace changes after that listing was answered */
 	unsigned    touch_at, listings;
 	char       *tags, *search, *project; /* of the last listing: what was asked for; owned */

@@ -143,7 +143,7 @@ remote_locate(const struct backend *b, const char *name, struct buf *ret)
 {
 	const struct remote *r = remote_of(b);
 
-	buf_printf(ret, "%s %s/%s%s", r->conf->api_base != NULL ? r->conf->api_base : r->host, r->conf->organization, r->prefix, name);
+	buf_printf(ret, "%s/%s/%s%s", r->at, r->conf->organization, r->prefix, name);
 }
 
 static void
@@ -250,9 +250,15 @@ remote_set_up(struct remote *r, struct conf *c, struct conf_block *block, struct
 		conf_error(reterr, block->pos, "hostname: %s", e.msg);
 	else if (remote_given(r->conf->api_base) && url_parse(r->conf->api_base, &u, &e) != ERR_OK)
 		conf_error(reterr, block->pos, "api_base: %s", e.msg);
-	else if (remote_given(r->conf->api_base))
-		url_free(&u);
 	r->host = buf_take(&host);
+	if (reterr->code == ERR_OK && remote_given(r->conf->api_base)) {
+		buf_init(&host, 0);
+		url_host_header(&u, &host);
+		r->at = buf_take(&host);
+		url_free(&u);
+	} else {
+		r->at = xstrdup(r->host);
+	}
 	return reterr->code != ERR_OK ? reterr->code : remote_read_select(r, c, block, reterr);
 }
 
@@ -268,6 +274,7 @@ remote_close(struct backend *b)
 	map_free(r->known);
 	token_free(r->access);
 	free(r->host);
+	free(r->at);
 	free(r->prefix);
 	free(r);
 }
@@ -289,7 +296,7 @@ remote_open(const struct provider_env *env, struct conf *c, struct conf_block *b
 		remote_close(&r->b);
 		return reterr->code;
 	}
-	r->b.where = xasprintf("%s/%s%s%s%s", r->host, r->conf->organization, r->select.name != NULL || r->prefix[0] != '\0' ? "/" : "",
+	r->b.where = xasprintf("%s/%s%s%s%s", r->at, r->conf->organization, r->select.name != NULL || r->prefix[0] != '\0' ? "/" : "",
 	    r->select.name != NULL ? r->select.name : r->prefix, r->prefix[0] != '\0' ? "*" : "");
 	r->access = remote_access_new(r);
 	*ret = &r->b;

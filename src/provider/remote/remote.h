@@ -31,7 +31,8 @@ struct remote {
 	const struct remote_conf  *conf;
 	struct remote_select       select;
 	bool                       cloud;   /* the `cloud` block, not backend "remote" */
-	char                      *host;    /* in normal form */
+	char                      *host;    /* in normal form: whose token it is */
+	char                      *at;      /* where the API is: the same, or that of api_base; for people */
 	char                      *prefix;  /* of workspaces; names are what follows it */
 	struct http_tls            tls;
 	struct token              *access;  /* a struct remote_access */

@@ -146,6 +146,20 @@ remote_lock_newest(struct remote_locking *k)
 	return remote_ask(k->r, &k->newest);
 }
 
+/* As far as the workspace tells: said before a lock is taken in vain. */
+static bool
+remote_lock_is_allowed(const struct remote_locking *k, struct err *reterr)
+{
+	bool lock = (k->found.denied & (REMOTE_LOCK | REMOTE_UNLOCK)) != 0;
+
+	if (k->lock.asked != LOCK_OBJECT_PUT || (!lock && (k->found.denied & REMOTE_WRITE_STATE) == 0))
+		return true;
+	err_set(reterr, ERR_AUTH, 0, "%s: the token (%s) may not %s %.60s", k->r->b.where, remote_token_source(k->r),
+	    lock ? "lock and unlock" : "write states of", k->lock.name);
+	err_hint(reterr, "give its team write access to the workspace; an organization's token never writes states");
+	return false;
+}
+
 static enum op_turn
 remote_lock_asking_step(struct op *op)
 {
@@ -173,7 +187,7 @@ remote_lock_asking_step(struct op *op)
 		k->absent = op->res.code == ERR_NOT_FOUND && k->lock.asked != LOCK_OBJECT_PUT;
 		if (k->absent)
 			return op_ok(op);
-		if (op_failed(op))
+		if (op_failed(op) || !remote_lock_is_allowed(k, &op->res))
 			return op_fail(op);
 		return k->lock.asked == LOCK_OBJECT_READ ? op_ok(op) : op_await(op, LOCK_ANSWERED, remote_lock_send(k));
 	case LOCK_ANSWERED:

@@ -17,6 +17,19 @@ struct remote_probing {
 
 enum remote_probing_state { PROBE_START, PROBE_REACHED, PROBE_SWEPT, PROBE_TRIED, PROBE_CLEAN, PROBE_CLEANED };
 
+/* Of the workspaces that were seen: how many the token may not take as a target. */
+static size_t
+remote_probing_denied(const struct remote *r, size_t *ret_all)
+{
+	size_t denied = 0;
+	void  *k;
+
+	*ret_all = map_count(r->known);
+	for (size_t i = 0; map_next(r->known, &i, NULL, &k);)
+		denied += (((struct remote_known *)k)->denied & (REMOTE_WRITE_STATE | REMOTE_LOCK | REMOTE_UNLOCK)) != 0;
+	return denied;
+}
+
 static const char *const remote_probing_states[] = { "start", "reached", "swept", "tried", "clean", "cleaned" };
 
 static enum op_turn
@@ -24,6 +37,7 @@ remote_probing_step(struct op *op)
 {
 	struct remote_probing *p = container_of(op, struct remote_probing, op);
 	struct backend        *b = &p->r->b;
+	size_t                 all, denied = remote_probing_denied(p->r, &all);
 
 	switch ((enum remote_probing_state)op->state) {
 	case PROBE_START:
@@ -33,7 +47,8 @@ remote_probing_step(struct op *op)
 	case PROBE_REACHED:
 		if (!op_failed(op))
 			probe_say(p->seen, p->arg, "lock", false, false,
-			    "not tried: it is a workspace's own; create = true lets a probe make a workspace for itself");
+			    "not tried: it is a workspace's own; create = true lets a probe make one for itself; the token may not lock and "
+			    "write %zu of %zu workspaces", denied, all);
 		return op_finish(op);
 	case PROBE_SWEPT: /* who may not delete is told of all else before that */
 		return op_await(op, PROBE_TRIED, reach_probe(b, NULL, p->seen, p->arg));

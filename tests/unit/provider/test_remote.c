@@ -189,6 +189,32 @@ names_as_terraform_does(void)
 	}
 }
 
+/* The variables of the cloud block do for what it does not say. */
+static void
+reads_variables(void)
+{
+	static const struct {
+		const char *block, *where;
+	} rows[] = {
+		{ "backend \"cloud\" \"b\" {\n}\n", "tfe.test/env/prod" },
+		{ "backend \"cloud\" \"b\" {\n  organization = \"acme\"\n  workspaces {\n    name = \"x\"\n  }\n}\n", "tfe.test/acme/x" },
+		{ "backend \"cloud\" \"b\" {\n  hostname = \"h.test\"\n  workspaces {\n    tags = { a = \"b\" }\n  }\n}\n", "h.test/env" },
+		{ "backend \"remote\" \"b\" {\n  organization = \"acme\"\n}\n", "app.terraform.io/acme" },
+	};
+
+	setenv("TF_CLOUD_HOSTNAME", "TFE.test:443", 1);
+	setenv("TF_CLOUD_ORGANIZATION", "env", 1);
+	setenv("TF_WORKSPACE", "prod", 1);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		provider_rig_open(&r, false, rows[i].block);
+		CHECK_STR(r.b->where, rows[i].where);
+		provider_rig_close(&r);
+	}
+	unsetenv("TF_CLOUD_HOSTNAME");
+	unsetenv("TF_CLOUD_ORGANIZATION");
+	unsetenv("TF_WORKSPACE");
+}
+
 /* What "terraform init" leaves behind. */
 static void
 takes_what_init_left(void)
@@ -530,6 +556,28 @@ tells_whose_lock_it_is(void)
 	end();
 }
 
+/* Before anything is locked in vain. */
+static void
+tells_what_the_token_may_not(void)
+{
+	static const struct {
+		const char *permission, *says;
+	} rows[] = { { "can-lock", "may not lock" }, { "can-unlock", "may not lock" }, { "can-create-state-versions", "may not write" },
+		{ "can-force-unlock", NULL } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct lock_info l = { .id = "" };
+
+		begin("");
+		fake_tfe_workspace(fake, "x");
+		fake->denied = rows[i].permission;
+		IS(lock("x", &l, NULL), rows[i].says != NULL ? ERR_AUTH : ERR_OK);
+		CHECK(rows[i].says == NULL || (strstr(r.err.msg, rows[i].says) != NULL && strstr(r.err.hint, "never writes") != NULL));
+		CHECK_U64(fake_tfe_locks(fake), rows[i].says == NULL);
+		end();
+	}
+}
+
 /* A rename between lock and unlock: it is unlocked all the same. */
 static void
 unlocks_what_was_renamed(void)
@@ -640,13 +688,15 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses },
 	    { "tells names that no workspace has", tells_names_that_no_workspace_has },
-	    { "names as terraform does", names_as_terraform_does }, { "takes what init left", takes_what_init_left },
+	    { "names as terraform does", names_as_terraform_does }, { "reads variables", reads_variables },
+	    { "takes what init left", takes_what_init_left },
 	    { "lists what the block selects", lists_what_the_block_selects },
 	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile }, { "follows links", follows_links },
 	    { "judges what it reads", judges_what_it_reads }, { "reads what is current", reads_what_is_current },
 	    { "tells conflicts", tells_conflicts }, { "survives lost answers", survives_lost_answers },
 	    { "waits for a pending version", waits_for_a_pending_version },
-		{ "does not wait for what was never sent", does_not_wait_for_what_was_never_sent }, { "tells whose lock it is", tells_whose_lock_it_is },
+	    { "does not wait for what was never sent", does_not_wait_for_what_was_never_sent }, { "tells whose lock it is", tells_whose_lock_it_is },
+	    { "tells what the token may not", tells_what_the_token_may_not },
 	    { "unlocks what was renamed", unlocks_what_was_renamed }, { "tells refusals", tells_refusals },
 	    { "waits as the server asks", waits_as_the_server_asks }, { "reads older versions", reads_older_versions }, { NULL, NULL } });
 }
