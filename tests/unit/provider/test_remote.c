@@ -2,110 +2,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "../../lib/fake_tfe.h"
-#include "../../lib/provider_rig.h"
-#include "../../lib/test.h"
-#include "provider/remote/remote.h"
+#include "remote_tests.h"
 
-/* What the suite of all providers does not ask of Terraform Cloud and Enterprise. */
-
-#define STATE(serial) "{\"version\":4,\"serial\":" #serial ",\"lineage\":\"l\",\"outputs\":{},\"resources\":[]}"
-
-static struct provider_rig r;
-static struct fake_tfe    *fake;
-
-#define HEAD(type) "backend \"" type "\" \"b\" {\n  organization = \"acme\"\n  token = \"" FAKE_TFE_TOKEN "\"\n  api_base = \"" FAKE_TFE_BASE "\"\n"
-
-static void
-begin(const char *more)
-{
-	char text[1000];
-
-	snprintf(text, sizeof(text), HEAD("cloud") "%s}\n", more);
-	provider_rig_open(&r, false, text);
-	fake = fake_tfe_behind(r.http);
-}
-
-static void
-end(void)
-{
-	fake_tfe_free(fake);
-	provider_rig_close(&r);
-}
-
-/* No message holds what is secret, whatever went wrong. */
-static enum err_code
-run(struct op *op)
-{
-	enum err_code code = provider_rig_run(&r, op);
-
-	if (strstr(r.err.msg, "canary") != NULL || strstr(r.err.hint, "canary") != NULL)
-		test_fail(__FILE__, __LINE__, "a secret is told: %s; %s", r.err.msg, r.err.hint);
-	return code;
-}
-
-#define IS(call, want) \
-	do { \
-		enum err_code rc_ = (call); \
-		if (rc_ != (want)) \
-			test_fail(__FILE__, __LINE__, "%s: %s, not %s: %s", #call, err_kind(rc_), err_kind(want), r.err.msg); \
-	} while (0)
-
-static struct state_ref
-ref(const char *name)
-{
-	return (struct state_ref){ name };
-}
-
-static enum err_code
-put(const char *name, const char *text, char ret[ETAG_MAX])
-{
-	struct put_condition when = { .when = PUT_UNDER_LOCK };
-	struct body         *body = body_copy(span_str(text));
-	struct snapshot      s;
-	struct state_ref     at = ref(name);
-	enum err_code        code;
-
-	snapshot_of(&s, body, NULL);
-	code = run(provider_put(r.b, &at, &s, &when, ret));
-	snapshot_free(&s);
-	body_unref(body);
-	return code;
-}
-
-static enum err_code
-get(const char *name, const char *unless, struct snapshot *ret)
-{
-	struct state_ref at = ref(name);
-
-	return run(provider_get(r.b, &at, unless, ret));
-}
-
-static enum err_code
-lock(const char *name, struct lock_info *l, struct lock_info *holder)
-{
-	struct state_ref at = ref(name);
-
-	if (l->id[0] == '\0')
-		provider_lock_new(r.b, &at, "replicate a to b", l);
-	return run(provider_lock(r.b, &at, l, holder));
-}
-
-static enum err_code
-unlock(const char *name, const struct lock_info *l)
-{
-	struct state_ref at = ref(name);
-
-	return run(provider_unlock(r.b, &at, l));
-}
-
-static bool
-holds(const char *name, const char *text)
-{
-	struct span s;
-
-	return fake_tfe_get(fake, name, &s) && span_is(s, text);
-}
+/* What the suite of all providers does not ask of Terraform Cloud and Enterprise: the block, names, listing and reading, refusals. */
 
 /* --- configuration and names --- */
 
@@ -230,28 +129,6 @@ takes_what_init_left(void)
 	provider_rig_open(&r, false, text);
 	CHECK_STR(r.b->where, "tfc.example.test/acme/app-*");
 	provider_rig_close(&r);
-}
-
-static void
-saw(void *arg, const struct state_seen *s)
-{
-	struct buf *b = arg;
-
-	CHECK(s->problem == NULL);
-	buf_printf(b, "%s=%s%s ", s->name, s->etag, s->locked ? "!" : "");
-}
-
-static enum err_code
-list(char *ret, size_t size)
-{
-	struct buf    b;
-	enum err_code code;
-
-	buf_init(&b, 0);
-	code = run(provider_list(r.b, saw, &b));
-	snprintf(ret, size, "%s", buf_str(&b));
-	buf_free(&b);
-	return code;
 }
 
 /* --- listing --- */
@@ -398,203 +275,6 @@ reads_what_is_current(void)
 	end();
 }
 
-/* --- writing --- */
-
-static void
-tells_conflicts(void)
-{
-	static const struct {
-		int           status;
-		const char   *detail;
-		enum err_code code;
-		const char   *says;
-	} rows[] = {
-		{ 409, "lineage a does not match b", ERR_CONFLICT, "another lineage" },
-		{ 412, "The serial 1 is not greater than the serial 2", ERR_CONFLICT, "newer serial" },
-		{ 409, "serial provided is not greater than the serial currently present", ERR_CONFLICT, "newer serial" },
-		{ 409, "a different MD5 hash was provided with the same serial number", ERR_CONFLICT, "other bytes under the same serial" },
-		{ 500, "same serial number", ERR_CONFLICT, "other bytes under the same serial" },
-		{ 409, "The workspace is not locked", ERR_CONFLICT, "not locked by us" },
-		{ 409, "somehow", ERR_CONFLICT, "somehow" },
-		{ 422, "md5 is missing", ERR_UNSUPPORTED, "md5 is missing" },
-		{ 404, "not found", ERR_AUTH, "not permitted" },
-		{ 403, "", ERR_AUTH, "not permitted" },
-	};
-	char text[400], etag[ETAG_MAX];
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		begin("");
-		scripted_expect(r.http, "GET", "/organizations/acme/workspaces/x", 200, NULL, "{\"data\":{\"id\":\"ws-1\",\"attributes\":{}}}");
-		snprintf(text, sizeof(text), "{\"errors\":[{\"title\":\"conflict\",\"detail\":\"%s\"}]}", rows[i].detail);
-		scripted_expect(r.http, "POST", "/workspaces/ws-1/state-versions", rows[i].status, NULL, text);
-		if (put("x", STATE(1), etag) != rows[i].code || strstr(r.err.msg, rows[i].says) == NULL)
-			test_fail(__FILE__, __LINE__, "row %zu: %s: %s", i, err_kind(r.err.code), r.err.msg);
-		scripted_http_check(r.http);
-		end();
-	}
-}
-
-/* Each request in turn is lost in each way: what is said of the outcome is true, no version is announced twice, and the lock can go. */
-static void
-survives_lost_answers(void)
-{
-	static const enum scripted_fault faults[] = { SCRIPTED_LOST_BEFORE, SCRIPTED_LOST_REQUEST, SCRIPTED_LOST_ANSWER,
-		SCRIPTED_TIMEOUT_APPLIED, SCRIPTED_CUT, SCRIPTED_BUSY };
-	unsigned ok = 0;
-
-	for (size_t f = 0; f < ARRAY_LEN(faults); f++)
-		for (unsigned n = 1; n <= 9; n++) {
-			struct lock_info l = { .id = "" };
-			char             etag[ETAG_MAX];
-			enum err_code    locked, written;
-
-			begin("");
-			fake_tfe_put(fake, "x", span_str(STATE(1)));
-			fake->pending = 2;
-			scripted_fail(r.http, n, faults[f]);
-			locked = lock("x", &l, NULL);
-			written = locked == ERR_OK ? put("x", STATE(2), etag) : ERR_CANCELLED;
-			if (locked != ERR_OK && !(n <= 2 && locked != ERR_LOCKED))
-				test_fail(__FILE__, __LINE__, "fault %s at %u: lock: %s", scripted_fault_name(faults[f]), n, r.err.msg);
-			if ((written == ERR_OK) != holds("x", STATE(2)) && written != ERR_UNCERTAIN)
-				test_fail(__FILE__, __LINE__, "fault %s at %u: %s", scripted_fault_name(faults[f]), n, r.err.msg);
-			ok += written == ERR_OK;
-			CHECK(fake->announced <= 1);
-			if (unlock("x", &l) != ERR_OK && unlock("x", &l) != ERR_OK)
-				test_fail(__FILE__, __LINE__, "fault %s at %u: unlock: %s\n%s", scripted_fault_name(faults[f]), n, r.err.msg,
-				    scripted_http_trace(r.http));
-			CHECK_U64(fake_tfe_locks(fake), 0);
-			end();
-		}
-	CHECK(ok >= 45);
-}
-
-/* Its bytes were taken, but the server takes its time with them: the lock cannot go before. */
-static void
-waits_for_a_pending_version(void)
-{
-	struct lock_info l = { .id = "" };
-	char             etag[ETAG_MAX];
-
-	begin("");
-	IS(lock("x", &l, NULL), ERR_NOT_FOUND);
-	fake_tfe_workspace(fake, "x");
-	IS(lock("x", &l, NULL), ERR_OK);
-	fake->pending = 1000;
-	IS(put("x", STATE(1), etag), ERR_UNCERTAIN);
-	CHECK(strstr(r.err.msg, "not finalized") != NULL && strstr(r.err.hint, "cannot be unlocked") != NULL);
-	IS(unlock("x", &l), ERR_BUSY);
-	CHECK(strstr(r.err.msg, "stays locked") != NULL && strstr(r.err.hint, "terraform force-unlock acme/x") != NULL);
-	fake_tfe_workspace(fake, "x")->versions[0].status = "finalized";
-	IS(unlock("x", &l), ERR_OK);
-	end();
-}
-
-/* Announced by somebody who is gone: it stays pending, and a lock of ours goes by force, where that is permitted. */
-static void
-does_not_wait_for_what_was_never_sent(void)
-{
-	struct lock_info      l = { .id = "" };
-	struct tfe_workspace *w;
-
-	begin("");
-	w = fake_tfe_workspace(fake, "x");
-	IS(lock("x", &l, NULL), ERR_OK);
-	fake_tfe_put(fake, "x", SPAN_LIT(STATE(1)))->status = "pending";
-	body_unref(w->versions[0].body);
-	w->versions[0].body = NULL;
-	fake->no_force = true;
-	IS(unlock("x", &l), ERR_AUTH);
-	CHECK(strstr(r.err.msg, "stays locked") != NULL && strstr(r.err.msg, "never sent") != NULL);
-	CHECK(strstr(r.err.hint, "terraform force-unlock acme/x") != NULL);
-	fake->no_force = false;
-	IS(unlock("x", &l), ERR_OK);
-	CHECK_U64(fake->forced, 1);
-	CHECK_U64(fake_tfe_locks(fake), 0);
-	end();
-}
-
-/* --- locks --- */
-
-static void
-tells_whose_lock_it_is(void)
-{
-	struct lock_info l = { .id = "" }, holder, mine;
-	struct state_ref at = ref("x");
-	char             reason[REMOTE_REASON_MAX];
-
-	begin("");
-	fake_tfe_workspace(fake, "x");
-	IS(run(provider_lock_peek(r.b, &at, &holder)), ERR_NOT_FOUND);
-	IS(lock("x", &l, NULL), ERR_OK);
-	IS(run(provider_lock_peek(r.b, &at, &holder)), ERR_OK);
-	CHECK(lock_info_is_ours(&holder));
-	CHECK_STR(holder.id, l.id);
-	CHECK_STR(holder.who, l.who);
-	CHECK_STR(holder.created, l.created);
-	CHECK_STR(holder.path, "acme/x");
-	/* somebody took it over by force meanwhile: ours is gone, theirs stays */
-	fake_tfe_workspace(fake, "x")->foreign = true;
-	snprintf(fake_tfe_workspace(fake, "x")->reason, 300, "Locked by Terraform");
-	IS(unlock("x", &l), ERR_OK);
-	CHECK_U64(fake_tfe_locks(fake), 1);
-	mine = l;
-	IS(lock("x", &mine, &holder), ERR_LOCKED);
-	CHECK_STR(holder.id, "acme/x");
-	CHECK_STR(holder.who, "user user-other");
-	CHECK_STR(holder.info, "Locked by Terraform");
-	/* a person breaks it, by the id that is shown */
-	IS(unlock("x", &holder), ERR_OK);
-	CHECK_U64(fake_tfe_locks(fake), 0);
-	CHECK_U64(fake->forced, 1);
-	/* the reason, there and back */
-	memset(l.info, 'i', sizeof(l.info) - 1);
-	remote_reason(&l, reason);
-	CHECK(remote_reason_parse(reason, &mine));
-	CHECK_STR(mine.id, l.id);
-	CHECK(!remote_reason_parse("Locked by Terraform", &mine) && !remote_reason_parse("stateferry lock x", &mine));
-	end();
-}
-
-/* Before anything is locked in vain. */
-static void
-tells_what_the_token_may_not(void)
-{
-	static const struct {
-		const char *permission, *says;
-	} rows[] = { { "can-lock", "may not lock" }, { "can-unlock", "may not lock" }, { "can-create-state-versions", "may not write" },
-		{ "can-force-unlock", NULL } };
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct lock_info l = { .id = "" };
-
-		begin("");
-		fake_tfe_workspace(fake, "x");
-		fake->denied = rows[i].permission;
-		IS(lock("x", &l, NULL), rows[i].says != NULL ? ERR_AUTH : ERR_OK);
-		CHECK(rows[i].says == NULL || (strstr(r.err.msg, rows[i].says) != NULL && strstr(r.err.hint, "never writes") != NULL));
-		CHECK_U64(fake_tfe_locks(fake), rows[i].says == NULL);
-		end();
-	}
-}
-
-/* A rename between lock and unlock: it is unlocked all the same. */
-static void
-unlocks_what_was_renamed(void)
-{
-	struct lock_info l = { .id = "" };
-	struct tfe_workspace *w;
-
-	begin("");
-	w = fake_tfe_workspace(fake, "x");
-	IS(lock("x", &l, NULL), ERR_OK);
-	map_del(fake->workspaces, span_str("x"));
-	map_put(fake->workspaces, span_str("y"), w);
-	IS(unlock("x", &l), ERR_OK);
-	CHECK(!w->locked);
-	end();
-}
-
 /* --- refusals, and the rate --- */
 
 static void
@@ -688,15 +368,15 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses },
 	    { "tells names that no workspace has", tells_names_that_no_workspace_has },
-	    { "names as terraform does", names_as_terraform_does }, { "reads variables", reads_variables },
+	    { "names as terraform does", names_as_terraform_does },
+	    { "reads variables", reads_variables },
 	    { "takes what init left", takes_what_init_left },
 	    { "lists what the block selects", lists_what_the_block_selects },
-	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile }, { "follows links", follows_links },
-	    { "judges what it reads", judges_what_it_reads }, { "reads what is current", reads_what_is_current },
-	    { "tells conflicts", tells_conflicts }, { "survives lost answers", survives_lost_answers },
-	    { "waits for a pending version", waits_for_a_pending_version },
-	    { "does not wait for what was never sent", does_not_wait_for_what_was_never_sent }, { "tells whose lock it is", tells_whose_lock_it_is },
-	    { "tells what the token may not", tells_what_the_token_may_not },
-	    { "unlocks what was renamed", unlocks_what_was_renamed }, { "tells refusals", tells_refusals },
-	    { "waits as the server asks", waits_as_the_server_asks }, { "reads older versions", reads_older_versions }, { NULL, NULL } });
+	    { "reads all again when it changes meanwhile", reads_all_again_when_it_changes_meanwhile },
+	    { "follows links", follows_links },
+	    { "judges what it reads", judges_what_it_reads },
+	    { "reads what is current", reads_what_is_current },
+	    { "tells refusals", tells_refusals },
+	    { "waits as the server asks", waits_as_the_server_asks },
+	    { "reads older versions", reads_older_versions }, { NULL, NULL } });
 }
