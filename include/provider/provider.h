@@ -78,6 +78,7 @@ struct state_seen {
 	bool        locked;          /* the listing shows a lock on it */
 	const char *problem;         /* not NULL: a listed name that cannot be used, and why */
 	const char *hint;            /* of problem; NULL: rename or exclude it */
+	enum err_code why;           /* of problem; ERR_OK: ERR_UNSUPPORTED */
 	const char *uncovered;       /* not NULL: known from an inventory, its bytes are out of reach, and why. No failure */
 };
 typedef void state_seen_fn(void *arg, const struct state_seen *s);

@@ -58,8 +58,10 @@ reach_listed_one(void *arg, const struct state_seen *s)
 {
 	struct reach *r = arg;
 
-	if (s->name[0] == '\0' && s->problem != NULL)
-		err_set(&r->partly, ERR_AUTH, 0, "%s", s->problem);
+	if (s->name[0] == '\0' && s->problem != NULL) {
+		err_set(&r->partly, s->why != ERR_OK ? s->why : ERR_UNSUPPORTED, 0, "%s", s->problem);
+		err_hint(&r->partly, "%s", s->hint != NULL ? s->hint : "");
+	}
 	r->states += s->name[0] != '\0' && s->uncovered == NULL;
 	if (s->uncovered != NULL || s->problem != NULL || (r->name != NULL && s->size >= r->size))
 		return;
@@ -274,7 +276,10 @@ reach_step(struct op *op)
 			return op_ok(op);
 		return op_await(op, REACH_LOCKED, reach_lock(r, 0));
 	case REACH_PEEKED:
-		return reach_peeked(r) ? op_ok(op) : op_fail(op);
+		if (!reach_peeked(r))
+			return op_fail(op);
+		op->res = r->partly;
+		return op_failed(op) ? op_fail(op) : op_ok(op);
 	case REACH_LOCKED:
 		if (op_failed(op))
 			reach_say_refused(r);

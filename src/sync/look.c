@@ -95,7 +95,7 @@ look_bad_name(struct look *l, const struct state_seen *s)
 {
 	struct err e;
 
-	err_set(&e, ERR_UNSUPPORTED, 0, "%s", s->problem);
+	err_set(&e, s->why != ERR_OK ? s->why : ERR_UNSUPPORTED, 0, "%s", s->problem);
 	if (s->hint != NULL)
 		err_hint(&e, "%s", s->hint);
 	else

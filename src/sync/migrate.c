@@ -88,14 +88,8 @@ migrate_weigh(struct push *p, struct err *reterr)
 static void
 migrate_hint(struct push *p)
 {
-	if (p->op.err.code == ERR_LOCKED && p->op.err.hint[0] == '\0' && p->holder.id[0] != '\0') {
-		struct buf how;
-
-		buf_init(&how, 0);
-		provider_unlock_hint(p->dst, p->name, &p->holder, &how);
-		err_hint(&p->op.err, "wait for that run; if it is really gone: %s", buf_str(&how));
-		buf_free(&how);
-	} else if (p->op.err.code == ERR_CONFLICT && p->cmp.action == COMPARE_HOLD) {
+	push_lock_hint(p);
+	if (p->op.err.code == ERR_CONFLICT && p->cmp.action == COMPARE_HOLD) {
 		err_hint(&p->op.err, "if what lies at %s:%s is right, nothing is to be migrated; if it may go: stateferry restore %s:%s@%" PRIu64
 		    " --to %s:%s", p->dst->label, p->name, p->backend, p->source, p->want_version, p->dst->label, p->name);
 	}

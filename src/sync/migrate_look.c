@@ -76,7 +76,7 @@ migrate_look_seen(void *arg, const struct state_seen *s)
 	struct migrate_found *f = migrate_look_add(m, s->name);
 
 	if (s->problem != NULL)
-		err_set(&f->why, ERR_UNSUPPORTED, 0, "%s", s->problem);
+		err_set(&f->why, s->why != ERR_OK ? s->why : ERR_UNSUPPORTED, 0, "%s", s->problem);
 	else if (s->uncovered != NULL)
 		err_set(&f->why, ERR_UNSUPPORTED, 0, "its bytes are out of reach: %s", s->uncovered);
 	else

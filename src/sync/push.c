@@ -383,6 +383,19 @@ push_note_lock_left(struct push *p)
 	err_hint(&p->op.err, "it is tried again; by hand: stateferry unlock %s:%s", p->dst->label, p->name);
 }
 
+void
+push_lock_hint(struct push *p)
+{
+	struct buf how;
+
+	if (p->op.err.code != ERR_LOCKED || p->op.err.hint[0] != '\0' || p->holder.id[0] == '\0')
+		return;
+	buf_init(&how, 0);
+	provider_unlock_hint(p->dst, p->name, &p->holder, &how);
+	err_hint(&p->op.err, "wait for that run; if it is really gone: %s", buf_str(&how));
+	buf_free(&how);
+}
+
 /* Replica, queue entry and intent in one commit. An intent that may still have an effect stays open for recover. */
 static struct batch *
 push_result_batch(struct push *p)

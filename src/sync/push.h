@@ -67,6 +67,8 @@ bool         push_keep_current(struct push *p, struct batch *b);
 /* For needs_meaning: asks for no more than how many instances change. false: that cannot be known. And how many did, once it is. */
 bool         push_can_count(struct push *p);
 uint64_t     push_changes(const struct push *p);
+/* To an error that says who holds the lock: what to do about it. */
+void         push_lock_hint(struct push *p);
 /* Another state, of this edge or another, already writes to that name. */
 bool         push_is_of_another(const struct push *p, struct store_txn *t, struct err *ret);
 

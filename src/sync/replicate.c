@@ -202,19 +202,6 @@ replicate_waited_long(const struct push *p, struct store_txn *t, int64_t *ret_si
 }
 
 static void
-replicate_lock_hint(struct push *p)
-{
-	struct buf how;
-
-	if (p->op.err.hint[0] != '\0' || p->holder.id[0] == '\0')
-		return;
-	buf_init(&how, 0);
-	provider_unlock_hint(p->dst, p->name, &p->holder, &how);
-	err_hint(&p->op.err, "wait for that run; if it is really gone: %s", buf_str(&how));
-	buf_free(&how);
-}
-
-static void
 replicate_settle(struct push *p, struct batch *b)
 {
 	enum push_outcome  o = replicate_outcome(p);
@@ -236,7 +223,7 @@ replicate_settle(struct push *p, struct batch *b)
 			.hint = "" };
 	r.name = p->name;
 	if (o == PUSH_WAITING && r.status != REPLICA_HELD && replicate_waited_long(p, t, &r.troubled)) {
-		replicate_lock_hint(p);
+		push_lock_hint(p);
 		r.error = p->op.err.msg;
 		r.hint = p->op.err.hint;
 		r.error_code = ERR_LOCKED;

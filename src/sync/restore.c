@@ -208,6 +208,7 @@ restore_settle(struct push *p, struct batch *b)
 	struct restore *r = restore_of(p);
 	char            op[ERR_MSG_MAX];
 
+	push_lock_hint(p);
 	p->ret->err = p->op.err;
 	if (p->cmp.action == COMPARE_WRITE) {
 		r->ret->serial_after = p->next.info.serial;

@@ -340,8 +340,10 @@ def test_probe_and_doctor(agent, places, brainboard):
     assert all(c["ok"] for c in agent.json("probe", "bb")["checks"])
     agent.call("config", "check", "--probe")
     brainboard.spellings = ()
-    out = agent.call("config", "check", "--probe", code=None)
+    out = agent.call("config", "check", "--probe", code=3)
     assert "refuses the token" in out.out + out.err and brainboard.token not in out.out + out.err
+    probed = {b["backend"]: b for b in agent.json("config", "check", "--probe", code=3)["backends"]}
+    assert probed["live"]["ok"] and not probed["bb"]["ok"] and probed["bb"]["error"]["code"] == 12 and probed["bb"]["error"]["hint"]
     assert dr.inner.bucket.keys() == []
 
 

@@ -9,6 +9,8 @@ from conftest import KINDS
 from states import lineage, lineage_of, padded, serial_of, state
 
 NAME = "net/prod.tfstate"
+HELD = (b'{"ID":"9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50","Operation":"OperationTypeApply","Info":"","Who":"ann@desk",'
+        b'"Version":"1.11.4","Created":"2026-11-22T00:44:48.913724782Z","Path":""}')
 
 
 @pytest.fixture
@@ -28,6 +30,27 @@ def history(agent, places, terraform):
             bodies.append(live.get(NAME))
         return live, dr, tf, bodies
     return make
+
+
+@pytest.mark.parametrize("kind", ["s3", "azurerm", "remote"])
+def test_somebody_holds_the_lock(agent, places, kind):
+    """Told at once, with who it is and what to do; nothing is written."""
+    live, dr, name = places(kind), places("local"), "prod" if kind == "remote" else NAME
+    if kind == "remote":
+        live.prepare(name)
+    live.add(agent, "live")
+    dr.add(agent, "dr")
+    agent.replicate("out", "live", "dr")
+    old, new = state(1, line := lineage()), state(2, line, text="new")
+    for body in (old, new):
+        live.put(name, body)
+        agent.sync()
+    live.lock(name, HELD)
+    error = agent.json("restore", f"live:{name}@1", "--yes", code=11)["error"]
+    assert "ann@desk" in error["message"] and f"stateferry unlock live:{name}" in error["hint"], error
+    assert live.get(name) == new
+    live.unlock(name)
+    assert agent.json("restore", f"live:{name}@1", "--yes")["result"][0]["serial_after"] == 3
 
 
 def with_serial(body, serial):

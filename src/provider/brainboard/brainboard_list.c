@@ -297,7 +297,7 @@ list_trouble(struct list *l)
 	struct brainboard *bb = l->bb;
 
 	if (bb->trouble.code != ERR_OK)
-		l->seen(l->arg, &(struct state_seen){ .name = "", .etag = "", .problem = bb->trouble.msg,
+		l->seen(l->arg, &(struct state_seen){ .name = "", .etag = "", .problem = bb->trouble.msg, .why = bb->trouble.code,
 		    .hint = bb->trouble.hint[0] != '\0' ? bb->trouble.hint : "states that are known go on; new architectures are not seen" });
 }
 

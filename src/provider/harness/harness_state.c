@@ -172,7 +172,7 @@ harness_may_lock(struct harness_state *s)
 
 	if (e->code == ERR_NOT_FOUND) {
 		err_set(e, ERR_CONFIG, 404, "there is no workspace %s in %s, or the API key does not show it", s->name, s->x->place);
-		err_hint(e, "make the workspace in Harness, with its repository: that is never done from here; or give the edge another key");
+		err_hint(e, "make the workspace in Harness, with its repository: that is never done from here; or give it another name there");
 	} else if (e->code == ERR_OK && harness_is_running(&s->now)) {
 		harness_hold(s->holder, "a run of Harness");
 		err_set(e, ERR_LOCKED, 0, "%s has a run in progress (%s)", s->name, s->now.status);

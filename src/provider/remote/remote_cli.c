@@ -170,8 +170,10 @@ remote_cli_file(struct remote_cli_reading *x, const char *path, bool needed, str
 	buf_init(&text, CONF_FILE_MAX);
 	rc = outside_read(x->env->source, path, &text, &found, &x->loose, reterr);
 	x->path = path;
-	if (rc == ERR_OK && !found && needed)
-		rc = err_set(reterr, ERR_CONFIG, 0, "TF_CLI_CONFIG_FILE: there is no file %s", path);
+	if (rc == ERR_OK && !found && needed) {
+		err_set(reterr, ERR_CONFIG, 0, "TF_CLI_CONFIG_FILE: there is no file %s", path);
+		rc = err_hint(reterr, "name one that is there, or unset the variable, as terraform would ask for");
+	}
 	if (rc == ERR_OK && found &&
 	    conf_parse(path, dir, buf_span(&text), remote_cli_is_json(buf_span(&text)), x->env->source, &c, reterr) != ERR_OK)
 		rc = err_hint(reterr, "the token may come from a TF_TOKEN_... variable, which is read first, but this file has to be right all the same");

@@ -148,7 +148,7 @@ reads_one_file_that_a_variable_names(void)
 	unsetenv("TF_CLI_CONFIG_FILE");
 	expect("CANARY-ci", "/ci.tfrc");
 	setenv("TERRAFORM_CONFIG", "/nowhere/x.tfrc", 1);
-	expect_error(ERR_CONFIG, "there is no file /nowhere/x.tfrc", "");
+	expect_error(ERR_CONFIG, "there is no file /nowhere/x.tfrc", "unset the variable");
 	end();
 }
 
