@@ -158,7 +158,7 @@ remote_cli_is_json(struct span text)
 
 /* A file that is not there says nothing, unless it was asked for by name. */
 static enum err_code
-remote_cli_file(struct remote_cli_reading *x, const char *path, bool needed, struct err *reterr)
+remote_cli_file(struct remote_cli_reading *x, const char *path, struct err *reterr)
 {
 	const char   *slash = strrchr(path, '/');
 	char         *dir = slash != NULL ? span_dup(span_of(path, (size_t)(slash - path) + 1)) : xstrdup(".");
@@ -170,10 +170,7 @@ remote_cli_file(struct remote_cli_reading *x, const char *path, bool needed, str
 	buf_init(&text, CONF_FILE_MAX);
 	rc = outside_read(x->env->source, path, &text, &found, &x->loose, reterr);
 	x->path = path;
-	if (rc == ERR_OK && !found && needed) {
-		err_set(reterr, ERR_CONFIG, 0, "TF_CLI_CONFIG_FILE: there is no file %s", path);
-		rc = err_hint(reterr, "name one that is there, or unset the variable, as terraform would ask for");
-	}
+	x->ret->gone = x->ret->only && !found; /* a warning to terraform */
 	if (rc == ERR_OK && found &&
 	    conf_parse(path, dir, buf_span(&text), remote_cli_is_json(buf_span(&text)), x->env->source, &c, reterr) != ERR_OK)
 		rc = err_hint(reterr, "the token may come from a TF_TOKEN_... variable, which is read first, but this file has to be right all the same");
@@ -218,7 +215,7 @@ remote_cli_folder(struct remote_cli_reading *x, const char *path, struct err *re
 	qsort(names, n, sizeof(names[0]), remote_cli_order);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == ERR_OK)
-			rc = remote_cli_file(x, names[i], false, reterr);
+			rc = remote_cli_file(x, names[i], reterr);
 		free(names[i]);
 	}
 	return rc;
@@ -242,7 +239,7 @@ remote_cli_usual(struct remote_cli_reading *x, struct err *reterr)
 		if (path != NULL && places[i].folder)
 			rc = remote_cli_folder(x, path, reterr);
 		else if (path != NULL)
-			rc = remote_cli_file(x, path, false, reterr);
+			rc = remote_cli_file(x, path, reterr);
 		free(path);
 	}
 	return rc;
@@ -259,5 +256,5 @@ remote_cli_read(const struct provider_env *env, const char *host, struct remote_
 	if (only == NULL)
 		return remote_cli_usual(&x, reterr);
 	ret->only = true;
-	return remote_cli_file(&x, only, true, reterr);
+	return remote_cli_file(&x, only, reterr);
 }

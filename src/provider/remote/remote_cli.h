@@ -21,6 +21,7 @@ struct remote_cli {
 	char          *token_file, *service_file, *helper_file; /* where that was said */
 	bool           service_loose, helper_loose; /* others than root and the agent's user may write it */
 	bool           only;      /* TF_CLI_CONFIG_FILE names the one file; no folder was looked into */
+	bool           gone;      /* which is not there */
 };
 
 /* host in normal form. Blocks. ret: zeroed memory, freed by the caller in any case. */

@@ -197,7 +197,8 @@ remote_sign_in_files(struct work_job *job, void *arg, struct err *reterr)
 		c.token_file = NULL;
 	} else if (rc == ERR_OK) {
 		rc = c.helper != NULL ? remote_helper(x, &c, job, reterr) :
-		    remote_sign_in_none(x, c.only ? "neither in the environment nor where TF_CLI_CONFIG_FILE points" :
+		    remote_sign_in_none(x, c.gone ? "not in the environment, and the file that TF_CLI_CONFIG_FILE names is not there" :
+		    c.only ? "neither in the environment nor where TF_CLI_CONFIG_FILE points" :
 		    "neither in the environment nor in terraform's configuration", reterr);
 	}
 	remote_cli_free(&c);

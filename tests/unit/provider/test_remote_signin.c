@@ -148,7 +148,10 @@ reads_one_file_that_a_variable_names(void)
 	unsetenv("TF_CLI_CONFIG_FILE");
 	expect("CANARY-ci", "/ci.tfrc");
 	setenv("TERRAFORM_CONFIG", "/nowhere/x.tfrc", 1);
-	expect_error(ERR_CONFIG, "there is no file /nowhere/x.tfrc", "unset the variable");
+	expect_error(ERR_AUTH, "no token for " HOST ", not in the environment, and the file that TF_CLI_CONFIG_FILE names is not there",
+	    "set " VAR);
+	setenv(VAR, "CANARY-var", 1);
+	expect("CANARY-var", VAR);
 	end();
 }
 
