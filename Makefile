@@ -158,6 +158,7 @@ install: all
 	install -D -m 0644 packaging/completion/stateferry.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/stateferry
 	install -D -m 0644 conf/stateferry.hcl $(DESTDIR)$(PREFIX)/share/doc/stateferry/stateferry.hcl
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/stateferry/examples conf/examples/*.hcl
 	for u in packaging/systemd/*; do \
 		install -D -m 0644 $$u $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$u) || exit 1; \
 		sed -i 's,^ExecStart=/usr/bin/,ExecStart=$(PREFIX)/bin/,' \

@@ -278,8 +278,10 @@ restore_find(struct restore *r, struct store_txn *t, const struct restore_option
 
 	if (!store_state(t, o->backend, o->name, &s))
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s is not known", o->backend, o->name);
-	if (!store_version(t, s.id, o->version, &v) || v.dropped)
-		return err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no version %" PRIu64, o->backend, o->name, o->version);
+	if (!store_version(t, s.id, o->version, &v) || v.dropped) {
+		err_set(reterr, ERR_NOT_FOUND, 0, "%s:%s has no version %" PRIu64, o->backend, o->name, o->version);
+		return err_hint(reterr, "choose one from \"stateferry log %s:%s\"", o->backend, o->name);
+	}
 	good.kind = v.kind;
 	if (!state_is_good(&good)) {
 		err_set(reterr, ERR_CONFLICT, 0, "version %" PRIu64 " of %s:%s is no state (%s)", v.number, o->backend, o->name, v.reason);

@@ -599,6 +599,8 @@ def installs_where_it_says(p):
     assert units
     for unit in units:
         assert "ExecStart=/opt/ferry/bin/stateferry " in unit.read_text(), unit
+    for example in (ROOT / "conf/examples").glob("*.hcl"):
+        assert (p.dir / "root/opt/ferry/share/doc/stateferry/examples" / example.name).read_bytes() == example.read_bytes()
 
 
 def a_lock_without_a_name(p):

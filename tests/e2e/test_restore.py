@@ -50,6 +50,7 @@ def test_somebody_holds_the_lock(agent, places, kind):
     assert "ann@desk" in error["message"] and f"stateferry unlock live:{name}" in error["hint"], error
     assert live.get(name) == new
     live.unlock(name)
+    assert f"stateferry log live:{name}" in agent.json("restore", f"live:{name}@9", "--yes", code=1)["error"]["hint"]
     assert agent.json("restore", f"live:{name}@1", "--yes")["result"][0]["serial_after"] == 3
 
 
