@@ -142,6 +142,8 @@ pass_hint(const struct err *err)
 		return "check the credentials and permissions of that backend";
 	case ERR_CONFLICT:
 		return "it is looked at again in the next pass; \"stateferry status\" says what is held";
+	case ERR_CONFIG:
+		return "set it right in the configuration, or where that takes it from; \"stateferry config check --probe\" tries it";
 	default:
 		return "run it again with -v to see each request";
 	}

@@ -298,6 +298,14 @@ def test_an_expired_token(fleet):
     fleet.agent.sync()
 
 
+def test_a_token_that_no_header_can_carry(fleet):
+    fleet.source(token="bad\ncanary-2b")
+    result = fleet.agent.call("--json", "-v", "sync", code=10)
+    problem = result.json["problems"][0]
+    assert "line break" in problem["message"] and "configuration" in problem["hint"], problem
+    assert "canary-2b" not in result.out + result.err
+
+
 def test_a_new_token_is_found_while_it_runs(fleet):
     """What login wrote in the meantime is read when the old one is refused."""
     line = lineage()
@@ -395,7 +403,9 @@ def test_credentials_helper(fleet):
 def test_probe_and_doctor(fleet):
     fleet.add("tfc")
     fleet.server.put("prod", state(3, lineage()))
-    checks = {c["name"]: c["ok"] for c in fleet.agent.json("probe", "tfc", code=None)["checks"]}
+    said = fleet.agent.json("probe", "tfc", code=None)["checks"]
+    checks = {c["name"]: c["ok"] for c in said}
+    assert len(checks) == len(said), f"each check has one answer: {said}"
     assert checks["reach"] and checks["auth"] and checks["list"] and checks["read"], checks
     assert fleet.server.locks() == {} and fleet.server.serials("prod") == [3]
     fleet.agent.call("config", "check", "--probe")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "provider/reach.h"
 #include "remote.h"
@@ -32,6 +33,16 @@ remote_probing_denied(const struct remote *r, size_t *ret_all)
 
 static const char *const remote_probing_states[] = { "start", "reached", "swept", "tried", "clean", "cleaned" };
 
+/* That the place of locks can be read is no answer to whether the lock excludes another one. */
+static void
+remote_probing_seen(void *arg, const struct probe_check *k)
+{
+	struct remote_probing *p = arg;
+
+	if (!k->ok || strcmp(k->name, "lock") != 0)
+		p->seen(p->arg, k);
+}
+
 static enum op_turn
 remote_probing_step(struct op *op)
 {
@@ -42,7 +53,7 @@ remote_probing_step(struct op *op)
 	switch ((enum remote_probing_state)op->state) {
 	case PROBE_START:
 		if (!b->common.create)
-			return op_await(op, PROBE_REACHED, provider_reach(b, p->seen, p->arg));
+			return op_await(op, PROBE_REACHED, provider_reach(b, remote_probing_seen, p));
 		return op_await(op, PROBE_SWEPT, remote_remove(p->r, REACH_SCRATCH));
 	case PROBE_REACHED:
 		if (!op_failed(op))
