@@ -162,6 +162,8 @@ void engine_enqueue(struct engine *e, struct batch *b, const struct backend *fro
 void engine_recover_soon(struct engine *e);
 /* The operation of that intent runs, or has ended: recovery is for those whose operation is no more. */
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
+/* The write under way to that name of dst for another state than state; NULL: none. */
+const struct push *engine_live_other(const struct engine *e, const struct backend *dst, const char *name, uint64_t state);
 void engine_live_alone(struct engine *e, uint64_t intent);              /* the same for a lock alone: of a probe, of what is migrated */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/encode.h"
-#include "core.h"
+#include "push.h"
 
 /*
  * When things happen: lanes whose entries are due, intents that are due again, and the beginning and end of everything; place.c has when
@@ -203,6 +203,20 @@ engine_live_alone(struct engine *e, uint64_t intent)
 	uint8_t key[8];
 
 	map_put(e->live, engine_live_key(intent, key), e);
+}
+
+const struct push *
+engine_live_other(const struct engine *e, const struct backend *dst, const char *name, uint64_t state)
+{
+	void *live;
+
+	for (size_t i = 0; map_next(e->live, &i, NULL, &live);) {
+		const struct push *p = live != e ? live : NULL;
+
+		if (p != NULL && p->state != state && p->lane != NULL && p->dst == dst && strcmp(p->name, name) == 0)
+			return p;
+	}
+	return NULL;
 }
 
 bool

@@ -35,6 +35,7 @@ struct pass {
 	struct would_write *would;
 	size_t              nwould;
 	struct map         *plans;     /* lane and name of each: its index and 1 */
+	struct map         *targets;   /* dry: place and name at it: who would be written there */
 	struct map         *fine;      /* dry: lane and name of what a sweep found current, perhaps before its source was read */
 	int64_t             next_intent;
 	uint64_t            total;     /* known when writing begins: state × target to be settled; 0: not yet */
@@ -55,6 +56,7 @@ pass_free(struct op *op)
 		snapshot_free(&p->would[i].next);
 	}
 	map_free(p->plans);
+	map_free(p->targets);
 	map_free(p->fine);
 	free(p->edges);
 	free(p->would);
@@ -377,6 +379,33 @@ pass_would_keep(struct pass *p, struct would_write *w)
 	return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
 }
 
+/* Two states that would get one name: the second one of a dry run would be held. */
+static bool
+pass_would_clash(struct pass *p, struct would_write *w)
+{
+	const struct would_write *first = NULL;
+	struct buf                at;
+	struct err                err;
+
+	buf_init(&at, 0);
+	if (lane_map(p->e->plan, w->lane, w->name, &at, &err) == MAP_YES) {
+		buf_printf(&at, " %s", w->lane->to->label);
+		first = map_get(p->targets, buf_span(&at));
+		if (first == NULL)
+			map_put(p->targets, buf_span(&at), w);
+	}
+	if (first != NULL && (first->lane->edge->from != w->lane->edge->from || strcmp(first->name, w->name) != 0)) {
+		w->result.outcome = PUSH_HELD;
+		err_set(&w->result.err, ERR_CONFLICT, 0, "%.*s would be the replica of %s:%s", (int)(at.len - strlen(w->lane->to->label) - 1),
+		    buf_str(&at), first->lane->edge->from->label, first->name);
+		err_hint(&w->result.err, "give one of the two another key in the configuration");
+	} else {
+		first = NULL;
+	}
+	buf_free(&at);
+	return first != NULL;
+}
+
 static struct op *
 pass_next_would(void *arg)
 {
@@ -388,6 +417,8 @@ pass_next_would(void *arg)
 	w = &p->would[p->next++];
 	if (w->lane->edge->kind == EDGE_SNAPSHOT)
 		return pass_would_keep(p, w);
+	if (pass_would_clash(p, w))
+		return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
 	return push_op(p->e, w->lane, w->state, &(struct push_options){ .dry = true, .next = w->state == 0 ? &w->next : NULL,
 	    .name = w->name }, &w->result);
 }
@@ -607,6 +638,7 @@ engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *
 	p->e = e;
 	p->dry = o->dry_run;
 	p->plans = map_new();
+	p->targets = map_new();
 	p->fine = map_new();
 	p->nedges = o->nedges;
 	p->edges = xcalloc(o->nedges + 1, sizeof(*p->edges));

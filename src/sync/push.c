@@ -474,8 +474,8 @@ push_step(struct op *op)
 		return op_failed(op) ? op_unwind(op, SETTLE) : op_go(op, SETTLE);
 	case INTENT: /* a target whose lock or preconditions are only promised is probed once; nothing was sent to this state yet */
 		return op_await(op, PROVEN, prove_op(engine_place(p->e, p->dst), p->name));
-	case PROVEN:
-		if (op_failed(op)) {
+	case PROVEN: /* from here on to push_intend() nothing is awaited: of two writes to one name the second sees the first */
+		if (op_failed(op) || push_meets_another(p, &op->res)) {
 			p->refused = op->res;
 			return op_unwind(op, SETTLE);
 		}

@@ -71,5 +71,8 @@ uint64_t     push_changes(const struct push *p);
 void         push_lock_hint(struct push *p);
 /* Another state, of this edge or another, already writes to that name. */
 bool         push_is_of_another(const struct push *p, struct store_txn *t, struct err *ret);
+/* Of a replication: another state was written to that name (ERR_CONFLICT), or is being written there now (ERR_LOCKED): then it is known
+ * who keeps the name once that has ended. */
+bool         push_meets_another(const struct push *p, struct err *ret);
 
 #endif

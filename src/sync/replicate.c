@@ -51,6 +51,10 @@ replicate_weigh(struct push *p, struct err *reterr)
 	struct store_txn    *t;
 	struct replica_rec   r;
 
+	if (push_meets_another(p, &p->refused)) { /* its record came while we waited for the lock */
+		*reterr = p->refused;
+		return reterr->code;
+	}
 	replicate_facts(p, &f);
 	if (!p->absent) {
 		if (store_read(p->e->store, &t, reterr) != ERR_OK)
@@ -282,6 +286,24 @@ push_is_of_another(const struct push *p, struct store_txn *t, struct err *ret)
 	err_set(ret, ERR_CONFLICT, 0, "%s is already the replica of %s:%s", p->name, s.backend, s.name);
 	err_hint(ret, "give one of the two another key in the configuration");
 	return true;
+}
+
+bool
+push_meets_another(const struct push *p, struct err *ret)
+{
+	const struct push *other = p->lane != NULL ? engine_live_other(p->e, p->dst, p->name, p->state) : NULL;
+	struct store_txn  *t;
+	bool               meets = false;
+
+	if (other != NULL && p->intent == 0) { /* once both are under way, the first one goes on */
+		err_set(ret, ERR_LOCKED, 0, "%s is being written as the replica of %s:%s", p->name, other->backend, other->source);
+		return err_hint(ret, "give one of the two another key in the configuration") != ERR_OK;
+	}
+	if (p->lane != NULL && store_read(p->e->store, &t, NULL) == ERR_OK) {
+		meets = push_is_of_another(p, t, ret);
+		store_end(t);
+	}
+	return meets;
 }
 
 static void

@@ -204,6 +204,34 @@ held_targets(void)
 	end();
 }
 
+/* Two states of one lineage that the template gives one name: the first one keeps it, whoever comes first, and nothing of the other is
+ * ever written; a dry run says so before. */
+static void
+two_states_one_name(void)
+{
+	struct pass_result p;
+
+	for (unsigned at_once = 0; at_once < 2; at_once++) {
+		begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  lock = false\n  exclusive = true\n}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n"
+		    "  key = \"{path}\"\n}\n");
+		mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "one"));
+		if (at_once == 0)
+			CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+		mem_world_put(a, "x", rig_state(5, "L", 3, "other"));
+		CHECK_OK(agent_rig_run(&r, engine_pass(r.engine, &(struct pass_options){ .dry_run = true }, &p), 60000), r.err);
+		CHECK_STR(agent_rig_counts(&p), at_once != 0 ? "1 0 1 0" : "0 1 1 0");
+		CHECK_U64(p.nproblems, 1);
+		CHECK(strstr(p.problems[0].message, "the replica of a:x") != NULL && strstr(p.problems[0].hint, "another key") != NULL);
+		pass_result_free(&p);
+		CHECK_U64(mem_world_writes(b), at_once != 0 ? 0 : 1);
+		for (int i = 0; i < 3; i++) {
+			CHECK_STR(agent_rig_sync_counts(&r), at_once != 0 && i == 0 ? "1 0 1 0" : "0 1 1 0");
+			CHECK_U64(mem_world_writes(b), 1);
+		}
+		end();
+	}
+}
+
 static void
 evidence_is_not_known(void)
 {
@@ -464,7 +492,7 @@ main(int argc, char **argv)
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "an_answer_is_not_believed", an_answer_is_not_believed },
-		{ "held_targets", held_targets },
+		{ "held_targets", held_targets }, { "two states, one name", two_states_one_name },
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
 		{ "drift_of_a_target", drift_of_a_target },
