@@ -218,12 +218,21 @@ def test_truncated_body(agent, places, cell, kind):
     assert [v["serial"] for v in agent.versions(f"live:{name}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", "harness", "remote"])
+@pytest.mark.parametrize("kind", ["s3", "s3-table", "http", "gcs", "azurerm", "harness", "remote"])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
     live.add(agent, "live")
     live.put(NAME, state(1, lineage()))
+    if kind == "s3-table":
+        with TlsFront(certificates, dr.dynamo.port) as front:
+            agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
+            args = dr.args(dr.bucket.backend())
+            agent.backend("s3", "dr", args | {"endpoints": args["endpoints"] | {"dynamodb": f"https://dr.localhost:{front.port}"}})
+            agent.replicate("out", "live", "dr")
+            said(agent, None, ["certificate", "dr.localhost"])
+            assert dr.get(NAME) is None
+        return
     if kind == "s3":
         with TlsFront(certificates, dr.bucket.server.port) as front:
             agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")

@@ -262,6 +262,14 @@ advice(void)
 	CHECK(advice_on(kinds[3], free_gcs, "  key = \"{workspace}.tfstate\"\n").code == ERR_OK);
 	CHECK(advice_on(free_gcs, kinds[3], "  key = \"{workspace}\"\n").code == ERR_OK);
 	CHECK(advice_on(free_gcs, kinds[3], "  include = [\"net/app.tfstate*\"]\n").code == ERR_OK);
+	e = advice_on(kinds[0], container, "");
+	CHECK_STR(e.msg, "e: terraform would look for workspace W of \"net/app.tfstate\" at \"b\" as \"net/app.tfstateenv:W\", not as "
+	    "\"env:/W/net/app.tfstate\"");
+	CHECK_STR(e.hint, "to use the copies there as they are: key = \"net/app.tfstate\" in \"b\"");
+	CHECK_STR(advice_on(kinds[3], BUCKET, "").hint, "to use the copies there as they are: key = \"deep/net/app.tfstate\" in \"b\", instead of its "
+	    "prefix");
+	CHECK(advice_on(kinds[0], flat_bucket, "").code == ERR_OK);
+	CHECK(advice_on(kinds[3], container, "").code == ERR_OK);
 	CHECK(advice_on(kinds[0], kinds[3], "").code == ERR_OK);
 	CHECK(advice_on(kinds[0], FOLDER, "").code == ERR_OK);
 	CHECK(advice_on(BUCKET, free_gcs, "").code == ERR_OK);
