@@ -21,8 +21,16 @@ def examples():
         yield f"README.md, block {n}", re.sub(f"^{pad}", "", text, flags=re.M)
 
 
+# What a file of terraform's has, where an example names one.
+OF_TERRAFORM = 'terraform {\n  cloud {\n    organization = "acme"\n    workspaces {\n      name = "network"\n    }\n  }\n}\n'
+
+
 def trouble(home, text):
-    """What is wrong with it, or None. Secrets that an example reads from files are made up."""
+    """What is wrong with it, or None. Secrets that an example reads from files are made up, and so is a cloud block that it reads."""
+    for name in re.findall(r'^ *from_file *= "(/[^"]+)"', text, re.M):
+        made_up = home / pathlib.Path(name).name
+        made_up.write_text(OF_TERRAFORM)
+        text = text.replace(f'"{name}"', f'"{made_up}"')
     for name in re.findall(r'file\("([^"]+)"\)', text):
         made_up = home / name.replace("/", "_")
         made_up.write_text("00" * 32)
