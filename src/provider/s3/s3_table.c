@@ -137,8 +137,8 @@ s3_row_refused(const struct s3 *s, const struct s3_row_call *c, const char *doin
 	if (aws_answer_is(&c->ans, "ResourceNotFoundException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "table %s does not exist in region %s (%d %s)", table, s->table_region,
 		    a->http.status, a->code);
-		err_hint(reterr, "check dynamodb_table, region and endpoints; or make it, by create = true or by hand: "
-		    "partition key " ROW_KEY " of type String, no sort key");
+		err_hint(reterr, "check dynamodb_table, region and endpoints; or make it: partition key " ROW_KEY " of type String, no sort key "
+		    "(create = true does that only for a bucket that it makes)");
 	} else if (aws_answer_is(&c->ans, "ValidationException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "%s: %s: %.80s", where, a->code, a->message);
 		err_hint(reterr, "a table for locks has the partition key " ROW_KEY " of type String, and no sort key");
