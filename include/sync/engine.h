@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "loop/work.h"
 #include "store/store.h"
+#include "sync/lease.h"
 #include "sync/plan.h"
 
 /*
@@ -249,6 +250,9 @@ void    totals_replica(struct engine_totals *n, const struct state_rec *s, const
 void    totals_free(struct engine_totals *n);  /* contents */
 /* So many percent of the edge's replicas wait no longer than this; exact to an eighth below 100. */
 int64_t totals_lag_ms(const struct edge_totals *n, unsigned percent);
+
+/* Who has the lease of each lane whose edge has one, as far as this agent has seen; l and v until fn returns. */
+void engine_leases(struct engine *e, void (*fn)(void *arg, const struct lane *l, const struct lease_view *v), void *arg);
 
 /* Counters since start, for metrics. */
 struct engine_counters {

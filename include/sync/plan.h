@@ -34,6 +34,12 @@ struct edge_override {
 	bool             paused;
 };
 
+/* lease { } inside an edge. */
+struct edge_lease {
+	bool    on;
+	int64_t ttl_ms, max_failures;
+};
+
 /* One target of one edge: what the queue, the limits and the results are kept for. */
 struct lane {
 	struct edge    *edge;
@@ -53,6 +59,7 @@ struct edge {
 	const char      *key;          /* replicate: template, "{name}" */
 	struct edge_override *overrides;
 	size_t           noverrides;
+	struct edge_lease lease;
 	const char      *prefix;       /* snapshot: below the target's own prefix, ends with "/" or is "" */
 	int64_t          every_ms;     /* snapshot: 0 every change */
 	enum edge_compress compress;
@@ -108,7 +115,7 @@ bool            edge_selects(const struct edge *e, const char *name);
 void            plan_advise(const struct plan *p, void (*say)(void *arg, const struct err *advice), void *arg);
 
 /* The tables of the blocks, for help, config show and the man page. */
-extern const struct conf_field agent_fields[], replicate_fields[], snapshot_fields[], override_fields[], state_fields[];
+extern const struct conf_field agent_fields[], replicate_fields[], snapshot_fields[], override_fields[], lease_fields[], state_fields[];
 void            plan_print(const struct plan *p, struct buf *ret);      /* effective configuration, secrets masked */
 
 #endif

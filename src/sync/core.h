@@ -12,6 +12,7 @@
 #include "loop/quota.h"
 #include "sync/engine.h"
 #include "sync/judge.h"
+#include "sync/lease.h"
 
 /*
  * The engine's insides, shared by the files of this folder. Nothing here lives longer than the
@@ -46,6 +47,9 @@ bool bits_get(const struct bits *b, uint64_t id);
 void bits_set(struct bits *b, uint64_t id);
 void bits_clear(struct bits *b, uint64_t id);
 void bits_free(struct bits *b);
+
+struct pass;
+struct push;
 
 /* What a look found. */
 struct look_result {
@@ -92,11 +96,15 @@ struct track {
 	unsigned       closings;        /* in a row */
 	struct err     closed;          /* why it closed */
 	int64_t        hold_until;      /* loop_now(): closed after strikes */
+	struct coordinator *coordinator; /* NULL: no lease, it is always ours */
+	struct lease  *lease;
+	bool           wants_lease;     /* since it is started, until it is left */
+	struct op     *proving;         /* what the lease rests on; running, top level */
+	struct timer   prove_due;
+	struct err     unproven;        /* why there can be no lease; OK: nothing is known against it */
 	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
 };
 
-struct pass;
-struct push;
 
 struct engine {
 	struct loop  *loop;
@@ -153,6 +161,23 @@ bool place_asks_probe(const struct place *p);
 /* Before a write of name: probes a target that has nothing but preconditions, or nothing but a lock, once; other writes to it wait. NULL:
  * it may be written. Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
 struct op *prove_op(struct place *p, const char *name);
+
+/* A probe before the first lease there, of a backend that only promises preconditions. NULL: nothing is to be found out. Ends with
+ * ERR_CONFLICT when it does not enforce them. */
+struct op *prove_conditions_op(struct place *p);
+
+/* --- leases.c: which lanes are this agent's --- */
+void track_lease_init(struct track *t);
+void track_lease_free(struct track *t);        /* idle */
+/* May replicas of that lane be written now? To be asked again before each write. */
+bool track_is_ours(const struct track *t);
+/* Why not, once leases_settled_op() has ended; false: it is ours. */
+bool track_lease_refused(const struct track *t, struct err *ret);
+void leases_start(struct engine *e);
+void leases_leave(struct engine *e);           /* those under which nothing runs: handed over. To be called again when that has ended */
+bool leases_idle(const struct engine *e);
+/* Until each lease of the pass's edges is ours, or seen to be kept by another. pass NULL: until all are idle. */
+struct op *leases_settled_op(struct engine *e, const struct pass *pass);
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);

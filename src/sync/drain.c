@@ -148,7 +148,7 @@ drain_next(void *arg)
 	struct drain_child *c;
 	uint64_t            state;
 
-	if (d->op.cancelled || track_closed(d->track) || (d->pass == NULL && d->e->passes > 0) || (state = drain_next_state(d)) == 0)
+	if (d->op.cancelled || track_closed(d->track) || !track_is_ours(d->track) || (d->pass == NULL && d->e->passes > 0) || (state = drain_next_state(d)) == 0)
 		return NULL;
 	bits_set(&d->tried, state);
 	c = xcalloc(1, sizeof(*c));
@@ -208,9 +208,13 @@ drain_strike(struct drain *d, const struct push_result *r)
 
 	if (r->outcome == PUSH_SKIPPED || r->outcome == PUSH_WAITING)
 		return;
+	if (r->target_down && t->strikes >= LANE_STRIKES)
+		return;
+	if (t->lease != NULL)
+		(r->target_down ? lease_failed : lease_worked)(t->lease);
 	if (!r->target_down)
 		t->strikes = t->closings = 0;
-	else if (t->strikes < LANE_STRIKES && ++t->strikes == LANE_STRIKES)
+	else if (++t->strikes == LANE_STRIKES)
 		track_close(t, &r->err);
 }
 

@@ -59,7 +59,7 @@ track_kick(struct track *t)
 	struct store_txn *txn;
 	int64_t           due = -1, wait;
 
-	if (!e->started || e->stopping || e->passes > 0 || !engine_acts(e))
+	if (!e->started || e->stopping || e->passes > 0 || !engine_acts(e) || !track_is_ours(t))
 		return;
 	if (t->drain != NULL) {
 		t->again = true;
@@ -84,6 +84,8 @@ track_drained(struct op *op, void *arg)
 
 	op_free(op);
 	t->again = false;
+	if (t->engine->stopping)
+		leases_leave(t->engine);
 	track_kick(t);
 }
 
@@ -249,6 +251,7 @@ engine_build(struct engine *e)
 			track->lane = &plan->edges[i].lanes[j];
 			timer_init(&track->due, e->loop, track_due, track);
 			engine_place(e, track->lane->to)->target = true;
+			track_lease_init(track);
 		}
 	}
 	assert(n == plan->nlanes);
@@ -287,6 +290,7 @@ engine_unbuild(struct engine *e)
 		place_free(&e->places[i]);
 	for (size_t i = 0; i < e->plan->nlanes; i++) {
 		timer_stop(&e->tracks[i].due);
+		track_lease_free(&e->tracks[i]);
 		bits_free(&e->tracks[i].present);
 	}
 	free(e->places);
@@ -358,6 +362,7 @@ engine_start(struct engine *e)
 	engine_recover_some(e, true);
 	for (size_t i = 0; i < e->plan->nbackends; i++)
 		place_start(&e->places[i]);
+	leases_start(e);
 	engine_kick(e, NULL);
 }
 
@@ -373,6 +378,7 @@ engine_stop(struct engine *e)
 		op_cancel(e->tracks[i].drain);
 	}
 	op_cancel(e->recover);
+	leases_leave(e);
 }
 
 void
@@ -395,7 +401,7 @@ engine_idle(const struct engine *e)
 	for (size_t i = 0; i < e->plan->nlanes; i++)
 		if (e->tracks[i].drain != NULL)
 			return false;
-	return e->recover == NULL && e->passes == 0 && e->held == 0;
+	return e->recover == NULL && e->passes == 0 && e->held == 0 && leases_idle(e);
 }
 
 struct plan *

@@ -8,9 +8,10 @@
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
  * then the queue of each lane once; what happened is counted by edge.
  */
-enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, DRAINED, CLEANED };
+enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, LEASED, DRAINED, CLEANED, LEAVE, LEFT };
 
-static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "drained", "cleaned" };
+static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "leased", "drained",
+	"cleaned", "leave", "left" };
 
 struct would_write {
 	struct lane        *lane;
@@ -340,6 +341,33 @@ pass_looked(struct op *look, void *arg)
 	}
 }
 
+/* --- leases --- */
+
+/* What another agent replicates, or nobody can as long as nobody can be told from another. */
+static void
+pass_tell_leases(struct pass *p)
+{
+	for (size_t i = 0; i < p->e->plan->nlanes; i++) {
+		const struct track *t = &p->e->tracks[i];
+		struct err          why;
+
+		if (!pass_has_edge(p, t->lane->edge) || !track_lease_refused(t, &why))
+			continue;
+		pass_edge(p, t->lane->edge)->unchanged = 0; /* it is not for us to say */
+		pass_add_problem(p, t->lane->edge->name, "", &why);
+	}
+}
+
+/* An agent keeps what it has. */
+static struct op *
+pass_leave(struct pass *p)
+{
+	if (p->dry || p->e->started)
+		return NULL;
+	leases_leave(p->e);
+	return leases_settled_op(p->e, NULL);
+}
+
 /* --- writing --- */
 
 static struct op *
@@ -521,13 +549,13 @@ bool
 engine_progress(const struct engine *e, struct pass_progress *ret)
 {
 	static const char *const steps[] = { "starting", "waiting for writes under way", "settling what was left open", "looking at sources",
-		"looking at targets", "comparing", "writing", "cleaning up" };
+		"looking at targets", "comparing", "waiting for leases", "writing", "cleaning up", "handing over leases", "handing over leases" };
 	const struct pass *p = e->pass;
 
 	memset(ret, 0, sizeof(*ret));
 	if (p == NULL)
 		return false;
-	_Static_assert(ARRAY_LEN(steps) == CLEANED + 1, "a word for each wait");
+	_Static_assert(ARRAY_LEN(steps) == LEFT + 1, "a word for each wait");
 	ret->step = steps[p->op.state];
 	ret->total = p->total;
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
@@ -598,31 +626,44 @@ pass_step(struct op *op)
 		return op_await(op, RECOVERED, pass_recover(p));
 	case RECOVERED: /* what could not be settled is told by its intent, and blocks nothing else */
 		if (op->res.code == ERR_CANCELLED)
-			return op_fail(op);
+			return op_unwind(op, LEAVE);
+		if (!p->dry)
+			leases_start(p->e);
 		return op_await(op, SOURCES_SEEN, pass_each(p, pass_next_source, pass_looked, 0));
 	case SOURCES_SEEN:
 		if (op->res.code == ERR_CANCELLED)
-			return op_fail(op);
+			return op_unwind(op, LEAVE);
 		return op_await(op, TARGETS_SEEN, pass_each(p, pass_next_target, pass_looked, 0));
 	case TARGETS_SEEN:
 		if (op->res.code == ERR_CANCELLED)
-			return op_fail(op);
+			return op_unwind(op, LEAVE);
 		pass_count_total(p);
 		if (p->dry)
 			return op_await(op, DRY_COMPARED, pass_each(p, pass_next_would, pass_ignore, PLACE_LOCKS));
+		return op_await(op, LEASED, leases_settled_op(p->e, p));
+	case LEASED:
+		if (op->res.code == ERR_CANCELLED)
+			return op_unwind(op, LEAVE);
+		pass_tell_leases(p);
 		return op_await(op, DRAINED, pass_each(p, pass_next_lane, pass_ignore, 0));
 	case DRY_COMPARED:
 		pass_count_would(p);
 		__attribute__((fallthrough));
 	case DRAINED: /* a lock that could not be released is tried again before the pass ends */
 		if (op->res.code == ERR_CANCELLED)
-			return op_fail(op);
+			return op_unwind(op, LEAVE);
 		return op_await(op, CLEANED, p->e->open_intents && engine_acts(p->e) ? recover_op(p->e, true, &p->next_intent) : NULL);
 	case CLEANED:
 		if (op->res.code == ERR_CANCELLED)
-			return op_fail(op);
+			return op_unwind(op, LEAVE);
 		pass_finish_counts(p);
-		return op_ok(op);
+		return op_go(op, LEAVE);
+	case LEAVE: /* a successor need not wait for what we held to expire */
+		op_shield(op);
+		return op_await(op, LEFT, pass_leave(p));
+	case LEFT:
+		err_clear(&op->res);
+		return op_finish(op);
 	}
 	return OP_DONE;
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/name.h"
 #include "clash.h"
+#include "sync/lease.h"
 
 /*
  * From a parsed configuration to settings, backends and edges. Everything that contradicts itself is found here, with
@@ -73,6 +74,23 @@ const struct conf_field snapshot_fields[] = {
 	{ "every", CONF_STR, offsetof(struct edge_conf, every), "change", "\"change\", or a duration such as \"24h\"", NULL, NULL,
 	    false, NULL },
 	{ "compress", CONF_ENUM, offsetof(struct edge_conf, compress), "zstd", "zstd or none", NULL, compressions, false, NULL },
+	{ .name = NULL },
+};
+
+static const char *const coordinators[] = { "target", "dynamodb", "etcd", NULL };
+
+struct lease_conf_block {
+	int     coordinator;
+	int64_t ttl_ms, max_failures;
+};
+
+const struct conf_field lease_fields[] = {
+	{ "coordinator", CONF_ENUM, offsetof(struct lease_conf_block, coordinator), "target", "where leases are kept: target", NULL,
+	    coordinators, false, NULL },
+	{ "ttl", CONF_MS, offsetof(struct lease_conf_block, ttl_ms), "60s", "a holder that is gone is followed within twice that", NULL,
+	    NULL, false, NULL },
+	{ "max_failures", CONF_INT, offsetof(struct lease_conf_block, max_failures), "5",
+	    "failures of the target in a row after which it is left to others for a while; 0: never", NULL, NULL, false, NULL },
 	{ .name = NULL },
 };
 
@@ -545,6 +563,33 @@ edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, s
 	return ERR_OK;
 }
 
+/* Who keeps leases has to enforce preconditions: without them two would hold one. */
+static enum err_code
+edge_lease(struct plan *p, struct edge *e, struct conf_block *b, struct err *reterr)
+{
+	static const struct conf_field *const tables[] = { lease_fields, NULL };
+	static const char *const              none[] = { NULL };
+	struct lease_conf_block               c = { .coordinator = 0 };
+
+	if (e->lease.on)
+		return conf_error(reterr, b->pos, "a second lease block in \"%s\"", e->name);
+	if (conf_fields(p->conf, b, lease_fields, &c, reterr) != ERR_OK || conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
+		return reterr->code;
+	if (c.coordinator != 0)
+		return conf_error(reterr, b->pos, "coordinator = \"%s\" needs a later version of stateferry; \"target\" keeps leases at the target",
+		    coordinators[c.coordinator]);
+	if (c.ttl_ms < LEASE_TTL_MIN_MS)
+		return conf_error(reterr, b->pos, "ttl is at least 2s");
+	if (c.max_failures < 0 || c.max_failures > LEASE_FAILURES_MAX)
+		return conf_error(reterr, b->pos, "max_failures is a number from 0 to %d", LEASE_FAILURES_MAX);
+	for (size_t i = 0; i < e->nlanes; i++)
+		if ((provider_caps(e->lanes[i].to) & PROVIDER_CAS) == 0)
+			return conf_error(reterr, b->pos, "\"%s\" cannot carry a lease: %s has no precondition of a write", e->lanes[i].to->label,
+			    e->lanes[i].to->provider->name);
+	e->lease = (struct edge_lease){ true, c.ttl_ms, c.max_failures };
+	return ERR_OK;
+}
+
 static enum err_code
 edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edge_conf *c, struct err *reterr)
 {
@@ -574,13 +619,16 @@ edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edg
 	for (size_t i = 0; i < b->nblocks; i++)
 		if (strcmp(b->blocks[i].type, "state") == 0 && edge_override(p, e, &b->blocks[i], reterr) != ERR_OK)
 			return reterr->code;
+	for (size_t i = 0; i < b->nblocks; i++)
+		if (strcmp(b->blocks[i].type, "lease") == 0 && edge_lease(p, e, &b->blocks[i], reterr) != ERR_OK)
+			return reterr->code;
 	return ERR_OK;
 }
 
 static enum err_code
 plan_refuse_later(struct conf_block *b, struct err *reterr)
 {
-	static const char *const later[] = { "lease", "keep", NULL };
+	static const char *const later[] = { "keep", NULL };
 
 	for (size_t i = 0; i < b->nblocks; i++)
 		for (size_t j = 0; later[j] != NULL; j++)
@@ -592,7 +640,7 @@ plan_refuse_later(struct conf_block *b, struct err *reterr)
 static enum err_code
 plan_add_edge(struct plan *p, struct conf_block *b, enum edge_kind kind, struct err *reterr)
 {
-	static const char *const replicate_blocks[] = { "state", NULL }, *const snapshot_blocks[] = { NULL };
+	static const char *const replicate_blocks[] = { "state", "lease", NULL }, *const snapshot_blocks[] = { NULL };
 	const struct conf_field *fields = kind == EDGE_SNAPSHOT ? snapshot_fields : replicate_fields;
 	const struct conf_field *const tables[] = { fields, NULL };
 	struct edge_conf         c = { .from = NULL };

@@ -23,6 +23,7 @@ struct prove {
 	struct op     op;
 	struct place *place;
 	bool          asked;      /* by a person: again, although the answer is known */
+	bool          conditions; /* they are needed whatever lock there is */
 	probe_fn     *fn;         /* NULL: nobody listens */
 	void         *arg;
 	struct proof *ret;        /* may be NULL */
@@ -203,6 +204,19 @@ prove_is_yes(const struct place *p)
 	return p->proof.known && p->proof.holds;
 }
 
+/* The same for what needs preconditions beside any lock. */
+static bool
+prove_conditions_are_due(const struct place *p)
+{
+	return !p->backend->common.exclusive && (provider_caps(p->backend) & PROVIDER_UNPROVEN) != 0;
+}
+
+static bool
+prove_needs(const struct prove *p)
+{
+	return p->conditions ? prove_conditions_are_due(p->place) : prove_is_due(p->place);
+}
+
 static enum err_code
 prove_refuse(const struct place *p, struct err *reterr)
 {
@@ -212,6 +226,13 @@ prove_refuse(const struct place *p, struct err *reterr)
 	err_set(reterr, ERR_CONFLICT, 0, "%s has %s and does not enforce preconditions (%s)", label,
 	    locks ? "a lock that excludes nobody" : "no lock", p->proof.why);
 	return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, label);
+}
+
+static enum err_code
+prove_refuse_lease(const struct place *p, struct err *reterr)
+{
+	err_set(reterr, ERR_CONFLICT, 0, "%s cannot carry a lease: it does not enforce preconditions (%s)", p->backend->label, p->proof.why);
+	return err_hint(reterr, "\"stateferry probe %s\" shows what it enforces; agents can share only what does", p->backend->label);
 }
 
 enum err_code
@@ -330,7 +351,7 @@ prove_probed(struct prove *p)
 	*found = (struct proof){ .known = true, .when = loop_wall(op->loop) };
 	prove_weigh(p->place->backend, buf_str(&p->lines), found);
 	prove_say(p->place, said);
-	log_at(prove_is_due(p->place) && !found->holds ? LOG_WARN : LOG_INFO, p->place->backend->label, "probed: %s", said);
+	log_at(prove_needs(p) && !found->holds ? LOG_WARN : LOG_INFO, p->place->backend->label, "probed: %s", said);
 	if (op_failed(op)) /* it may have left something behind */
 		log_at(LOG_WARN, p->place->backend->label, "%s", op->res.msg);
 	if (p->asked) /* the person hears of that, too */
@@ -370,8 +391,11 @@ prove_step(struct op *op)
 			*p->ret = p->place->proof;
 		if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
 			timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
-		if (!p->asked && prove_is_due(p->place) && !prove_is_yes(p->place)) {
-			prove_refuse(p->place, &op->res);
+		if (!p->asked && prove_needs(p) && !prove_is_yes(p->place)) {
+			if (p->conditions)
+				prove_refuse_lease(p->place, &op->res);
+			else
+				prove_refuse(p->place, &op->res);
 			return op_fail(op);
 		}
 		return op_finish(op);
@@ -403,6 +427,18 @@ prove_op(struct place *place, const char *name)
 	p = prove_new(place);
 	if ((provider_caps(place->backend) & PROVIDER_LOCK_UNPROVEN) != 0)
 		buf_puts(&p->state, name); /* no other name need be known there */
+	return &p->op;
+}
+
+struct op *
+prove_conditions_op(struct place *place)
+{
+	struct prove *p;
+
+	if (!prove_conditions_are_due(place) || prove_is_yes(place))
+		return NULL;
+	p = prove_new(place);
+	p->conditions = true;
 	return &p->op;
 }
 

@@ -8,18 +8,20 @@
  * The push path: a head, or a version that is being restored, on its way to a backend. Read the switch in push_step()
  * from top to bottom; what makes it safe is said at each case.
  */
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, LOCKED, LOOKED, LOOK_MEANT,
+#define PUSH_PURPOSE_MAX 400
+
+enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, INHERITED, LOCKED, LOOKED, LOOK_MEANT,
 	CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
 static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
-	"admitted", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released",
+	"admitted", "inherited", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released",
 	"settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
 	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "raising the serial",
-		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking",
+		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "locking",
 		"looking at what is there", "comparing", "raising the serial", "keeping what is there", "writing", "reading back", "comparing",
 		"completing the write", "unlocking", "unlocking", "noting what came of it", "noting what came of it" };
 
@@ -68,14 +70,64 @@ push_locks(const struct push *p)
 	return (provider_caps(p->dst) & PROVIDER_LOCK) != 0;
 }
 
+/* Of the lane; NULL: it is ours without one. */
+static const struct lease *
+push_lease(const struct push *p)
+{
+	return p->lane != NULL ? engine_track(p->e, p->lane)->lease : NULL;
+}
+
+/* false: another agent has its lane by now, and this one goes no further. */
+static bool
+push_is_led(struct push *p)
+{
+	if (push_lease(p) == NULL || lease_holds(push_lease(p)))
+		return true;
+	err_set(&p->op.res, ERR_CANCELLED, 0, "the lease of %s at %s is not ours any more", p->edge, p->dst->label);
+	return false;
+}
+
+/* What our locks say they are for, and with a lease up to the number of its epoch. Returns ret. */
+static const char *
+push_purpose(const struct push *p, char ret[PUSH_PURPOSE_MAX])
+{
+	snprintf(ret, PUSH_PURPOSE_MAX, "%s%s%s to %s%s", p->kind->verb, p->edge[0] != '\0' ? " " : "", p->edge, p->dst->label,
+	    push_lease(p) != NULL ? ", epoch " : "");
+	return ret;
+}
+
+/* The lock that is in the way was taken under an earlier epoch of our lease: whoever took it has lost the lease since, and what it
+ * may still send is refused by its precondition. */
+static bool
+push_lock_is_orphaned(const struct push *p)
+{
+	char   what[PUSH_PURPOSE_MAX];
+	size_t n;
+
+	if (push_lease(p) == NULL || p->inherited || !lock_info_is_ours(&p->holder) || (provider_caps(p->dst) & PROVIDER_LOCK_ID) == 0)
+		return false;
+	n = strlen(push_purpose(p, what));
+	return strncmp(p->holder.info, what, n) == 0 && strtoull(p->holder.info + n, NULL, 10) < lease_epoch(push_lease(p));
+}
+
+static struct op *
+push_inherit(struct push *p)
+{
+	p->inherited = true;
+	log_event(LOG_WARN, p->edge, "a lock that an earlier holder of the lease left is released", { "target", log_str(p->dst->label) },
+	    { "state", log_str(p->name) }, { "id", log_str(p->holder.id) }, { "who", log_str(p->holder.who) });
+	return provider_unlock(p->dst, &(struct state_ref){ p->name }, &p->holder);
+}
+
 static void
 push_make_lock(struct push *p)
 {
-	char             info[512];
+	char             info[512], what[PUSH_PURPOSE_MAX], epoch[40] = "";
 	struct state_ref ref = push_ref(p);
 
-	snprintf(info, sizeof(info), "%s%s%s to %s; if that host is gone, \"terraform force-unlock ID\" is safe", p->kind->verb,
-	    p->edge[0] != '\0' ? " " : "", p->edge, p->dst->label);
+	if (push_lease(p) != NULL)
+		snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)lease_epoch(push_lease(p)));
+	snprintf(info, sizeof(info), "%s%s; if that host is gone, \"terraform force-unlock ID\" is safe", push_purpose(p, what), epoch);
 	provider_lock_new(p->dst, &ref, info, &p->lock);
 }
 
@@ -129,7 +181,7 @@ push_takes_turn(struct push *p)
 	p->admitted = p->op.res.code == ERR_OK;
 	if (p->admitted && t != NULL && track_closed(t))
 		p->op.res = t->closed;
-	return p->op.res.code == ERR_OK;
+	return p->op.res.code == ERR_OK && push_is_led(p);
 }
 
 /* --- what is there now --- */
@@ -493,7 +545,17 @@ push_step(struct op *op)
 		if (!push_locks(p))
 			return op_await(op, LOOKED, push_look(p));
 		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
+	case INHERITED: /* by an earlier holder of our lease, who is gone: its id was compared */
+		if (op_failed(op)) {
+			op->res = p->put_err;
+			return op_unwind(op, SETTLE);
+		}
+		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
 	case LOCKED: /* held by others, or in doubt: no state was touched */
+		if (op->res.code == ERR_LOCKED && push_lock_is_orphaned(p)) {
+			p->put_err = op->res;
+			return op_await(op, INHERITED, push_inherit(p));
+		}
 		p->lock_held = op->res.code == ERR_OK;
 		p->lock_doubt = op->res.code == ERR_UNCERTAIN;
 		if (!p->lock_held)
@@ -516,7 +578,7 @@ push_step(struct op *op)
 			return op_unwind(op, RELEASE);
 		return op_await(op, KEPT, push_keep(p));
 	case KEPT:
-		if (op_failed(op) || op->cancelled)
+		if (op_failed(op) || op->cancelled || !push_is_led(p))
 			return op_unwind(op, RELEASE);
 		if (!p->absent)
 			p->before = p->cur.digest;
