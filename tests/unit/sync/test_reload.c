@@ -106,13 +106,16 @@ waits_for_what_a_person_asked(void)
 static void
 ends_with_the_agent(void)
 {
-	unsigned n = 0;
+	unsigned   n = 0;
+	struct op *reload;
 
 	begin();
 	engine_start(r.engine);
 	agent_rig_wait(&r, 1000);
-	op_start(engine_reload(r.engine, agent_rig_plan(&r, text)), ended, &n);
-	agent_rig_wait(&r, 0);
+	reload = engine_reload(r.engine, agent_rig_plan(&r, text));
+	op_start(reload, ended, &n);
+	while (reload->state == 0) /* until it waits for what runs to end */
+		CHECK(loop_turn(r.loop, false));
 	engine_stop(r.engine);
 	op_cancel_all(r.loop);
 	agent_rig_wait(&r, 60000);
