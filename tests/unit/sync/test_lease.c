@@ -258,8 +258,8 @@ what_is_no_record(void)
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":0,\"transitions\":0,\"ttl_ms\":60000}",
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":-1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}",
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":1}",
-		"{\"stateferry_lease\":1,\"holder\":\"0123456789012345678901234567890123456789012345678901234567890123\","
-		"\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}" };
+		("{\"stateferry_lease\":1,\"holder\":\"0123456789012345678901234567890123456789012345678901234567890123\","
+		"\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}") };
 	struct lease_record r;
 	struct err          e;
 
