@@ -77,13 +77,15 @@ def test_a_project_is_backed_up_page_by_page(agent, harnesses, places):
     assert agent.edge(agent.sync(), "out")["written"] == 1
 
 
-def test_the_pipelines_own_files(agent, project, places):
-    """from_file is the repository's backend block, and the token is where terraform has it."""
+@pytest.mark.parametrize("what", ["backend.tf", ".terraform/terraform.tfstate", "words"])
+def test_the_pipelines_own_files(agent, project, places, what):
+    """from_file is the repository's backend block, or what init made of it; and the token is where terraform has it."""
     server, tf = project
     folder = places("local")
     tf.apply(items=2)
     agent.env |= TOKEN
-    agent.backend("harness", "live", {"from_file": str(tf.folder / "backend.tf")})
+    words = [f"{k}={v}" for k, v in server.backend("vpc").items()]
+    agent.backend("harness", "live", {"from_file": words if what == "words" else str(tf.folder / what)})
     folder.add(agent, "folder")
     agent.replicate("out", "live", "folder")
     agent.sync()

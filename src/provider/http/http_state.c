@@ -209,11 +209,11 @@ hb_state_step(struct op *op)
 			return op_fail(op);
 		if (c->kind == HB_PUT && c->answer.res.status == 401 && c->h->dialect->id_401)
 			return op_await(op, READ, hb_may_read(c));
-		if (c->kind == HB_PUT)
-			hb_written(c, &op->res);
+		if (c->kind == HB_PUT && (hb_written(c, &op->res) == ERR_CONFLICT || op->res.code == ERR_LOCKED))
+			hb_explain(c->h, &c->answer.res, &op->res);
 		else if (c->kind == HB_DEL)
 			hb_deleted(c, &op->res);
-		else
+		else if (c->kind != HB_PUT)
 			hb_got(c, &op->res);
 		return op_finish(op);
 	case READ:

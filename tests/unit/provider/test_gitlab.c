@@ -188,6 +188,7 @@ writes(void)
 	CHECK_U64(get(NULL), ERR_NOT_FOUND); /* 204: the lock has made a row */
 	CHECK_U64(put(newer), ERR_OK);
 	CHECK_U64(put(newer), ERR_CONFLICT); /* 422: to be read back */
+	CHECK(strstr(r.err.msg, "already been taken") != NULL);
 	CHECK_U64(put(body), ERR_OK);        /* taken, and never shown */
 	CHECK_U64(get(NULL), ERR_OK);
 	CHECK_U64(snap.info.serial, 4);
