@@ -291,6 +291,28 @@ status_about(void *arg, const struct place_health *h)
 	json_obj_end(&c->w);
 }
 
+/* Whose work a lane is, where agents share it. */
+static void
+status_lease(void *arg, const struct lane *l, const struct lease_view *v)
+{
+	static const char *const names[] = { [LEASE_WATCHING] = "watching", [LEASE_OURS] = "ours", [LEASE_THEIRS] = "theirs",
+		[LEASE_YIELDED] = "yielded", [LEASE_UNREAD] = "unread" };
+	struct call               *c = arg;
+	const struct lease_record *r = &v->seen.record;
+
+	json_obj(&c->w);
+	json_kv_str(&c->w, "edge", l->edge->name);
+	json_kv_str(&c->w, "backend", l->to->label);
+	json_kv_str(&c->w, "standing", names[v->standing]);
+	put_text(&c->w, "holder", r->holder);
+	put_text(&c->w, "name", r->holder[0] != '\0' ? r->name : "");
+	json_kv_u64(&c->w, "epoch", r->epoch);
+	json_kv_u64(&c->w, "transitions", r->transitions);
+	json_kv_time(&c->w, "since", r->since);
+	put_text(&c->w, "why", v->why.msg);
+	json_obj_end(&c->w);
+}
+
 static enum err_code
 status_ended(void *arg, struct err *reterr)
 {
@@ -326,6 +348,10 @@ status_ended(void *arg, struct err *reterr)
 	json_key(&c->w, "places");
 	json_arr(&c->w);
 	engine_health(c->e, status_about, c);
+	json_arr_end(&c->w);
+	json_key(&c->w, "leases");
+	json_arr(&c->w);
+	engine_leases(c->e, status_lease, c);
 	json_arr_end(&c->w);
 	json_kv_u64(&c->w, "problems_omitted", x->problems > API_PROBLEMS_MAX ? x->problems - API_PROBLEMS_MAX : 0);
 	return ERR_OK;

@@ -148,7 +148,8 @@ drain_next(void *arg)
 	struct drain_child *c;
 	uint64_t            state;
 
-	if (d->op.cancelled || track_closed(d->track) || !track_is_ours(d->track) || (d->pass == NULL && d->e->passes > 0) || (state = drain_next_state(d)) == 0)
+	if (d->op.cancelled || track_closed(d->track) || !track_is_ours(d->track) || (d->pass == NULL && d->e->passes > 0) ||
+	    (state = drain_next_state(d)) == 0)
 		return NULL;
 	bits_set(&d->tried, state);
 	c = xcalloc(1, sizeof(*c));
