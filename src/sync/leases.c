@@ -214,7 +214,7 @@ track_lease_refused(const struct track *t, struct err *ret)
 	} else {
 		err_set(ret, ERR_LOCKED, 0, "the lease at %s is held by %s (epoch %llu)", t->lane->to->label,
 		    v.seen.record.holder[0] != '\0' ? v.seen.record.name : "nobody yet", (unsigned long long)v.seen.record.epoch);
-		err_hint(ret, "that agent replicates it; \"stateferry lease release %s\" there hands it over", t->lane->edge->name);
+		err_hint(ret, "that agent replicates it, and hands it over when it ends");
 	}
 	return true;
 }

@@ -476,8 +476,6 @@ contradictions(void)
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
 	    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n}\nreplicate \"f\" {\n  from = \"a\"\n  to = [\"b\"]\n}\n"),
 	    "same names") != NULL);
-	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\n"
-	    "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n  lease {\n    ttl = \"60s\"\n  }\n}\n"), "lease") != NULL);
 	CHECK(strstr(agent_rig_plan_error("bakend \"mem\" \"a\" {}\n"), "did you mean `backend`?") != NULL);
 	CHECK(agent_rig_plan_error(one_edge) == NULL);
 }
