@@ -368,6 +368,8 @@ def test_commands_take_uuid_and_alias(agent, places, terraform, brainboard):
     agent.replicate("out", "bb", "copy")
     id_, line = brainboard.add("net"), lineage()
     old.put("prod/net.tfstate", fresh(3, line))
+    error = agent.json("migrate", "old:prod/net.tfstate", "bb:payments/prod/net", "--yes", code=1)["error"]
+    assert "UUIDs" in error["message"] and "listed" in error["hint"], error     # nobody has asked the API yet
     done = agent.call("migrate", "old:prod/net.tfstate", f"bb:{id_}", "--yes")
     assert bb.get(id_) == old.get("prod/net.tfstate") and 'backend "azurerm"' in done.out
     assert f"{id_}/terraform.tfstate" in done.out and bb.inner.server.key not in done.out

@@ -330,7 +330,8 @@ brainboard_holds(const struct backend *b, const char *name, struct err *reterr)
 	(void)b;
 	if (brainboard_suits(name))
 		return ERR_OK;
-	return err_set(reterr, ERR_UNSUPPORTED, 0, "%.80s is no architecture's: names at Brainboard are UUIDs in lower case", name);
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%.80s is no architecture's: names at Brainboard are UUIDs in lower case", name);
+	return err_hint(reterr, "PROJECT/ENVIRONMENT/NAME stands for one that a pass has listed; else its information panel shows the UUID");
 }
 
 static enum err_code
