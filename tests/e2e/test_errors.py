@@ -200,7 +200,7 @@ def test_a_clock_that_nothing_rests_on(agent, places, cell, kind):
     assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["s3", "http", "gcs", "azurerm", *PLATFORMS, *BRAINBOARD])
+@pytest.mark.parametrize("kind", ["s3", "s3-table", "http", "gcs", "azurerm", *PLATFORMS, *BRAINBOARD])
 def test_truncated_body(agent, places, cell, kind):
     """As a source: what was cut is never kept as a version."""
     cell("what is said of", "truncated body", kind, "1")
