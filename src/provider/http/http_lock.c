@@ -211,8 +211,10 @@ hb_lock_call(struct backend *b, const struct op_class *class, const struct state
 	op_init(&c->op, class, c->h->env->loop);
 	c->name = xstrdup(ref->name);
 	c->lock = *l;
+	if (l->created[0] == '\0') /* another's, of which only the ID is known: a server in Go takes no "" for a time, but its own zero */
+		snprintf(c->lock.created, sizeof(c->lock.created), "0001-01-01T00:00:00Z");
 	buf_init(&text, LOCK_BODY_MAX);
-	lock_info_body(l, &text);
+	lock_info_body(&c->lock, &text);
 	c->body = body_new(&text);
 	return c;
 }
