@@ -5,6 +5,7 @@
 #include "../../lib/agent_rig.h"
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
+#include "base/time.h"
 
 /*
  * Locks of a protocol that cannot show them: what is told comes from our own intents and from refusals, and no lock is ever
@@ -128,14 +129,35 @@ a_lock_that_went_by_itself_is_forgotten(void)
 	end();
 }
 
+/* Of an id alone a body is made that a server in any language takes. */
+static enum scripted_fault
+whole_body(void *arg, const struct scripted_request *rq)
+{
+	struct lock_info l;
+	int64_t          ms;
+
+	if (strcmp(rq->method, "UNLOCK") == 0) {
+		CHECK_U64(lock_info_parse(rq->body, &l, NULL), ERR_OK);
+		CHECK_STR(l.id, "nobody");
+		CHECK(time_parse(l.created, &ms));
+		CHECK(l.who[0] != '\0' && l.operation[0] != '\0' && l.version[0] != '\0' && l.info[0] != '\0');
+		++*(unsigned *)arg;
+	}
+	return SCRIPTED_OK;
+}
+
 static void
 a_wrong_id_breaks_nothing_and_tells_the_holder(void)
 {
+	unsigned         unlocks = 0;
 	struct lock_seen look;
 
 	begin();
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	scripted_decide(net, whole_body, &unlocks);
 	CHECK_U64(unlock("nobody"), ERR_NOT_FOUND);
+	CHECK_U64(unlocks, 1);
+	scripted_decide(net, NULL, NULL);
 	lock_it();
 	CHECK_U64(agent_rig_run(&r, engine_unlock_look(r.engine, "b", "x.tfstate", theirs.id, &look), 60000), ERR_OK);
 	CHECK_STR(look.lock.id, "");
