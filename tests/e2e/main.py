@@ -18,6 +18,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "servers"))
 import install  # noqa: E402
 
+# Shares of the time that they take, beside 1 for each other file: two processes are to end together.
+WEIGHTS = {"test_matrix.py": 18, "test_kill.py": 7, "test_migrate.py": 6, "test_errors.py": 5, "test_remote.py": 3, "test_restore.py": 3,
+           "test_life.py": 3}
+
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 
 
@@ -25,12 +29,20 @@ def pytest_command(python, more):
     return [str(python), "-m", "pytest", "-q", "-rs", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), *more]
 
 
+def deal(jobs):
+    """The test files for each process, the heaviest first to whoever has least."""
+    shares = [[] for _ in range(jobs)]
+    weight = lambda path: WEIGHTS.get(path.name, 1)  # noqa: E731
+    for path in sorted(HERE.glob("test_*.py"), key=lambda p: (-weight(p), p.name)):
+        min(shares, key=lambda share: sum(map(weight, share))).append(path)
+    return [[str(path) for path in share] for share in shares]
+
+
 def run(python, jobs, more):
     """Runs pytest over everything, or over the files dealt out to `jobs` processes; the output of each is whole."""
-    files = [str(f) for f in sorted(HERE.glob("test_*.py"), key=lambda p: -p.stat().st_size)]
     picked = any(pathlib.Path(a.split("::")[0]).exists() for a in more)
     running = []
-    for share in [[]] if picked else filter(None, (files[i::jobs] for i in range(jobs))):
+    for share in [[]] if picked else filter(None, deal(jobs)):
         out = tempfile.TemporaryFile()
         running.append((subprocess.Popen(pytest_command(python, [*more, *share]), stdout=out,
                                          stderr=subprocess.STDOUT), out))
