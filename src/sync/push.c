@@ -81,7 +81,7 @@ push_lease(const struct push *p)
 static bool
 push_is_led(struct push *p)
 {
-	if (push_lease(p) == NULL || lease_holds(push_lease(p)))
+	if (p->lane == NULL || track_is_ours(engine_track(p->e, p->lane)))
 		return true;
 	err_set(&p->op.res, ERR_CANCELLED, 0, "the lease of %s at %s is not ours any more", p->edge, p->dst->label);
 	return false;
