@@ -37,16 +37,7 @@ azure_end(void)
 enum err_code
 azure_put(const char *text, enum put_if when, const char *etag, const struct lock_info *lock, char ret[ETAG_MAX])
 {
-	struct snapshot      s = { 0 };
-	struct body         *body = body_copy(span_str(text));
-	struct put_condition c = { .when = when, .etag = etag, .lock = lock };
-	enum err_code        code;
-
-	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
-	code = provider_rig_run(&azure.r, provider_put(azure.r.b, &azure_ref, &s, &c, ret));
-	snapshot_free(&s);
-	body_unref(body);
-	return code;
+	return provider_rig_put(&azure.r, &azure_ref, span_str(text), &(struct put_condition){ .when = when, .etag = etag, .lock = lock }, ret);
 }
 
 enum err_code

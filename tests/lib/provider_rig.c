@@ -105,3 +105,18 @@ provider_rig_run(struct provider_rig *r, struct op *op)
 {
 	return provider_rig_run_cancelled(r, op, 0);
 }
+
+enum err_code
+provider_rig_put(struct provider_rig *r, const struct state_ref *ref, struct span bytes, const struct put_condition *when,
+    char ret_etag[ETAG_MAX])
+{
+	struct body    *body = body_copy(bytes);
+	struct snapshot s;
+	enum err_code   rc;
+
+	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
+	rc = provider_rig_run(r, provider_put(r->b, ref, &s, when, ret_etag));
+	snapshot_free(&s);
+	body_unref(body);
+	return rc;
+}

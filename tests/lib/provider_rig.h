@@ -24,5 +24,8 @@ void          provider_rig_close(struct provider_rig *r);
 /* Runs op to its end; cancel_after turns of the loop (0: never) it is cancelled. */
 enum err_code provider_rig_run(struct provider_rig *r, struct op *op);
 enum err_code provider_rig_run_cancelled(struct provider_rig *r, struct op *op, unsigned cancel_after);
+/* provider_put() of these bytes. */
+enum err_code provider_rig_put(struct provider_rig *r, const struct state_ref *ref, struct span bytes, const struct put_condition *when,
+    char ret_etag[ETAG_MAX]);
 
 #endif

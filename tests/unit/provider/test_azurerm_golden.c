@@ -186,15 +186,8 @@ static enum err_code
 step_put(const struct state_ref *ref, const struct put_condition *when, char etag[ETAG_MAX])
 {
 	const struct scripted_request *theirs = golden_find(&g, is_write);
-	struct body                   *bytes = body_copy(theirs != NULL ? theirs->body : SPAN_LIT("{\"version\":4}"));
-	struct snapshot                s;
-	enum err_code                  rc;
 
-	CHECK(snapshot_of(&s, bytes, NULL) == ERR_OK);
-	rc = provider_rig_run(&r, provider_put(r.b, ref, &s, when, etag));
-	snapshot_free(&s);
-	body_unref(bytes);
-	return rc;
+	return provider_rig_put(&r, ref, theirs != NULL ? theirs->body : SPAN_LIT("{\"version\":4}"), when, etag);
 }
 
 static enum err_code

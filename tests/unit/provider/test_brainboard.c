@@ -112,17 +112,10 @@ unlock(unsigned n)
 static enum err_code
 write(unsigned n)
 {
-	struct body    *bytes = body_copy(span_str(state));
-	struct snapshot s;
-	char            etag[ETAG_MAX];
-	enum err_code   rc;
+	struct put_condition under = { PUT_UNDER_LOCK, NULL, &mine };
+	char                 etag[ETAG_MAX];
 
-	snapshot_of(&s, bytes, NULL);
-	rc = provider_rig_run(&r, provider_put(r.b, &(struct state_ref){ uuid(n) }, &s, &(struct put_condition){ PUT_UNDER_LOCK, NULL, &mine },
-	    etag));
-	snapshot_free(&s);
-	body_unref(bytes);
-	return rc;
+	return provider_rig_put(&r, &(struct state_ref){ uuid(n) }, span_str(state), &under, etag);
 }
 
 static void

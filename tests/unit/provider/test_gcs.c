@@ -42,16 +42,7 @@ end(void)
 static enum err_code
 put(const char *name, const char *text, enum put_if when, const char *etag, char ret[ETAG_MAX])
 {
-	struct snapshot      s = { 0 };
-	struct body         *body = body_copy(span_str(text));
-	struct put_condition c = { .when = when, .etag = etag };
-	enum err_code        code;
-
-	CHECK(snapshot_of(&s, body, NULL) == ERR_OK);
-	code = provider_rig_run(&r, provider_put(r.b, &(struct state_ref){ name }, &s, &c, ret));
-	snapshot_free(&s);
-	body_unref(body);
-	return code;
+	return provider_rig_put(&r, &(struct state_ref){ name }, span_str(text), &(struct put_condition){ .when = when, .etag = etag }, ret);
 }
 
 static enum err_code

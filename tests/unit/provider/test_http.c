@@ -44,16 +44,9 @@ get(const char *unless)
 static enum err_code
 put(void)
 {
-	struct body    *bytes = body_copy(span_str(body));
-	struct snapshot s;
-	char            etag[ETAG_MAX];
-	enum err_code   rc;
+	char etag[ETAG_MAX];
 
-	snapshot_of(&s, bytes, NULL);
-	rc = provider_rig_run(&r, provider_put(r.b, &ref, &s, &(struct put_condition){ PUT_UNDER_LOCK, NULL, &mine }, etag));
-	snapshot_free(&s);
-	body_unref(bytes);
-	return rc;
+	return provider_rig_put(&r, &ref, span_str(body), &(struct put_condition){ PUT_UNDER_LOCK, NULL, &mine }, etag);
 }
 
 static enum err_code
