@@ -204,7 +204,7 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
 tests: $(TEST_BINS) $(TOOL_BINS) $(CORPUS_BINS)
 
 check-unit: $(TEST_BINS)
-	@$(PYTHON) tests/run.py $(TEST_BINS)
+	@$(PYTHON) tests/run.py --jobs "$$(nproc)" $(TEST_BINS)
 
 .PHONY: servers check-e2e
 servers:
