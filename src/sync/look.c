@@ -557,6 +557,7 @@ sweep_target(void *arg, const struct state_rec *r)
 			sweep_replica(s, r, buf_str(&name));
 		break;
 	case MAP_ERROR:
+		e.code = ERR_CONFLICT; /* held, whatever makes the name impossible */
 		if (s->l->pass != NULL)
 			pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
 		break;

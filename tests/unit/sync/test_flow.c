@@ -204,6 +204,29 @@ held_targets(void)
 	end();
 }
 
+/* A name that the target cannot have is held like every other reason, alone and beside what could be done. */
+static void
+a_name_that_cannot_be(void)
+{
+	struct pass_result p;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n  key = \"{uuid}.tfstate\"\n}\n");
+	mem_world_put(a, "no-uuid.tfstate", rig_state(1, "L", 3, "one"));
+	for (int i = 0; i < 3; i++) {
+		CHECK_OK(agent_rig_run(&r, engine_pass(r.engine, &(struct pass_options){ .dry_run = i == 0 }, &p), 60000), r.err);
+		CHECK_STR(agent_rig_counts(&p), "0 0 1 0");
+		CHECK_U64((uint64_t)pass_result_exit(&p), 13);
+		CHECK(p.nproblems == 1 && p.problems[0].exit == 13 && strstr(p.problems[0].hint, "key of its own") != NULL);
+		pass_result_free(&p);
+	}
+	mem_world_put(a, "11111111-2222-3333-4444-555555555555.tfstate", rig_state(1, "M", 3, "one"));
+	agent_rig_sync(&r, &p);
+	CHECK_STR(agent_rig_counts(&p), "1 0 1 0");
+	CHECK_U64((uint64_t)pass_result_exit(&p), 3);
+	pass_result_free(&p);
+	end();
+}
+
 /* Two states of one lineage that the template gives one name: the first one keeps it, whoever comes first, and nothing of the other is
  * ever written; a dry run says so before. */
 static void
@@ -490,7 +513,7 @@ main(int argc, char **argv)
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "an_answer_is_not_believed", an_answer_is_not_believed },
-		{ "held_targets", held_targets }, { "two states, one name", two_states_one_name },
+		{ "held_targets", held_targets }, { "a name that cannot be", a_name_that_cannot_be }, { "two states, one name", two_states_one_name },
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
 		{ "drift_of_a_target", drift_of_a_target },
