@@ -44,6 +44,35 @@ def test_a_place_is_made(agent, places, kind):
     assert {c["name"]: c["status"] for c in agent.json("doctor")["checks"]}["reach dr"] == "ok"
 
 
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("lockfile", [False, True], ids=["row", "both"])
+def test_a_lock_table_is_made(agent, places, terraform, lockfile):
+    """The bucket is there and in use, its table is not: a dry run and a probe make none, the first lock does, and terraform goes on with it."""
+    live, dr = places("local"), places("s3-table")
+    live.add(agent, "live")
+    line = lineage()
+    live.put(NAME, state(2, line))
+    dr.bucket.put(NAME, state(1, line))
+    dr.table += "-new"
+    dr.add(agent, "dr", create=True, use_lockfile=lockfile)
+    agent.replicate("out", "live", "dr")
+    assert "1 written" in agent.call("sync", "--dry-run").out
+    lock = {c["name"]: c for c in agent.json("probe", "dr", code=None)["checks"]}["lock"]
+    assert not lock["ok"] and "does not exist" in lock["detail"]
+    assert dr.table not in dr.dynamo.call("ListTables")["TableNames"]
+    assert agent.edge(agent.sync(), "out")["written"] == 1
+    assert dr.get(NAME) == live.get(NAME) and list(dr.locks()) == []
+    made = dr.dynamo.call("DescribeTable", TableName=dr.table)["Table"]
+    assert made["KeySchema"] == [{"AttributeName": "LockID", "KeyType": "HASH"}], made
+    assert made["AttributeDefinitions"] == [{"AttributeName": "LockID", "AttributeType": "S"}], made
+    assert made["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST", made
+    tf = terraform("tf", dr.terraform(NAME))
+    tf.init()
+    assert tf.pull()["serial"] == 2
+    tf.apply(text="by terraform")
+    assert agent.edge(agent.sync(code=13), "out")["held"] == 1, "newer at the target"
+
+
 @pytest.mark.parametrize("kind", ["local", "s3", "gcs", "azurerm"])
 def test_a_place_that_nobody_shall_make(agent, places, kind):
     """Without it, the same sentence says that there is such an argument."""

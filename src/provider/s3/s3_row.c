@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "provider/lock_object.h"
+#include "provider/scratch.h"
 #include "s3_table.h"
 
 /* Terraform's lock row: made by a conditional PutItem, removed by a conditional DeleteItem (docs/protocol/s3.md, "The lock table"). */
@@ -14,6 +16,58 @@ struct s3_row {
 	char              *info; /* of the row that was read, when it has one */
 };
 
+/* Takes the lock, in a table that is made for it where the block says so. */
+struct s3_row_taking {
+	struct op      op;
+	struct s3_row *k;
+	bool           made;
+};
+
+enum s3_row_taking_state { ROW_PUT, ROW_ANSWERED, ROW_TABLED };
+
+static const char *const s3_row_taking_states[] = { "start", "answered", "table" };
+
+static enum op_turn
+s3_row_taking_step(struct op *op)
+{
+	struct s3_row_taking *t = container_of(op, struct s3_row_taking, op);
+	struct s3_row        *k = t->k;
+	struct s3            *s = s3_of(k->lock.b);
+
+	switch ((enum s3_row_taking_state)op->state) {
+	case ROW_PUT:
+		return op_await(op, ROW_ANSWERED,
+		    s3_row_put(s, &k->call, k->id, ROW_INFO, k->lock.body, "attribute_not_exists(" ROW_KEY ")", NULL));
+	case ROW_ANSWERED: /* a probe leaves nothing behind */
+		if (op_failed(op) || t->made || !s3_table_comes(s, &k->call) || strstr(k->lock.name, SCRATCH_FOLDER) != NULL)
+			return op_finish(op);
+		t->made = true;
+		return op_await(op, ROW_TABLED, s3_table_create(s));
+	case ROW_TABLED:
+		return op_failed(op) ? op_fail(op) : op_go(op, ROW_PUT);
+	}
+	return OP_DONE;
+}
+
+static void
+s3_row_taking_free(struct op *op)
+{
+	free(container_of(op, struct s3_row_taking, op));
+}
+
+static const struct op_class s3_row_taking_class = { "s3 row", s3_row_taking_step, NULL, s3_row_taking_free, s3_row_taking_states,
+	ARRAY_LEN(s3_row_taking_states) };
+
+static struct op *
+s3_row_take(struct s3_row *k)
+{
+	struct s3_row_taking *t = xcalloc(1, sizeof(*t));
+
+	op_init(&t->op, &s3_row_taking_class, k->lock.op.loop);
+	t->k = k;
+	return &t->op;
+}
+
 static struct op *
 s3_row_request(struct lock_object *lock)
 {
@@ -22,7 +76,7 @@ s3_row_request(struct lock_object *lock)
 
 	switch (lock->asked) {
 	case LOCK_OBJECT_PUT:
-		return s3_row_put(s, &k->call, k->id, ROW_INFO, lock->body, "attribute_not_exists(LockID)", NULL);
+		return s3_row_take(k);
 	case LOCK_OBJECT_READ:
 		return s3_row_get(s, &k->call, k->id, ROW_INFO);
 	case LOCK_OBJECT_REMOVE: /* as we wrote it; after a look: the same lock in another spelling */
@@ -55,6 +109,8 @@ s3_row_answer(struct lock_object *lock)
 		return LOCK_OBJECT_DONE;
 	if (k->call.ans.send.http.status == 200 && k->call.ans.json != NULL)
 		return s3_row_parse(k) ? LOCK_OBJECT_THERE : LOCK_OBJECT_ABSENT;
+	if (read && s3_table_comes(s3_of(lock->b), &k->call))
+		return LOCK_OBJECT_ABSENT;
 	if (s3_row_raced(&k->call))
 		return LOCK_OBJECT_RACED;
 	if (!s3_row_condition_failed(&k->call))

@@ -12,7 +12,6 @@
  * The table of DynamoDB that older configurations of terraform name: a row for each lock, and one for each state with the MD5 of
  * its bytes (docs/protocol/s3.md, "The lock table"). Here: calls, and the digests.
  */
-#define ROW_KEY            "LockID"
 #define ROW_DIGEST         "Digest"
 #define ROW_DIGEST_SUFFIX  "-md5"
 #define S3_HASH_PIECE      65536
@@ -38,8 +37,7 @@ s3_row_call_free(struct s3_row_call *c)
 	aws_answer_free(&c->ans);
 }
 
-/* Takes body. */
-static struct op *
+struct op *
 s3_table_send(struct s3 *s, struct s3_row_call *c, const char *target, json_t *body, bool changing)
 {
 	struct buf bytes;
@@ -137,8 +135,8 @@ s3_row_refused(const struct s3 *s, const struct s3_row_call *c, const char *doin
 	if (aws_answer_is(&c->ans, "ResourceNotFoundException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "table %s does not exist in region %s (%d %s)", table, s->table_region,
 		    a->http.status, a->code);
-		err_hint(reterr, "check dynamodb_table, region and endpoints; or make it: partition key " ROW_KEY " of type String, no sort key "
-		    "(create = true does that only for a bucket that it makes)");
+		provider_make_hint(&s->b, "check dynamodb_table, region and endpoints, or make it: partition key " ROW_KEY " of type String, no sort key",
+		    reterr);
 	} else if (aws_answer_is(&c->ans, "ValidationException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "%s: %s: %.80s", where, a->code, a->message);
 		err_hint(reterr, "a table for locks has the partition key " ROW_KEY " of type String, and no sort key");
@@ -307,7 +305,7 @@ s3_digest_read_step(struct op *op)
 	case DIGEST_ANSWERED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (d->call.ans.send.http.status != 200 || d->call.ans.json == NULL) {
+		if (!s3_table_comes(d->s, &d->call) && (d->call.ans.send.http.status != 200 || d->call.ans.json == NULL)) {
 			s3_row_refused(d->s, &d->call, "reading the digest", "GetItem", &op->res);
 			return op_fail(op);
 		}
@@ -540,100 +538,4 @@ struct op *
 s3_unseal(struct s3 *s, const char *name)
 {
 	return &s3_digest_new(s, &s3_unseal_class, name)->op;
-}
-
-/* ---------------------------------------------------------------- the table itself */
-
-#define TABLE_LOOK_MS  1000   /* between looks at one that is being made, */
-#define TABLE_LOOK_MAX 60     /* so often */
-
-struct s3_tabling {
-	struct op          op;
-	struct s3         *s;
-	struct s3_row_call call;
-	unsigned           looks;
-	bool               asked;
-};
-
-enum s3_tabling_state { TABLE_LOOK, TABLE_LOOKED, TABLE_MADE };
-
-static const char *const s3_tabling_states[] = { "look", "looked", "made" };
-
-static struct op *
-s3_table_make(struct s3_tabling *t)
-{
-	json_t *body = json_pack("{s:[{s:s, s:s}], s:[{s:s, s:s}], s:s}", "AttributeDefinitions", "AttributeName", ROW_KEY, "AttributeType", "S",
-	    "KeySchema", "AttributeName", ROW_KEY, "KeyType", "HASH", "BillingMode", "PAY_PER_REQUEST");
-
-	t->asked = true;
-	return s3_table_send(t->s, &t->call, "DynamoDB_20120810.CreateTable", body, true);
-}
-
-static enum op_turn
-s3_table_looked(struct s3_tabling *t)
-{
-	struct op  *op = &t->op;
-	const char *status;
-
-	if (op_failed(op))
-		return op_fail(op);
-	if (aws_answer_is(&t->call.ans, "ResourceNotFoundException") && !t->asked)
-		return op_await(op, TABLE_MADE, s3_table_make(t));
-	status = json_string_value(json_object_get(json_object_get(t->call.ans.json, "Table"), "TableStatus"));
-	if (t->call.ans.send.http.status == 200 && status != NULL && (strcmp(status, "ACTIVE") == 0 || strcmp(status, "UPDATING") == 0))
-		return op_ok(op);
-	if ((t->call.ans.send.http.status == 200 || t->asked) && t->looks++ < TABLE_LOOK_MAX)
-		return op_await(op, TABLE_LOOK, op_sleep(op->loop, TABLE_LOOK_MS));
-	if (t->call.ans.send.http.status == 200)
-		err_set(&op->res, ERR_BUSY, 0, "table %s is still not ready", t->s->conf->dynamodb_table);
-	else
-		s3_row_refused(t->s, &t->call, "looking at it", "DescribeTable", &op->res);
-	return op_fail(op);
-}
-
-static enum op_turn
-s3_tabling_step(struct op *op)
-{
-	struct s3_tabling *t = container_of(op, struct s3_tabling, op);
-
-	switch ((enum s3_tabling_state)op->state) {
-	case TABLE_LOOK:
-		if (op_failed(op))
-			return op_fail(op);
-		return op_await(op, TABLE_LOOKED, s3_table_send(t->s, &t->call, "DynamoDB_20120810.DescribeTable", json_object(), false));
-	case TABLE_LOOKED:
-		return s3_table_looked(t);
-	case TABLE_MADE: /* a lost answer, or another's table meanwhile: the next look tells */
-		if (op_failed(op) && op->res.code != ERR_UNCERTAIN)
-			return op_fail(op);
-		if (!op_failed(op) && t->call.ans.send.http.status != 200 && !aws_answer_is(&t->call.ans, "ResourceInUseException")) {
-			s3_row_refused(t->s, &t->call, "making it", "CreateTable", &op->res);
-			return op_fail(op);
-		}
-		err_clear(&op->res);
-		return op_go(op, TABLE_LOOK);
-	}
-	return OP_DONE;
-}
-
-static void
-s3_tabling_free(struct op *op)
-{
-	struct s3_tabling *t = container_of(op, struct s3_tabling, op);
-
-	s3_row_call_free(&t->call);
-	free(t);
-}
-
-static const struct op_class s3_tabling_class = { "s3 table", s3_tabling_step, NULL, s3_tabling_free, s3_tabling_states,
-	ARRAY_LEN(s3_tabling_states) };
-
-struct op *
-s3_table_create(struct s3 *s)
-{
-	struct s3_tabling *t = xcalloc(1, sizeof(*t));
-
-	t->s = s;
-	op_init(&t->op, &s3_tabling_class, s->env->loop);
-	return &t->op;
 }

@@ -4,7 +4,8 @@
 
 #include "s3.h"
 
-/* Rows of the lock table, as s3_table.c (calls, digests) and s3_row.c (locks) share them. */
+/* Rows of the lock table, as s3_table.c (calls, digests), s3_row.c (locks) and s3_table_make.c share them. */
+#define ROW_KEY      "LockID"
 #define ROW_RETRY_MS 250  /* between tries, doubled */
 #define ROW_TRIES    4    /* the same row again after an unknown outcome */
 
@@ -14,6 +15,10 @@ struct s3_row_call {
 };
 
 void       s3_row_call_free(struct s3_row_call *c);
+/* Any call of that table. Takes body; ends as aws_send() does. */
+struct op *s3_table_send(struct s3 *s, struct s3_row_call *c, const char *target, json_t *body, bool changing);
+/* The answer says that there is no table, and the block that it is to be made: by the first lock. Until then it has no rows. */
+bool       s3_table_comes(const struct s3 *s, const struct s3_row_call *c);
 /* "BUCKET/KEY" + suffix, owned. */
 char      *s3_row_id(const struct s3 *s, const char *name, const char *suffix);
 /* All end as aws_send() does. attribute: the one that is asked for beside the key. */

@@ -572,7 +572,7 @@ says_what_is_wrong_with_the_table(void)
 	r.fake->dynamo->missing = true;
 	CHECK_U64(take(), ERR_CONFIG); /* no such table is neither "locked" nor "not locked" */
 	CHECK(strstr(r.err.msg, "table " FAKE_DYNAMO_TABLE " does not exist in region us-east-1") != NULL);
-	CHECK(strstr(r.err.hint, "dynamodb_table") != NULL);
+	CHECK(strstr(r.err.hint, "dynamodb_table") != NULL && strstr(r.err.hint, "create = true") != NULL);
 	CHECK_U64(peek(&there), ERR_CONFIG);
 	CHECK_U64(give_back(), ERR_CONFIG);
 	fake_s3_put(r.fake, KEY, STATE);
@@ -733,6 +733,40 @@ makes_the_table_with_the_bucket(void)
 	s3_rig_close(&r);
 }
 
+/* A bucket that is there, and no table: what is read has no rows yet, and the first lock makes it; nothing else does. */
+static void
+makes_the_table_with_the_first_lock(void)
+{
+	static const char *const styles[] = { TABLE "create = true\n", TABLE "create = true\n  use_lockfile = true\n" };
+	struct lock_info         there;
+	struct snapshot          now = { .etag = "" };
+
+	for (size_t i = 0; i < ARRAY_LEN(styles); i++) {
+		begin_as(styles[i]);
+		r.fake->dynamo->missing = true;
+		fake_s3_put(r.fake, KEY, STATE);
+		CHECK_U64(peek(&there), ERR_NOT_FOUND);
+		CHECK_OK(s3_rig_run(&r, provider_get(r.b, &(struct state_ref){ KEY }, NULL, &now)), r.err);
+		snapshot_free(&now);
+		CHECK_U64(fake_s3_seen(r.fake, "CreateTable"), 0);
+		CHECK_OK(take(), r.err);
+		CHECK(!r.fake->dynamo->missing && !r.fake->dynamo->creating && is_locked_by_us());
+		CHECK_OK(give_back(), r.err);
+		CHECK_OK(take(), r.err);
+		CHECK_U64(fake_s3_seen(r.fake, "CreateTable"), 1);
+		s3_rig_close(&r);
+	}
+	begin_as(styles[0]);
+	r.fake->dynamo->missing = true;
+	r.fake->dynamo->denies = "CreateTable";
+	CHECK_U64(take(), ERR_AUTH);
+	CHECK(strstr(r.err.hint, "dynamodb:CreateTable") != NULL);
+	r.fake->dynamo->denies = NULL;
+	CHECK_U64(s3_rig_run(&r, provider_lock(r.b, &(struct state_ref){ ".stateferry/probe/x" }, &lock, &holder)), ERR_CONFIG);
+	CHECK(r.fake->dynamo->missing && strstr(r.err.hint, "the first write makes it") != NULL);
+	s3_rig_close(&r);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -759,5 +793,6 @@ main(int argc, char **argv)
 	    { "goes_where_the_configuration_says", goes_where_the_configuration_says },
 	    { "makes_a_closed_bucket_that_keeps_versions", makes_a_closed_bucket_that_keeps_versions },
 	    { "makes_the_table_with_the_bucket", makes_the_table_with_the_bucket },
+	    { "makes_the_table_with_the_first_lock", makes_the_table_with_the_first_lock },
 	    { NULL, NULL } });
 }
