@@ -187,6 +187,8 @@ struct provider {
 	struct op *(*history)(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 	struct op *(*get_version)(struct backend *b, const struct state_ref *ref, const char *remote_version, struct snapshot *ret);
 	struct op *(*probe)(struct backend *b, probe_fn *seen, void *arg);     /* leaves nothing behind */
+	/* For providers without probe: removes what a released lock of the made-up state leaves there. NULL: nothing. */
+	struct op *(*sweep)(struct backend *b);
 	/* PROVIDER_WATCH: changed(arg, name or NULL for "look at all") until close; NULL changed stops it. */
 	enum err_code (*watch)(struct backend *b, void (*changed)(void *arg, const char *name), void *arg, struct err *reterr);
 	/* "Path" of our lock bodies: "BUCKET/KEY" for S3; NULL: "". */

@@ -15,9 +15,11 @@
 
 const char *const probe_conditions[PROBE_CONDITIONS] = { "create_only", "if_match", "racing_writes", "delete_create" };
 
-enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_PEEKED, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED };
+enum reach_state { REACH_START, REACH_LISTED, REACH_READ, REACH_PEEKED, REACH_LOCKED, REACH_LOCKED_AGAIN, REACH_UNLOCKED,
+	REACH_SWEPT };
 
-static const char *const reach_states[] = { "start", "listed", "read", "peeked", "locked", "locked again", "unlocked" };
+static const char *const reach_states[] = { "start", "listed", "read", "peeked", "locked", "locked again", "unlocked",
+	"swept" };
 
 struct reach {
 	struct op        op;
@@ -297,6 +299,10 @@ reach_step(struct op *op)
 	case REACH_UNLOCKED:
 		if (op->err.code == ERR_OK)
 			reach_say_lock(r);
+		if (op_failed(op) || op->err.code != ERR_OK || r->state.len > 0 || r->b->provider->sweep == NULL)
+			return op_finish(op);
+		return op_await(op, REACH_SWEPT, r->b->provider->sweep(r->b));
+	case REACH_SWEPT:
 		return op_finish(op);
 	}
 	return OP_DONE;

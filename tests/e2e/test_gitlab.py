@@ -116,6 +116,15 @@ def target(agent, server, live, **more):
     agent.replicate("out", "live", "dr", key="{path}")
 
 
+def test_a_probe_leaves_no_row(agent, gitlabs):
+    server = gitlabs()
+    server.put("vpc", state(1, lineage()))
+    agent.backend("http", "gl", server.backend("{name}"))
+    checks = {c["name"]: c for c in agent.json("probe", "gl")["checks"]}
+    assert checks["lock"]["ok"], checks
+    assert set(server.states) == {"vpc"}
+
+
 @pytest.mark.parametrize("what", ["lock", "write", "unlock"])
 def test_a_lost_answer(agent, gitlabs, places, what):
     server, live = gitlabs(), places("local")

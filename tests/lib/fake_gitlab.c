@@ -149,16 +149,55 @@ fake_lock(struct fake_gitlab_state *s, const struct scripted_request *rq, struct
 	free(text);
 }
 
+static struct fake_gitlab_state *
+fake_find(struct fake_gitlab *v, const char *name)
+{
+	for (size_t i = 0; i < v->n; i++)
+		if (strcmp(v->s[i].name, name) == 0)
+			return &v->s[i];
+	return NULL;
+}
+
+static void
+fake_remove(struct fake_gitlab *v, struct fake_gitlab_state *s)
+{
+	body_unref(s->body);
+	*s = v->s[--v->n];
+}
+
+/* Of what is deleted: it is gone a little later. */
+static bool
+fake_is_going(struct fake_gitlab *v, const char *name, struct scripted_answer *a)
+{
+	struct fake_gitlab_state *s = fake_find(v, name);
+
+	if (s == NULL || s->going == 0)
+		return false;
+	if (--s->going > 0) {
+		fake_say(a, 422, "{\"message\":\"state is pending deletion\"}");
+		return true;
+	}
+	fake_remove(v, s);
+	return false;
+}
+
+static void
+fake_delete(const struct fake_gitlab *v, struct fake_gitlab_state *s, struct scripted_answer *a)
+{
+	a->status = v->keeps ? 403 : s != NULL ? 200 : 404;
+	if (a->status == 200 && s->lock[0] == '\0')
+		s->going = 3;
+}
+
 static void
 fake_read(struct fake_gitlab *v, const char *name, struct scripted_answer *a)
 {
+	struct fake_gitlab_state *s = fake_find(v, name);
+
 	v->reads++;
-	a->status = 404;
-	for (size_t i = 0; i < v->n; i++)
-		if (strcmp(v->s[i].name, name) == 0)
-			a->status = v->s[i].body != NULL ? 200 : 204;
+	a->status = s == NULL ? 404 : s->body != NULL ? 200 : 204;
 	if (a->status == 200)
-		scripted_set_body(a, body_span(fake_gitlab_at(v, name)->body));
+		scripted_set_body(a, body_span(s->body));
 }
 
 static void
@@ -186,10 +225,14 @@ fake_answer(void *arg, const struct scripted_request *rq, struct scripted_answer
 	end = at + strcspn(at, "/");
 	buf_init(&name, 0);
 	CHECK(url_unescape(span_of(at, (size_t)(end - at)), false, &name));
-	if (strcmp(end, "/lock") == 0)
+	if (fake_is_going(v, buf_str(&name), a))
+		;
+	else if (strcmp(end, "/lock") == 0)
 		fake_lock(fake_gitlab_at(v, buf_str(&name)), rq, a); /* a row is made by it */
 	else if (strcmp(rq->method, "GET") == 0)
 		fake_read(v, buf_str(&name), a);
+	else if (strcmp(rq->method, "DELETE") == 0)
+		fake_delete(v, fake_find(v, buf_str(&name)), a);
 	else if (strcmp(rq->method, "POST") == 0)
 		fake_write(v, fake_gitlab_at(v, buf_str(&name)), rq, a);
 	else
@@ -210,10 +253,12 @@ fake_gitlab_behind(struct scripted_http *h)
 struct fake_gitlab_state *
 fake_gitlab_at(struct fake_gitlab *v, const char *name)
 {
-	for (size_t i = 0; i < v->n; i++)
-		if (strcmp(v->s[i].name, name) == 0)
-			return &v->s[i];
+	struct fake_gitlab_state *s = fake_find(v, name);
+
+	if (s != NULL)
+		return s;
 	CHECK(v->n < ARRAY_LEN(v->s));
+	memset(&v->s[v->n], 0, sizeof(v->s[v->n]));
 	snprintf(v->s[v->n].name, sizeof(v->s[v->n].name), "%s", name);
 	return &v->s[v->n++];
 }

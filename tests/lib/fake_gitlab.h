@@ -13,7 +13,7 @@ struct fake_gitlab_state {
 	char         name[256], lock[256]; /* lock: the holder's ID, "": none */
 	struct body *body;
 	uint64_t     serial;
-	unsigned     created;
+	unsigned     created, going; /* going: deleted, and gone after so many requests */
 };
 
 struct fake_gitlab {
@@ -22,6 +22,7 @@ struct fake_gitlab {
 	unsigned page, now, asked, reads;
 	bool     any_serial;  /* the last one written is shown, whatever its serial */
 	bool     hides;       /* no such project to this token */
+	bool     keeps;       /* no row may be deleted */
 };
 
 struct fake_gitlab       *fake_gitlab_behind(struct scripted_http *h);

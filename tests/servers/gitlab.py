@@ -30,7 +30,7 @@ def basic(user, password):
 class GitLab(HttpState):
     def __init__(self, *, page=100, project=PROJECT.replace("/", "%2F"), user=USER, token=TOKEN, **kw):
         super().__init__(user=user, password=token, dialect="post-delete", **kw)
-        self.page, self.project = page, project
+        self.page, self.project, self.going = page, project, {}
 
     def url(self, name="default"):
         quoted = name if "{name}" in name else urllib.parse.quote(name, safe="")
@@ -75,6 +75,17 @@ class GitLab(HttpState):
             self.blame(entry, f"a query of {args}")
             raise refuse(400, "no such parameter")
         verb = (entry["method"], tail)
+        if self.going.get(name) is not None:            # deleted, which is done a little later
+            self.going[name] -= 1
+            if self.going[name] >= 0:
+                raise refuse(422, "state is pending deletion")
+            del self.going[name], self.states[name]
+        if verb == ("DELETE", ""):
+            if name not in self.states:
+                raise refuse(404, "404 Terraform State Not Found")
+            if self.states[name].lock is None:
+                self.going[name] = 1
+            raise Answer(200)
         if verb == ("GET", ""):
             state = self.states.get(name)
             if state is None:

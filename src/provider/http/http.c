@@ -389,6 +389,12 @@ hb_read(struct backend *b, const struct state_ref *ref, const char *unless_etag,
 	return hb_of(b)->lists ? hb_gitlab_get(hb_of(b), ref, unless_etag, ret) : hb_get(b, ref, unless_etag, ret);
 }
 
+static struct op *
+hb_sweep(struct backend *b)
+{
+	return hb_of(b)->dialect == &hb_gitlab ? hb_gitlab_sweep(hb_of(b)) : NULL;
+}
+
 static const char *
 hb_remark(const struct backend *b, const char *name)
 {
@@ -419,5 +425,6 @@ const struct provider provider_http = {
 	.lock = hb_lock,
 	.unlock = hb_unlock,
 	.lock_break = hb_lock_break,
+	.sweep = hb_sweep,
 	.remark = hb_remark,
 };

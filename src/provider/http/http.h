@@ -125,6 +125,8 @@ void       hb_gitlab_init(struct hb *h);
 /* ERR_NOT_FOUND: no such state. */
 struct op *hb_gitlab_ask(struct hb *h, const char *name, struct hb_gitlab_state *ret);
 struct op *hb_gitlab_list(struct hb *h, state_seen_fn *seen, void *arg);
+/* Deletes the row that a lock of REACH_SCRATCH has made, and sees it gone. */
+struct op *hb_gitlab_sweep(struct hb *h);
 /* hb_get() with the change tag that the listing shows. */
 struct op *hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 

@@ -7,6 +7,7 @@
 #include "http.h"
 #include "net/url.h"
 #include "provider/outside.h"
+#include "provider/reach.h"
 
 /*
  * What GitLab has beside terraform's protocol: an API (GraphQL) that lists the states of a project, with the version of each that is shown
@@ -14,6 +15,8 @@
  */
 #define GITLAB_PAGE      "100"  /* states: the most that the API gives at once */
 #define GITLAB_PAGES_MAX 1000
+#define GITLAB_SWEEP_MS  1000   /* between looks at a row that is being deleted, */
+#define GITLAB_SWEEP_MAX 20     /* so often */
 #define GITLAB_STATE     "{name lockedAt lockedByUser{username} latestVersion{serial createdAt}}"
 
 void
@@ -350,5 +353,86 @@ hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag
 	g->name = xstrdup(ref->name);
 	snprintf(g->unless, sizeof(g->unless), "%s", unless_etag != NULL ? unless_etag : "");
 	g->ret = ret;
+	return &g->op;
+}
+
+/* ---------------------------------------------------------------- what a probe leaves */
+
+struct gitlab_sweep {
+	struct op        op;
+	struct hb       *h;
+	struct hb_answer answer;
+	unsigned         looks;
+};
+
+enum gitlab_sweep_state { SWEEP_START, SWEEP_DELETED, SWEEP_LOOK, SWEEP_LOOKED };
+
+static const char *const gitlab_sweep_states[] = { "start", "deleted", "look", "looked" };
+
+static struct op *
+gitlab_sweep_send(struct gitlab_sweep *g, const char *method)
+{
+	hb_answer_free(&g->answer);
+	return hb_send(g->h, &(struct hb_request){ .method = method, .address = g->h->address, .name = REACH_SCRATCH, .again = HB_IDEMPOTENT },
+	    &g->answer);
+}
+
+static enum op_turn
+gitlab_sweep_refused(struct gitlab_sweep *g, const char *doing)
+{
+	if (!op_failed(&g->op))
+		hb_refused(g->h, &g->answer.res, doing, "the row " REACH_SCRATCH " that the probe's lock has made", true, &g->op.res);
+	err_hint(&g->op.res, "remove it by hand, in the project: Operate, Terraform states; it holds no state");
+	return op_fail(&g->op);
+}
+
+static enum op_turn
+gitlab_sweep_step(struct op *op)
+{
+	struct gitlab_sweep *g = container_of(op, struct gitlab_sweep, op);
+	int                  status = g->answer.res.status;
+
+	switch ((enum gitlab_sweep_state)op->state) {
+	case SWEEP_START:
+		return op_await(op, SWEEP_DELETED, gitlab_sweep_send(g, "DELETE"));
+	case SWEEP_DELETED:
+		if (op_failed(op) || (status != 200 && status != 404 && status != 422)) /* 422: by an earlier one, and not yet done */
+			return gitlab_sweep_refused(g, "deleting");
+		return op_go(op, SWEEP_LOOK);
+	case SWEEP_LOOK:
+		if (op_failed(op))
+			return op_fail(op);
+		return op_await(op, SWEEP_LOOKED, gitlab_sweep_send(g, "GET"));
+	case SWEEP_LOOKED:
+		if (!op_failed(op) && status == 404)
+			return op_ok(op);
+		if (!op_failed(op) && status == 422 && ++g->looks == GITLAB_SWEEP_MAX) /* it goes without us */
+			return op_ok(op);
+		if (op_failed(op) || status != 422)
+			return gitlab_sweep_refused(g, "deleting");
+		return op_await(op, SWEEP_LOOK, op_sleep(op->loop, GITLAB_SWEEP_MS));
+	}
+	return OP_DONE;
+}
+
+static void
+gitlab_sweep_free(struct op *op)
+{
+	struct gitlab_sweep *g = container_of(op, struct gitlab_sweep, op);
+
+	hb_answer_free(&g->answer);
+	free(g);
+}
+
+static const struct op_class gitlab_sweep_class = { "gitlab sweep", gitlab_sweep_step, NULL, gitlab_sweep_free, gitlab_sweep_states,
+	ARRAY_LEN(gitlab_sweep_states) };
+
+struct op *
+hb_gitlab_sweep(struct hb *h)
+{
+	struct gitlab_sweep *g = xcalloc(1, sizeof(*g));
+
+	op_init(&g->op, &gitlab_sweep_class, h->env->loop);
+	g->h = h;
 	return &g->op;
 }

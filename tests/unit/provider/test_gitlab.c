@@ -255,6 +255,34 @@ job(void)
 	unsetenv("CI_API_V4_URL");
 }
 
+static void
+told(void *arg, const struct probe_check *c)
+{
+	bool *lock = arg;
+
+	*lock |= c->ok && strcmp(c->name, "lock") == 0;
+}
+
+/* A probe locks a made-up state, and leaves no row of it; that of a fixed address is not its to delete. */
+static void
+probe(void)
+{
+	bool lock = false;
+
+	begin(BLOCK("7", "{name}", TOKEN));
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(provider_rig_run(&r, provider_probe(r.b, told, &lock)), r.err);
+		CHECK(lock && v->n == 0);
+		lock = false;
+	}
+	fake_gitlab_put(v, "vpc", span_str(body));
+	v->keeps = true;
+	CHECK_U64(provider_rig_run(&r, provider_probe(r.b, told, &lock)), ERR_AUTH);
+	CHECK(lock && strstr(r.err.msg, ".stateferry-probe") != NULL && strstr(r.err.hint, "by hand") != NULL);
+	CHECK(v->n == 2 && fake_gitlab_locks(v) == 0 && fake_gitlab_at(v, "vpc")->body != NULL);
+	end();
+}
+
 /* Gitea and Forgejo. */
 static void
 gitea(void)
@@ -289,5 +317,5 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "lists", lists }, { "no listing", no_listing }, { "tags", tags },
-	    { "writes", writes }, { "locks", locks }, { "job", job }, { "gitea", gitea }, { NULL, NULL } });
+	    { "writes", writes }, { "locks", locks }, { "probe", probe }, { "job", job }, { "gitea", gitea }, { NULL, NULL } });
 }
