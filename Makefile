@@ -30,6 +30,8 @@ TESTLIB := $(sort $(wildcard tests/lib/*.c) $(filter-out $(TESTS),$(wildcard tes
 # Programs of ours that tests in Python call.
 TOOLS   := $(sort $(wildcard tests/tools/*.c))
 BENCHES := $(sort $(wildcard tests/bench/*.c))
+# Power cuts, from a record of what was written.
+CRASHES := $(sort $(wildcard tests/crash/*.c))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HEADERS := $(sort $(wildcard include/*/*.h))
 
@@ -39,6 +41,7 @@ BENCH_BINS := $(BENCHES:tests/bench/%.c=$(O)/bench/%)
 FUZZ_BINS  := $(FUZZERS:tests/fuzz/%.c=$(O)/fuzz/%)
 # A fuzz target over its corpus, without libFuzzer: any compiler, any sanitizer.
 CORPUS_BINS := $(FUZZERS:tests/fuzz/%.c=$(O)/corpus/%)
+CRASH_BIN  := $(O)/crash/explore
 
 PKGS := libevent_core libevent_pthreads libcurl libzstd expat jansson libmicrohttpd
 LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llmdb -lmbedcrypto
@@ -88,7 +91,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo "make deps         install the build libraries with apt, when some are missing"
 	@echo "make install      to DESTDIR and PREFIX"
-	@echo "make check-long   clang-tidy, valgrind, fuzzing and kills; PARTS=... names some; into tests/RESULTS.md"
+	@echo "make check-long   clang-tidy, valgrind, fuzzing, power cuts and kills; PARTS=... names some; into tests/RESULTS.md"
 	@echo "make check-unit   the C unit tests alone"
 	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"
@@ -190,6 +193,10 @@ $(O)/bench/%: $(O)/tests/bench/%.o $(O)/libtest.a $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(CRASH_BIN): $(CRASHES:%.c=$(O)/%.o) $(O)/libtest.a $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(O)/corpus/%: $(O)/tests/fuzz/%.o $(O)/libtest.a $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -199,9 +206,9 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
--include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(TOOLS) $(BENCHES) $(FUZZERS))
+-include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(TOOLS) $(BENCHES) $(CRASHES) $(FUZZERS))
 
-tests: $(TEST_BINS) $(TOOL_BINS) $(CORPUS_BINS)
+tests: $(TEST_BINS) $(TOOL_BINS) $(CORPUS_BINS) $(CRASH_BIN)
 
 check-unit: $(TEST_BINS)
 	@$(PYTHON) tests/run.py --jobs "$$(nproc)" $(TEST_BINS)

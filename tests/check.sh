@@ -40,6 +40,9 @@ run --timeout 900 $(programs build-asan/unit build-asan/corpus) $(programs build
 say "store, work pool and loop, thread sanitizer"
 run --timeout 900 $(programs build-tsan/unit/loop build-tsan/unit/store ! -name test_codec)
 
+say "power cuts, and stores that do not survive them"
+run --timeout 900 build/crash/explore tests/crash/test_explore_self.py
+
 say "the command line"
 O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
 
-    long.py [PART...]       tidy valgrind fuzz store-kills kills; all of them unless named
+    long.py [PART...]       tidy valgrind fuzz crash store-kills kills; all of them unless named
 
-FUZZ_SECONDS (60) for each target, STORE_KILLS (1000), KILLS (300, for each of three kinds of target). A part that ran
+FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of three kinds of target). A part that ran
 replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
@@ -90,6 +90,16 @@ def fuzz():
     return ok, f"{seconds} s each; inputs: " + ", ".join(figures)
 
 
+def crash():
+    """Power cuts, by tests/crash/explore, and whether it finds a careless store out."""
+    make("O=build", "all", "tests")
+    ok, out = said(["build/crash/explore"], CRASH_STATES=os.environ.get("CRASH_STATES", "20000"))
+    counted = re.findall(r"^# (power cuts.*?: \d+ states, \d+ bad; \d+ records, \d+ batches)", out, re.M)
+    caught, out = said([sys.executable, "tests/crash/test_explore_self.py"])
+    careless = re.findall(r"^# (.*): (\d+) of (\d+) states are bad", out, re.M)
+    return ok and caught and len(counted) == 2, "; ".join(counted + [f"{name}: {n} of {of} bad" for name, n, of in careless])
+
+
 def store_kills():
     make("O=build", "tests")
     ok, out = said(["build/unit/store/test_kill"], STORE_KILLS=os.environ.get("STORE_KILLS", "1000"))
@@ -107,8 +117,8 @@ def kills():
     return ok and len(rows) == 3, "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
 
 
-PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "store-kills": store_kills, "kills": kills}
-SETTINGS = {"fuzz": "FUZZ_SECONDS", "store-kills": "STORE_KILLS", "kills": "KILLS"}
+PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills}
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS"}
 
 
 def rows():

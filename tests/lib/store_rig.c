@@ -59,12 +59,18 @@ rig_open(struct rig *r, const struct store_conf *conf)
 		test_fail(__FILE__, __LINE__, "open: %s", e.msg);
 }
 
+enum err_code
+rig_try_open_virtual(struct rig *r, const struct store_conf *conf, uint64_t seed, struct err *reterr)
+{
+	return rig_open_on(r, loop_new_virtual(seed, 1700000000000), conf, reterr);
+}
+
 void
 rig_open_virtual(struct rig *r, const struct store_conf *conf, uint64_t seed)
 {
 	struct err e = { 0 };
 
-	if (rig_open_on(r, loop_new_virtual(seed, 1700000000000), conf, &e) != ERR_OK)
+	if (rig_try_open_virtual(r, conf, seed, &e) != ERR_OK)
 		test_fail(__FILE__, __LINE__, "open: %s", e.msg);
 }
 

@@ -20,6 +20,7 @@ const char *rig_dir(const char *name);
 void rig_open(struct rig *r, const struct store_conf *conf);
 /* On a virtual loop. */
 void rig_open_virtual(struct rig *r, const struct store_conf *conf, uint64_t seed);
+enum err_code rig_try_open_virtual(struct rig *r, const struct store_conf *conf, uint64_t seed, struct err *reterr);
 enum err_code rig_try_open(struct rig *r, const struct store_conf *conf, struct err *reterr);
 void rig_close(struct rig *r);
 

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 
-#define KILLS     40
+#define KILLS     50
 #define STATES    4
 #define PER_STORE 8    /* kills before a new folder */
 #define DROP_EACH 5    /* the version three before every fifth is dropped */
