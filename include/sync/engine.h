@@ -253,6 +253,15 @@ int64_t totals_lag_ms(const struct edge_totals *n, unsigned percent);
 
 /* Who has the lease of each lane whose edge has one, as far as this agent has seen; l and v until fn returns. */
 void engine_leases(struct engine *e, void (*fn)(void *arg, const struct lane *l, const struct lease_view *v), void *arg);
+/* The records of those that no agent here keeps or watches, so that engine_leases() knows them. */
+struct op *engine_leases_read(struct engine *e);
+struct lease_released {
+	unsigned   done, others;      /* targets of the edge: ours or nobody's, and those of other agents */
+	struct err first;             /* others > 0: the first */
+};
+/* The edge's leases are handed over, once what was begun under them has ended, and left to others until the same with back, or until the
+ * agent starts again. ERR_LOCKED if all are held by others. Without an agent: those that a dead process of it held. */
+struct op *engine_lease_release(struct engine *e, const char *edge, bool back, struct lease_released *ret);
 
 /* Counters since start, for metrics. */
 struct engine_counters {

@@ -76,7 +76,13 @@ struct lease_conf {
 	const char         *agent_id, *agent_name;
 	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
+	unsigned            crowd;        /* leases that the agent keeps or watches, all in all: the more, the slower each is watched */
 	void              (*changed)(void *arg); /* held or not any more; from the loop; NULL: nobody asks */
+	/* Before it is taken: was is the record that lies there (epoch 0: none), *epoch the one that ours will have, which may be raised.
+	 * The op notes that durably; when it fails nothing is sent. NULL: nothing is noted. */
+	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
+	/* Work begun under it still runs: it is kept until lease_work_ended(). NULL: never. */
+	bool              (*busy)(void *arg);
 	void               *arg;
 };
 
@@ -88,6 +94,15 @@ void          lease_start(struct lease *l);
  * ended by now. */
 void          lease_leave(struct lease *l);
 bool          lease_idle(const struct lease *l);
+/* Ends without handing over: what is held stays so until it expires, or lease_start() goes on with it, maybe at another coordinator. One
+ * that does not run reads the record once. */
+void          lease_pause(struct lease *l);
+void          lease_move(struct lease *l, struct coordinator *to, void *arg);  /* idle */
+void          lease_belongs_to(struct lease *l, const char *agent_id);         /* copied; what was another agent's is not ours */
+/* By a person: it is handed over once nothing runs under it, and not taken again until the same with false. */
+void          lease_release(struct lease *l, bool released);
+void          lease_work_ended(struct lease *l);
+bool          lease_is_held(const struct lease *l); /* also one that is not acted under any more, because it is about to be handed over */
 
 /* May we act now? To be asked again before each write. */
 bool          lease_holds(const struct lease *l);
@@ -101,11 +116,14 @@ enum lease_standing {
 	LEASE_OURS,
 	LEASE_THEIRS,    /* and it was renewed while we watched */
 	LEASE_YIELDED,   /* given up after failures, for a while */
+	LEASE_RELEASED,  /* given up by a person, until that person takes it back */
 	LEASE_UNREAD,    /* the coordinator does not answer, or refuses us */
 };
+const char   *lease_standing_name(enum lease_standing s); /* static */
 struct lease_view {
 	enum lease_standing standing;
 	struct lease_seen   seen;     /* the last record that was read or written; epoch 0: none */
+	int64_t             expires_ms; /* another's: so long without a change, and it is free; -1: ours, or nobody's */
 	struct err          why;      /* UNREAD */
 };
 void          lease_look(const struct lease *l, struct lease_view *ret);

@@ -40,6 +40,9 @@ struct edge_lease {
 	int64_t ttl_ms, max_failures;
 };
 
+/* Nothing that was agreed under the one has changed in the other. */
+bool edge_lease_same(const struct edge_lease *a, const struct edge_lease *b);
+
 /* One target of one edge: what the queue, the limits and the results are kept for. */
 struct lane {
 	struct edge    *edge;

@@ -39,6 +39,7 @@ _stateferry()
 	else
 		case $cmd in
 		config) mapfile -t COMPREPLY < <(compgen -W 'check show' -- "$cur") ;;
+		lease) mapfile -t COMPREPLY < <(compgen -W 'ls release' -- "$cur") ;;
 		quarantine) mapfile -t COMPREPLY < <(compgen -W 'ls release drop' -- "$cur") ;;
 		help) mapfile -t COMPREPLY < <(compgen -W "$(_stateferry_commands)" -- "$cur") ;;
 		esac

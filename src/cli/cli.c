@@ -51,6 +51,10 @@ static const struct cli_option yes_options[] = {
 	{ "state", "NAME", "a name taken as it is" },
 	{ NULL, NULL, NULL },
 };
+static const struct cli_option lease_options[] = {
+	{ "back", NULL, "with release: it may be taken again" },
+	{ NULL, NULL, NULL },
+};
 static const struct cli_option resolve_options[] = {
 	{ "overwrite", NULL, "the target's bytes are kept as a version, then overwritten" },
 	{ "target", "BACKEND", "only this target" },
@@ -78,6 +82,7 @@ const struct cli_command cli_commands[] = {
 	{ "migrate", "FROM TO", "moves a state, or all of a backend, to another one", migrate_options, cli_migrate, 2, 2 },
 	{ "locks", "[BACKEND]", "locks held now", NULL, cli_locks, 0, 1 },
 	{ "unlock", "STATE [ID]", "breaks a lock; one of this agent needs no ID", yes_options, cli_unlock, 0, 2 },
+	{ "lease", "ls | release EDGE", "who writes to each target of a shared edge; hands it over", lease_options, cli_lease, 1, 2 },
 	{ "quarantine", "ls | release STATE[@V] | drop STATE@V", "what is held back", yes_options, cli_quarantine, 1, 2 },
 	{ "resolve", "EDGE STATE --overwrite", "ends a held replica", resolve_options, cli_resolve, 2, 2 },
 	{ "adopt", "", "makes a copied store, or moved labels, active again", adopt_options, cli_adopt, 0, 0 },
@@ -89,7 +94,6 @@ const struct cli_command cli_commands[] = {
 	{ "version", "", "version, libraries, providers", NULL, cli_version, 0, 0 },
 	{ "help", "[COMMAND]", "this, or about one command", NULL, cli_help, 0, 1 },
 	{ "diff", NULL, NULL, NULL, NULL, 0, -1 },
-	{ "lease", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "pin", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "unpin", NULL, NULL, NULL, NULL, 0, -1 },
 	{ "verify", NULL, NULL, NULL, NULL, 0, -1 },

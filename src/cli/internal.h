@@ -40,7 +40,7 @@ enum { CLI_MAKES_STORE = 1, CLI_SERVES = 2 };
 
 int cli_run(struct cli *c), cli_sync(struct cli *c), cli_status(struct cli *c), cli_list(struct cli *c), cli_log(struct cli *c),
     cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c), cli_show(struct cli *c),
-    cli_restore(struct cli *c), cli_locks(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
+    cli_restore(struct cli *c), cli_locks(struct cli *c), cli_lease(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
     cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c),
     cli_doctor(struct cli *c), cli_init(struct cli *c), cli_migrate(struct cli *c);
 
@@ -80,6 +80,8 @@ void cli_print_document(const struct cli *c, const struct api_reply *r, const js
 json_t *cli_load(const struct api_reply *r);
 int  cli_reply_exit(const struct cli *c, const struct api_reply *r, json_t **ret_doc);
 int  cli_print_body(const struct cli *c, struct body *b, FILE *out, const char *name);
+/* A line for each of the document's leases. */
+void cli_leases(const struct cli *c, const json_t *doc, const char *indent);
 /* Somebody is there to answer, or has said --yes. */
 bool cli_may_ask(const struct cli *c);
 /* -1: go on. Else the exit code: nobody could be asked, or the answer was no. word: what has to be typed. */

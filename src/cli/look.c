@@ -4,7 +4,7 @@
 
 #include "internal.h"
 
-/* Commands that look: status, list, log, cat, locks, check, probe. */
+/* Commands that look: status, list, log, cat, locks, lease, check, probe. */
 
 /* BACKEND:STATE (EDGE), as far as the problem is about one. */
 static void
@@ -60,6 +60,42 @@ cli_problems(const struct cli *c, const json_t *doc)
 		cli_problem(c, p);
 }
 
+void
+cli_leases(const struct cli *c, const json_t *doc, const char *indent)
+{
+	json_t *l;
+	size_t  i;
+	char    left[TIME_TEXT_MAX];
+
+	(void)c;
+	json_array_foreach(json_object_get(doc, "leases"), i, l) {
+		const char *standing = cli_str(l, "standing");
+
+		printf("%slease of ", indent);
+		cli_text(cli_str(l, "edge"));
+		printf(" at ");
+		cli_text(cli_str(l, "backend"));
+		printf(": ");
+		if (cli_has(l, "holder")) {
+			printf("held by ");
+			cli_text(cli_str(l, "name"));
+			printf("%s since %s", strcmp(standing, "ours") == 0 ? ", this agent," : "", cli_has(l, "since") ? cli_str(l, "since") : "?");
+		} else {
+			printf("nobody's");
+		}
+		printf(", epoch %.0f, %.0f transitions", cli_num(l, "epoch"), cli_num(l, "transitions"));
+		if (cli_has(l, "expires_seconds"))
+			printf(", free in %s unless renewed", duration_format((int64_t)(cli_num(l, "expires_seconds") * 1000), left));
+		if (strcmp(standing, "released") == 0 || strcmp(standing, "yielded") == 0)
+			printf(", %s here", standing);
+		if (cli_has(l, "why")) {
+			printf("; ");
+			cli_text(cli_str(l, "why"));
+		}
+		putchar('\n');
+	}
+}
+
 static void
 cli_status_text(const struct cli *c, const json_t *doc)
 {
@@ -80,6 +116,8 @@ cli_status_text(const struct cli *c, const json_t *doc)
 		printf(", oldest lag %s", duration_format((int64_t)(lag * 1000), age));
 	printf(", agent %s\n", cli_bool(agent, "running") ? "running" : "not running");
 	cli_problems(c, doc);
+	if (cli_bool(agent, "running")) /* else nobody has read their records */
+		cli_leases(c, doc, "  ");
 }
 
 int
@@ -233,6 +271,7 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)
 		printf("no locks\n");
+	cli_leases(c, doc, "");
 	cli_problems(c, doc);
 }
 
@@ -243,6 +282,31 @@ cli_locks(struct cli *c)
 
 	cli_arg(&r, "backend", c->nwords > 0 ? c->words[0] : NULL);
 	return cli_call(c, &r, cli_locks_text);
+}
+
+static void
+cli_lease_text(const struct cli *c, const json_t *doc)
+{
+	if (json_array_size(json_object_get(doc, "leases")) == 0)
+		printf("no edge has a lease block\n");
+	cli_leases(c, doc, "");
+	cli_problems(c, doc);
+}
+
+int
+cli_lease(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "lease", .flags = CLI_MAKES_STORE };
+	const char        *verb = c->words[0], *back = cli_value(c, "back");
+
+	if (strcmp(verb, "ls") == 0 && c->nwords == 1 && back == NULL)
+		return cli_call(c, &r, cli_lease_text);
+	if (strcmp(verb, "release") != 0 || c->nwords != 2)
+		return cli_usage(c, "lease takes %s", c->command->args);
+	r.method = "POST";
+	cli_arg(&r, "edge", c->words[1]);
+	cli_arg(&r, "back", back);
+	return cli_call(c, &r, cli_lease_text);
 }
 
 static void

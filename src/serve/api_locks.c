@@ -52,6 +52,7 @@ locks_done(struct call *c, void *arg, struct err *res)
 		c->exit = err_exit(res->code);
 	}
 	json_arr_end(&c->w);
+	put_leases(c, NULL);
 	err_clear(res);
 }
 

@@ -291,26 +291,34 @@ status_about(void *arg, const struct place_health *h)
 	json_obj_end(&c->w);
 }
 
-/* Whose work a lane is, where agents share it. */
+/* Nobody replicates there, or nobody knows whether somebody does. */
 static void
 status_lease(void *arg, const struct lane *l, const struct lease_view *v)
 {
-	static const char *const names[] = { [LEASE_WATCHING] = "watching", [LEASE_OURS] = "ours", [LEASE_THEIRS] = "theirs",
-		[LEASE_YIELDED] = "yielded", [LEASE_UNREAD] = "unread" };
-	struct call               *c = arg;
-	const struct lease_record *r = &v->seen.record;
+	struct status        *x = arg;
+	char                  cause[ERR_MSG_MAX], next[ERR_MSG_MAX];
+	struct status_problem p = { .kind = "lease", .edge = l->edge->name, .backend = l->to->label, .cause = cause, .next = next };
+	bool                  nobody = v->seen.record.holder[0] == '\0';
 
-	json_obj(&c->w);
-	json_kv_str(&c->w, "edge", l->edge->name);
-	json_kv_str(&c->w, "backend", l->to->label);
-	json_kv_str(&c->w, "standing", names[v->standing]);
-	put_text(&c->w, "holder", r->holder);
-	put_text(&c->w, "name", r->holder[0] != '\0' ? r->name : "");
-	json_kv_u64(&c->w, "epoch", r->epoch);
-	json_kv_u64(&c->w, "transitions", r->transitions);
-	json_kv_time(&c->w, "since", r->since);
-	put_text(&c->w, "why", v->why.msg);
-	json_obj_end(&c->w);
+	if (v->standing == LEASE_UNREAD) {
+		x->failing = true;
+		p.code = err_exit(v->why.code);
+		p.cause = v->why.msg;
+		snprintf(next, sizeof(next), "stateferry probe %s", l->to->label);
+		p.next = v->why.hint[0] != '\0' ? v->why.hint : next;
+	} else if (v->standing == LEASE_RELEASED && nobody) {
+		p.code = 3;
+		snprintf(cause, sizeof(cause), "its lease was released here, and no other agent has taken it");
+		snprintf(next, sizeof(next), "stateferry lease release --back %s", l->edge->name);
+	} else if (v->standing == LEASE_YIELDED && nobody) {
+		p.code = 3;
+		snprintf(cause, sizeof(cause), "its lease was given up because writes kept failing, and no other agent has taken it");
+		snprintf(next, sizeof(next), "it is taken again by itself; stateferry probe %s tells what fails", l->to->label);
+	} else {
+		return;
+	}
+	x->waiting |= v->standing != LEASE_UNREAD;
+	status_add(x, &p);
 }
 
 static enum err_code
@@ -349,10 +357,7 @@ status_ended(void *arg, struct err *reterr)
 	json_arr(&c->w);
 	engine_health(c->e, status_about, c);
 	json_arr_end(&c->w);
-	json_key(&c->w, "leases");
-	json_arr(&c->w);
-	engine_leases(c->e, status_lease, c);
-	json_arr_end(&c->w);
+	put_leases(c, NULL);
 	json_kv_u64(&c->w, "problems_omitted", x->problems > API_PROBLEMS_MAX ? x->problems - API_PROBLEMS_MAX : 0);
 	return ERR_OK;
 }
@@ -380,6 +385,7 @@ api_status(struct call *c, struct err *reterr)
 	json_arr(&x->w);
 	status_store(x);
 	engine_health(c->e, status_place, x);
+	engine_leases(c->e, status_lease, x);
 	return walk_op(c, NULL, &(struct walk){ status_state, status_ended, status_free, x });
 }
 

@@ -153,6 +153,39 @@ metrics_requests(struct plan *p, struct buf *ret, void (*print)(struct buf *ret,
 				print(ret, p->backends[i], (enum request_kind)k);
 }
 
+/* ---------------------------------------------------------------- leases */
+
+static void
+metrics_lease(struct buf *ret, const char *name, const struct lane *l, uint64_t value)
+{
+	metrics_edge_head(ret, name, l->edge);
+	buf_puts(ret, ",target=\"");
+	metric_label(ret, l->to->label);
+	buf_printf(ret, "\"} %" PRIu64 "\n", value);
+}
+
+static void
+metrics_lease_held(void *arg, const struct lane *l, const struct lease_view *v)
+{
+	metrics_lease(arg, "lease_held", l, v->standing == LEASE_OURS);
+}
+
+/* As the record says, so that every agent that reads it tells the same. */
+static void
+metrics_lease_transitions(void *arg, const struct lane *l, const struct lease_view *v)
+{
+	metrics_lease(arg, "lease_transitions_total", l, v->seen.record.transitions);
+}
+
+static void
+metrics_leases(struct engine *e, struct buf *ret)
+{
+	metric_head(ret, "lease_held", "gauge", "Is the lease of an edge at a target this agent's.");
+	engine_leases(e, metrics_lease_held, ret);
+	metric_head(ret, "lease_transitions_total", "counter", "How often it went from one agent to another.");
+	engine_leases(e, metrics_lease_transitions, ret);
+}
+
 /* ---------------------------------------------------------------- the whole */
 
 static void
@@ -206,6 +239,7 @@ metrics_ended(void *arg, struct err *reterr)
 	metrics_edges(m, &out, metrics_lag);
 	metric_head(&out, "last_success_timestamp_seconds", "gauge", "When a replica of the edge was last verified.");
 	metrics_edges(m, &out, metrics_success);
+	metrics_leases(m->c->e, &out);
 	metrics_backends(engine_plan(m->c->e), &out);
 	metrics_agent(m->c->e, &out);
 	m->c->body = body_new(&out);

@@ -22,6 +22,8 @@ const struct route routes[] = {
 	{ "GET", "locks", api_locks, { "backend", NULL } },
 	{ "GET", "unlock", api_unlock_look, { "state", "backend", "name", "id", NULL } },
 	{ "POST", "unlock", api_unlock, { "state", "backend", "name", "id", NULL } },
+	{ "GET", "lease", api_lease, { NULL } },
+	{ "POST", "lease", api_lease_release, { "edge", "back", NULL } },
 	{ "GET", "quarantine", api_quarantine, { NULL } },
 	{ "POST", "release", api_release, { "state", "backend", "name", NULL } },
 	{ "POST", "drop", api_drop, { "state", "backend", "name", NULL } },

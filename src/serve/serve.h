@@ -44,7 +44,7 @@ struct route {
 extern const struct route routes[];
 
 route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_restore_out, api_migrate,
-    api_locks, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan,
+    api_locks, api_lease, api_lease_release, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan,
     api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops, api_metrics;
 
 /* The first value; NULL: absent. call_need(): it is an error when that is missing or empty. */
@@ -105,6 +105,8 @@ struct restore_progress {
 	uint64_t    total, done, failed; /* states; total 0: not known yet */
 };
 bool api_restore_progress(const struct op *op, struct restore_progress *ret);
+/* A member "leases". edge NULL: of all. */
+void put_leases(struct call *c, const char *edge);
 /* For then_op(): a copied struct address. */
 void address_release(void *arg);
 struct place_health api_health_of(struct engine *e, const char *label);

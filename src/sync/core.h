@@ -99,6 +99,7 @@ struct track {
 	struct coordinator *coordinator; /* NULL: no lease, it is always ours */
 	struct lease  *lease;
 	bool           wants_lease;     /* since it is started, until it is left */
+	bool           keeps_lease;     /* over the reload that runs */
 	struct op     *proving;         /* what the lease rests on; running, top level */
 	struct timer   prove_due;
 	struct err     unproven;        /* why there can be no lease; OK: nothing is known against it */
@@ -123,6 +124,7 @@ struct engine {
 	struct pass  *pass;             /* the running one */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
+	bool          outrun;           /* the record of a lease shows that our agent did more than our store knows of */
 	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
 	struct engine_counters counters;
 };
@@ -142,11 +144,11 @@ engine_track(struct engine *e, const struct lane *l)
 	return &e->tracks[l->index];
 }
 
-/* May the engine change anything: the store is ours. */
+/* May the engine change anything: the store is ours, and as new as what we did. */
 static inline bool
 engine_acts(const struct engine *e)
 {
-	return !store_is_foreign(e->store);
+	return !store_is_foreign(e->store) && !e->outrun;
 }
 
 /* Everything of the old plan, which is freed, has ended (engine_idle()); takes the new one. */
@@ -175,7 +177,14 @@ bool track_is_ours(const struct track *t);
 bool track_lease_refused(const struct track *t, struct err *ret);
 void leases_start(struct engine *e);
 void leases_leave(struct engine *e);           /* those under which nothing runs: handed over. To be called again when that has ended */
-bool leases_idle(const struct engine *e);
+bool leases_idle(const struct engine *e);      /* but for those that a reload keeps */
+void leases_adopted(struct engine *e);         /* the agent has another id by now */
+/* Over a reload: those of lanes that the next plan has too are not handed over. Marked (next NULL: none is) before the rest is left;
+ * then paused, asked until true; taken out of the old plan and put into the new one, by index of its lanes. */
+void leases_keep(struct engine *e, const struct plan *next);
+bool leases_paused(struct engine *e);
+struct lease **leases_carry(struct engine *e, const struct plan *next);
+void leases_carried(struct engine *e, struct lease **owned);
 /* Until each lease of the pass's edges is ours, or seen to be kept by another. pass NULL: until all are idle. */
 struct op *leases_settled_op(struct engine *e, const struct pass *pass);
 

@@ -326,6 +326,8 @@ adopt_step(struct op *op)
 			return op_fail(op);
 		return op_await(op, ADOPT_NOTED, store_apply(a->e->store, adopt_batch(a->e)));
 	case ADOPT_NOTED:
+		if (!op_failed(op))
+			leases_adopted(a->e);
 		for (size_t i = 0; !op_failed(op) && i < a->e->plan->nbackends; i++) {
 			a->e->places[i].moved = a->e->places[i].where_unread = false;
 			place_wake(&a->e->places[i]);

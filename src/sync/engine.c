@@ -84,6 +84,8 @@ track_drained(struct op *op, void *arg)
 
 	op_free(op);
 	t->again = false;
+	if (t->lease != NULL)
+		lease_work_ended(t->lease);
 	if (t->engine->stopping)
 		leases_leave(t->engine);
 	track_kick(t);
@@ -301,10 +303,13 @@ engine_unbuild(struct engine *e)
 void
 engine_replan(struct engine *e, struct plan *owned)
 {
+	struct lease **kept = leases_carry(e, owned);
+
 	engine_unbuild(e);
 	e->plan = owned;
 	e->generation++;
 	engine_build(e);
+	leases_carried(e, kept);
 	engine_note_places(e);
 }
 

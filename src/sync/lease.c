@@ -14,24 +14,28 @@
  */
 #define LEASE_POLL_MIN_MS    200
 #define LEASE_POLL_MAX_MS    800   /* so that a successor sees within a second that it was handed over */
+#define LEASE_POLL_SHARE_MS  400   /* for each lease of the agent: what it asks for all of them is bounded */
 #define LEASE_REQUEST_MIN_MS 500
 #define LEASE_YIELD_MAX_MS   600000
 #define LEASE_YIELD_DOUBLINGS 10
 #define LEASE_GIVE_TRIES     3     /* then it is left to expire */
 
-enum lease_state { LOOK, SEEN, TAKEN, RENEWED, GIVEN, RESTED };
+enum lease_state { LOOK, SEEN, INTENDED, TAKEN, RENEWED, GIVEN, RESTED };
 
-static const char *const lease_states[] = { "look", "seen", "taken", "renewed", "given", "rested" };
+static const char *const lease_states[] = { "look", "seen", "intended", "taken", "renewed", "given", "rested" };
 
 struct lease {
 	struct op           op;          /* while it runs */
 	struct loop        *loop;
 	struct coordinator *at;
 	char               *key, *agent_id;
-	unsigned            max_failures;
+	unsigned            max_failures, crowd;
 	void              (*changed)(void *arg);
+	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
+	bool              (*busy)(void *arg);
 	void               *arg;
-	bool                running, leaving;
+	bool                running, leaving, pausing;
+	bool                released;    /* by a person */
 	struct lease_record sent;        /* the last that was sent; before the first, who we are */
 	int64_t             sent_at;     /* loop_now() when its request began */
 	struct lease_seen   now;         /* what we know the record to be; epoch 0: there is none */
@@ -42,6 +46,7 @@ struct lease {
 	bool                mine;
 	int64_t             from;        /* mine: when the request began that made it so */
 	uint64_t            epoch;       /* of the last time that it was ours */
+	uint64_t            next_epoch;  /* of the take that is intended */
 	struct err          trouble;     /* of the last request that failed */
 	unsigned            troubles;    /* in a row */
 	unsigned            failures, yields, gives;
@@ -50,24 +55,16 @@ struct lease {
 
 /* --- how long --- */
 
+/* So often that a hand-over is seen within a second; with many leases less often, because each look is a request. */
 static int64_t
 lease_poll_ms(const struct lease *l)
 {
-	int64_t ms = l->sent.ttl_ms / 60;
+	int64_t ms = l->sent.ttl_ms / 60, share = (int64_t)l->crowd * LEASE_POLL_SHARE_MS;
 
 	ms = ms < LEASE_POLL_MIN_MS ? LEASE_POLL_MIN_MS : ms > LEASE_POLL_MAX_MS ? LEASE_POLL_MAX_MS : ms;
+	if (l->crowd > 1 && share > ms)
+		ms = share < l->sent.ttl_ms / 6 ? share : l->sent.ttl_ms / 6;
 	return rand_jitter(loop_rand(l->loop), ms, 10);
-}
-
-/* A renewal has three tries before its half ttl is over. */
-static struct op *
-lease_rest(struct lease *l)
-{
-	int64_t ms = l->mine ? l->sent.ttl_ms / 6 : lease_poll_ms(l);
-
-	if (l->troubles > 0)
-		ms = l->mine ? ms / 2 : rand_backoff_ms(loop_rand(l->loop), l->troubles, ms, l->sent.ttl_ms / 4);
-	return op_sleep(l->loop, ms);
 }
 
 /* No request is waited for so long that the next one would come too late. */
@@ -142,13 +139,49 @@ lease_is_read(struct lease *l)
 	lease_set_mine(l, false);
 }
 
+/* The holder's own, or ours: whatever is longer, nobody is taken for dead too early. */
+static int64_t
+lease_longest_ttl(const struct lease *l)
+{
+	return l->now.record.ttl_ms > l->sent.ttl_ms ? l->now.record.ttl_ms : l->sent.ttl_ms;
+}
+
 static bool
 lease_is_free(const struct lease *l)
 {
 	const struct lease_record *r = &l->now.record;
-	int64_t                    ttl = r->ttl_ms > l->sent.ttl_ms ? r->ttl_ms : l->sent.ttl_ms;
 
-	return r->epoch == 0 || r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(ttl);
+	if (l->epoch == 0 && strcmp(r->holder, l->agent_id) == 0) /* of a process before us: two of one agent never run at once */
+		return true;
+	return r->epoch == 0 || r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(lease_longest_ttl(l));
+}
+
+static bool
+lease_may_take(const struct lease *l)
+{
+	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && lease_is_free(l);
+}
+
+/* Is it to be handed over now? */
+static bool
+lease_gives(const struct lease *l)
+{
+	return l->mine && (l->leaving || ((l->released || lease_yields(l)) && (l->busy == NULL || !l->busy(l->arg))));
+}
+
+/* A renewal has three tries before its half ttl is over. NULL: at once. */
+static struct op *
+lease_rest(struct lease *l)
+{
+	int64_t ms = l->mine ? l->sent.ttl_ms / 6 : lease_poll_ms(l);
+
+	if (l->pausing || (l->leaving && !l->mine))
+		return NULL;
+	if (lease_gives(l))
+		return l->troubles > 0 ? op_sleep(l->loop, LEASE_POLL_MIN_MS) : NULL;
+	if (l->troubles > 0)
+		ms = l->mine ? ms / 2 : rand_backoff_ms(loop_rand(l->loop), l->troubles, ms, l->sent.ttl_ms / 4);
+	return op_sleep(l->loop, ms);
 }
 
 /* --- requests --- */
@@ -174,11 +207,20 @@ lease_take(struct lease *l)
 {
 	const struct lease_record *was = &l->now.record;
 
-	l->sent.transitions = was->transitions + (was->epoch != 0 && strcmp(was->nonce, l->sent.nonce) != 0);
-	l->sent.epoch = was->epoch + 1;
+	l->sent.transitions = was->transitions +
+	    (was->epoch != 0 && strcmp(was->nonce, l->sent.nonce) != 0 && strcmp(was->holder, l->agent_id) != 0);
+	l->sent.epoch = l->next_epoch;
 	l->sent.since = loop_wall(l->loop);
 	snprintf(l->sent.holder, sizeof(l->sent.holder), "%s", l->agent_id);
 	return lease_swap(l);
+}
+
+/* What a take will make ours is noted before it is sent. */
+static struct op *
+lease_intend(struct lease *l)
+{
+	l->next_epoch = l->now.record.epoch + 1;
+	return l->intend != NULL ? l->intend(l->arg, &l->now.record, &l->next_epoch) : NULL;
 }
 
 static struct op *
@@ -219,9 +261,22 @@ lease_seen(struct lease *l)
 	}
 	l->troubles = 0;
 	lease_is_read(l);
-	if (!l->mine && !l->leaving && !lease_yields(l) && lease_is_free(l))
-		return lease_ask(l, TAKEN, lease_take(l));
-	return op_await(op, RESTED, l->leaving ? NULL : lease_rest(l));
+	if (lease_may_take(l))
+		return op_await(op, INTENDED, lease_intend(l));
+	return op_await(op, RESTED, lease_rest(l));
+}
+
+static enum op_turn
+lease_intended(struct lease *l)
+{
+	struct op *op = &l->op;
+
+	if (op_failed(op)) {
+		l->trouble = op->res;
+		l->troubles++;
+		return op_await(op, RESTED, lease_rest(l));
+	}
+	return lease_may_take(l) ? lease_ask(l, TAKEN, lease_take(l)) : op_await(op, RESTED, NULL);
 }
 
 static enum op_turn
@@ -238,17 +293,19 @@ lease_step(struct op *op)
 		return lease_ask(l, SEEN, lease_read(l));
 	case SEEN:
 		return lease_seen(l);
+	case INTENDED:
+		return lease_intended(l);
 	case TAKEN:
 	case RENEWED:
 	case GIVEN:
 		return lease_swapped(l);
 	case RESTED:
-		if (l->mine && (l->leaving || lease_yields(l))) {
+		if (lease_gives(l)) {
 			if (l->gives < LEASE_GIVE_TRIES)
 				return lease_ask(l, GIVEN, lease_give(l));
 			lease_set_mine(l, false);
 		}
-		if (l->leaving)
+		if (l->leaving || l->pausing)
 			return op_ok(op);
 		return l->mine ? lease_ask(l, RENEWED, lease_swap(l)) : op_go(op, LOOK);
 	}
@@ -278,7 +335,10 @@ lease_new(const struct lease_conf *c)
 	l->key = xstrdup(c->key);
 	l->agent_id = xstrdup(c->agent_id);
 	l->max_failures = c->max_failures;
+	l->crowd = c->crowd;
 	l->changed = c->changed;
+	l->intend = c->intend;
+	l->busy = c->busy;
 	l->arg = c->arg;
 	l->sent.ttl_ms = c->ttl_ms;
 	snprintf(l->sent.name, sizeof(l->sent.name), "%s", c->agent_name);
@@ -297,10 +357,9 @@ lease_free(struct lease *l)
 	free(l);
 }
 
-void
-lease_start(struct lease *l)
+static void
+lease_run(struct lease *l)
 {
-	l->leaving = false;
 	if (l->running)
 		return;
 	l->running = true;
@@ -312,10 +371,63 @@ lease_start(struct lease *l)
 }
 
 void
+lease_start(struct lease *l)
+{
+	l->leaving = l->pausing = false;
+	lease_run(l);
+}
+
+void
 lease_leave(struct lease *l)
 {
 	l->leaving = true;
+	if (l->mine)
+		lease_run(l);
 	lease_poke(l);
+}
+
+void
+lease_pause(struct lease *l)
+{
+	l->pausing = true;
+	lease_run(l);
+	lease_poke(l);
+}
+
+void
+lease_move(struct lease *l, struct coordinator *to, void *arg)
+{
+	assert(!l->running);
+	l->at = to;
+	l->arg = arg;
+}
+
+void
+lease_belongs_to(struct lease *l, const char *agent_id)
+{
+	free(l->agent_id);
+	l->agent_id = xstrdup(agent_id);
+	l->epoch = 0;
+}
+
+void
+lease_release(struct lease *l, bool released)
+{
+	l->released = released;
+	lease_poke(l);
+}
+
+void
+lease_work_ended(struct lease *l)
+{
+	if (lease_gives(l))
+		lease_poke(l);
+}
+
+bool
+lease_is_held(const struct lease *l)
+{
+	return l->mine;
 }
 
 bool
@@ -327,7 +439,7 @@ lease_idle(const struct lease *l)
 bool
 lease_holds(const struct lease *l)
 {
-	return l->mine && !l->leaving && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+	return l->mine && !l->leaving && !l->released && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
 }
 
 uint64_t
@@ -358,16 +470,41 @@ lease_failed(struct lease *l)
 	lease_poke(l);
 }
 
+const char *
+lease_standing_name(enum lease_standing s)
+{
+	static const char *const names[] = { [LEASE_WATCHING] = "watching", [LEASE_OURS] = "ours", [LEASE_THEIRS] = "theirs",
+		[LEASE_YIELDED] = "yielded", [LEASE_RELEASED] = "released", [LEASE_UNREAD] = "unread" };
+
+	return names[s];
+}
+
+static enum lease_standing
+lease_standing(const struct lease *l)
+{
+	if (lease_holds(l))
+		return LEASE_OURS;
+	if (l->released)
+		return LEASE_RELEASED;
+	if (l->troubles > 0)
+		return LEASE_UNREAD;
+	return lease_yields(l) ? LEASE_YIELDED : l->moved ? LEASE_THEIRS : LEASE_WATCHING;
+}
+
 void
 lease_look(const struct lease *l, struct lease_view *ret)
 {
+	const struct lease_record *r = &l->now.record;
+	int64_t                    left;
+
 	memset(ret, 0, sizeof(*ret));
 	ret->seen = l->now;
-	if (lease_holds(l)) {
-		ret->standing = LEASE_OURS;
-		return;
-	}
-	if (l->troubles > 0)
+	ret->standing = lease_standing(l);
+	ret->expires_ms = -1;
+	if (l->troubles > 0 && ret->standing != LEASE_OURS)
 		ret->why = l->trouble;
-	ret->standing = l->troubles > 0 ? LEASE_UNREAD : lease_yields(l) ? LEASE_YIELDED : l->moved ? LEASE_THEIRS : LEASE_WATCHING;
+	if (l->mine || r->epoch == 0 || r->holder[0] == '\0')
+		return;
+	left = LEASE_EXPIRES(lease_longest_ttl(l)) - (loop_now(l->loop) - l->unchanged);
+	ret->expires_ms = left > 0 ? left : 0;
 }

@@ -11,6 +11,7 @@
 #define LEASES_LOOK_MS   100
 #define LEASES_SLACK_MS  10000  /* beyond the time in which a dead holder's lease expires */
 #define LEASES_PROVE_MS  60000  /* until a target that could not be probed is probed again */
+#define LEASES_EPOCH_MAX 24     /* digits of one, in the store */
 
 /* --- one lane --- */
 
@@ -25,16 +26,82 @@ track_lease_changed(void *arg)
 		engine_kick(t->engine, t->lane->edge->from);
 }
 
+/* An entry of the queue that is on its way to the target. */
+static bool
+track_lease_busy(void *arg)
+{
+	return ((const struct track *)arg)->drain != NULL;
+}
+
+/* --- what is noted of a take --- */
+
+static char *
+track_epoch_key(const struct track *t)
+{
+	return xasprintf("lease %s %s", t->lane->edge->name, t->lane->to->label);
+}
+
+/* The highest epoch that this agent ever meant to take; 0: none. */
+static enum err_code
+track_epoch_noted(const struct track *t, uint64_t *ret, struct err *reterr)
+{
+	char              text[LEASES_EPOCH_MAX] = "", *key = track_epoch_key(t);
+	struct store_txn *txn;
+	struct span       v;
+	enum err_code     code = store_read(t->engine->store, &txn, reterr);
+
+	if (code == ERR_OK) {
+		if (store_meta(txn, key, &v))
+			snprintf(text, sizeof(text), "%.*s", (int)v.n, (const char *)v.p);
+		store_end(txn);
+	}
+	*ret = strtoull(text, NULL, 10);
+	free(key);
+	return code;
+}
+
+/* The take is on the disk before it is on the wire. So a record of this very agent with a higher epoch than any that it noted says that
+ * the store is older than what its agent did, or that another one goes by its name: nothing is written until a person has seen that. */
+static struct op *
+track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
+{
+	struct track *t = arg;
+	struct batch *b;
+	uint64_t      noted;
+	char          text[LEASES_EPOCH_MAX], *key;
+	struct err    e;
+
+	if (track_epoch_noted(t, &noted, &e) != ERR_OK)
+		return op_result(t->engine->loop, &e);
+	if (strcmp(was->holder, store_agent_id(t->engine->store)) == 0 && was->epoch > noted) {
+		t->engine->outrun = true;
+		err_set(&e, ERR_CONFIG, 0, "this agent has held it at epoch %llu already, and its store knows of %llu: the store was put back from a "
+		    "backup, or is a copy", (unsigned long long)was->epoch, (unsigned long long)noted);
+		err_hint(&e, "if it shall be active here: stateferry adopt");
+		return op_result(t->engine->loop, &e);
+	}
+	if (*epoch <= noted) /* the record was lost; locks of earlier epochs are still told from ours */
+		*epoch = noted + 1;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)*epoch);
+	b = batch_new(t->engine->store);
+	batch_meta(b, key = track_epoch_key(t), span_str(text));
+	free(key);
+	return store_apply(t->engine->store, b);
+}
+
 void
 track_lease_init(struct track *t)
 {
 	const struct edge *e = t->lane->edge;
 	struct lease_conf  c = { .loop = t->engine->loop, .key = e->name, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.changed = track_lease_changed, .arg = t };
+		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t };
 
 	if (!e->lease.on)
 		return;
+	for (size_t i = 0; i < t->engine->plan->nedges; i++)
+		if (t->engine->plan->edges[i].lease.on)
+			c.crowd += (unsigned)t->engine->plan->edges[i].nlanes;
 	timer_init(&t->prove_due, t->engine->loop, track_lease_start, t);
 	c.coordinator = t->coordinator = coordinator_target(t->lane->to);
 	t->lease = lease_new(&c);
@@ -93,7 +160,7 @@ track_lease_start(void *arg)
 static void
 track_lease_leave(struct track *t)
 {
-	if (t->lease == NULL || t->drain != NULL)
+	if (t->lease == NULL || t->drain != NULL || t->keeps_lease)
 		return;
 	t->wants_lease = false;
 	timer_stop(&t->prove_due);
@@ -121,9 +188,94 @@ bool
 leases_idle(const struct engine *e)
 {
 	for (size_t i = 0; i < e->plan->nlanes; i++)
-		if (e->tracks[i].proving != NULL || (e->tracks[i].lease != NULL && !lease_idle(e->tracks[i].lease)))
+		if (e->tracks[i].proving != NULL ||
+		    (e->tracks[i].lease != NULL && !e->tracks[i].keeps_lease && !lease_idle(e->tracks[i].lease)))
 			return false;
 	return true;
+}
+
+void
+leases_adopted(struct engine *e)
+{
+	e->outrun = false;
+	for (size_t i = 0; i < e->plan->nlanes; i++)
+		if (e->tracks[i].lease != NULL)
+			lease_belongs_to(e->tracks[i].lease, store_agent_id(e->store));
+	if (e->started)
+		leases_start(e);
+}
+
+/* --- over a reload --- */
+
+/* The lane of the new plan that is that one still, as far as its lease goes. */
+static struct lane *
+lane_again(const struct lane *l, const struct plan *old, const struct plan *new)
+{
+	struct edge *e = plan_edge(new, l->edge->name);
+
+	if (e == NULL || !edge_lease_same(&e->lease, &l->edge->lease) || strcmp(old->settings.name, new->settings.name) != 0)
+		return NULL;
+	for (size_t i = 0; i < e->nlanes; i++)
+		if (strcmp(e->lanes[i].to->label, l->to->label) == 0 && strcmp(e->lanes[i].to->where, l->to->where) == 0)
+			return &e->lanes[i];
+	return NULL;
+}
+
+void
+leases_keep(struct engine *e, const struct plan *next)
+{
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		struct track *t = &e->tracks[i];
+
+		t->keeps_lease = next != NULL && t->lease != NULL && t->proving == NULL && !lease_idle(t->lease) &&
+		    lane_again(t->lane, e->plan, next) != NULL;
+	}
+}
+
+bool
+leases_paused(struct engine *e)
+{
+	bool paused = true;
+
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		struct track *t = &e->tracks[i];
+
+		if (!t->keeps_lease || lease_idle(t->lease))
+			continue;
+		lease_pause(t->lease);
+		paused = false;
+	}
+	return paused;
+}
+
+struct lease **
+leases_carry(struct engine *e, const struct plan *next)
+{
+	struct lease **kept = xcalloc(next->nlanes + 1, sizeof(struct lease *));
+
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		struct track *t = &e->tracks[i];
+		struct lane  *again = t->keeps_lease ? lane_again(t->lane, e->plan, next) : NULL;
+
+		if (again == NULL)
+			continue;
+		kept[again->index] = t->lease;
+		t->lease = NULL;
+	}
+	return kept;
+}
+
+void
+leases_carried(struct engine *e, struct lease **owned)
+{
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		if (owned[i] == NULL)
+			continue;
+		lease_free(e->tracks[i].lease);
+		e->tracks[i].lease = owned[i];
+		lease_move(owned[i], e->tracks[i].coordinator, &e->tracks[i]);
+	}
+	free(owned);
 }
 
 /* --- of a pass --- */
@@ -147,7 +299,7 @@ leases_is_decided(const struct leases_wait *w, const struct track *t)
 	lease_look(t->lease, &v);
 	if (v.seen.record.ttl_ms > ttl)
 		ttl = v.seen.record.ttl_ms;
-	return v.standing == LEASE_OURS || v.standing == LEASE_THEIRS || v.standing == LEASE_YIELDED ||
+	return v.standing == LEASE_OURS || v.standing == LEASE_THEIRS || v.standing == LEASE_YIELDED || v.standing == LEASE_RELEASED ||
 	    loop_now(w->e->loop) - w->begun > LEASE_EXPIRES(ttl) + LEASES_SLACK_MS;
 }
 
@@ -208,6 +360,9 @@ track_lease_refused(const struct track *t, struct err *ret)
 	} else if (v.standing == LEASE_UNREAD) {
 		*ret = v.why;
 		err_prefix(ret, "the lease at %s", t->lane->to->label);
+	} else if (v.standing == LEASE_RELEASED) {
+		err_set(ret, ERR_LOCKED, 0, "the lease at %s was released here by a person", t->lane->to->label);
+		err_hint(ret, "to have it taken again: stateferry lease release --back %s", t->lane->edge->name);
 	} else if (v.standing == LEASE_YIELDED) {
 		err_set(ret, ERR_LOCKED, 0, "the lease at %s is left to other agents for a while, because writes there kept failing",
 		    t->lane->to->label);

@@ -563,6 +563,12 @@ edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, s
 	return ERR_OK;
 }
 
+bool
+edge_lease_same(const struct edge_lease *a, const struct edge_lease *b)
+{
+	return a->on == b->on && a->ttl_ms == b->ttl_ms && a->max_failures == b->max_failures;
+}
+
 /* Who keeps leases has to enforce preconditions: without them two would hold one. */
 static enum err_code
 edge_lease(struct plan *p, struct edge *e, struct conf_block *b, struct err *reterr)

@@ -3,7 +3,8 @@
 
 #include "core.h"
 
-/* Another plan in place of the running one: everything ends first, and begins again with what the new one says. */
+/* Another plan in place of the running one: everything ends first, and begins again with what the new one says.
+ * Only leases that are the same in both are kept. */
 
 struct reload {
 	struct op      op;
@@ -12,9 +13,9 @@ struct reload {
 	bool           was_started;
 };
 
-enum reload_state { RELOAD_START, RELOAD_WAITED };
+enum reload_state { RELOAD_START, RELOAD_WAITED, RELOAD_PAUSED };
 
-static const char *const reload_states[] = { "start", "waited" };
+static const char *const reload_states[] = { "start", "waited", "leases paused" };
 
 static void
 reload_free(struct op *op)
@@ -46,15 +47,22 @@ reload_step(struct op *op)
 	case RELOAD_START:
 		r->was_started = r->e->started;
 		op_shield(op);
+		leases_keep(r->e, r->plan);
 		engine_stop(r->e);
 		return op_await(op, RELOAD_WAITED, op_sleep(op->loop, 0));
 	case RELOAD_WAITED:
 		if (!engine_idle(r->e))
 			return op_await(op, RELOAD_WAITED, op_sleep(op->loop, ENDED_LOOK_MS));
+		return op_go(op, RELOAD_PAUSED);
+	case RELOAD_PAUSED:
 		if (op->cancelled) { /* the process ends: nothing begins again */
+			leases_keep(r->e, NULL);
+			leases_leave(r->e);
 			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
 			return op_fail(op);
 		}
+		if (!leases_paused(r->e))
+			return op_await(op, RELOAD_PAUSED, op_sleep(op->loop, ENDED_LOOK_MS));
 		reload_counters(r);
 		engine_replan(r->e, r->plan);
 		r->plan = NULL;

@@ -683,12 +683,49 @@ def adopt_is_acted_on_at_once(p):
         agent.stderr.close()
 
 
+def leases(p):
+    def lease(*args, code=0):
+        return p.json("lease", *args, code=code)["leases"][0]
+
+    assert "no edge has a lease block" in p.text("lease", "ls")
+    assert 'has no lease block' in p.error("lease", "release", "out", code=2)
+    p.configure(text=CONF.format(more="").replace('to   = ["dr"]', 'to   = ["dr"]\n  lease {\n    ttl = "2s"\n  }'))
+    assert 'no edge is called "nowhere"' in p.error("lease", "release", "nowhere", code=2)
+    for args in (("lease", "list"), ("lease", "release"), ("lease", "ls", "--back"), ("lease", "ls", "out")):
+        assert "lease takes ls | release EDGE" in p.error(*args, code=2)
+    assert lease("ls")["holder"] is None and lease("ls")["epoch"] == 0
+    p.put("seq/001.tfstate")
+    agent = p.start()
+    try:
+        wait(lambda: lease("ls")["standing"] == "ours")
+        held = lease("ls")
+        assert held["epoch"] == 1 and held["transitions"] == 0 and held["since"] and held["expires_seconds"] is None, held
+        for command in ("status", "locks"):
+            assert f'lease of out at dr: held by {held["name"]}, this agent, since' in p.text(command)
+            assert p.json(command)["leases"] == [held]
+        assert lease("release", "out")["standing"] == "released"
+        status = p.json("status", code=3)
+        assert status["verdict"] == "behind" and status["problems"][0]["next"] == "stateferry lease release --back out", status
+        assert "nobody's, epoch 1, 0 transitions, released here" in p.text("lease", "ls")
+        lease("release", "--back", "out")
+        wait(lambda: lease("ls")["standing"] == "ours")
+        agent.kill()
+        agent.wait()
+        assert lease("ls")["holder"] == held["holder"]      # whoever looks takes nothing
+        assert lease("release", "out")["holder"] is None    # the process that held it is dead: it is given up for it
+        assert p.json("lease", "ls")["leases"][0]["epoch"] == 3
+    finally:
+        agent.kill()
+        agent.wait(timeout=12)
+        agent.stderr.close()
+
+
 TESTS = [sync_and_look, doctor, a_path_that_is_no_text_leaves_a_document, damage_is_held, advice_fits, unusable_names_are_told,
          a_source_that_is_none_any_more, a_store_that_is_none, a_store_that_is_lost_is_no_new_one, dry_run_of_what_would_be_made,
          dry_run_of_a_chain_counts_once, nothing_found, restore_asks, migrate_asks, serials_have_all_their_digits, show_masks,
          no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named, nothing_to_carry,
          never_into_itself, snapshots_beside_states, a_large_snapshot_is_packed_in_pieces, wrong_configuration,
-         installs_where_it_says, a_lock_without_a_name, secrets_stay, owners, adopt_is_acted_on_at_once]
+         installs_where_it_says, a_lock_without_a_name, secrets_stay, owners, adopt_is_acted_on_at_once, leases]
 
 
 if __name__ == "__main__":

@@ -54,6 +54,19 @@ end(void)
 	loop_free(loop);
 }
 
+/* The process ends, and another one goes on with its store. */
+static void
+reborn(unsigned i)
+{
+	char *dir = xstrdup(r[i].dir);
+
+	agent_rig_close(&r[i]);
+	agent_rig_join(&r[i], loop, dir, SHARED);
+	agent_rig_world(&r[i], "a", a);
+	agent_rig_world(&r[i], "b", b);
+	free(dir);
+}
+
 static bool
 equal(const char *name)
 {
@@ -252,6 +265,183 @@ other_locks_stay(void)
 	}
 }
 
+/* --- what a process before us held --- */
+
+/* As one that was killed leaves it. */
+static void
+record_of(const char *holder, unsigned epoch)
+{
+	char text[400];
+
+	snprintf(text, sizeof(text), "{\"stateferry_lease\":1,\"holder\":\"%s\",\"name\":\"before\",\"nonce\":\"n\",\"counter\":9,\"epoch\":%u,"
+	    "\"transitions\":2,\"ttl_ms\":60000,\"since\":null}", holder, epoch);
+	mem_world_put(b, RECORD, span_str(text));
+}
+
+static void
+own_process_that_died_is_followed_at_once(void)
+{
+	int64_t begun;
+
+	begin(1);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	reborn(0);
+	record_of(store_agent_id(r[0].store), 1);
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	begun = loop_now(loop);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	CHECK(loop_now(loop) - begun < 5000);
+	CHECK(record_says("\"epoch\":2") && record_says("\"transitions\":2"));
+	end();
+}
+
+static void
+older_store_waits_for_a_person(void)
+{
+	struct pass_result p;
+
+	begin(1);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0"); /* it knows of epoch 1 */
+	reborn(0);
+	record_of(store_agent_id(r[0].store), 2);
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	agent_rig_sync(&r[0], &p);
+	CHECK_U64((uint64_t)pass_result_exit(&p), 10);
+	CHECK(strstr(p.problems[0].message, "put back from a backup") != NULL && strstr(p.problems[0].hint, "stateferry adopt") != NULL);
+	pass_result_free(&p);
+	CHECK(!equal("x.tfstate") && record_says("\"epoch\":2"));
+	CHECK_U64(agent_rig_run(&r[0], engine_adopt(r[0].engine), 1000), ERR_OK);
+	CHECK(!record_says(store_agent_id(r[0].store)));
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0"); /* after the time of the one that it was */
+	CHECK(equal("x.tfstate") && record_says("\"epoch\":3"));
+	end();
+}
+
+static void
+agent_that_was_overtaken_stops_until_adopted(void)
+{
+	begin(1);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	record_of(store_agent_id(r[0].store), 9); /* a copy of its store runs elsewhere */
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	agent_rig_wait(&r[0], 3 * TTL);
+	CHECK(!equal("x.tfstate") && who(0).standing == LEASE_UNREAD);
+	CHECK_U64(agent_rig_run(&r[0], engine_adopt(r[0].engine), 1000), ERR_OK);
+	agent_rig_wait(&r[0], 3 * TTL);
+	CHECK(equal("x.tfstate") && who(0).standing == LEASE_OURS);
+	CHECK_U64(who(0).epoch, 10);
+	end();
+}
+
+static void
+epochs_go_on_where_the_record_was_lost(void)
+{
+	begin(1);
+	for (unsigned i = 0; i < 3; i++)
+		agent_rig_sync_counts(&r[0]);
+	CHECK(record_says("\"epoch\":3"));
+	mem_world_put(b, RECORD, span_of(NULL, 0));
+	agent_rig_sync_counts(&r[0]);
+	CHECK(record_says("\"epoch\":4"));
+	end();
+}
+
+/* --- handed over by a person --- */
+
+static void
+released_lease_stays_away(void)
+{
+	struct lease_released what;
+	unsigned              first;
+
+	begin(2);
+	engine_start(r[0].engine);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	first = leader();
+	CHECK_U64(agent_rig_run(&r[0], engine_lease_release(r[first].engine, "e", false, &what), 5000), ERR_OK);
+	CHECK_U64(what.done, 1);
+	agent_rig_wait(&r[0], 1000);
+	CHECK(who(first).standing == LEASE_RELEASED && who(1 - first).standing == LEASE_OURS);
+	engine_stop(r[1 - first].engine); /* now nobody has it, and it still stays away */
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	agent_rig_wait(&r[0], 5 * TTL);
+	CHECK(!equal("x.tfstate") && record_says("\"holder\":\"\""));
+	CHECK_U64(agent_rig_run(&r[0], engine_lease_release(r[first].engine, "e", true, &what), 1000), ERR_OK);
+	agent_rig_wait(&r[0], TTL);
+	CHECK(equal("x.tfstate") && who(first).standing == LEASE_OURS);
+	end();
+}
+
+static void
+only_its_holder_releases_it(void)
+{
+	struct lease_released what;
+
+	begin(2);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(agent_rig_run(&r[1], engine_lease_release(r[1].engine, "e", false, &what), 1000), ERR_LOCKED);
+	CHECK(strstr(r[1].err.msg, "only that agent can hand it over") != NULL && strstr(r[1].err.hint, "has not changed for ") != NULL);
+	CHECK_U64(who(0).standing, LEASE_OURS);
+	CHECK_U64(agent_rig_run(&r[1], engine_lease_release(r[1].engine, "nowhere", false, &what), 1000), ERR_USAGE);
+	end();
+}
+
+static void
+what_a_dead_process_held_is_given_up_for_it(void)
+{
+	struct lease_released what;
+
+	begin(1);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	reborn(0);
+	record_of(store_agent_id(r[0].store), 1);
+	CHECK_U64(agent_rig_run(&r[0], engine_leases_read(r[0].engine), 1000), ERR_OK);
+	CHECK(who(0).epoch == 1 && record_says("\"counter\":9")); /* a look changes nothing */
+	CHECK_U64(agent_rig_run(&r[0], engine_lease_release(r[0].engine, "e", false, &what), 5000), ERR_OK);
+	CHECK_U64(what.done, 1);
+	CHECK(record_says("\"holder\":\"\"") && record_says("\"epoch\":2"));
+	end();
+}
+
+/* --- reload --- */
+
+static void
+reload_with(const char *text)
+{
+	struct plan *plan = agent_rig_plan(&r[0], text);
+
+	mem_attach(plan_backend(plan, "a"), a);
+	mem_attach(plan_backend(plan, "b"), b);
+	CHECK_U64(agent_rig_run(&r[0], engine_reload(r[0].engine, plan), 60000), ERR_OK);
+}
+
+static void
+reload_keeps_what_did_not_change(void)
+{
+	begin(2);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	for (unsigned i = 0; i < 3; i++) {
+		reload_with(SHARED "backend \"mem\" \"c\" {}\nreplicate \"f\" {\n  from = \"a\"\n  to = [\"c\"]\n}\n");
+		CHECK_U64(who(0).standing, LEASE_OURS);
+		mem_world_put(a, "x.tfstate", rig_state(6 + i, "L", 3, "b"));
+		agent_rig_wait(&r[0], 2 * TTL);
+		CHECK(equal("x.tfstate"));
+		CHECK_U64(who(0).epoch, 1);
+	}
+	CHECK_U64(engine_counters(r[1].engine)->pushes_ok, 0);
+	reload_with(BACKENDS EDGE("  lease {\n    ttl = \"30s\"\n  }\n")); /* another agreement: it begins anew */
+	agent_rig_wait(&r[0], TTL);
+	leader();
+	CHECK_U64(who(0).epoch, 2);
+	end();
+}
+
 /* --- configuration --- */
 
 static void
@@ -278,6 +468,14 @@ main(int argc, char **argv)
 		{ "a dead holder is followed in one pass", dead_holder_is_followed_in_one_pass },
 		{ "the lock of a dead agent is released", lock_of_a_dead_agent_is_released },
 		{ "other locks stay", other_locks_stay },
+		{ "an own process that died is followed at once", own_process_that_died_is_followed_at_once },
+		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
+		{ "an agent whose name another one goes by stops until it is adopted", agent_that_was_overtaken_stops_until_adopted },
+		{ "epochs go on where the record was lost", epochs_go_on_where_the_record_was_lost },
+		{ "what is released stays away until it is taken back", released_lease_stays_away },
+		{ "only its holder releases it", only_its_holder_releases_it },
+		{ "what a dead process held is given up for it", what_a_dead_process_held_is_given_up_for_it },
+		{ "a reload keeps what did not change", reload_keeps_what_did_not_change },
 		{ "what cannot be a lease", what_cannot_be_a_lease },
 		{ NULL, NULL } });
 }
