@@ -31,6 +31,18 @@ bits_clear(struct bits *b, uint64_t id)
 		b->p[id / 8] = (uint8_t)(b->p[id / 8] & ~(1 << (id % 8)));
 }
 
+uint64_t
+bits_next(const struct bits *b, uint64_t after)
+{
+	for (uint64_t id = after + 1; id / 8 < b->n; id++) {
+		if (b->p[id / 8] == 0)
+			id |= 7;
+		else if (bits_get(b, id))
+			return id;
+	}
+	return 0;
+}
+
 void
 bits_free(struct bits *b)
 {

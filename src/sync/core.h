@@ -46,6 +46,7 @@ struct bits {
 bool bits_get(const struct bits *b, uint64_t id);
 void bits_set(struct bits *b, uint64_t id);
 void bits_clear(struct bits *b, uint64_t id);
+uint64_t bits_next(const struct bits *b, uint64_t after); /* 0: there is none */
 void bits_free(struct bits *b);
 
 struct pass;
@@ -98,11 +99,12 @@ struct track {
 	int64_t        hold_until;      /* loop_now(): closed after strikes */
 	struct coordinator *coordinator; /* NULL: no lease, it is always ours */
 	struct lease  *lease;
-	bool           wants_lease;     /* since it is started, until it is left */
 	bool           keeps_lease;     /* over the reload that runs */
-	struct op     *proving;         /* what the lease rests on; running, top level */
-	struct timer   prove_due;
-	struct err     unproven;        /* why there can be no lease; OK: nothing is known against it */
+	struct err     unproven;        /* why it cannot be taken; OK: nothing is known against it */
+	int64_t        prove_after;     /* loop_now(): unproven, not probed again before */
+	bool           follows;         /* the drain only reads what the holder of the lease wrote */
+	struct bits    unread;          /* not ours: states under whose name the target shows what was not read yet */
+	struct bits    doubted;         /* not ours: their replica was newer than the head; perhaps the source has not been read since */
 	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
 };
 
@@ -306,6 +308,7 @@ struct push_result {
 };
 struct push_options {
 	bool   dry;
+	bool   follow;                  /* reads alone: the replica is another agent's to write */
 	struct snapshot *next;          /* dry: what would be the head of the source state called name; NULL: the store's */
 	const char      *name;
 };
@@ -322,6 +325,8 @@ bool history_is_due(struct engine *e, const struct lane *l, const char *name);
 /* --- drain.c: the due entries of one lane --- */
 /* pass: every entry of the lane, whatever its due; NULL: the agent's own, what is due. */
 struct op *drain_op(struct engine *e, struct track *t, struct pass *pass);
+/* Of a lane that another agent writes: t->unread is read and compared. */
+struct op *drain_follow_op(struct engine *e, struct track *t);
 /* The target fails by itself, as t->closed says: nothing more is asked of it for a while. */
 bool track_closed(const struct track *t);
 

@@ -18,6 +18,7 @@ struct drain {
 	struct engine *e;
 	struct track  *track;
 	struct pass   *pass;       /* NULL: the agent's own, due entries only */
+	bool           follow;     /* another agent's lane: reads alone */
 	struct bits    tried;      /* pass: each state once, and again while it waits for a lock */
 	int64_t        began;      /* pass: wall ms; it waits for each lock as long as lock_timeout says, however long others have */
 	int64_t        lock_due;   /* pass: when the first waiting entry is tried again; 0: none */
@@ -28,8 +29,10 @@ drain_free(struct op *op)
 {
 	struct drain *d = container_of(op, struct drain, op);
 
-	if (d->track->drain == op)
+	if (d->track->drain == op) {
 		d->track->drain = NULL;
+		d->track->follows = false;
+	}
 	bits_free(&d->tried);
 	free(d);
 }
@@ -103,7 +106,7 @@ drain_child_step(struct op *op)
 		}
 		if (l->edge->kind == EDGE_SNAPSHOT)
 			return op_await(op, CHILD_DONE, history_op(c->d->e, l, c->state, &c->result));
-		return op_await(op, CHILD_DONE, push_op(c->d->e, l, c->state, &(struct push_options){ .dry = false }, &c->result));
+		return op_await(op, CHILD_DONE, push_op(c->d->e, l, c->state, &(struct push_options){ .follow = c->d->follow }, &c->result));
 	case CHILD_DONE:
 		quota_give(&engine_place(c->d->e, l->to)->writing, c->bytes);
 		if (op_failed(op) && c->result.outcome != PUSH_HELD && c->result.outcome != PUSH_WAITING && c->result.err.code == ERR_OK) {
@@ -141,6 +144,15 @@ drain_bytes(struct drain *d, uint64_t state)
 	return n;
 }
 
+static uint64_t
+drain_next_unread(struct drain *d)
+{
+	uint64_t state = bits_next(&d->track->unread, 0);
+
+	bits_clear(&d->track->unread, state);
+	return state;
+}
+
 static struct op *
 drain_next(void *arg)
 {
@@ -148,8 +160,8 @@ drain_next(void *arg)
 	struct drain_child *c;
 	uint64_t            state;
 
-	if (d->op.cancelled || track_closed(d->track) || !track_is_ours(d->track) || (d->pass == NULL && d->e->passes > 0) ||
-	    (state = drain_next_state(d)) == 0)
+	if (d->op.cancelled || track_closed(d->track) || track_is_ours(d->track) == d->follow || (d->pass == NULL && d->e->passes > 0) ||
+	    (state = d->follow ? drain_next_unread(d) : drain_next_state(d)) == 0)
 		return NULL;
 	bits_set(&d->tried, state);
 	c = xcalloc(1, sizeof(*c));
@@ -239,6 +251,8 @@ drain_ended(struct op *op, void *arg)
 	struct drain       *d = arg;
 	struct drain_child *c = container_of(op, struct drain_child, op);
 
+	if (d->follow)
+		return;
 	drain_strike(d, &c->result);
 	if (drain_waits(d, c))
 		return;
@@ -320,4 +334,13 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	}
 	t->drain = &d->op;
 	return &d->op;
+}
+
+struct op *
+drain_follow_op(struct engine *e, struct track *t)
+{
+	struct op *op = drain_op(e, t, NULL);
+
+	container_of(op, struct drain, op)->follow = t->follows = true;
+	return op;
 }

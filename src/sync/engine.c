@@ -52,17 +52,27 @@ track_first_due(void *arg, const struct queue_rec *q)
 	return false;
 }
 
+static void track_drained(struct op *op, void *arg);
+
 static void
 track_kick(struct track *t)
 {
 	struct engine    *e = t->engine;
 	struct store_txn *txn;
 	int64_t           due = -1, wait;
+	bool              ours = track_is_ours(t);
 
-	if (!e->started || e->stopping || e->passes > 0 || !engine_acts(e) || !track_is_ours(t))
+	if (!e->started || e->stopping || e->passes > 0 || !engine_acts(e))
 		return;
 	if (t->drain != NULL) {
 		t->again = true;
+		if (ours && t->follows) /* there is more to do now */
+			op_cancel(t->drain);
+		return;
+	}
+	if (!ours) {
+		if (bits_next(&t->unread, 0) != 0)
+			op_start(drain_follow_op(e, t), track_drained, t);
 		return;
 	}
 	if (store_read(e->store, &txn, NULL) != ERR_OK)
@@ -294,6 +304,8 @@ engine_unbuild(struct engine *e)
 		timer_stop(&e->tracks[i].due);
 		track_lease_free(&e->tracks[i]);
 		bits_free(&e->tracks[i].present);
+		bits_free(&e->tracks[i].unread);
+		bits_free(&e->tracks[i].doubted);
 	}
 	free(e->places);
 	free(e->tracks);

@@ -120,7 +120,7 @@ handover_each(struct handover *h, void (*fn)(struct handover *h, struct track *t
 static void
 handover_read(struct handover *h, struct track *t)
 {
-	if (lease_idle(t->lease) && t->proving == NULL && !t->wants_lease) {
+	if (lease_idle(t->lease)) {
 		lease_pause(t->lease);
 		h->read = true;
 	}

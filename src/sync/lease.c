@@ -79,7 +79,7 @@ lease_ask(struct lease *l, enum lease_state next, struct op *request)
 static void
 lease_poke(struct lease *l)
 {
-	if (l->running && l->op.state == RESTED)
+	if (l->running && (l->op.state == RESTED || l->op.state == INTENDED))
 		op_cancel(l->op.child);
 }
 
@@ -271,11 +271,12 @@ lease_intended(struct lease *l)
 {
 	struct op *op = &l->op;
 
-	if (op_failed(op)) {
+	if (op_failed(op) && op->res.code != ERR_CANCELLED) {
 		l->trouble = op->res;
 		l->troubles++;
-		return op_await(op, RESTED, lease_rest(l));
 	}
+	if (op_failed(op))
+		return op_await(op, RESTED, lease_rest(l));
 	return lease_may_take(l) ? lease_ask(l, TAKEN, lease_take(l)) : op_await(op, RESTED, NULL);
 }
 

@@ -15,8 +15,6 @@
 
 /* --- one lane --- */
 
-static void track_lease_start(void *arg);
-
 static void
 track_lease_changed(void *arg)
 {
@@ -26,11 +24,13 @@ track_lease_changed(void *arg)
 		engine_kick(t->engine, t->lane->edge->from);
 }
 
-/* An entry of the queue that is on its way to the target. */
+/* Is an entry of the queue on its way to the target? */
 static bool
 track_lease_busy(void *arg)
 {
-	return ((const struct track *)arg)->drain != NULL;
+	const struct track *t = arg;
+
+	return t->drain != NULL && !t->follows;
 }
 
 /* --- what is noted of a take --- */
@@ -60,33 +60,98 @@ track_epoch_noted(const struct track *t, uint64_t *ret, struct err *reterr)
 	return code;
 }
 
-/* The take is on the disk before it is on the wire. So a record of this very agent with a higher epoch than any that it noted says that
- * the store is older than what its agent did, or that another one goes by its name: nothing is written until a person has seen that. */
+/* A record of this very agent with a higher epoch than any that it noted: the store is older than what its agent did, or another one goes
+ * by its name. Nothing is written until a person has seen that. */
+static bool
+track_is_outrun(struct track *t, const struct lease_record *was, uint64_t noted, struct err *reterr)
+{
+	if (strcmp(was->holder, store_agent_id(t->engine->store)) != 0 || was->epoch <= noted)
+		return false;
+	t->engine->outrun = true;
+	err_set(reterr, ERR_CONFIG, 0, "this agent has held it at epoch %llu already, and its store knows of %llu: the store was put back from a "
+	    "backup, or is a copy", (unsigned long long)was->epoch, (unsigned long long)noted);
+	err_hint(reterr, "if it shall be active here: stateferry adopt");
+	return true;
+}
+
+/* --- before one is taken --- */
+
+struct take {
+	struct op     op;
+	struct track *track;
+	uint64_t      epoch;
+};
+
+enum take_state { START, PROVEN, NOTED };
+
+static const char *const take_states[] = { "start", "proven", "noted" };
+
+static struct op *
+take_note(struct take *k)
+{
+	char          text[LEASES_EPOCH_MAX], *key = track_epoch_key(k->track);
+	struct batch *b = batch_new(k->track->engine->store);
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)k->epoch);
+	batch_meta(b, key, span_str(text));
+	free(key);
+	return store_apply(k->track->engine->store, b);
+}
+
+/* What the lease rests on is proven, then the take is on the disk before it is on the wire. */
+static enum op_turn
+take_step(struct op *op)
+{
+	struct take  *k = container_of(op, struct take, op);
+	struct track *t = k->track;
+
+	switch ((enum take_state)op->state) {
+	case START:
+		op->res = t->unproven;
+		if (t->unproven.code != ERR_OK && loop_now(op->loop) < t->prove_after)
+			return op_fail(op);
+		return op_await(op, PROVEN, prove_conditions_op(engine_place(t->engine, t->lane->to)));
+	case PROVEN:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		t->unproven = op->res;
+		t->prove_after = loop_now(op->loop) + LEASES_PROVE_MS;
+		return op_failed(op) ? op_fail(op) : op_await(op, NOTED, take_note(k));
+	case NOTED:
+		return op_finish(op);
+	}
+	return OP_DONE;
+}
+
+static void
+take_free(struct op *op)
+{
+	free(container_of(op, struct take, op));
+}
+
+static const struct op_class take_class = { "take a lease", take_step, NULL, take_free, take_states, ARRAY_LEN(take_states) };
+
 static struct op *
 track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
 {
 	struct track *t = arg;
-	struct batch *b;
+	struct take  *k;
 	uint64_t      noted;
-	char          text[LEASES_EPOCH_MAX], *key;
 	struct err    e;
 
 	if (track_epoch_noted(t, &noted, &e) != ERR_OK)
 		return op_result(t->engine->loop, &e);
-	if (strcmp(was->holder, store_agent_id(t->engine->store)) == 0 && was->epoch > noted) {
-		t->engine->outrun = true;
-		err_set(&e, ERR_CONFIG, 0, "this agent has held it at epoch %llu already, and its store knows of %llu: the store was put back from a "
-		    "backup, or is a copy", (unsigned long long)was->epoch, (unsigned long long)noted);
-		err_hint(&e, "if it shall be active here: stateferry adopt");
+	if (track_is_outrun(t, was, noted, &e)) {
+		t->unproven = e;
 		return op_result(t->engine->loop, &e);
 	}
 	if (*epoch <= noted) /* the record was lost; locks of earlier epochs are still told from ours */
 		*epoch = noted + 1;
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)*epoch);
-	b = batch_new(t->engine->store);
-	batch_meta(b, key = track_epoch_key(t), span_str(text));
-	free(key);
-	return store_apply(t->engine->store, b);
+	k = xcalloc(1, sizeof(*k));
+	op_init(&k->op, &take_class, t->engine->loop);
+	k->track = t;
+	k->epoch = *epoch;
+	return &k->op;
 }
 
 void
@@ -102,7 +167,6 @@ track_lease_init(struct track *t)
 	for (size_t i = 0; i < t->engine->plan->nedges; i++)
 		if (t->engine->plan->edges[i].lease.on)
 			c.crowd += (unsigned)t->engine->plan->edges[i].nlanes;
-	timer_init(&t->prove_due, t->engine->loop, track_lease_start, t);
 	c.coordinator = t->coordinator = coordinator_target(t->lane->to);
 	t->lease = lease_new(&c);
 }
@@ -110,7 +174,6 @@ track_lease_init(struct track *t)
 void
 track_lease_free(struct track *t)
 {
-	timer_stop(&t->prove_due);
 	lease_free(t->lease);
 	coordinator_free(t->coordinator);
 }
@@ -121,50 +184,12 @@ track_is_ours(const struct track *t)
 	return t->lease == NULL || lease_holds(t->lease);
 }
 
-/* What a lease rests on is proven first. */
-static void
-track_proven(struct op *op, void *arg)
-{
-	struct track *t = arg;
-
-	t->proving = NULL;
-	t->unproven = op->err;
-	op_free(op);
-	if (t->engine->stopping || !t->wants_lease)
-		return;
-	if (t->unproven.code == ERR_OK)
-		lease_start(t->lease);
-	else
-		timer_set(&t->prove_due, LEASES_PROVE_MS);
-}
-
-static void
-track_lease_start(void *arg)
-{
-	struct track *t = arg;
-	struct op    *prove;
-
-	if (t->lease == NULL || t->proving != NULL)
-		return;
-	t->wants_lease = true;
-	prove = prove_conditions_op(engine_place(t->engine, t->lane->to));
-	if (prove == NULL) {
-		lease_start(t->lease);
-		return;
-	}
-	t->proving = prove;
-	op_start(prove, track_proven, t);
-}
-
 /* Nothing may be under way under it. */
 static void
 track_lease_leave(struct track *t)
 {
 	if (t->lease == NULL || t->drain != NULL || t->keeps_lease)
 		return;
-	t->wants_lease = false;
-	timer_stop(&t->prove_due);
-	op_cancel(t->proving);
 	lease_leave(t->lease);
 }
 
@@ -174,7 +199,8 @@ void
 leases_start(struct engine *e)
 {
 	for (size_t i = 0; i < e->plan->nlanes && engine_acts(e); i++)
-		track_lease_start(&e->tracks[i]);
+		if (e->tracks[i].lease != NULL)
+			lease_start(e->tracks[i].lease);
 }
 
 void
@@ -188,8 +214,7 @@ bool
 leases_idle(const struct engine *e)
 {
 	for (size_t i = 0; i < e->plan->nlanes; i++)
-		if (e->tracks[i].proving != NULL ||
-		    (e->tracks[i].lease != NULL && !e->tracks[i].keeps_lease && !lease_idle(e->tracks[i].lease)))
+		if (e->tracks[i].lease != NULL && !e->tracks[i].keeps_lease && !lease_idle(e->tracks[i].lease))
 			return false;
 	return true;
 }
@@ -198,9 +223,11 @@ void
 leases_adopted(struct engine *e)
 {
 	e->outrun = false;
-	for (size_t i = 0; i < e->plan->nlanes; i++)
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		err_clear(&e->tracks[i].unproven);
 		if (e->tracks[i].lease != NULL)
 			lease_belongs_to(e->tracks[i].lease, store_agent_id(e->store));
+	}
 	if (e->started)
 		leases_start(e);
 }
@@ -227,7 +254,7 @@ leases_keep(struct engine *e, const struct plan *next)
 	for (size_t i = 0; i < e->plan->nlanes; i++) {
 		struct track *t = &e->tracks[i];
 
-		t->keeps_lease = next != NULL && t->lease != NULL && t->proving == NULL && !lease_idle(t->lease) &&
+		t->keeps_lease = next != NULL && t->lease != NULL && !lease_idle(t->lease) &&
 		    lane_again(t->lane, e->plan, next) != NULL;
 	}
 }
@@ -355,7 +382,7 @@ track_lease_refused(const struct track *t, struct err *ret)
 	if (track_is_ours(t))
 		return false;
 	lease_look(t->lease, &v);
-	if (t->unproven.code != ERR_OK) {
+	if (t->unproven.code != ERR_OK && v.standing != LEASE_THEIRS && v.standing != LEASE_RELEASED) {
 		*ret = t->unproven;
 	} else if (v.standing == LEASE_UNREAD) {
 		*ret = v.why;
@@ -385,7 +412,7 @@ engine_leases(struct engine *e, void (*fn)(void *arg, const struct lane *l, cons
 		if (t->lease == NULL)
 			continue;
 		lease_look(t->lease, &v);
-		if (t->unproven.code != ERR_OK) {
+		if (t->unproven.code != ERR_OK && v.standing == LEASE_WATCHING) {
 			v.standing = LEASE_UNREAD;
 			v.why = t->unproven;
 		}

@@ -503,10 +503,26 @@ sweep_weigh(struct sweep *s, const struct state_rec *r, const char *name, struct
 	return tags || sweep_is_fresh(s, rep) ? SIGHT_FINE : SIGHT_DO;
 }
 
+/* Another agent writes the lane: what it may have written there is read, but only where the listing shows something new. */
+static void
+sweep_follow(struct sweep *s, const struct state_rec *r, const char *name, const struct replica_rec *rep)
+{
+	const struct listed *there = map_get(s->l->names, span_str(name));
+	struct track        *track = engine_track(s->l->e, s->lane);
+	bool                 have = rep->name != NULL && strcmp(rep->name, name) == 0;
+
+	if (s->l->pass != NULL || track_is_ours(track) || s->lane->edge->kind != EDGE_REPLICATE)
+		return;
+	if ((provider_caps(s->lane->to) & PROVIDER_LIST) == 0 || (have && rep->status == REPLICA_HELD && rep->version != r->head))
+		bits_set(&track->unread, r->id);
+	else if (there == NULL ? have && rep->etag[0] != '\0' : !have || strcmp(there->etag, rep->etag) != 0)
+		bits_set(&track->unread, r->id);
+}
+
 static void
 sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
 {
-	struct replica_rec rep;
+	struct replica_rec rep = { .name = "" };
 	struct err         e;
 
 	switch (sweep_weigh(s, r, name, &rep)) {
@@ -520,6 +536,7 @@ sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
 			pass_replica(s->l->pass, s->lane, PUSH_HELD, r->name, 0, &e);
 		break;
 	case SIGHT_DO:
+		sweep_follow(s, r, name, &rep);
 		sweep_enqueue(s, r);
 		break;
 	}
@@ -528,7 +545,7 @@ sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
 static void
 sweep_history(struct sweep *s, const struct state_rec *r)
 {
-	struct replica_rec rep;
+	struct replica_rec rep = { .name = "" };
 
 	if (store_replica(s->t, s->lane->edge->name, s->lane->to->label, r->id, &rep) && rep.version >= r->head &&
 	    rep.status == REPLICA_CURRENT)

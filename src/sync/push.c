@@ -485,8 +485,8 @@ push_leave(struct push *p)
 static enum op_turn
 push_decide(struct push *p)
 {
-	if (!push_may_write(p))
-		return p->unsealed && !p->dry && !op_failed(&p->op) ? op_go(&p->op, INTENT) : op_unwind(&p->op, SETTLE);
+	if (!push_may_write(p) || p->follow)
+		return p->unsealed && !p->dry && !p->follow && !op_failed(&p->op) ? op_go(&p->op, INTENT) : op_unwind(&p->op, SETTLE);
 	return p->dry ? op_await(&p->op, PEEK_CHANGED, push_change(p)) : op_go(&p->op, INTENT);
 }
 

@@ -184,7 +184,7 @@ replicate_report(struct push *p, enum push_outcome o)
 	p->ret->probe = p->dry && o == PUSH_WRITTEN && place_asks_probe(engine_place(p->e, p->dst));
 	p->ret->err = p->op.err;
 	p->ret->target_down = o == PUSH_FAILED && retry_target_down(engine_place(p->e, p->dst), p->op.err.code);
-	if (p->dry)
+	if (p->dry || p->follow)
 		return;
 	if (o == PUSH_WRITTEN)
 		p->e->counters.pushes_ok++;
@@ -205,6 +205,46 @@ replicate_waited_long(const struct push *p, struct store_txn *t, int64_t *ret_si
 	return true;
 }
 
+/* Of a lane that another agent writes: does what was read there say how the replica stands? One that is newer than our head may only
+ * show that the writer has read the source since, and we have not: it is looked at first. */
+static bool
+replicate_follows(struct push *p, enum push_outcome o)
+{
+	struct bits  *doubted = &engine_track(p->e, p->lane)->doubted;
+	struct place *source = engine_place(p->e, p->lane->edge->from);
+	bool          newer = o == PUSH_HELD && state_is_good(&p->cur.info) && p->cur.info.serial > p->next.info.serial;
+
+	if ((o != PUSH_CURRENT && o != PUSH_HELD) || p->refused.code != ERR_OK)
+		return false;
+	if (newer && (source->failing || !bits_get(doubted, p->state))) {
+		bits_set(doubted, p->state);
+		if (!source->failing)
+			place_wake(source);
+		return false;
+	}
+	bits_clear(doubted, p->state);
+	return true;
+}
+
+/* It is not the head yet: whoever has the lease is to write it. Its bytes count as ours only if they are a version of the source. */
+static void
+replicate_record_behind(struct push *p, struct replica_rec *r, struct store_txn *t)
+{
+	struct version_rec v;
+
+	r->error = r->hint = "";
+	r->etag = p->absent ? "" : p->cur.etag;
+	replica_settle(r, REPLICA_PENDING, loop_wall(p->e->loop));
+	if (p->absent || !push_knows_current(p, true)) {
+		memset(&r->digest, 0, sizeof(r->digest));
+		r->version = r->serial = 0;
+	} else if (store_version_find(t, p->state, &p->cur.digest, &v)) {
+		r->digest = p->cur.digest;
+		r->version = v.number;
+		r->serial = v.serial;
+	}
+}
+
 static void
 replicate_settle(struct push *p, struct batch *b)
 {
@@ -219,13 +259,22 @@ replicate_settle(struct push *p, struct batch *b)
 	replicate_report(p, o);
 	if (p->dry)
 		return;
-	replicate_log(p, o);
+	if (p->follow && !replicate_follows(p, o))
+		return;
+	if (!p->follow || o == PUSH_HELD)
+		replicate_log(p, o);
 	if (o == PUSH_SKIPPED || store_read(p->e->store, &t, &e) != ERR_OK)
 		return;
 	if (!store_replica(t, p->edge, p->dst->label, p->state, &r))
 		r = (struct replica_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state, .etag = "", .error = "",
 			.hint = "" };
 	r.name = p->name;
+	if (p->follow && p->cmp.action == COMPARE_WRITE) {
+		replicate_record_behind(p, &r, t);
+		batch_replica(b, &r);
+		store_end(t);
+		return;
+	}
 	if (o == PUSH_WAITING && r.status != REPLICA_HELD && replicate_waited_long(p, t, &r.troubled)) {
 		push_lock_hint(p);
 		r.error = p->op.err.msg;
@@ -323,7 +372,7 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 	p->want = s->head_digest;
 	p->want_version = s->head;
 	p->released = digest_eq(&s->released, &s->head_digest);
-	p->prelook = o->dry;
+	p->prelook = o->dry || o->follow;
 	if (store_replica(t, p->edge, p->dst->label, p->state, &r))
 		p->prelook |= r.status == REPLICA_HELD || (r.status == REPLICA_CURRENT && digest_eq(&r.digest, &p->want));
 	else
@@ -349,6 +398,7 @@ push_op(struct engine *e, struct lane *l, uint64_t state, const struct push_opti
 	p->edge = l->edge->name;
 	p->state = state;
 	p->dry = o->dry;
+	p->follow = o->follow;
 	p->ret = ret;
 	memset(ret, 0, sizeof(*ret));
 	if (store_read(e->store, &t, &p->refused) != ERR_OK)

@@ -181,6 +181,158 @@ holder_whose_target_fails_leaves_it(void)
 	end();
 }
 
+/* --- who follows --- */
+
+static enum replica_status followed_as;
+
+static void
+see_replica(void *arg, const struct replica_view *v)
+{
+	(void)arg;
+	followed_as = v->status;
+}
+
+/* How that agent says that the replica of x.tfstate stands. */
+static enum replica_status
+says(unsigned agent)
+{
+	struct store_txn *t;
+	struct state_rec  s;
+	struct err        e;
+
+	CHECK_OK(store_read(r[agent].store, &t, &e), e);
+	CHECK(store_state(t, "a", "x.tfstate", &s));
+	engine_replicas(r[agent].engine, t, &s, see_replica, NULL);
+	store_end(t);
+	return followed_as;
+}
+
+static uint64_t
+asked(unsigned agent, enum request_kind kind)
+{
+	return request_total(&plan_backend(engine_plan(r[agent].engine), "b")->stats[kind]);
+}
+
+static void
+never_wrote(unsigned agent)
+{
+	static const enum request_kind kinds[] = { REQUEST_CREATE, REQUEST_WRITE, REQUEST_DELETE, REQUEST_LOCK, REQUEST_UNLOCK, REQUEST_SEAL, REQUEST_PROBE };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		CHECK_U64(asked(agent, kinds[i]), 0);
+}
+
+static void
+follower_sees_what_the_holder_wrote(void)
+{
+	uint64_t reads, renewals;
+
+	begin(2);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(says(1), REPLICA_CURRENT);
+	for (uint64_t serial = 6; serial < 12; serial++) {
+		mem_world_put(a, "x.tfstate", rig_state(serial, "L", 3, "a"));
+		agent_rig_wait(&r[0], TTL);
+		CHECK(says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	}
+	renewals = asked(1, REQUEST_READ); /* of the lease's record, for the most part */
+	agent_rig_wait(&r[0], TTL);
+	reads = asked(1, REQUEST_READ) - renewals;
+	agent_rig_wait(&r[0], TTL);
+	CHECK(asked(1, REQUEST_READ) - renewals - reads <= reads + 10); /* nothing is read again */
+	never_wrote(1);
+	CHECK_U64(r[1].engine != NULL && engine_counters(r[1].engine)->pushes_failed, 0);
+	end();
+}
+
+static void
+follower_tells_what_the_holder_cannot_write(void)
+{
+	begin(2);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	mem_world_put(b, "x.tfstate", rig_state(9, "L", 4, "somebody")); /* ahead of the source */
+	agent_rig_wait(&r[0], 2 * TTL);
+	CHECK(says(0) == REPLICA_HELD && says(1) == REPLICA_HELD);
+	mem_world_put(a, "x.tfstate", rig_state(10, "L", 5, "c"));
+	agent_rig_wait(&r[0], TTL);
+	CHECK(says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	mem_world_lock(b, "x.tfstate", LEFT("9", "OperationTypeApply")); /* in the holder's way */
+	mem_world_put(a, "x.tfstate", rig_state(11, "L", 5, "d"));
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(says(1), REPLICA_BEHIND);
+	mem_world_lock(b, "x.tfstate", NULL);
+	agent_rig_wait(&r[0], 2 * TTL);
+	CHECK(says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	mem_world_put(b, "x.tfstate", span_of(NULL, 0));
+	mem_world_lock(b, "x.tfstate", LEFT("9", "OperationTypeApply"));
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(says(1), REPLICA_PENDING);
+	mem_world_lock(b, "x.tfstate", NULL);
+	agent_rig_wait(&r[0], 2 * TTL);
+	CHECK_U64(says(1), REPLICA_CURRENT);
+	never_wrote(1);
+	end();
+}
+
+/* The replica may be newer than what the follower has read of the source. */
+static void
+follower_that_reads_late_holds_nothing(void)
+{
+	begin(1);
+	agent_rig_join(&r[1], loop, NULL, "backend \"mem\" \"a\" {\n  poll = \"10m\"\n}\nbackend \"mem\" \"b\" {\n  poll = \"10s\"\n}\n"
+	    EDGE("  lease {\n    ttl = \"60s\"\n  }\n"));
+	agent_rig_world(&r[1], "a", a);
+	agent_rig_world(&r[1], "b", b);
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	for (uint64_t serial = 6; serial < 12; serial++) {
+		mem_world_put(a, "x.tfstate", rig_state(serial, "L", 3, "a"));
+		for (unsigned i = 0; i < 60; i++) {
+			agent_rig_wait(&r[0], 1000);
+			CHECK(says(1) != REPLICA_HELD);
+		}
+		CHECK_U64(says(1), REPLICA_CURRENT);
+	}
+	end();
+}
+
+/* What was followed need not be read again. */
+static void
+takeover_starts_warm(void)
+{
+	uint64_t locks, gets;
+	char     name[40];
+
+	begin(2);
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "s%u.tfstate", i);
+		mem_world_put(a, name, rig_state(1, name, 3, "a"));
+	}
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], 2 * TTL);
+	never_wrote(1);
+	engine_stop(r[0].engine);
+	gets = asked(1, REQUEST_READ);
+	agent_rig_wait(&r[0], 5000);
+	CHECK_U64(who(1).standing, LEASE_OURS);
+	agent_rig_wait(&r[0], TTL);
+	locks = asked(1, REQUEST_LOCK);
+	CHECK_U64(locks, 0);
+	CHECK(asked(1, REQUEST_READ) - gets < 20);
+	CHECK_U64(says(1), REPLICA_CURRENT);
+	end();
+}
+
 /* --- passes --- */
 
 static void
@@ -463,6 +615,10 @@ main(int argc, char **argv)
 		{ "one of two replicates", one_of_two_replicates },
 		{ "who stops hands over", who_stops_hands_over },
 		{ "a holder whose target fails leaves it", holder_whose_target_fails_leaves_it },
+		{ "who follows sees what the holder wrote", follower_sees_what_the_holder_wrote },
+		{ "who follows tells what the holder cannot write", follower_tells_what_the_holder_cannot_write },
+		{ "who reads the source late holds nothing back", follower_that_reads_late_holds_nothing },
+		{ "a take-over starts warm", takeover_starts_warm },
 		{ "a pass takes it and hands it over", pass_takes_it_and_hands_it_over },
 		{ "a pass beside another holder ends with 11", pass_beside_another_holder_ends_with_11 },
 		{ "a dead holder is followed in one pass", dead_holder_is_followed_in_one_pass },
