@@ -34,6 +34,7 @@ enum provider_cap {
 	PROVIDER_UNPROVEN = 1 << 7,  /* preconditions are promised, but a probe has to prove them before a write without a lock */
 	PROVIDER_LOCK_UNPROVEN = 1 << 10, /* nothing but a promised lock: a probe has to see it refused before the first write */
 	PROVIDER_LOCK_HIDDEN = 1 << 11, /* locks of some states cannot be read, though lock_peek is there */
+	PROVIDER_LOCK_MOVES = 1 << 12, /* a state may be renamed under its lock: unlock finds ours by its "Path", whatever the name says */
 };
 
 enum put_if {

@@ -295,15 +295,15 @@ push_keep_current(struct push *p, struct batch *b)
 }
 
 /* What we replace is a version first. NULL: there is nothing that the store does not have. Where a crash can tear the write the
- * intent says what it began with, so that its own torn bytes can be told from another's; and where the bytes were made only now,
- * which they are. */
+ * intent says what it began with, so that its own torn bytes can be told from another's; where the bytes were made only now, which
+ * they are; and where the place was made with its lock, and may be renamed, which one that is. */
 static struct op *
 push_keep(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
-	bool          keep = push_keep_current(p, b);
+	bool          keep = push_keep_current(p, b), made = p->absent && (provider_caps(p->dst) & PROVIDER_LOCK_MOVES) != 0;
 
-	if (!keep && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0 && p->kind->change == NULL) {
+	if (!keep && !made && (provider_caps(p->dst) & PROVIDER_IN_PLACE) == 0 && p->kind->change == NULL) {
 		batch_free(b);
 		return NULL;
 	}

@@ -23,7 +23,7 @@ struct recover_one {
 	char            *edge, *target, *name, *source, *source_backend;
 	struct digest    want, replaces;
 	struct lock_info lock, there;
-	bool             uncertain, locked_by_us, unseen, look_failed, unlock_failed, effect;
+	bool             uncertain, locked_by_us, moved, unseen, look_failed, unlock_failed, effect;
 	bool             known;        /* the store has it that the target holds what this write wanted there */
 	int64_t          created, retry_at;
 	struct snapshot  now;
@@ -111,10 +111,18 @@ recover_may_hold_half(const struct recover_one *r)
 	return r->there.unnamed || (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0;
 }
 
+/* Nothing of ours is seen under the name, but where a state can be renamed the lock went with it. */
+static bool
+recover_may_have_moved(const struct recover_one *r)
+{
+	return r->lock.id[0] != '\0' && !r->locked_by_us && !r->look_failed && (provider_caps(r->dst) & PROVIDER_LOCK_MOVES) != 0;
+}
+
 static struct op *
 recover_unlock(struct recover_one *r)
 {
-	return r->locked_by_us || recover_may_hold_half(r) ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
+	r->moved = recover_may_have_moved(r);
+	return r->locked_by_us || r->moved || recover_may_hold_half(r) ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
 }
 
 /* A write that was cut off before its sidecar: it is completed while our lock is still on it, else by the next push. */
@@ -291,7 +299,7 @@ recover_one_step(struct op *op)
 		r->effect &= !op_failed(op);
 		return op_await(op, UNLOCKED, recover_unlock(r));
 	case UNLOCKED:
-		r->unlock_failed = r->locked_by_us && op_failed(op);
+		r->unlock_failed = (r->locked_by_us || r->moved) && op_failed(op);
 		recover_log(r);
 		return op_await(op, SETTLED, store_apply(r->e->store, recover_batch(r)));
 	case SETTLED:

@@ -249,6 +249,28 @@ def test_renamed_while_we_hold_it(fleet):
     assert fleet.server.locks() == {}
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["there", "made"])
+def test_renamed_after_we_were_killed(fleet, made):
+    """Only the journal knows of the lock then; it has the workspace's id, of one that was made for the write, too."""
+    line = lineage()
+    if not made:
+        fleet.server.put("before", state(3, line))
+    fleet.folder.put("before.tfstate", state(4, line))
+    fleet.target()
+    held = fleet.server.rules.add("PUT", "*/object/*", hold=True, drop="before")
+    process = fleet.agent.start_command("sync")
+    held.wait()
+    process.kill()
+    process.wait()
+    held.release()
+    assert list(fleet.server.locks()) == ["before"]
+    fleet.server.rules.clear()
+    fleet.server.rename("before", "after")
+    fleet.agent.sync()
+    assert fleet.server.locks() == {}
+    assert fleet.server.body("before") == state(4, line)     # a workspace of that name is made anew
+
+
 def test_no_workspace_without_create(fleet):
     fleet.folder.put("prod.tfstate", state(3, lineage()))
     fleet.target(create=False)

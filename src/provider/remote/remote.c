@@ -147,20 +147,10 @@ remote_locate(const struct backend *b, const char *name, struct buf *ret)
 }
 
 static void
-remote_lock_path(const struct backend *b, const char *name, struct buf *ret)
-{
-	const struct remote *r = remote_of(b);
-	char                *full = remote_full(r, name);
-
-	buf_printf(ret, "%s/%s", r->conf->organization, full);
-	free(full);
-}
-
-static void
 remote_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
 {
 	buf_puts(ret, "terraform force-unlock ");
-	remote_lock_path(b, name, ret);
+	remote_lock_name(b, name, ret);
 	buf_printf(ret, ", or stateferry unlock %s:%s %s", b->label, name, l->id);
 }
 
@@ -308,7 +298,7 @@ static unsigned
 remote_caps(const struct backend *b)
 {
 	(void)b;
-	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID;
+	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_MOVES;
 }
 
 static const char *const remote_blocks[] = { "workspaces", NULL };

@@ -181,5 +181,9 @@ struct op *remote_probe(struct backend *b, probe_fn *seen, void *arg);
 #define REMOTE_REASON_MAX 250
 void       remote_reason(const struct lock_info *l, char ret[REMOTE_REASON_MAX]);
 bool       remote_reason_parse(const char *text, struct lock_info *ret);
+/* "ORG/WORKSPACE", by which terraform names the lock. "Path" of ours has the workspace's id after it, as far as that is known: it is
+ * journalled with the lock, and stays when the workspace is renamed. */
+void       remote_lock_name(const struct backend *b, const char *name, struct buf *ret);
+void       remote_lock_path(const struct backend *b, const char *name, struct buf *ret);
 
 #endif

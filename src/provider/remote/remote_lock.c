@@ -69,6 +69,39 @@ remote_reason_parse(const char *text, struct lock_info *ret)
 	return true;
 }
 
+/* ---------------------------------------------------------------- where it is */
+
+#define LOCK_ID_MARK ", "
+
+void
+remote_lock_name(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct remote *r = remote_of(b);
+	char                *full = remote_full(r, name);
+
+	buf_printf(ret, "%s/%s", r->conf->organization, full);
+	free(full);
+}
+
+void
+remote_lock_path(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct remote_known *known = remote_known(remote_of(b), name);
+
+	remote_lock_name(b, name, ret);
+	if (known != NULL)
+		buf_printf(ret, LOCK_ID_MARK "%s", known->id);
+}
+
+/* The id of the workspace on which a lock of ours was taken; NULL: it was not known then. */
+static const char *
+remote_lock_id(const struct lock_info *l)
+{
+	const char *at = strstr(l->path, LOCK_ID_MARK);
+
+	return at != NULL && strlen(at + strlen(LOCK_ID_MARK)) < REMOTE_ID_MAX ? at + strlen(LOCK_ID_MARK) : NULL;
+}
+
 /* ---------------------------------------------------------------- one request, with the workspace's id before it */
 
 struct remote_lock_asking {
@@ -82,15 +115,21 @@ enum remote_lock_state { LOCK_FIND, LOCK_SEEN, LOCK_FOUND, LOCK_ANSWERED, LOCK_W
 
 static const char *const remote_lock_states[] = { "find", "seen", "found", "answered", "waited", "newest" };
 
-/* The one that we hold, by its id: it may have another name by now. NULL: none. */
+/* The one that we hold, or held before a crash, by its id: it may have another name by now. NULL: its name is all that is known. */
 static struct op *
 remote_lock_look(struct remote_locking *k)
 {
 	const struct remote_known *known = remote_known(k->r, k->lock.name);
+	const char                *id = known != NULL && known->lock[0] != '\0' ? known->id : NULL;
+	char                      *segment;
 
-	if (k->lock.asked != LOCK_OBJECT_READ || known == NULL || known->lock[0] == '\0')
+	if (id == NULL && k->lock.ret == NULL) /* to be unlocked */
+		id = remote_lock_id(&k->lock.mine);
+	if (k->lock.asked != LOCK_OBJECT_READ || id == NULL)
 		return NULL;
-	remote_to(&k->ask, "GET", "workspaces/%s", known->id);
+	segment = remote_escaped(id);
+	remote_to(&k->ask, "GET", "workspaces/%s", segment);
+	free(segment);
 	k->ask.refused = false;
 	k->ask.needs = "read workspaces";
 	return remote_ask(k->r, &k->ask);
@@ -311,14 +350,22 @@ remote_lock_vanishing(struct lock_object *lock, struct err *reterr)
 	err_set(reterr, ERR_BUSY, 0, "%s: %.80s is refused a lock, but it is not locked", remote_of(lock->b)->b.where, lock->name);
 }
 
-/* For servers that do not show the reason: this process knows what it holds. */
+/* For servers that do not show the reason: this process knows what it holds. A workspace that was made for it has an id by now. */
 static void
 remote_lock_held(struct lock_object *lock, bool held)
 {
 	struct remote_known *known = remote_known(remote_of(lock->b), lock->name);
+	struct buf           path;
 
-	if (known != NULL)
-		span_text(known->lock, sizeof(known->lock), span_str(held ? lock->mine.id : ""));
+	if (known == NULL)
+		return;
+	span_text(known->lock, sizeof(known->lock), span_str(held ? lock->mine.id : ""));
+	if (!held)
+		return;
+	buf_init(&path, 0);
+	remote_lock_path(lock->b, lock->name, &path);
+	snprintf(lock->ret->path, sizeof(lock->ret->path), "%s", buf_str(&path));
+	buf_free(&path);
 }
 
 static void
@@ -341,7 +388,7 @@ remote_lock_new(struct backend *b, const struct state_ref *ref)
 
 	k->r = remote_of(b);
 	buf_init(&path, 0);
-	b->provider->lock_path(b, ref->name, &path);
+	remote_lock_name(b, ref->name, &path);
 	lock_object_init(&k->lock, &remote_lock_driver, b, ref, buf_take(&path));
 	k->ask.name = k->lock.name;
 	k->ask.what = "looking at";

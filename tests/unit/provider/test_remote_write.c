@@ -202,6 +202,46 @@ unlocks_what_was_renamed(void)
 	end();
 }
 
+/* The same after a crash: only what was journalled is known. A workspace that has the name now is left alone. */
+static void
+unlocks_what_was_renamed_since_a_crash(void)
+{
+	static const char *const rows[] = { "", "  create = true\n" };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct lock_info      l = { .id = "" }, journalled;
+		struct state_ref      at = ref("x");
+		struct tfe_workspace *w, *other;
+		struct buf            body;
+
+		begin(rows[i]);
+		if (i == 0) {
+			fake_tfe_workspace(fake, "x");
+			CHECK(run(provider_get(r.b, &at, NULL, &(struct snapshot){ .body = NULL })) == ERR_NOT_FOUND); /* it is known, though empty */
+			provider_lock_new(r.b, &at, "", &l);
+			CHECK(strncmp(l.path, "acme/x, ws-", strlen("acme/x, ws-")) == 0);
+		}
+		IS(lock("x", &l, NULL), ERR_OK);
+		CHECK(strncmp(l.path, "acme/x, ws-", strlen("acme/x, ws-")) == 0);
+		buf_init(&body, 0);
+		lock_info_body(&l, &body);
+		IS(lock_info_parse(buf_span(&body), &journalled, NULL), ERR_OK);
+		buf_free(&body);
+		w = map_del(fake->workspaces, span_str("x"));
+		map_put(fake->workspaces, span_str("y"), w);
+		other = fake_tfe_workspace(fake, "x");
+		other->locked = true;
+		remote_forget(remote_of(r.b), "x");
+		IS(unlock("x", &journalled), ERR_OK);
+		CHECK(!w->locked && other->locked);
+		IS(unlock("x", &journalled), ERR_OK); /* it is gone: fine */
+		fake_tfe_drop(fake, "y");
+		IS(unlock("x", &journalled), ERR_OK); /* and so is the workspace */
+		CHECK(other->locked);
+		end();
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -211,5 +251,6 @@ main(int argc, char **argv)
 	    { "does not wait for what was never sent", does_not_wait_for_what_was_never_sent },
 	    { "tells whose lock it is", tells_whose_lock_it_is },
 	    { "tells what the token may not", tells_what_the_token_may_not },
-	    { "unlocks what was renamed", unlocks_what_was_renamed }, { NULL, NULL } });
+	    { "unlocks what was renamed", unlocks_what_was_renamed },
+	    { "unlocks what was renamed since a crash", unlocks_what_was_renamed_since_a_crash }, { NULL, NULL } });
 }
