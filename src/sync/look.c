@@ -2,24 +2,26 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "core.h"
+#include "renamed.h"
 
 /*
- * One look at a backend: a listing, then what follows from it. As a source: states whose change tag is new are read, and
- * those that vanished from a complete listing are marked gone. As a target: every replica is compared with the change tag that
- * the listing shows, so that drift, loss and first contact are seen without reading a byte.
+ * One look at a backend: a listing, then what follows from it. As a source: states whose change tag is new are read, then those that
+ * vanished from a complete listing are marked gone, or as called otherwise now. As a target: every replica is compared with the change
+ * tag that the listing shows, so that drift, loss and first contact are seen without reading a byte.
  */
 enum look_state { START, LISTED, CREATED, LISTED_AGAIN, COMPARED, PULLED, SWEPT };
 
 static const char *const look_states[] = { "start", "listed", "created", "listed again", "compared", "pulled", "swept" };
 
-/* The walks through what the store knows: what is new or gone at a source; after the reads, what is held back there; each lane. */
-enum sweep_kind { SWEEP_COMPARE, SWEEP_HELD, SWEEP_LANES };
+/* The walks through what the store knows: what is new or gone at a source; after the reads, what was gone, what is held back there; each
+ * lane. */
+enum sweep_kind { SWEEP_COMPARE, SWEEP_GONE, SWEEP_HELD, SWEEP_LANES };
 
 struct listed {
 	uint64_t size; /* 0: the listing does not say */
 	bool locked;
 	bool known; /* the tag is the one whose bytes were judged */
+	bool met; /* it was here before, as far as the store knows */
 	const char *uncovered; /* its bytes are out of reach, and why; NULL: they can be read */
 	char etag[];
 };
@@ -47,6 +49,7 @@ struct look {
 	uint64_t            after;
 	bool                headless;  /* some states here have no good version: what holds them back is to be told */
 	bool                hinted;    /* only pulls: no listing, nothing to compare, no sweep */
+	struct renamed      renamed;   /* what is gone, and what is new */
 	struct tally        refused;   /* names that cannot be used */
 	struct tally        unread;    /* states that could not be read or kept, and of which no record tells that */
 };
@@ -66,6 +69,7 @@ look_free(struct op *op)
 	struct look *l = container_of(op, struct look, op);
 
 	look_forget_names(l);
+	renamed_free(&l->renamed);
 	for (size_t i = 0; i < l->npulls; i++)
 		free(l->pulls[i].name);
 	free(l->pulls);
@@ -127,7 +131,7 @@ look_seen(void *arg, const struct state_seen *s)
 	x->uncovered = s->uncovered != NULL ? arena_strdup(l->listed, s->uncovered) : NULL;
 	x->size = s->size;
 	x->locked = s->locked;
-	x->known = false;
+	x->known = x->met = false;
 	memcpy(x->etag, etag, n);
 	l->ret->locked |= s->locked;
 	l->ret->seen += map_put(l->names, span_str(s->name), x) == NULL;
@@ -280,6 +284,14 @@ look_tell_unread(struct look *l)
 		place_unread(l->place, &l->unread);
 }
 
+static bool
+look_is_new(const struct look *l, const char *name)
+{
+	const struct listed *x = l->names != NULL ? map_get(l->names, span_str(name)) : NULL;
+
+	return x != NULL && !x->met;
+}
+
 static void
 look_pulled(struct op *op, void *arg)
 {
@@ -301,6 +313,8 @@ look_pulled(struct op *op, void *arg)
 		return;
 	}
 	l->ret->changed += c->result.changed;
+	if (look_is_new(l, name))
+		renamed_come(&l->renamed, l->e, l->place->backend->label, name);
 	if (l->pass != NULL && pass_is_dry(l->pass) && c->result.judged && c->result.changed &&
 	    verdict_is_head(c->result.verdict))
 		look_would_write(l, name, &c->result.now);
@@ -335,13 +349,9 @@ sweep_dry(const struct sweep *s)
 static void
 sweep_gone(struct sweep *s, const struct state_rec *r)
 {
-	struct sighting g = { .etag = "", .flags = STATE_GONE, .problem = "" };
-
 	if ((r->flags & (STATE_GONE | STATE_TARGET)) != 0 || sweep_dry(s))
 		return;
-	batch_seen(sweep_batch(s), r->backend, r->name, &g);
-	engine_event(s->b, s->l->e, "gone", r->backend, r->name, "", "no longer listed; its versions and replicas stay");
-	log_at(LOG_WARN, r->backend, "%s: no longer listed; its versions and replicas stay", r->name);
+	renamed_gone(&s->l->renamed, s->t, r);
 	s->l->ret->changed++;
 }
 
@@ -409,6 +419,8 @@ sweep_compare(void *arg, const struct state_rec *r)
 
 	s->last = r->id;
 	s->l->headless |= r->head == 0;
+	if (x != NULL)
+		x->met = (r->flags & STATE_GONE) == 0;
 	if (x != NULL && (x->known = sweep_knows(r, x)) && x->uncovered == NULL)
 		sweep_lock(s, r, x->locked);
 	else if (x == NULL && provider_selects(s->l->place->backend, r->name))
@@ -617,7 +629,7 @@ look_next_lane(struct look *l)
 static struct op *
 look_sweep(struct look *l)
 {
-	static bool (*const visit[])(void *arg, const struct state_rec *r) = { sweep_compare, sweep_held, sweep_target };
+	static bool (*const visit[])(void *arg, const struct state_rec *r) = { sweep_compare, NULL, sweep_held, sweep_target };
 	struct sweep        s = { .l = l, .lane = l->sweep == SWEEP_LANES ? look_lane(l) : NULL };
 	struct err          e;
 
@@ -640,6 +652,12 @@ look_sweep(struct look *l)
 static enum op_turn
 look_sweep_on(struct look *l)
 {
+	struct op *marks = l->sweep == SWEEP_GONE ? renamed_settle(&l->renamed, l->e, l->place->backend->label) : NULL;
+
+	if (marks != NULL)
+		return op_await(&l->op, SWEPT, marks);
+	if (l->sweep == SWEEP_GONE)
+		l->sweep = SWEEP_HELD;
 	if (l->sweep == SWEEP_HELD && (l->pass == NULL || !l->headless))
 		l->sweep = SWEEP_LANES;
 	if (l->sweep == SWEEP_LANES && look_next_lane(l) == NULL)

@@ -222,16 +222,17 @@ def test_which_workspaces(fleet):
 
 
 def test_a_renamed_workspace(fleet):
-    """It is another state by its name; the old one's replica stays."""
+    """It is another state by its name, which the journal says; the old one's replica stays, and nothing is wrong."""
     line = lineage()
     fleet.server.put("before", state(3, line))
     fleet.source()
     fleet.agent.sync()
     fleet.server.rename("before", "after")
     fleet.server.put("after", state(4, line))
-    fleet.agent.sync()
+    said = fleet.agent.call("sync").err
+    assert "before: it is called after now" in said and "warn" not in said, said
     assert fleet.copy("after") == state(4, line) and fleet.copy("before") == state(3, line)
-    assert "gone" in fleet.agent.states("live")["before"]["flags"]
+    assert "gone" in fleet.agent.states("live")["before"]["flags"] and fleet.agent.status()["verdict"] == "ok"
 
 
 def test_renamed_while_we_hold_it(fleet):
