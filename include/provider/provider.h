@@ -206,6 +206,8 @@ struct provider {
 	enum err_code (*holds)(const struct backend *b, const char *name, struct err *reterr);
 	/* Where the credentials come from, for people, once a request was signed; NULL: there are none. No secret. */
 	const char *  (*signed_in)(const struct backend *b);
+	/* What the server says that it is, for people, once it has answered: "Terraform Enterprise v202502-1, API 2.6". NULL: nothing. */
+	const char *  (*server)(const struct backend *b);
 	/* A write was answered as done, and what is read is something else: why that may be; static. NULL: no idea. */
 	const char *  (*remark)(const struct backend *b, const char *name);
 	/* What an operator can do about a lock that stays: "terraform force-unlock ID" in this provider's words. */

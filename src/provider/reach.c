@@ -102,10 +102,11 @@ reach_say_clock(struct reach *r)
 static void
 reach_say_way(struct reach *r, const struct err *e)
 {
-	char by[ERR_MSG_MAX];
-	bool there = e->code != ERR_NETWORK && e->code != ERR_TIMEOUT && e->code != ERR_CANCELLED;
+	char        by[ERR_MSG_MAX];
+	bool        there = e->code != ERR_NETWORK && e->code != ERR_TIMEOUT && e->code != ERR_CANCELLED;
+	const char *server = there && r->b->provider->server != NULL ? r->b->provider->server(r->b) : NULL;
 
-	reach_say(r, "reach", there, "%s", there ? r->b->where : e->msg);
+	reach_say(r, "reach", there, "%s%s%s", there ? r->b->where : e->msg, server != NULL ? ": " : "", server != NULL ? server : "");
 	if (!there || e->code == ERR_BUSY)
 		reach_say(r, "auth", false, "not tried");
 	else

@@ -375,6 +375,8 @@ def test_dialects(agent, places, tfes, dialect):
     fleet.agent.sync()
     assert fleet.server.serials("prod") == [3, 4] and fleet.server.locks() == {}
     assert fleet.back("prod") == state(4, line)
+    reach = next(c for c in fleet.agent.json("probe", "tfc", code=None)["checks"] if c["name"] == "reach")["detail"]
+    assert reach.endswith({"old": "Terraform Enterprise v202304-1, API 2.6", "otf": ": a server, API 2.5"}[dialect]), reach
 
 
 @pytest.mark.parametrize("what", ["older", "lineage", "other"])
@@ -431,6 +433,8 @@ def test_probe_and_doctor(fleet):
     assert len(checks) == len(said), f"each check has one answer: {said}"
     assert checks["reach"] and checks["auth"] and checks["list"] and checks["read"], checks
     assert fleet.server.locks() == {} and fleet.server.serials("prod") == [3]
+    reach = next(c for c in said if c["name"] == "reach")["detail"]
+    assert reach.endswith(": HCP Terraform, API 2.6"), reach
     fleet.agent.call("config", "check", "--probe")
 
 

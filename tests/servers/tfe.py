@@ -113,6 +113,8 @@ class Tfe(StateVersions, HttpState):
         status, out, more = super().apply(entry, headers, body)
         if entry["target"].startswith("/api/"):
             more |= {"TFP_API_Version": "2.5" if self.dialect == "otf" else "2.6", "X_Request_Id": new_id("req")}
+            more |= {"tfc": {"TFP_AppName": "HCP Terraform"}, "otf": {},
+                     "old": {"TFP_AppName": "Terraform Enterprise", "X_TFE_Version": "v202304-1"}}[self.dialect]
             more |= {"X_RateLimit_Limit": self.limit, "X_RateLimit_Remaining": max(0, self.limit - len(self.window))} if self.limit else {}
         return status, out, more
 

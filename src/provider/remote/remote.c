@@ -162,6 +162,14 @@ remote_signed_in(const struct backend *b)
 	return source[0] != '\0' ? source : NULL;
 }
 
+static const char *
+remote_server(const struct backend *b)
+{
+	const struct remote *r = remote_of(b);
+
+	return r->server[0] != '\0' ? r->server : NULL;
+}
+
 /* ---------------------------------------------------------------- configuration */
 
 static bool
@@ -310,7 +318,7 @@ static const char *const remote_blocks[] = { "workspaces", NULL };
 	.locate = remote_locate, .create = remote_create, .list = remote_list, .head = remote_head, .get = remote_get, .put = remote_put, \
 	.lock = remote_lock, .unlock = remote_unlock, .lock_peek = remote_lock_peek, .lock_path = remote_lock_path, \
 	.history = remote_history, .get_version = remote_get_version, .probe = remote_probe, .signed_in = remote_signed_in, \
-	.unlock_hint = remote_unlock_hint
+	.server = remote_server, .unlock_hint = remote_unlock_hint
 
 const struct provider provider_remote = { .name = "remote", .summary = "Terraform Cloud and Enterprise, as backend \"remote\"",
 	.fields = remote_fields, REMOTE_CALLS };

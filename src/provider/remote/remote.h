@@ -38,6 +38,7 @@ struct remote {
 	struct token              *access;  /* a struct remote_access */
 	struct map                *known;   /* by name: struct remote_known, owned */
 	char                       project_id[64]; /* of select.project; "": not yet asked for */
+	char                       server[128]; /* what it says that it is; "": it has not answered, or does not say */
 	int64_t                    slot_ms, slot_at; /* of a request, by the server's limit; loop_now() when the next one is due */
 	bool                       plain;    /* the server refuses to say more of a workspace than is asked for */
 	bool                       one_step; /* the server wants a state inside the request that announces it */

@@ -145,6 +145,24 @@ remote_limit(struct remote *r, struct http_response *h)
 		h->retry_after_ms = REMOTE_RESET_MS;
 }
 
+/* Every answer of the API says whose it is, so that no request is needed to ask. */
+static void
+remote_introduced(struct remote *r, const struct http_response *h)
+{
+	const char *app = http_header_get(h, "tfp-appname"), *version = http_header_get(h, "x-tfe-version"),
+	           *api = http_header_get(h, "tfp-api-version");
+	struct buf  text;
+
+	if (r->server[0] != '\0' || (app == NULL && version == NULL && api == NULL))
+		return;
+	buf_init(&text, 0);
+	buf_printf(&text, "%.40s%s%.30s", app != NULL ? app : "a server", version != NULL ? " " : "", version != NULL ? version : "");
+	if (api != NULL)
+		buf_printf(&text, ", API %.20s", api);
+	span_text(r->server, sizeof(r->server), buf_span(&text));
+	buf_free(&text);
+}
+
 /* What an error says of itself. */
 static void
 remote_answer_parse(struct send_answer *a)
@@ -191,6 +209,7 @@ remote_judge(struct send *x)
 	struct send_answer *a = x->ret;
 
 	remote_limit(remote_of(x->b), &a->http);
+	remote_introduced(remote_of(x->b), &a->http);
 	remote_answer_parse(a);
 	if (a->http.status == 429)
 		return SEND_LATER;
