@@ -93,6 +93,10 @@ enum err_code conf_load(const char *path, const struct conf_source *src, struct 
 enum err_code conf_parse(const char *name, const char *dir, struct span text, bool json, const struct conf_source *src,
     struct conf **ret, struct err *reterr);
 void          conf_free(struct conf *c);
+/* The blocks of a file that is not ours to judge, whatever else of HCL stands around them: each one's type, its text from that word to the
+ * closing brace, and where it begins. What is in them is not looked at. */
+typedef void  conf_block_fn(void *arg, struct span type, struct span text, struct conf_pos pos);
+void          conf_each_block(const char *file, struct span text, conf_block_fn *fn, void *arg);
 struct conf_block *conf_root(struct conf *c);
 struct arena *conf_arena(struct conf *c);
 const char   *conf_dir(const struct conf *c);      /* of the file or the folder itself */

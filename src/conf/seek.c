@@ -9,6 +9,8 @@ struct seek {
 	unsigned            depth;
 	size_t              found;
 	struct conf_sought *ret;
+	conf_block_fn      *each; /* not NULL: is told of every block of the file, and nothing is sought */
+	void               *arg;
 };
 
 static void
@@ -211,6 +213,9 @@ seek_body(struct seek *s, bool inner)
 			seek_piece(s);
 		} else if (!seek_labels(s)) {
 			seek_argument(s);
+		} else if (s->each != NULL) {
+			seek_piece(s);
+			s->each(s->arg, word, span_of(start, (size_t)(s->p - start)), pos);
 		} else if (!inner && span_eq(word, SPAN_LIT("terraform"))) {
 			seek_step(s);
 			seek_body(s, true);
@@ -230,4 +235,12 @@ conf_seek(const char *file, struct span text, struct conf_sought *ret)
 
 	seek_body(&s, false);
 	return s.found;
+}
+
+void
+conf_each_block(const char *file, struct span text, conf_block_fn *fn, void *arg)
+{
+	struct seek s = { .p = text.p, .end = text.p + text.n, .pos = { file, 1, 1 }, .each = fn, .arg = arg };
+
+	seek_body(&s, false);
 }

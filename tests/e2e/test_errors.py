@@ -67,7 +67,7 @@ TROUBLES = {
         "gcs": (gcs(401, "authError", "Invalid Credentials"), 12, ["refused", "access_token", "renew"]),
         "gitlab": (gitlab(401, "401 Unauthorized"), 12, ["401", "access token"]),
         "harness": (harness(401, "invalid token"), 12, ["401", "invalid token", "5fLxQ2hR", "API key"]),
-        "remote": (tfe(401, "unauthorized"), 12, ["401", "token", "terraform login"]),
+        "remote": (tfe(401, "unauthorized"), 12, ["401", "token", "put a new one"]),
         "http": (http(401), 12, ["credentials", "401"])},
     "expired credential": {
         "s3": (s3(400, "ExpiredToken", "The provided token has expired."), 12, ["expired", "renew"]),
@@ -76,7 +76,7 @@ TROUBLES = {
         "gcs": (gcs(401, "authError", "Request had invalid authentication credentials: expired"), 12, ["refused", "expired", "renew"]),
         "gitlab": (gitlab(401, "invalid_token", "error"), 12, ["401", "invalid_token", "access token"]),
         "harness": (harness(401, "token has expired"), 12, ["401", "token has expired", "API key"]),
-        "remote": (tfe(401, "unauthorized", "token expired"), 12, ["401", "token", "terraform login"]),
+        "remote": (tfe(401, "unauthorized", "token expired"), 12, ["401", "token", "put a new one"]),
         "http": (http(401, b"token expired"), 12, ["credentials", "401"])},
     "missing permission": {
         "s3": (s3(403, "AccessDenied", "Access Denied"), 12, ["not allowed", "s3:ListBucket"]),

@@ -316,7 +316,7 @@ def test_an_expired_token(fleet):
     fleet.agent.sync()
     del fleet.server.tokens[fleet.server.token]
     problem = fleet.agent.problem(fleet.agent.sync(code=12))
-    assert "401" in problem["message"] and "terraform login" in problem["hint"]
+    assert "401" in problem["message"] and "a new one where it is from" in problem["hint"] and "/.terraformrc" in problem["hint"], problem
     fleet.server.tokens[fleet.server.token] = fleet.server.me
     fleet.agent.sync()
 

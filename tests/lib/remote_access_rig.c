@@ -108,7 +108,7 @@ remote_access_rig_discover(struct remote_access_rig *g, const char *token)
 
 	rig_forget(g);
 	err_clear(&g->err);
-	op = remote_discover(&g->r, s, &g->base);
+	op = remote_discover(&g->r, s, "somewhere", &g->base);
 	if (op != NULL)
 		g->err = run_op(g->loop, op, 60000);
 	secret_free(s);

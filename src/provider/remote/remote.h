@@ -40,6 +40,7 @@ struct remote {
 	char                       project_id[64]; /* of select.project; "": not yet asked for */
 	char                       server[128]; /* what it says that it is; "": it has not answered, or does not say */
 	int64_t                    slot_ms, slot_at; /* of a request, by the server's limit; loop_now() when the next one is due */
+	bool                       warned;   /* of files of the CLI that cannot be read */
 	bool                       plain;    /* the server refuses to say more of a workspace than is asked for */
 	bool                       one_step; /* the server wants a state inside the request that announces it */
 };
@@ -62,9 +63,11 @@ const char   *remote_token_source(const struct remote *r);
 
 /* remote_discovery.c: a host as the CLI compares it: lower case, ASCII, without ":443". ERR_CONFIG. */
 enum err_code remote_host(const char *text, struct buf *ret, struct err *reterr);
-/* Asks r->host for its services, or takes api_base. token may be NULL. *ret_base ends with "/", is the caller's, and set only when the
- * op ends OK. */
-struct op    *remote_discover(struct remote *r, const struct secret *token, char **ret_base);
+/* Asks r->host for its services, or takes api_base. token may be NULL; source is where it is from. *ret_base ends with "/", is the
+ * caller's, and set only when the op ends OK. */
+struct op    *remote_discover(struct remote *r, const struct secret *token, const char *source, char **ret_base);
+/* What to do about a token from that source which the server refuses. */
+enum err_code remote_token_hint(const struct remote *r, const char *source, struct err *reterr);
 /* remote_signin.c: the token of the block, of the environment, of the CLI's files, or of its helper, in that order. Both results
  * are the caller's; ERR_AUTH with where it was looked for. May be called again: files and helpers are then read again. */
 struct op    *remote_sign_in(struct remote *r, struct secret **ret, char **ret_source);

@@ -44,7 +44,7 @@ remote_finding_step(struct op *op)
 	case FIND_TOKEN:
 		return op_await(op, FIND_API, remote_sign_in(f->r, &f->found.token, &f->found.source));
 	case FIND_API:
-		return op_await(op, FIND_DONE, remote_discover(f->r, f->found.token, &f->found.base));
+		return op_await(op, FIND_DONE, remote_discover(f->r, f->found.token, f->found.source, &f->found.base));
 	case FIND_DONE:
 		*f->ret = f->found;
 		memset(&f->found, 0, sizeof(f->found));

@@ -4,8 +4,8 @@
 #include <dirent.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "provider/outside.h"
-#include "remote.h"
 
 /* The result, and the file that is being read. */
 struct remote_cli_reading {
@@ -26,6 +26,8 @@ remote_cli_free(struct remote_cli *c)
 	free(c->token_file);
 	free(c->service_file);
 	free(c->helper_file);
+	free(c->only_file);
+	free(c->trouble);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -34,6 +36,13 @@ remote_cli_text(char **to, const char *text)
 {
 	free(*to);
 	*to = xstrdup(text);
+}
+
+static void
+remote_cli_trouble(struct remote_cli_reading *x, const struct err *e)
+{
+	if (x->ret->trouble == NULL)
+		x->ret->trouble = xstrdup(e->msg);
 }
 
 /* ---------------------------------------------------------------- one file */
@@ -126,26 +135,68 @@ remote_cli_block(struct remote_cli_reading *x, const char *type, const char *lab
 	return ERR_OK;
 }
 
-static enum err_code
-remote_cli_body(struct remote_cli_reading *x, struct conf *c, struct err *reterr)
+static const char *const remote_cli_types[] = { "credentials", "credentials_helper", "host" };
+
+static void
+remote_cli_body(struct remote_cli_reading *x, struct conf *c)
 {
-	static const char *const types[] = { "credentials", "credentials_helper", "host" };
-	struct conf_block       *root = conf_root(c);
+	const char *const *types = remote_cli_types;
+	struct conf_block *root = conf_root(c);
+	struct err         e;
 
 	for (size_t i = 0; i < root->nblocks; i++)
-		for (size_t t = 0; t < ARRAY_LEN(types); t++)
+		for (size_t t = 0; t < ARRAY_LEN(remote_cli_types); t++)
 			if (strcmp(root->blocks[i].type, types[t]) == 0 && root->blocks[i].nlabels == 1 &&
-			    remote_cli_block(x, types[t], root->blocks[i].labels[0], &root->blocks[i], reterr) != ERR_OK)
-				return reterr->code;
-	for (size_t t = 0; t < ARRAY_LEN(types); t++) {
+			    remote_cli_block(x, types[t], root->blocks[i].labels[0], &root->blocks[i], &e) != ERR_OK)
+				remote_cli_trouble(x, &e);
+	for (size_t t = 0; t < ARRAY_LEN(remote_cli_types); t++) {
 		const struct conf_attr *a = conf_attr(root, types[t]);
 
 		for (size_t i = 0; a != NULL && a->value.kind == CONF_OBJECT && i < a->value.nitems; i++)
 			if (a->value.items[i].kind == CONF_OBJECT && remote_cli_block(x, types[t], a->value.keys[i],
-			    conf_inner(c, types[t], &a->value.items[i]), reterr) != ERR_OK)
-				return reterr->code;
+			    conf_inner(c, types[t], &a->value.items[i]), &e) != ERR_OK)
+				remote_cli_trouble(x, &e);
 	}
-	return ERR_OK;
+}
+
+static bool
+remote_cli_parse(struct remote_cli_reading *x, struct span text, bool json)
+{
+	const char  *slash = strrchr(x->path, '/');
+	char        *dir = slash != NULL ? span_dup(span_of(x->path, (size_t)(slash - x->path) + 1)) : xstrdup(".");
+	struct conf *c = NULL;
+	struct err   e;
+	bool         ok = conf_parse(x->path, dir, text, json, x->env->source, &c, &e) == ERR_OK;
+
+	if (ok)
+		remote_cli_body(x, c);
+	else
+		remote_cli_trouble(x, &e);
+	conf_free(c);
+	free(dir);
+	return ok;
+}
+
+/* A block by itself, where it stands, out of a file that as a whole is more than we read. */
+static void
+remote_cli_salvage(void *arg, struct span type, struct span text, struct conf_pos pos)
+{
+	struct buf alone;
+	bool       wanted = false;
+
+	for (size_t t = 0; t < ARRAY_LEN(remote_cli_types); t++)
+		wanted |= span_is(type, remote_cli_types[t]);
+	if (!wanted)
+		return;
+	buf_init(&alone, 0);
+	for (unsigned line = 1; line < pos.line; line++)
+		buf_putc(&alone, '\n');
+	for (unsigned column = 1; column < pos.column; column++)
+		buf_putc(&alone, ' ');
+	buf_put(&alone, text.p, text.n);
+	buf_putc(&alone, '\n');
+	remote_cli_parse(arg, buf_span(&alone), false);
+	buf_wipe_free(&alone);
 }
 
 static bool
@@ -157,29 +208,34 @@ remote_cli_is_json(struct span text)
 }
 
 /* A file that is not there says nothing, unless it was asked for by name. */
-static enum err_code
-remote_cli_file(struct remote_cli_reading *x, const char *path, struct err *reterr)
+static void
+remote_cli_file(struct remote_cli_reading *x, const char *path)
 {
-	const char   *slash = strrchr(path, '/');
-	char         *dir = slash != NULL ? span_dup(span_of(path, (size_t)(slash - path) + 1)) : xstrdup(".");
-	struct conf  *c = NULL;
-	struct buf    text;
-	bool          found = false;
-	enum err_code rc;
+	struct buf text;
+	struct err e;
+	bool       found = false, json;
 
 	buf_init(&text, CONF_FILE_MAX);
-	rc = outside_read(x->env->source, path, &text, &found, &x->loose, reterr);
 	x->path = path;
-	x->ret->gone = x->ret->only && !found; /* a warning to terraform */
-	if (rc == ERR_OK && found &&
-	    conf_parse(path, dir, buf_span(&text), remote_cli_is_json(buf_span(&text)), x->env->source, &c, reterr) != ERR_OK)
-		rc = err_hint(reterr, "the token may come from a TF_TOKEN_... variable, which is read first, but this file has to be right all the same");
-	if (rc == ERR_OK && c != NULL)
-		rc = remote_cli_body(x, c, reterr);
-	conf_free(c);
+	if (outside_read(x->env->source, path, &text, &found, &x->loose, &e) != ERR_OK) {
+		remote_cli_trouble(x, &e);
+	} else if (found) {
+		json = remote_cli_is_json(buf_span(&text));
+		if (!remote_cli_parse(x, buf_span(&text), json) && !json)
+			conf_each_block(path, buf_span(&text), remote_cli_salvage, x);
+	} else {
+		x->ret->gone = x->ret->only != NULL; /* a warning to terraform */
+	}
 	buf_wipe_free(&text);
-	free(dir);
-	return rc;
+}
+
+void
+remote_cli_warn(struct remote *r, const struct remote_cli *c)
+{
+	if (c->trouble == NULL || r->warned)
+		return;
+	r->warned = true;
+	log_at(LOG_WARN, r->b.label != NULL ? r->b.label : r->host, "%s: of terraform's configuration this is passed over", c->trouble);
 }
 
 /* ---------------------------------------------------------------- which files */
@@ -191,22 +247,23 @@ remote_cli_order(const void *a, const void *b)
 }
 
 /* Those of a folder, by name. */
-static enum err_code
-remote_cli_folder(struct remote_cli_reading *x, const char *path, struct err *reterr)
+static void
+remote_cli_folder(struct remote_cli_reading *x, const char *path)
 {
 	DIR                 *d = opendir(path);
 	const struct dirent *e;
 	char                *names[REMOTE_CLI_FILES_MAX];
 	size_t               n = 0;
-	enum err_code        rc = ERR_OK;
+	struct err           many;
 
 	if (d == NULL)
-		return ERR_OK;
+		return;
 	while ((e = readdir(d)) != NULL) {
 		if (!span_ends(span_str(e->d_name), ".tfrc") && !span_ends(span_str(e->d_name), ".tfrc.json"))
 			continue;
 		if (n == REMOTE_CLI_FILES_MAX) {
-			rc = err_set(reterr, ERR_CONFIG, 0, "%s has more than %d files of terraform's configuration", path, REMOTE_CLI_FILES_MAX);
+			err_set(&many, ERR_CONFIG, 0, "%s has more than %d files of terraform's configuration", path, REMOTE_CLI_FILES_MAX);
+			remote_cli_trouble(x, &many);
 			break;
 		}
 		names[n++] = xasprintf("%s/%s", path, e->d_name);
@@ -214,47 +271,47 @@ remote_cli_folder(struct remote_cli_reading *x, const char *path, struct err *re
 	closedir(d);
 	qsort(names, n, sizeof(names[0]), remote_cli_order);
 	for (size_t i = 0; i < n; i++) {
-		if (rc == ERR_OK)
-			rc = remote_cli_file(x, names[i], reterr);
+		remote_cli_file(x, names[i]);
 		free(names[i]);
 	}
-	return rc;
 }
 
 /* Both programs' files, in the order in which the later comes first: terraform's own last, and folders after the main files. */
-static enum err_code
-remote_cli_usual(struct remote_cli_reading *x, struct err *reterr)
+static void
+remote_cli_usual(struct remote_cli_reading *x)
 {
 	static const struct {
 		const char *base, *path;
 		bool        folder;
 	} places[] = { { "XDG_CONFIG_HOME", "opentofu/tofurc", false }, { "HOME", ".tofurc", false }, { "HOME", ".terraformrc", false },
 		{ "XDG_CONFIG_HOME", "opentofu", true }, { "HOME", ".terraform.d", true } };
-	enum err_code rc = ERR_OK;
 
-	for (size_t i = 0; rc == ERR_OK && i < ARRAY_LEN(places); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
 		const char *base = outside_env(x->env, places[i].base);
 		char       *path = base != NULL ? xasprintf("%s/%s", base, places[i].path) : NULL;
 
 		if (path != NULL && places[i].folder)
-			rc = remote_cli_folder(x, path, reterr);
+			remote_cli_folder(x, path);
 		else if (path != NULL)
-			rc = remote_cli_file(x, path, reterr);
+			remote_cli_file(x, path);
 		free(path);
 	}
-	return rc;
 }
 
-enum err_code
-remote_cli_read(const struct provider_env *env, const char *host, struct remote_cli *ret, struct err *reterr)
+void
+remote_cli_read(const struct provider_env *env, const char *host, struct remote_cli *ret)
 {
+	static const char *const  names[] = { "TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG" };
 	struct remote_cli_reading x = { .env = env, .host = host, .ret = ret };
-	const char               *only = outside_env(env, "TF_CLI_CONFIG_FILE");
+	const char               *only = NULL;
 
-	if (only == NULL)
-		only = outside_env(env, "TERRAFORM_CONFIG");
-	if (only == NULL)
-		return remote_cli_usual(&x, reterr);
-	ret->only = true;
-	return remote_cli_file(&x, only, reterr);
+	for (size_t i = 0; only == NULL && i < ARRAY_LEN(names); i++)
+		if ((only = outside_env(env, names[i])) != NULL)
+			ret->only = names[i];
+	if (only == NULL) {
+		remote_cli_usual(&x);
+		return;
+	}
+	ret->only_file = xstrdup(only);
+	remote_cli_file(&x, only);
 }

@@ -66,6 +66,7 @@ struct remote_finder {
 	struct op             op;
 	struct remote        *r;
 	const struct secret  *token;
+	const char           *source;
 	char                **ret_base;
 	struct remote_cli     cli;
 	char                 *url;      /* of the document */
@@ -210,7 +211,7 @@ remote_find_refused(const struct remote_finder *x, struct err *reterr)
 
 	if (status == 401 || status == 403) {
 		err_set(reterr, ERR_AUTH, status, "%s: it refuses the token (%d)", x->r->host, status);
-		return err_hint(reterr, "it is wrong, expired or revoked: \"terraform login %s\" makes a new one", x->r->host);
+		return remote_token_hint(x->r, x->source, reterr);
 	}
 	if (status == 404) {
 		err_set(reterr, ERR_UNSUPPORTED, status, "%s: this host offers no services to terraform (404 to " REMOTE_DOCUMENT ")", x->r->host);
@@ -238,7 +239,9 @@ remote_find_files(struct work_job *job, void *arg, struct err *reterr)
 	struct remote_finder *x = arg;
 
 	(void)job;
-	return remote_cli_read(x->r->env, x->r->host, &x->cli, reterr);
+	(void)reterr;
+	remote_cli_read(x->r->env, x->r->host, &x->cli);
+	return ERR_OK;
 }
 
 /* What the CLI's files say in the host's place; true: that settles it. */
@@ -273,6 +276,7 @@ remote_finder_step(struct op *op)
 	case FINDER_READ:
 		if (op_failed(op))
 			return op_fail(op);
+		remote_cli_warn(x->r, &x->cli);
 		if (remote_find_override(x, &op->res))
 			return op_finish(op);
 		return op_go(op, FINDER_ASK);
@@ -311,7 +315,7 @@ static const struct op_class remote_finder_class = { "service discovery", remote
 	ARRAY_LEN(remote_finder_states) };
 
 struct op *
-remote_discover(struct remote *r, const struct secret *token, char **ret_base)
+remote_discover(struct remote *r, const struct secret *token, const char *source, char **ret_base)
 {
 	const char           *base = r->conf->api_base;
 	struct remote_finder *x;
@@ -324,6 +328,7 @@ remote_discover(struct remote *r, const struct secret *token, char **ret_base)
 	op_init(&x->op, &remote_finder_class, r->env->loop);
 	x->r = r;
 	x->token = token;
+	x->source = source;
 	x->ret_base = ret_base;
 	x->url = xasprintf("https://%s" REMOTE_DOCUMENT, r->host);
 	return &x->op;

@@ -258,7 +258,7 @@ remote_refused(const struct remote *r, const struct remote_ask *a, struct err *r
 	switch (status) {
 	case 401:
 		err_set(reterr, ERR_AUTH, 401, "%s: the token is refused (401): %s", r->b.where, remote_token_source(r));
-		err_hint(reterr, "it is wrong, expired or revoked: \"terraform login %s\" makes a new one", r->host);
+		remote_token_hint(r, remote_token_source(r), reterr);
 		break;
 	case 403:
 	case 404: /* what may not be seen is not there, too */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -13,6 +15,7 @@
 /* Who we are for a host: what the block says, a variable, the CLI's files, or its helper (developer.hashicorp.com/terraform/cli/config/
  * config-file, "Credentials"; developer.hashicorp.com/terraform/internals/credentials-helpers). */
 #define REMOTE_TOKEN_VAR "TF_TOKEN_"
+#define REMOTE_HELPER    "terraform-credentials-"
 
 #if defined(__x86_64__)
 #define REMOTE_PLUGINS "linux_amd64"
@@ -31,6 +34,7 @@ struct remote_sign_in {
 	struct remote   *r;
 	struct secret  **ret, *token;
 	char           **ret_source, *source;
+	struct remote_cli cli;
 	int64_t          wall_ms;
 };
 
@@ -92,21 +96,48 @@ remote_sign_in_var(struct remote_sign_in *x)
 	return true;
 }
 
-/* where: it was looked for in vain. */
-static enum err_code
-remote_sign_in_none(const struct remote_sign_in *x, const char *where, struct err *reterr)
+#define REMOTE_LOGIN_FILE "credentials.tfrc.json" /* where "terraform login" writes */
+
+enum err_code
+remote_token_hint(const struct remote *r, const char *source, struct err *reterr)
+{
+	if (span_ends(span_str(source), "/" REMOTE_LOGIN_FILE))
+		return err_hint(reterr, "it is wrong, expired or revoked: \"terraform login %s\" makes a new one", r->host);
+	return err_hint(reterr, "it is wrong, expired or revoked: put a new one where it is from, %s", source);
+}
+
+/* Where one could be put, and would be found. What login writes is not read when a variable names another file. */
+static void
+remote_sign_in_where(const struct remote_sign_in *x, const struct remote_cli *c, struct buf *ret)
 {
 	const char *host = x->r->host;
-	struct buf  name;
 
-	buf_init(&name, 0);
-	remote_token_name(host, &name);
-	err_set(reterr, ERR_AUTH, 0, "there is no token for %s, %s", host, where);
-	if (strchr(host, ':') != NULL)
-		err_hint(reterr, "run \"terraform login %s\" as the agent's user, or give token in the block", host);
+	if (c->trouble != NULL)
+		buf_printf(ret, "repair %s; or ", c->trouble);
+	if (strchr(host, ':') == NULL) { /* a port cannot be said */
+		buf_puts(ret, "set ");
+		remote_token_name(host, ret);
+		buf_puts(ret, ", or ");
+	}
+	if (c->only != NULL)
+		buf_printf(ret, "write credentials \"%s\" { token = ... } into %s, which %s names", host, c->only_file, c->only);
 	else
-		err_hint(reterr, "set %s, or run \"terraform login %s\" as the agent's user", buf_str(&name), host);
-	buf_free(&name);
+		buf_printf(ret, "run \"terraform login %s\" as the agent's user", host);
+	if (strchr(host, ':') != NULL)
+		buf_puts(ret, ", or give token in the block");
+}
+
+/* where: it was looked for in vain. */
+static enum err_code
+remote_sign_in_none(const struct remote_sign_in *x, const struct remote_cli *c, const char *where, struct err *reterr)
+{
+	struct buf how;
+
+	buf_init(&how, 0);
+	remote_sign_in_where(x, c, &how);
+	err_set(reterr, ERR_AUTH, 0, "there is no token for %s, %s", x->r->host, where);
+	err_hint(reterr, "%s", buf_str(&how));
+	buf_free(&how);
 	return ERR_AUTH;
 }
 
@@ -120,21 +151,84 @@ remote_helper_is_safe(const char *path)
 	return stat(path, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) == 0 && (st.st_uid == 0 || st.st_uid == geteuid());
 }
 
-/* Where terraform looks for it; NULL: it is not there. */
+/* The newest of what is seen. */
+struct remote_program {
+	char    *path;
+	unsigned version[3];
+	char     before[32];   /* "rc1" of "-rc1": before the version itself, which has "" */
+};
+
+/* "" or "_v1.2.3-rc1_x4" of its file's name: as terraform's plug-ins are called. false: it is another's. */
+static bool
+remote_program_version(const char *text, struct remote_program *ret)
+{
+	char *end;
+
+	if (text[0] == '\0')
+		return true;
+	if (strncasecmp(text, "_v", 2) != 0 || text[2] < '0' || text[2] > '9')
+		return false;
+	end = (char *)(uintptr_t)text + 1;
+	for (size_t i = 0; i < ARRAY_LEN(ret->version) && (i == 0 || *end == '.'); i++)
+		ret->version[i] = (unsigned)strtoul(end + 1, &end, 10);
+	if (*end == '-')
+		snprintf(ret->before, sizeof(ret->before), "%.*s", (int)strcspn(end + 1, "_"), end + 1);
+	return *end == '\0' || *end == '-' || *end == '+' || strncasecmp(end, "_x", 2) == 0;
+}
+
+static bool
+remote_program_is_newer(const struct remote_program *a, const struct remote_program *b)
+{
+	for (size_t i = 0; i < ARRAY_LEN(a->version); i++)
+		if (a->version[i] != b->version[i])
+			return a->version[i] > b->version[i];
+	if (a->before[0] == '\0' || b->before[0] == '\0')
+		return a->before[0] == '\0' && b->before[0] != '\0';
+	return strcmp(a->before, b->before) > 0;
+}
+
+/* Those of one folder. */
+static void
+remote_helper_look(const char *folder, const char *name, struct remote_program *best)
+{
+	DIR                 *d = opendir(folder);
+	const struct dirent *e;
+	size_t               n = strlen(REMOTE_HELPER), len = strlen(name);
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		struct remote_program one = { .path = NULL };
+		struct stat           st;
+
+		if (strncmp(e->d_name, REMOTE_HELPER, n) != 0 || strncasecmp(e->d_name + n, name, len) != 0 ||
+		    !remote_program_version(e->d_name + n + len, &one) || (best->path != NULL && !remote_program_is_newer(&one, best)))
+			continue;
+		one.path = xasprintf("%s/%s", folder, e->d_name);
+		if (stat(one.path, &st) != 0 || !S_ISREG(st.st_mode)) {
+			free(one.path);
+			continue;
+		}
+		free(best->path);
+		*best = one;
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+/* Where terraform looks for it, and of several the newest, as terraform takes it; NULL: it is not there. */
 static char *
 remote_helper_path(const struct provider_env *env, const char *name)
 {
 	static const char *const dirs[] = { ".terraform.d/plugins", ".terraform.d/plugins/" REMOTE_PLUGINS };
 	const char              *home = outside_env(env, "HOME");
+	struct remote_program    best = { .path = NULL };
 
 	for (size_t i = 0; home != NULL && i < ARRAY_LEN(dirs); i++) {
-		char *path = xasprintf("%s/%s/terraform-credentials-%s", home, dirs[i], name);
+		char *folder = xasprintf("%s/%s", home, dirs[i]);
 
-		if (access(path, X_OK) == 0)
-			return path;
-		free(path);
+		remote_helper_look(folder, name, &best);
+		free(folder);
 	}
-	return NULL;
+	return best.path;
 }
 
 static enum err_code
@@ -155,7 +249,7 @@ remote_helper_ask(struct remote_sign_in *x, const struct remote_cli *c, const ch
 	buf_reserve(&text, PROCESS_OUTPUT_MAX, NULL);
 	rc = process_run(x->source, words, job, &text, reterr);
 	if (rc == ERR_OK && bearer_parse(buf_span(&text), "token", x->wall_ms, 0, &b, reterr) != ERR_OK)
-		rc = remote_sign_in_none(x, "as the credentials helper says", reterr);
+		rc = remote_sign_in_none(x, c, "as the credentials helper says", reterr);
 	x->token = b.text;
 	buf_wipe_free(&text);
 	return rc;
@@ -187,22 +281,19 @@ static enum err_code
 remote_sign_in_files(struct work_job *job, void *arg, struct err *reterr)
 {
 	struct remote_sign_in *x = arg;
-	struct remote_cli      c = { 0 };
-	enum err_code          rc = remote_cli_read(x->r->env, x->r->host, &c, reterr);
+	struct remote_cli     *c = &x->cli;
 
-	if (rc == ERR_OK && c.token != NULL) {
-		x->token = c.token;
-		x->source = c.token_file;
-		c.token = NULL;
-		c.token_file = NULL;
-	} else if (rc == ERR_OK) {
-		rc = c.helper != NULL ? remote_helper(x, &c, job, reterr) :
-		    remote_sign_in_none(x, c.gone ? "not in the environment, and the file that TF_CLI_CONFIG_FILE names is not there" :
-		    c.only ? "neither in the environment nor where TF_CLI_CONFIG_FILE points" :
+	remote_cli_read(x->r->env, x->r->host, c);
+	if (c->token == NULL && c->helper != NULL)
+		return remote_helper(x, c, job, reterr);
+	if (c->token == NULL)
+		return remote_sign_in_none(x, c, c->gone ? "not in the environment, and terraform's configuration file is not there" :
 		    "neither in the environment nor in terraform's configuration", reterr);
-	}
-	remote_cli_free(&c);
-	return rc;
+	x->token = c->token;
+	x->source = c->token_file;
+	c->token = NULL;
+	c->token_file = NULL;
+	return ERR_OK;
 }
 
 enum remote_sign_in_state { SIGN_IN_START, SIGN_IN_READ };
@@ -230,6 +321,7 @@ remote_sign_in_step(struct op *op)
 		return op_await(op, SIGN_IN_READ, remote_sign_in_block(x) || remote_sign_in_var(x) ? NULL :
 		    work_run(x->r->env->work, remote_sign_in_files, x));
 	case SIGN_IN_READ:
+		remote_cli_warn(x->r, &x->cli);
 		if (op_failed(op))
 			return op_fail(op);
 		*x->ret = x->token;
@@ -248,6 +340,7 @@ remote_sign_in_free(struct op *op)
 
 	secret_free(x->token);
 	free(x->source);
+	remote_cli_free(&x->cli);
 	free(x);
 }
 

@@ -142,7 +142,7 @@ says_what_it_met(void)
 		enum err_code code;
 		const char   *says, *hint;
 	} rows[] = { { 404, NULL, "", ERR_UNSUPPORTED, "offers no services", "api_base = \"https://" HOST "/api/v2/\"" },
-		{ 401, NULL, "", ERR_AUTH, "refuses the token (401)", "terraform login " HOST },
+		{ 401, NULL, "", ERR_AUTH, "refuses the token (401)", "a new one where it is from, somewhere" },
 		{ 200, "Content-Type: text/html", "<html>", ERR_UNSUPPORTED, "no JSON", "login page" },
 		{ 200, JSON, "{\"tfe.v2\":", ERR_UNSUPPORTED, "no JSON", "api_base" },
 		{ 200, JSON, "{\"modules.v1\":\"/x/\"}", ERR_UNSUPPORTED, "no usable address of tfe.v2", "api_base" },

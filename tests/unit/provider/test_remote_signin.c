@@ -140,18 +140,63 @@ reads_one_file_that_a_variable_names(void)
 	begin();
 	file(".terraform.d/credentials.tfrc.json", "{\"credentials\":{\"" HOST "\":{\"token\":\"CANARY-login\"}}}");
 	setenv("TF_CLI_CONFIG_FILE", remote_access_rig_file(&rig, "ci.tfrc", 0600, "disable_checkpoint = true\n"), 1);
-	expect_error(ERR_AUTH, "no token for " HOST ", neither in the environment nor where TF_CLI_CONFIG_FILE points",
-	    "set " VAR ", or run \"terraform login " HOST "\"");
+	expect_error(ERR_AUTH, "no token for " HOST ", neither in the environment nor in terraform's configuration",
+	    "set " VAR ", or write credentials \"" HOST "\" { token = ... } into ");
+	CHECK(strstr(rig.err.hint, "/ci.tfrc, which TF_CLI_CONFIG_FILE names") != NULL);
 	file("ci.tfrc", "credentials \"" HOST "\" {\n  token = \"CANARY-ci\"\n}\n");
 	expect("CANARY-ci", "/ci.tfrc");
 	setenv("TERRAFORM_CONFIG", getenv("TF_CLI_CONFIG_FILE"), 1);
 	unsetenv("TF_CLI_CONFIG_FILE");
 	expect("CANARY-ci", "/ci.tfrc");
 	setenv("TERRAFORM_CONFIG", "/nowhere/x.tfrc", 1);
-	expect_error(ERR_AUTH, "no token for " HOST ", not in the environment, and the file that TF_CLI_CONFIG_FILE names is not there",
-	    "set " VAR);
+	expect_error(ERR_AUTH, "no token for " HOST ", not in the environment, and terraform's configuration file is not there",
+	    "into /nowhere/x.tfrc, which TERRAFORM_CONFIG names");
 	setenv(VAR, "CANARY-var", 1);
 	expect("CANARY-var", VAR);
+	end();
+}
+
+/* What terraform takes there and we do not, and what neither does, hides nothing of the rest, and never stops us. */
+static void
+reads_what_it_can(void)
+{
+#define GOOD "credentials \"" HOST "\" {\n  token = \"CANARY\"\n}\n"
+	static const struct {
+		const char *text;
+		bool        found;
+	} rows[] = { { "credentials \"a.example\" { token = \"x\", more = \"y\" }\n" GOOD, true },
+		{ "provider_installation { filesystem_mirror { path = \"/x\" include = [\"a/*\"] } direct { exclude = [\"b/*\"] } }\n" GOOD, true },
+		{ "x = \"${a(\"b\")}\"\n" GOOD, true }, { "foo = bar\n" GOOD, true }, { GOOD "broken = = {\n", true },
+		{ "\"quoted\" = 1\n" GOOD, true }, { GOOD "credentials {\n", true },
+		{ "credentials \"" HOST "\" { token = \"CANARY\" other = 1 }\n", false }, { "credentials \"" HOST "\" {\n  token = bar\n}\n", false },
+		{ "{\"credentials\":", false }, { "\xff\xfe", false } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin();
+		file(".terraformrc", rows[i].text);
+		if (rows[i].found)
+			expect("CANARY", ".terraformrc");
+		else
+			expect_error(ERR_AUTH, "no token for " HOST, "repair ");
+		CHECK(rig.r.warned);
+		file(".terraform.d/credentials.tfrc.json", "{\"credentials\":{\"" HOST "\":{\"token\":\"CANARY-login\"}}}");
+		expect("CANARY-login", "credentials.tfrc.json");
+		end();
+	}
+}
+
+/* Of a token that is refused: login replaces only what it wrote itself. */
+static void
+says_where_a_new_one_belongs(void)
+{
+	struct err e;
+
+	begin();
+	err_set(&e, ERR_AUTH, 401, "x");
+	remote_token_hint(&rig.r, "/home/a/.terraform.d/credentials.tfrc.json", &e);
+	CHECK(strstr(e.hint, "\"terraform login " HOST "\" makes a new one") != NULL);
+	remote_token_hint(&rig.r, VAR, &e);
+	CHECK(strstr(e.hint, "put a new one where it is from, " VAR) != NULL);
 	end();
 }
 
@@ -161,7 +206,8 @@ says_where_it_looked(void)
 	begin();
 	expect_error(ERR_AUTH, "no token for " HOST ", neither in the environment nor in terraform's configuration", "set " VAR ", or run");
 	file(".terraformrc", "credentials \"" HOST "\" {\n  token = \"CANARY ${x}\"\n}\n");
-	expect_error(ERR_CONFIG, ".terraformrc:2:", "has to be right all the same");
+	expect_error(ERR_AUTH, "no token for " HOST, "/.terraformrc:2:");
+	CHECK(strncmp(rig.err.hint, "repair ", 7) == 0);
 	end();
 	remote_access_rig_open(&rig, HOST ":8443");
 	setenv(VAR, "CANARY-var", 1);
@@ -172,6 +218,11 @@ says_where_it_looked(void)
 
 /* ---------------------------------------------------------------- helpers */
 
+#if defined(__x86_64__)
+#define PLUGINS_HERE true /* the folder of this machine's is linux_amd64 */
+#else
+#define PLUGINS_HERE false
+#endif
 #define HELPER  ".terraform.d/plugins/terraform-credentials-vault"
 #define PROGRAM "#!/bin/sh\n[ \"$*\" = \"--mount=a b get " HOST "\" ] && echo '{\"token\":\"CANARY-helped\"}'\n"
 #define ASKS    "credentials_helper \"vault\" {\n  args = [\"--mount=a b\"]\n}\n"
@@ -194,6 +245,38 @@ asks_a_helper(void)
 	remote_access_rig_file(&rig, HELPER, 0700, "#!/bin/sh\necho CANARY >&2\nexit 3\n");
 	expect_error(ERR_AUTH, "credentials helper vault ended with exit code 3", "by hand");
 	end();
+}
+
+/* Of several the newest, as terraform takes it; what is no version is another program's name. */
+static void
+asks_the_newest_helper(void)
+{
+	static const char *const rows[][6] = { /* below plugins, the one to be asked first */
+		{ "terraform-credentials-vault_v2.0.0", "terraform-credentials-vault" },
+		{ "terraform-credentials-vault_v10.0.0", "terraform-credentials-vault_v9.9.9", "terraform-credentials-vault_v2.0.0" },
+		{ "terraform-credentials-vault_v2.0.0_x4", "terraform-credentials-vault_v1.0.0" },
+		{ "linux_amd64/terraform-credentials-vault_v2", "terraform-credentials-vault_v1.9" },
+		{ "terraform-credentials-Vault_V3.0.0", "terraform-credentials-vault_v2.0.0" },
+		{ "terraform-credentials-vault_v2.0.0", "terraform-credentials-vault_v2.0.0-rc1", "linux_amd64/terraform-credentials-vault_v2.0.0" },
+		{ "terraform-credentials-vault_v2.0.0-rc2", "terraform-credentials-vault_v2.0.0-rc1" },
+		{ "terraform-credentials-vault", "terraform-credentials-vault2", "terraform-credentials-vault_vNEXT", "terraform-credentials-vault_v2x",
+		    "terraform-provider-vault_v9.0.0", "terraform-credentials-other_v9.0.0" } };
+
+	test_not_under_valgrind("starts a program");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin();
+		file(".terraformrc", ASKS);
+		for (size_t n = 0; n < ARRAY_LEN(rows[i]) && rows[i][n] != NULL; n++) {
+			char *path = xasprintf(".terraform.d/plugins/%s", rows[i][n]);
+
+			if (strncmp(rows[i][n], "linux_amd64/", 12) != 0 || PLUGINS_HERE)
+				remote_access_rig_file(&rig, path, 0700, n == 0 ? PROGRAM : "#!/bin/sh\nexit 3\n");
+			free(path);
+		}
+		if (strncmp(rows[i][0], "linux_amd64/", 12) != 0 || PLUGINS_HERE)
+			expect("CANARY-helped", "credentials helper vault");
+		end();
+	}
 }
 
 /* A program is named, and is, only where nobody else could have put it. */
@@ -220,8 +303,11 @@ main(int argc, char **argv)
 		{ "several variables", takes_the_last_variable },
 		{ "every place", reads_every_place },
 		{ "one file by a variable", reads_one_file_that_a_variable_names },
+		{ "what it can", reads_what_it_can },
+		{ "where a new one belongs", says_where_a_new_one_belongs },
 		{ "where it looked", says_where_it_looked },
 		{ "a helper", asks_a_helper },
+		{ "the newest helper", asks_the_newest_helper },
 		{ "no stranger's program", runs_no_strangers_program },
 		{ NULL, NULL },
 	});
