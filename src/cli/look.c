@@ -103,14 +103,19 @@ cli_status_text(const struct cli *c, const json_t *doc)
 	const char   *verdict = cli_str(doc, "verdict");
 	bool          ok = strcmp(verdict, "ok") == 0;
 	double        lag = cli_num(doc, "oldest_lag_seconds"), uncovered = cli_num(doc, "uncovered");
+	bool          none = uncovered > 0 && uncovered >= cli_num(doc, "states");
 	char          age[TIME_TEXT_MAX];
 
-	printf("%s%.0f states, %s%s", cli_paint(c, ok ? "\033[32m" : "\033[33m"), cli_num(doc, "states") - uncovered,
-	    ok ? "all replicated" : verdict, cli_paint(c, "\033[0m"));
-	if (!ok)
+	printf("%s", cli_paint(c, ok ? "\033[32m" : "\033[33m"));
+	if (none)
+		printf("0 of %.0f states covered%s", uncovered, strcmp(verdict, "failing") == 0 ? ", failing" : "");
+	else
+		printf("%.0f states, %s", cli_num(doc, "states") - uncovered, ok ? "all replicated" : verdict);
+	printf("%s", cli_paint(c, "\033[0m"));
+	if (!ok && !none)
 		printf(": %.0f replicas current, %.0f behind, %.0f held, %.0f failed", cli_num(r, "current"), cli_num(r, "behind"),
 		    cli_num(r, "held"), cli_num(r, "failed"));
-	if (uncovered > 0)
+	if (uncovered > 0 && !none)
 		printf(", %.0f more uncovered", uncovered);
 	if (lag > 0)
 		printf(", oldest lag %s", duration_format((int64_t)(lag * 1000), age));

@@ -321,6 +321,20 @@ status_lease(void *arg, const struct lane *l, const struct lease_view *v)
 	status_add(x, &p);
 }
 
+/* A part that is out of reach is counted; when it is all there is, nothing is kept or replicated at all. */
+static void
+status_coverage(struct status *x)
+{
+	char cause[ERR_MSG_MAX];
+
+	if (x->totals.states == 0 || x->totals.uncovered < x->totals.states)
+		return;
+	x->waiting = true;
+	snprintf(cause, sizeof(cause), "nothing is kept or replicated: of all %" PRIu64 " states that are known the bytes are out of reach",
+	    x->totals.states);
+	status_add(x, &(struct status_problem){ .kind = "uncovered", .code = 1, .cause = cause, .next = "stateferry list says of each why" });
+}
+
 static enum err_code
 status_ended(void *arg, struct err *reterr)
 {
@@ -337,6 +351,7 @@ status_ended(void *arg, struct err *reterr)
 	else if (!x->looked)
 		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no source was looked at yet",
 		    .next = "stateferry sync, or stateferry run" });
+	status_coverage(x);
 	json_arr_end(&x->w);
 	verdict = status_verdict(x);
 	c->exit = strcmp(verdict, "ok") == 0 ? 0 : strcmp(verdict, "behind") == 0 ? 3 : 1;
