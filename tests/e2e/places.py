@@ -300,6 +300,11 @@ class BrainboardPlace:
         self.kind = f"brainboard-{inner.kind}"
         self.rules = inner.rules
 
+    def prepare(self, *names):
+        """Architectures are there before their states."""
+        for name in names:
+            self.api.add(name[-4:], id_=name.removesuffix(".tfstate"))
+
     def add(self, agent, label, key=True, blocks=(), **more):
         kind, args = self.inner.add(Arguments, label)
         return agent.backend("brainboard", label, self.api.backend() | ({"key": self.form} if key else {}),

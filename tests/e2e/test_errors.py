@@ -154,8 +154,8 @@ def replicating(agent, places, kind, proxy=None, **more):
         dr.at = proxy(dr.dynamo)
     live.add(agent, "live", blocks=[Block("state", NAME, alias=named(kind))])
     dr.add(agent, "dr", timeout="3s", **more)
-    if kind in PLATFORMS:
-        dr.prepare("prod")
+    if kind in [*PLATFORMS, *BRAINBOARD]:
+        dr.prepare(named(kind))
     agent.replicate("out", "live", "dr", **({"key": "{alias}"} if named(kind) != NAME else {}))
     live.put(NAME, state(1, lineage()))
     return live, dr

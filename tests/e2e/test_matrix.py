@@ -32,7 +32,7 @@ def test_from_and_to_platforms(agent, places, cell, from_, to):
 
 
 UUIDS = [f"9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e{n:02x}" for n in range(8)]
-ASIDE = [(f, t) for f in BRAINBOARD for t in [*PLACES, *BRAINBOARD]] + [(f, t) for f in PLACES for t in BRAINBOARD]
+ASIDE = [(f, t) for f in BRAINBOARD for t in [*PLACES, *PLATFORMS, *BRAINBOARD]] + [(f, t) for f in [*PLACES, *PLATFORMS] for t in BRAINBOARD]
 
 
 @pytest.mark.deadline(120)
@@ -56,7 +56,7 @@ def replicate(agent, places, cell, from_, to, names, **more):
     cell("from \\ to", from_, to, "ok" if dr.rules else "ok (files)")
     here, there = Names(live, names), Names(dr, names)
     held_here, held_there, damaged, back, lost, throttled = names[:6]
-    if to in PLATFORMS:
+    if to in [*PLATFORMS, *BRAINBOARD]:
         dr.prepare(*names)
     live.add(agent, "live", **({"states": [here(n) for n in names]} if from_ == "http" else {}))
     dr.add(agent, "dr", lock_timeout="2s")
