@@ -76,6 +76,8 @@ enum err_code address_resolve(struct engine *e, const char *text, const char *ba
 void          address_free(struct address *a);
 /* How long the text before @serial=N is; 0: it does not end so. */
 size_t        address_is_serial(const char *text);
+/* Bytes of the name of NAME[@V]. */
+size_t        address_name_len(const char *text);
 
 /* /healthz: the process and its store answer. /readyz: recovered, and looked at every source once. */
 bool health_ready(struct engine *e);

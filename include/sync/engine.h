@@ -140,6 +140,8 @@ struct migrate_options {
 };
 struct op *engine_migrate(struct engine *e, const struct migrate_options *o, struct restore_result *ret);
 const char *engine_migrate_doing(const struct op *op);
+/* A name, or an alias, that a person gave: provider_ask(), and the aliases that came of it are kept. NULL: there is nothing to ask. */
+struct op *engine_ask(struct engine *e, struct backend *b, const char *name);
 /* What there is to migrate, after whatever an earlier run left open was settled and, with create = true, the target was made (neither
  * in a dry run): every state of from, by fn once the listing is complete, with its name at to, or why it cannot be there. name not NULL:
  * that one alone. */

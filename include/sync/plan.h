@@ -103,8 +103,8 @@ const struct state_setting *plan_state(const struct plan *p, const char *backend
 int64_t         plan_max_shrink(const struct plan *p, const struct backend *b, const char *name);
 /* What people call it: as configured, or as the backend's inventory has it. NULL: nothing. */
 const char     *plan_alias(const struct plan *p, const char *backend, const char *name);
-/* The name behind an alias, else name itself. */
-const char     *plan_unalias(const struct plan *p, const char *backend, const char *name);
+/* The name behind an alias, else name itself, in the one form that it has there; owned by the caller. */
+char           *plan_unalias(const struct plan *p, const char *backend, const char *name);
 
 /* Does the lane carry this state, and under which name at the target. */
 enum mapping { MAP_NO, MAP_YES, MAP_PAUSED, MAP_ERROR };

@@ -70,13 +70,33 @@ address_was(struct store_txn *t, const char *text)
 	return was;
 }
 
+static bool
+address_known(struct plan *p, struct store_txn *t, const struct backend *b, const char *name)
+{
+	struct state_rec s;
+	char            *there = plan_unalias(p, b->label, name);
+	bool             known = store_state(t, b->label, there, &s) && (s.flags & STATE_TARGET) == 0;
+
+	free(there);
+	return known;
+}
+
+static bool
+address_configured(struct plan *p, const struct backend *b, const char *name)
+{
+	char *there = plan_unalias(p, b->label, name);
+	bool  is = plan_state(p, b->label, there) != NULL;
+
+	free(there);
+	return is;
+}
+
 /* The only source that has it. A name that no source has, or several have, needs its BACKEND. */
 static enum err_code
 address_find_source(struct engine *e, struct store_txn *t, const char *name, const struct backend **ret, struct err *reterr)
 {
 	struct plan          *p = engine_plan(e);
 	const struct backend *found = NULL, *only = NULL;
-	struct state_rec      s;
 	size_t                sources = 0;
 
 	for (size_t i = 0; i < p->nbackends; i++) {
@@ -86,7 +106,7 @@ address_find_source(struct engine *e, struct store_txn *t, const char *name, con
 			continue;
 		sources++;
 		only = b;
-		if (!store_state(t, b->label, plan_unalias(p, b->label, name), &s) || (s.flags & STATE_TARGET) != 0)
+		if (!address_known(p, t, b, name))
 			continue;
 		if (found != NULL) {
 			err_set(reterr, ERR_USAGE, 0, "both %s and %s have a state %s", found->label, b->label, name);
@@ -94,7 +114,7 @@ address_find_source(struct engine *e, struct store_txn *t, const char *name, con
 		}
 		found = b;
 	}
-	if (found == NULL && sources == 1 && plan_state(p, only->label, plan_unalias(p, only->label, name)) != NULL)
+	if (found == NULL && sources == 1 && address_configured(p, only, name))
 		found = only;
 	if (found == NULL && address_was(t, name)) {
 		err_set(reterr, ERR_NOT_FOUND, 0, "%s: no backend of that label is configured any more", name);
@@ -138,13 +158,12 @@ address_place(struct engine *e, struct store_txn *t, const char *name, const str
 	if (b == NULL && address_find_source(e, t, name, &b, reterr) != ERR_OK)
 		return reterr->code;
 	assert(b != NULL);
-	name = plan_unalias(engine_plan(e), b->label, name);
-	if (name_check(span_str(name), reterr) != ERR_OK) {
+	a->name = plan_unalias(engine_plan(e), b->label, name);
+	if (name_check(span_str(a->name), reterr) != ERR_OK) {
 		reterr->code = ERR_USAGE;
 		return ERR_USAGE;
 	}
 	a->backend = xstrdup(b->label);
-	a->name = xstrdup(name);
 	return ERR_OK;
 }
 
@@ -174,6 +193,17 @@ address_is_serial(const char *text)
 	bool     fits;
 
 	return address_tail(text, &len, &n, &fits) == TAIL_SERIAL && fits ? len : 0;
+}
+
+size_t
+address_name_len(const char *text)
+{
+	size_t   len;
+	uint64_t n;
+	bool     fits;
+
+	address_tail(text, &len, &n, &fits);
+	return len;
 }
 
 enum err_code

@@ -189,9 +189,9 @@ migrate_finish(struct restores *x)
 
 /* ---------------------------------------------------------------- arguments */
 
-/* BACKEND, or BACKEND:NAME: then *ret_name is what follows. */
+/* BACKEND, or BACKEND:NAME: then *ret_name is what follows, owned by the caller. */
 static struct backend *
-migrate_backend(const struct restores *x, const char *argument, const char *text, const char **ret_name, struct err *reterr)
+migrate_backend(const struct restores *x, const char *argument, const char *text, char **ret_name, struct err *reterr)
 {
 	struct plan    *p = engine_plan(x->c->e);
 	const char     *colon = strchr(text, ':');
@@ -210,30 +210,43 @@ migrate_backend(const struct restores *x, const char *argument, const char *text
 	return b;
 }
 
+static void
+migrate_item(struct restores *x, const struct backend *src, const struct backend *dst, const char *name, const char *to_name,
+    struct err *reterr)
+{
+	if (name == NULL && to_name != NULL) {
+		err_set(reterr, ERR_USAGE, 0, "%s is a whole backend, and %s:%s is one state", src->label, dst->label, to_name);
+		err_hint(reterr, "give both a name, or leave out that of TO");
+		return;
+	}
+	if (src == dst && to_name == NULL) {
+		err_set(reterr, ERR_USAGE, 0, "FROM and TO are one backend: nothing would move");
+		return;
+	}
+	x->all = name == NULL;
+	x->to_backend = xstrdup(dst->label);
+	restores_add(x, src->label, name != NULL ? name : "")->to_name = xstrdup(to_name);
+	err_set(&x->none, ERR_NOT_FOUND, 0, "%s holds no state", src->label);
+}
+
 static enum err_code
 migrate_args(struct restores *x, struct err *reterr)
 {
-	const char          *from, *to, *name, *to_name;
-	struct backend      *src, *dst;
-	struct restore_item *i;
+	const char     *from, *to;
+	char           *name = NULL, *to_name = NULL;
+	struct backend *src, *dst;
 
 	if (call_need(x->c, "from", &from, reterr) != ERR_OK || call_need(x->c, "to", &to, reterr) != ERR_OK)
 		return reterr->code;
 	snprintf(x->c->where, sizeof(x->c->where), "%s", from);
-	if ((src = migrate_backend(x, "FROM", from, &name, reterr)) == NULL || (dst = migrate_backend(x, "TO", to, &to_name, reterr)) == NULL)
-		return reterr->code;
-	if (name == NULL && to_name != NULL) {
-		err_set(reterr, ERR_USAGE, 0, "%s is a whole backend, and %s is one state", from, to);
-		return err_hint(reterr, "give both a name, or leave out that of TO");
-	}
-	if (src == dst && to_name == NULL)
-		return err_set(reterr, ERR_USAGE, 0, "FROM and TO are one backend: nothing would move");
-	x->all = name == NULL;
-	x->to_backend = xstrdup(dst->label);
-	i = restores_add(x, src->label, name != NULL ? name : "");
-	i->to_name = xstrdup(to_name);
-	err_set(&x->none, ERR_NOT_FOUND, 0, "%s holds no state", src->label);
-	return ERR_OK;
+	err_clear(reterr);
+	src = migrate_backend(x, "FROM", from, &name, reterr);
+	dst = src != NULL ? migrate_backend(x, "TO", to, &to_name, reterr) : NULL;
+	if (dst != NULL)
+		migrate_item(x, src, dst, name, to_name, reterr);
+	free(name);
+	free(to_name);
+	return reterr->code;
 }
 
 struct op *

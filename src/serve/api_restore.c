@@ -143,7 +143,7 @@ restores_to(struct restores *x, const char *to, struct err *reterr)
 		err_set(reterr, ERR_USAGE, 0, "\"%s\" is no BACKEND:NAME", to);
 		return err_hint(reterr, "the part before the colon is a label of the configuration");
 	}
-	x->to_name = xstrdup(plan_unalias(p, b->label, colon + 1));
+	x->to_name = plan_unalias(p, b->label, colon + 1);
 	return ERR_OK;
 }
 

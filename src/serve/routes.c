@@ -132,9 +132,9 @@ call_time(const struct call *c, const char *text, int64_t *ret_wall, struct err 
 
 /* ---------------------------------------------------------------- the call */
 
-enum call_state { CALL_START, CALL_FOUND, CALL_DONE };
+enum call_state { CALL_START, CALL_ASKED, CALL_FOUND, CALL_DONE };
 
-static const char *const call_states[] = { "start", "finding the version", "running" };
+static const char *const call_states[] = { "start", "asking for the name", "finding the version", "running" };
 
 static int
 call_status(const struct err *e)
@@ -225,6 +225,14 @@ call_step(struct op *op)
 			call_reply_error(c, &c->refused);
 			return op_ok(op);
 		}
+		return op_await(op, CALL_ASKED, call_ask(c));
+	case CALL_ASKED:
+		if (op_failed(op) && (c->asks_alias || op->res.code == ERR_CANCELLED)) {
+			call_reply_error(c, &op->res);
+			return op_ok(op);
+		}
+		err_clear(&op->res);
+		snprintf(c->where, sizeof(c->where), "%s", c->route->name);
 		child = call_serial(c, &op->res);
 		return child != NULL ? op_await(op, CALL_FOUND, child) : op_go(op, CALL_FOUND);
 	case CALL_FOUND:

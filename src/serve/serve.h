@@ -26,6 +26,7 @@ struct call {
 	const char         *type;     /* of body */
 	char                where[300]; /* of an error; the route's name unless a handler knows better */
 	struct err          refused;  /* found before anything ran */
+	bool                asks_alias; /* call_ask(): only an answer can tell which state is meant */
 };
 
 /*
@@ -53,6 +54,8 @@ bool          call_flag(const struct call *c, const char *name);    /* "1", "tru
 enum err_code call_need(const struct call *c, const char *name, const char **ret, struct err *reterr);
 /* "state", or name= with backend=, as an address; where follows it. */
 enum err_code call_address(struct call *c, struct address *ret, struct err *reterr);
+/* What a person calls a state and nobody here knows: asks the inventory of its backend. NULL: there is nothing to ask. */
+struct op    *call_ask(struct call *c);
 /* Of a "state" that ends in @serial=N: finds the version and puts its number there. NULL: there is none, or *reterr. */
 struct op    *call_serial(struct call *c, struct err *reterr);
 /* RFC 3339, or an age before now. */

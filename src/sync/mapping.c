@@ -21,11 +21,17 @@ edge_selects(const struct edge *e, const char *name)
 	return in;
 }
 
+/* By its name, or by the alias that the inventory gives it alone. */
 static const struct edge_override *
 edge_override_of(const struct edge *e, const char *name)
 {
+	const char *alias = e->noverrides > 0 ? provider_alias(e->from, name) : NULL;
+
 	for (size_t i = 0; i < e->noverrides; i++)
 		if (strcmp(e->overrides[i].name, name) == 0)
+			return &e->overrides[i];
+	for (size_t i = 0; alias != NULL && i < e->noverrides; i++)
+		if (strcmp(e->overrides[i].name, alias) == 0 && provider_unalias(e->from, alias) != NULL)
 			return &e->overrides[i];
 	return NULL;
 }

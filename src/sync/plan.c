@@ -338,15 +338,27 @@ plan_backend(const struct plan *p, const char *label)
 	return NULL;
 }
 
+/* A label in the one form that names have there; it lives as long as the configuration. */
+static const char *
+plan_label(const struct plan *p, const struct backend *b, const char *label)
+{
+	char *name = arena_strdup(conf_arena(p->conf), label);
+
+	provider_fold(b, name);
+	return name;
+}
+
 static enum err_code
-plan_state_block(struct plan *p, struct conf_block *b, const char *backend, struct err *reterr)
+plan_state_block(struct plan *p, struct conf_block *b, const struct backend *of, struct err *reterr)
 {
 	static const struct conf_field *const tables[] = { state_fields, NULL };
 	static const char *const              none[] = { NULL };
 	struct state_conf                     c = { .max_shrink = -1 };
+	const char                           *name;
 
 	if (b->nlabels != 1)
 		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
+	name = plan_label(p, of, b->labels[0]);
 	if (conf_fields(p->conf, b, state_fields, &c, reterr) != ERR_OK || conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
 		return reterr->code;
 	if (conf_attr(b, "max_shrink") == NULL)
@@ -354,15 +366,15 @@ plan_state_block(struct plan *p, struct conf_block *b, const char *backend, stru
 	for (size_t i = 0; i < p->nstates; i++) {
 		const struct state_setting *s = &p->states[i];
 
-		if (strcmp(s->backend, backend) != 0)
+		if (strcmp(s->backend, of->label) != 0)
 			continue;
-		if (strcmp(s->name, b->labels[0]) == 0)
+		if (strcmp(s->name, name) == 0)
 			return conf_error(reterr, b->pos, "a second block for the state \"%s\"", s->name);
 		if (s->alias != NULL && c.alias != NULL && strcmp(s->alias, c.alias) == 0)
 			return conf_error(reterr, b->pos, "the alias \"%s\" is already that of \"%s\"", s->alias, s->name);
 	}
 	p->states = xreallocarray(p->states, p->nstates + 1, sizeof(*p->states));
-	p->states[p->nstates++] = (struct state_setting){ backend, b->labels[0], c.alias, c.max_shrink };
+	p->states[p->nstates++] = (struct state_setting){ of->label, name, c.alias, c.max_shrink };
 	return ERR_OK;
 }
 
@@ -384,7 +396,7 @@ plan_add_backend(struct plan *p, const struct provider_env *env, struct conf_blo
 	p->backends = xreallocarray(p->backends, p->nbackends + 1, sizeof(*p->backends));
 	p->backends[p->nbackends++] = backend;
 	for (size_t i = 0; i < b->nblocks; i++)
-		if (strcmp(b->blocks[i].type, "state") == 0 && plan_state_block(p, &b->blocks[i], backend->label, reterr) != ERR_OK)
+		if (strcmp(b->blocks[i].type, "state") == 0 && plan_state_block(p, &b->blocks[i], backend, reterr) != ERR_OK)
 			return reterr->code;
 	return ERR_OK;
 }
@@ -415,18 +427,22 @@ plan_alias(const struct plan *p, const char *backend, const char *name)
 	return s != NULL && s->alias != NULL ? s->alias : b != NULL ? provider_alias(b, name) : NULL;
 }
 
-const char *
+char *
 plan_unalias(const struct plan *p, const char *backend, const char *name)
 {
-	const struct backend *b;
-	const char           *given;
+	const struct backend *b = plan_backend(p, backend);
+	const char           *given = NULL;
+	char                 *ret;
 
-	for (size_t i = 0; i < p->nstates; i++)
+	for (size_t i = 0; i < p->nstates && given == NULL; i++)
 		if (p->states[i].alias != NULL && strcmp(p->states[i].backend, backend) == 0 && strcmp(p->states[i].alias, name) == 0)
-			return p->states[i].name;
-	b = plan_backend(p, backend);
-	given = b != NULL ? provider_unalias(b, name) : NULL;
-	return given != NULL ? given : name;
+			given = p->states[i].name;
+	if (given == NULL && b != NULL)
+		given = provider_unalias(b, name);
+	ret = xstrdup(given != NULL ? given : name);
+	if (b != NULL)
+		provider_fold(b, ret);
+	return ret;
 }
 
 bool
@@ -529,6 +545,7 @@ edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *
 	static const struct conf_field *const tables[] = { override_fields, NULL };
 	static const char *const              none[] = { NULL };
 	struct override_conf                  c = { .paused = false };
+	char                                 *name;
 
 	if (b->nlabels != 1)
 		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
@@ -541,7 +558,9 @@ edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *
 		if (edge_add_lane(p, e, c.to.items[i], b->pos, reterr) != ERR_OK)
 			return reterr->code;
 	e->overrides = xreallocarray(e->overrides, e->noverrides + 1, sizeof(*e->overrides));
-	e->overrides[e->noverrides++] = (struct edge_override){ plan_unalias(p, e->from->label, b->labels[0]), c.to, c.key, c.paused };
+	name = plan_unalias(p, e->from->label, b->labels[0]);
+	e->overrides[e->noverrides++] = (struct edge_override){ plan_label(p, e->from, name), c.to, c.key, c.paused };
+	free(name);
 	return ERR_OK;
 }
 

@@ -241,7 +241,7 @@ the_day(void)
 	struct rand          dice;
 	struct engine_totals n;
 	uint64_t             writes;
-	char                *dir;
+	char                *dir, *name;
 
 	rand_seeded(&dice, 11);
 	loop = loop_new_virtual(5, RIG_WALL);
@@ -296,7 +296,9 @@ the_day(void)
 	fake.refuse = 500;
 	begin(dir, true);
 	CHECK_STR(provider_alias(plan_backend(engine_plan(r.engine), "live"), uuid(60)), "project-1/env-4/arch-60");
-	CHECK_STR(plan_unalias(engine_plan(r.engine), "live", "project-1/env-4/arch-60"), uuid(60));
+	name = plan_unalias(engine_plan(r.engine), "live", "project-1/env-4/arch-60");
+	CHECK_STR(name, uuid(60));
+	free(name);
 	CHECK_STR(agent_rig_sync_counts(&r), "0 200 0 1"); /* the API itself */
 	CHECK_U64(mem_world_writes(dr), writes);
 	n = totals();
