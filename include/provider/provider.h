@@ -204,6 +204,14 @@ struct provider {
 	bool          (*lists)(const struct backend *b, const struct backend *to, const char *name, struct buf *ret);
 	/* ERR_UNSUPPORTED: no state can have that name here. NULL: any may. */
 	enum err_code (*holds)(const struct backend *b, const char *name, struct err *reterr);
+	/* With behind: ends OK when a state of that name may be written, and it is known where it would lie; what a lock or a put there
+	 * would refuse before its first request, it refuses with the same words. Locks and writes nothing. */
+	struct op *(*expect)(struct backend *b, const struct state_ref *ref);
+	/* Where an inventory says which names there are: asks it anew, when that name, or alias, is none that it is known to have. NULL:
+	 * there is nothing to ask. Ends with why no answer came; what the answer says of the name, holds and the aliases tell. */
+	struct op *(*ask)(struct backend *b, const char *name);
+	/* Names that mean the same become the one form that they have here, in place. NULL: each is one of its own. */
+	void          (*fold)(char *name);
 	/* Where the credentials come from, for people, once a request was signed; NULL: there are none. No secret. */
 	const char *  (*signed_in)(const struct backend *b);
 	/* What the server says that it is, for people, once it has answered: "Terraform Enterprise v202502-1, API 2.6". NULL: nothing. */
@@ -286,6 +294,9 @@ bool       provider_shows_locks(const struct backend *b);
 struct op *provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
     struct lock_info *ret_holder);
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
+/* NULL: nothing has to be asked, whether it may be written the write itself tells. */
+struct op *provider_expect(struct backend *b, const struct state_ref *ref);
+struct op *provider_ask(struct backend *b, const char *name);                /* NULL: see the driver's */
 /* A backend that has one name only, and no other lock than that of the state itself. Its name: a probe takes the lock of a state only
  * when the caller has journalled both locks; it sets sent before the first request that may take one. */
 struct probe_locks {
@@ -309,7 +320,9 @@ void       provider_rename(const struct backend *from, const char *name, const s
 void       provider_block(const struct backend *b, const char *name, struct buf *ret);
 /* ERR_UNSUPPORTED: such a backend cannot hold the name, lock included, or not safely; provider_put() and provider_lock() refuse it. */
 enum err_code provider_holds_name(const struct backend *b, const char *name, struct err *reterr);
-/* Makes a name that comes from `from` end as names of `to` do; back at a place where it ended well without, what was appended goes. */
+void       provider_fold(const struct backend *b, char *name);
+/* Makes a name that comes from `from` one of `to`, in its form, and with the end that names have there; back at a place where it ended
+ * well without, what was appended goes. */
 void       provider_complete(const struct backend *from, const struct backend *to, struct buf *name);
 /* Would from list what is written to `to` as name? As which name: ret. */
 bool       provider_lists_name_of(const struct backend *from, const struct backend *to, const char *name, struct buf *ret);

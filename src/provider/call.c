@@ -384,6 +384,18 @@ provider_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_i
 	return &c->op;
 }
 
+struct op *
+provider_expect(struct backend *b, const struct state_ref *ref)
+{
+	return b->provider->expect != NULL ? b->provider->expect(b, ref) : NULL;
+}
+
+struct op *
+provider_ask(struct backend *b, const char *name)
+{
+	return b->provider->ask != NULL ? b->provider->ask(b, name) : NULL;
+}
+
 bool
 provider_probe_state(const struct backend *b, struct buf *ret)
 {

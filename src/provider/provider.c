@@ -396,6 +396,13 @@ provider_incomplete(const struct provider *from, const struct provider *to, stru
 }
 
 void
+provider_fold(const struct backend *b, char *name)
+{
+	if (b->provider->fold != NULL)
+		b->provider->fold(name);
+}
+
+void
 provider_complete(const struct backend *from, const struct backend *to, struct buf *name)
 {
 	const struct provider *p = to->provider;
@@ -407,6 +414,13 @@ provider_complete(const struct backend *from, const struct backend *to, struct b
 	} else if (p->suffix != NULL && !span_ends(buf_span(name), p->suffix) && (p->suits == NULL || !p->suits(buf_str(name)))) {
 		buf_puts(name, p->suffix);
 	}
+	free(bare);
+	if (p->fold == NULL)
+		return;
+	bare = xstrdup(buf_str(name));
+	p->fold(bare);
+	buf_reset(name);
+	buf_puts(name, bare);
 	free(bare);
 }
 

@@ -10,18 +10,18 @@
  */
 #define PUSH_PURPOSE_MAX 400
 
-enum push_state { START, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, INHERITED, LOCKED, LOOKED, LOOK_MEANT,
-	CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
+enum push_state { START, EXPECTED, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, INHERITED, LOCKED,
+	LOOKED, LOOK_MEANT, CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
-static const char *const push_states[] = { "start", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
-	"admitted", "inherited", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release", "released",
-	"settle", "settled" };
+static const char *const push_states[] = { "start", "expected", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
+	"admitted", "inherited", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release",
+	"released", "settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
-	static const char *const doing[] = { "starting", "reading the store", "looking at what is there", "comparing", "raising the serial",
-		"probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "locking",
+	static const char *const doing[] = { "starting", "asking the backend", "reading the store", "looking at what is there", "comparing",
+		"raising the serial", "probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "locking",
 		"looking at what is there", "comparing", "raising the serial", "keeping what is there", "writing", "reading back", "comparing",
 		"completing the write", "unlocking", "unlocking", "noting what came of it", "noting what came of it" };
 
@@ -497,8 +497,12 @@ push_step(struct op *op)
 	bool         ask;
 
 	switch ((enum push_state)op->state) {
-	case START: /* the bytes to write, verified against their digest */
+	case START: /* a name that would not be written is not looked at either, so that a dry run says what the write would */
 		op->res = p->refused;
+		if (op_failed(op))
+			return op_unwind(op, SETTLE);
+		return op_await(op, EXPECTED, provider_expect(p->dst, &(struct state_ref){ p->name }));
+	case EXPECTED: /* the bytes to write, verified against their digest */
 		if (op_failed(op))
 			return op_unwind(op, SETTLE);
 		if (p->next.body != NULL)

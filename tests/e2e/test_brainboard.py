@@ -314,6 +314,8 @@ def test_managed_storage_is_counted(agent, places, brainboard):
     assert agent.status()["uncovered"] == 1
     problem = next(s for s in agent.json("list")["states"])["problem"]
     assert "managed storage" in problem
+    status = agent.call("status", code=3)
+    assert status.out.startswith("0 of 1 states covered, agent not running") and "stateferry list" in status.out, status.out
 
 
 def test_an_agent_follows_the_runner(agent, places, terraform, brainboard):
@@ -368,16 +370,21 @@ def test_commands_take_uuid_and_alias(agent, places, terraform, brainboard):
     agent.replicate("out", "bb", "copy")
     id_, line = brainboard.add("net"), lineage()
     old.put("prod/net.tfstate", fresh(3, line))
-    error = agent.json("migrate", "old:prod/net.tfstate", "bb:payments/prod/net", "--yes", code=1)["error"]
-    assert "UUIDs" in error["message"] and "listed" in error["hint"], error     # nobody has asked the API yet
-    done = agent.call("migrate", "old:prod/net.tfstate", f"bb:{id_}", "--yes")
+    error = agent.json("migrate", "old:prod/net.tfstate", "bb:payments/prod/nat", "--yes", code=1)["error"]
+    assert "UUIDs" in error["message"] and "PROJECT" in error["hint"], error
+    done = agent.call("migrate", "old:prod/net.tfstate", "bb:payments/prod/net", "--yes")   # no pass has listed it yet
     assert bb.get(id_) == old.get("prod/net.tfstate") and 'backend "azurerm"' in done.out
     assert f"{id_}/terraform.tfstate" in done.out and bb.inner.server.key not in done.out
     agent.sync()
     bb.put(id_, fresh(4, line, text="later"))
     agent.sync()
-    agent.call("restore", "bb:payments/prod/net@1", "--yes")
+    brainboard.rename(id_, "network")
+    agent.call("restore", "bb:payments/prod/network@1", "--yes")
     assert serial_of(bb.get(id_)) == 5 and "later" not in bb.get(id_).decode()
+    other = brainboard.add("other")
+    agent.call("restore", "bb:payments/prod/network@1", "--to", "bb:payments/prod/other", "--yes")
+    assert bb.get(other) is not None and agent.json("log", f"bb:{id_.upper()}")["state"] == f"bb:{id_}"
+    bb.delete(other)
     agent.sync()
     assert copy.get(f"{id_}.tfstate") == bb.get(id_) and bb.locks() == []
     bb.lock(id_, b'{"ID":"9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50","Operation":"OperationTypeApply","Info":"","Who":"runner@bb",'
@@ -387,6 +394,52 @@ def test_commands_take_uuid_and_alias(agent, places, terraform, brainboard):
     assert bb.locks() == []
     doc = agent.call("doctor", code=None).out
     assert brainboard.token not in doc and "architectures of Brainboard in" in doc, doc
+
+
+def test_names_that_are_nobodys_are_not_written(agent, places, brainboard):
+    """A mistyped UUID is nobody's state; what is known goes on when nobody can be asked."""
+    live, bb = places("local"), places("brainboard-s3")
+    live.add(agent, "live")
+    bb.add(agent, "bb")
+    agent.replicate("in", "live", "bb")
+    id_, line = brainboard.add("net"), lineage()
+    wrong = id_[:-1] + ("0" if id_[-1] != "0" else "1")
+    live.put(f"{id_.upper()}.tfstate", fresh(1, line))      # names of UUIDs have one form
+    live.put(f"{wrong}.tfstate", fresh())
+    doc = agent.sync(code=3)
+    problem = told(doc)[f"{wrong}.tfstate"]
+    assert "no architecture that Brainboard shows" in problem["message"] and "UUID" in problem["hint"], problem
+    assert bb.inner.bucket.keys() == [f"{id_}/terraform.tfstate"]
+    assert bb.inner.front.requests(part=wrong) == []
+    brainboard.stop()
+    live.put(f"{id_.upper()}.tfstate", fresh(2, line))
+    problem = told(agent.sync(code=3))[f"{wrong}.tfstate"]
+    assert "cannot be asked" in problem["message"], problem
+    assert serial_of(bb.get(id_)) == 2
+    error = agent.json("migrate", f"live:{wrong}.tfstate", f"bb:{wrong}", "--yes", code=1)["error"]
+    assert "cannot be asked" in error["message"], error
+    brainboard.start()
+    brainboard.add("there now", id_=wrong)
+    agent.sync()
+    assert bb.get(wrong) == live.get(f"{wrong}.tfstate") and bb.locks() == []
+
+
+def test_a_dry_run_says_what_the_run_does(agent, places, brainboard):
+    old, bb = places("s3"), places("brainboard-azurerm")
+    old.add(agent, "old")
+    bb.add(agent, "bb", key=False)
+    id_ = brainboard.add("net")
+    old.put("prod/net.tfstate", fresh())
+    agent.replicate("out", "old", "bb", blocks=[Block("state", "prod/net.tfstate", key=id_)])
+    errors = [agent.json("migrate", "old:prod/net.tfstate", to, *how, code=1)["error"]
+              for to in (f"bb:{id_}", "bb:payments/prod/net", f"bb:{uuid.uuid4()}") for how in (["--dry-run"], ["--yes"])]
+    assert errors[0] == errors[1] and "nothing says under which name" in errors[0]["message"] and "key" in errors[0]["hint"], errors
+    assert errors[2] | {"where": ""} == errors[0] | {"where": ""} and errors[2] == errors[3]
+    assert errors[4] == errors[5] and "no architecture" in errors[4]["message"]
+    assert bb.inner.client.names(bb.inner.container) == [] and bb.locks() == []
+    bb.inner.put(f"{id_}.tfstate", old.get("prod/net.tfstate"))    # as Brainboard's first run leaves it
+    done = agent.call("migrate", "old:prod/net.tfstate", f"bb:{id_}", "--dry-run")
+    assert f"{id_}.tfstate" in done.out and "# where" not in done.out
 
 
 def test_a_copy_inside_the_storage_is_refused(agent, places, brainboard):

@@ -41,6 +41,13 @@ class Brainboard(HttpState):
                          "terraform_config": {"required_providers": {}}}
         return id_
 
+    def rename(self, id_, name):
+        with self._mutex:
+            for _, environments in self.projects.values():
+                for _, architectures in environments.values():
+                    if id_ in architectures:
+                        architectures[id_]["name"] = name
+
     def delete(self, id_):
         with self._mutex:
             for _, environments in self.projects.values():

@@ -261,6 +261,7 @@ brainboard_open(const struct provider_env *env, struct conf *c, struct conf_bloc
 	bb->env = bb->b.env = env;
 	bb->conf = conf;
 	bb->b.common = *common;
+	bb->asked = -BRAINBOARD_ASK_MS;
 	bb->b.label = block->labels[1];
 	bb->b.provider = &provider_brainboard;
 	if (brainboard_set_api(bb, block, reterr) != ERR_OK || brainboard_blocks(bb, c, block, reterr) != ERR_OK ||
@@ -321,17 +322,29 @@ brainboard_suits(const char *name)
 {
 	char uuid[UUID_LEN + 1];
 
-	return uuid_lower(span_str(name), uuid) && strcmp(uuid, name) == 0;
+	return uuid_lower(span_str(name), uuid);
+}
+
+static void
+brainboard_fold(char *name)
+{
+	char uuid[UUID_LEN + 1];
+
+	if (uuid_lower(span_str(name), uuid))
+		memcpy(name, uuid, sizeof(uuid));
 }
 
 static enum err_code
 brainboard_holds(const struct backend *b, const char *name, struct err *reterr)
 {
-	(void)b;
-	if (brainboard_suits(name))
+	char uuid[UUID_LEN + 1];
+
+	if (uuid_lower(span_str(name), uuid) && strcmp(uuid, name) == 0)
 		return ERR_OK;
-	err_set(reterr, ERR_UNSUPPORTED, 0, "%.80s is no architecture's: names at Brainboard are UUIDs in lower case", name);
-	return err_hint(reterr, "PROJECT/ENVIRONMENT/NAME stands for one that a pass has listed; else its information panel shows the UUID");
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%.80s is no architecture's: names at Brainboard are UUIDs", name);
+	return err_hint(reterr, brainboard_of(b)->api != NULL ?
+	    "PROJECT/ENVIRONMENT/NAME stands for one that the API shows by just these names; else its information panel shows the UUID" :
+	    "its information panel shows the UUID; with token, PROJECT/ENVIRONMENT/NAME stands for it, too");
 }
 
 static enum err_code
@@ -444,6 +457,9 @@ const struct provider provider_brainboard = {
 	.behind = brainboard_behind,
 	.lists = brainboard_lists,
 	.holds = brainboard_holds,
+	.expect = brainboard_expect,
+	.ask = brainboard_ask,
+	.fold = brainboard_fold,
 	.signed_in = brainboard_signed_in,
 	.remark = brainboard_remark,
 };

@@ -13,6 +13,7 @@
  * storage that the organization or the architecture was given: another backend, opened inside this one.
  */
 #define BRAINBOARD_REFRESH_MS ((int64_t)10 * 60 * 1000)
+#define BRAINBOARD_ASK_MS     ((int64_t)60 * 1000) /* the inventory that does not know a name has to be so new, or is asked again first */
 
 struct brainboard_conf {
 	int              region;
@@ -67,6 +68,7 @@ struct brainboard {
 	int64_t                         scanned;    /* loop_now() of that */
 	struct map                     *inventory;  /* UUIDs that the API shows and that are selected; NULL: it never answered */
 	int64_t                         refresh_at; /* loop_now(); 0: at once */
+	int64_t                         asked;      /* loop_now() of the last refresh, whatever became of it */
 	struct err                      trouble;    /* of the last refresh */
 	bool                            bearer;     /* which spelling of the credentials is tried */
 };
@@ -101,6 +103,9 @@ struct op *brainboard_scan(struct brainboard *bb);
 /* The block of an architecture; NULL: none. */
 const struct brainboard_own *brainboard_own(const struct brainboard *bb, const char *uuid);
 struct brainboard_storage *brainboard_storage_of(const struct brainboard *bb, const char *uuid);
+/* May a state of it be written: the inventory shows it, or showed it once, or the configuration names it, or the last listing found it.
+ * Without token nobody says which there are. */
+bool  brainboard_known(const struct brainboard *bb, const char *uuid);
 /* The name there as far as the configuration says it, owned by the caller; NULL: it has to be found. */
 char *brainboard_pinned(const struct brainboard *bb, const char *uuid);
 void  brainboard_pin_own(struct brainboard *bb, struct brainboard_own *own); /* own->pinned, when storage and key are known */
@@ -112,6 +117,8 @@ void  brainboard_objects_free(struct map *m);
 struct backend *brainboard_behind(const struct backend *b, const char *name, struct buf *ret);
 
 /* --- brainboard_call.c: each call for the storage that holds the state --- */
+struct op *brainboard_expect(struct backend *b, const struct state_ref *ref);
+struct op *brainboard_ask(struct backend *b, const char *name);
 struct op *brainboard_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
 struct op *brainboard_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 struct op *brainboard_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,

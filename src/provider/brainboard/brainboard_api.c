@@ -284,7 +284,8 @@ api_ended(struct api *a)
 		wait = (int64_t)e.retry_after_ms > wait ? (int64_t)e.retry_after_ms : wait;
 	}
 	bb->trouble = e;
-	bb->refresh_at = loop_now(a->op.loop) + wait;
+	bb->asked = loop_now(a->op.loop);
+	bb->refresh_at = bb->asked + wait;
 	return op_ok(&a->op);
 }
 

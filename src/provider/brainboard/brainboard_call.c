@@ -17,6 +17,7 @@ struct bb_call {
 	const struct put_condition *when;
 	const struct lock_info  *lock;
 	void                    *ret, *ret2;
+	bool                     only;    /* a lock: to learn whether it may be asked for */
 	probe_fn                *probe;
 	void                    *arg;
 	size_t                   at;      /* create, probe: storage */
@@ -24,9 +25,9 @@ struct bb_call {
 	char                    *there;   /* the name in it */
 };
 
-enum bb_call_state { CALL_START, CALL_SCANNED, CALL_ANSWERED };
+enum bb_call_state { CALL_START, CALL_ASKED, CALL_SCANNED, CALL_ANSWERED };
 
-static const char *const bb_call_states[] = { "start", "scanned", "answered" };
+static const char *const bb_call_states[] = { "start", "asked", "scanned", "answered" };
 
 static bool
 bb_call_writes(const struct bb_call *c)
@@ -56,6 +57,44 @@ bb_call_is_scratch(const struct bb_call *c)
 {
 	return c->name[0] == '.';
 }
+
+/* ---------------------------------------------------------------- is there such an architecture? */
+
+/* Nothing is made under a name that is nobody's: an inventory that does not show it is asked again, unless it is quite new. */
+static bool
+bb_call_must_ask(const struct bb_call *c)
+{
+	const struct brainboard *bb = c->bb;
+
+	return bb_call_writes(c) && bb->api != NULL && bb->conf->architectures.n == 0 && !brainboard_known(bb, c->name) &&
+	    loop_now(c->op.loop) - bb->asked >= BRAINBOARD_ASK_MS;
+}
+
+/* Of one state: that the API does not answer is no reason to stop for those that are known, which ERR_AUTH and the like would be. */
+static enum err_code
+bb_call_unknown(const struct bb_call *c, struct err *reterr)
+{
+	const struct brainboard *bb = c->bb;
+
+	if (bb->conf->architectures.n > 0) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s is not one of the architectures of this backend", c->name);
+		return err_hint(reterr, "check the UUID, or add it to architectures");
+	}
+	if (bb->trouble.code != ERR_OK) {
+		err_set(reterr, ERR_UNSUPPORTED, 0, "%s is not known, and the inventory cannot be asked: %s", c->name, bb->trouble.msg);
+		return err_hint(reterr, "%s", bb->trouble.hint[0] != '\0' ? bb->trouble.hint : "try again when Brainboard's API answers");
+	}
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%s is no architecture that Brainboard shows%s", c->name, bb->selects ? " and select takes" : "");
+	return err_hint(reterr, "check the UUID in its information panel; one that the token may not see: architecture \"%s\" { key = ... }", c->name);
+}
+
+static enum err_code
+bb_call_may(const struct bb_call *c, struct err *reterr)
+{
+	return !bb_call_writes(c) || bb_call_is_scratch(c) || brainboard_known(c->bb, c->name) ? ERR_OK : bb_call_unknown(c, reterr);
+}
+
+/* ---------------------------------------------------------------- where is it? */
 
 static enum err_code
 bb_call_resolve(struct bb_call *c, struct err *reterr)
@@ -127,6 +166,8 @@ bb_call_forward(struct bb_call *c)
 
 	if (!locks && (c->kind == REQUEST_LOCK || c->kind == REQUEST_UNLOCK || c->kind == REQUEST_LOCK_PEEK))
 		return bb_call_unlockable(c);
+	if (c->only)
+		return NULL;
 	switch (c->kind) {
 	case REQUEST_HEAD:
 		return provider_head(s, &ref, c->ret);
@@ -149,6 +190,15 @@ bb_call_forward(struct bb_call *c)
 	}
 }
 
+/* The wrapper around a call says whose error it is; around expect() there is none. */
+static enum op_turn
+bb_call_fail(struct bb_call *c)
+{
+	if (c->only)
+		err_prefix(&c->op.res, "%s", c->bb->b.label);
+	return op_fail(&c->op);
+}
+
 static enum op_turn
 bb_call_step(struct op *op)
 {
@@ -157,21 +207,25 @@ bb_call_step(struct op *op)
 	switch ((enum bb_call_state)op->state) {
 	case CALL_START:
 		if (!bb_call_is_scratch(c) && provider_holds_name(&c->bb->b, c->name, &op->res) != ERR_OK)
-			return op_fail(op);
+			return bb_call_fail(c);
+		return op_await(op, CALL_ASKED, !bb_call_is_scratch(c) && bb_call_must_ask(c) ? brainboard_refresh(c->bb) : NULL);
+	case CALL_ASKED: /* an inventory that could not be had is no failure of itself */
+		if (op_failed(op) || bb_call_may(c, &op->res) != ERR_OK)
+			return bb_call_fail(c);
 		if (!bb_call_is_scratch(c) && bb_call_must_scan(c))
 			return op_await(op, CALL_SCANNED, brainboard_scan(c->bb));
 		__attribute__((fallthrough));
 	case CALL_SCANNED:
 		if (op_failed(op)) {
 			err_unprefix(&op->res, c->bb->b.label);
-			return op_fail(op);
+			return bb_call_fail(c);
 		}
 		if (bb_call_resolve(c, &op->res) != ERR_OK)
-			return op_fail(op);
+			return bb_call_fail(c);
 		return op_await(op, CALL_ANSWERED, bb_call_forward(c));
 	case CALL_ANSWERED:
 		err_unprefix(&op->res, c->bb->b.label);
-		return op_finish(op);
+		return op_failed(op) ? bb_call_fail(c) : op_finish(op);
 	}
 	return OP_DONE;
 }
@@ -253,6 +307,44 @@ struct op *
 brainboard_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder)
 {
 	return BB_CALL(b, .kind = REQUEST_UNLOCK, .name = ref->name, .lock = l, .ret = ret_holder);
+}
+
+struct op *
+brainboard_expect(struct backend *b, const struct state_ref *ref)
+{
+	return BB_CALL(b, .kind = REQUEST_LOCK, .name = ref->name, .only = true);
+}
+
+/* ---------------------------------------------------------------- what a person asks for */
+
+static enum op_turn
+bb_ask_step(struct op *op)
+{
+	struct brainboard *bb = container_of(op, struct bb_call, op)->bb;
+
+	switch ((enum bb_call_state)op->state) {
+	case CALL_START:
+		return op_await(op, CALL_ASKED, brainboard_refresh(bb));
+	default:
+		if (!op_failed(op))
+			op->res = bb->trouble;
+		if (!op_failed(op))
+			return op_ok(op);
+		err_prefix(&op->res, "%s", bb->b.label);
+		return op_fail(op);
+	}
+}
+
+static const struct op_class bb_ask_class = { "brainboard ask", bb_ask_step, NULL, bb_call_free, bb_call_states, ARRAY_LEN(bb_call_states) };
+
+struct op *
+brainboard_ask(struct backend *b, const char *name)
+{
+	struct brainboard *bb = brainboard_of(b);
+
+	if (bb->api == NULL || brainboard_known(bb, name) || provider_unalias(b, name) != NULL)
+		return NULL;
+	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_LIST }, &bb_ask_class);
 }
 
 /* ---------------------------------------------------------------- of every storage */

@@ -98,6 +98,16 @@ brainboard_selected(const struct brainboard *bb, const char *uuid)
 	return !bb->selects || brainboard_configured(bb, uuid) || provider_alias(&bb->b, uuid) != NULL;
 }
 
+bool
+brainboard_known(const struct brainboard *bb, const char *uuid)
+{
+	if (!brainboard_selected(bb, uuid))
+		return false;
+	return bb->api == NULL || brainboard_configured(bb, uuid) || provider_alias(&bb->b, uuid) != NULL ||
+	    (bb->inventory != NULL && map_get(bb->inventory, span_str(uuid)) != NULL) ||
+	    (bb->objects != NULL && map_get(bb->objects, span_str(uuid)) != NULL);
+}
+
 /* ---------------------------------------------------------------- the storages */
 
 void

@@ -374,6 +374,150 @@ pinned(void)
 	end();
 }
 
+/* ---------------------------------------------------------------- names that are nobody's */
+
+static enum err_code
+expect(const char *name)
+{
+	return provider_rig_run(&r, provider_expect(r.b, &(struct state_ref){ name }));
+}
+
+/* What is refused, is refused before the storage hears of it, by the lock and by who asks beforehand, in the same words. */
+static void
+refused(unsigned n, const char *why)
+{
+	uint64_t before = mem_world_calls(world[0]);
+	char     said[ERR_MSG_MAX];
+
+	mem_world_down(world[0], ERR_NETWORK); /* whatever reached it would end so */
+	CHECK_U64(lock(n), ERR_UNSUPPORTED);
+	if (strstr(r.err.msg, why) == NULL)
+		test_fail(__FILE__, __LINE__, "expected \"%s\", got: %s", why, r.err.msg);
+	snprintf(said, sizeof(said), "%s", r.err.msg);
+	CHECK(r.err.hint[0] != '\0');
+	CHECK_U64(expect(uuid(n)), ERR_UNSUPPORTED);
+	CHECK_STR(r.err.msg, said);
+	CHECK_U64(write(n), ERR_UNSUPPORTED);
+	CHECK_STR(r.err.msg, said);
+	mem_world_down(world[0], ERR_OK);
+	CHECK_U64(mem_world_calls(world[0]), before);
+}
+
+static void
+written(unsigned n)
+{
+	CHECK_OK(expect(uuid(n)), r.err);
+	CHECK_OK(lock(n), r.err);
+	CHECK_OK(write(n), r.err);
+	CHECK_OK(unlock(n), r.err);
+}
+
+static void
+unknown(void)
+{
+	begin(BLOCK("  key = \"{uuid}\"\n  storage \"mem\" {}\n"
+	    "  architecture \"a0000000-0000-4000-8000-000000000008\" {\n    key = \"eight\"\n  }\n"));
+	fake_brainboard_put(&fake, 1, 0, "net");
+	fake_brainboard_put(&fake, 2, 0, "gone");
+	written(1);
+	CHECK_U64(fake.requests, 2); /* without a listing before */
+	refused(9, "a0000000-0000-4000-8000-000000000009 is no architecture that Brainboard shows");
+	CHECK_U64(fake.requests, 2); /* it was asked just now */
+	CHECK_U64(get(9), ERR_NOT_FOUND);
+	written(8);
+	fake_brainboard_put(&fake, 9, 0, "new");
+	fake.arch[2].there = false;
+	wait(BRAINBOARD_ASK_MS);
+	written(9);
+	CHECK_U64(fake.requests, 4);
+	written(2); /* what vanished there was no mistake */
+	fake.refuse = 401;
+	wait(BRAINBOARD_ASK_MS);
+	refused(10, "is not known, and the inventory cannot be asked: Brainboard refuses the token");
+	written(1);
+	end();
+}
+
+static void
+unknown_of_some(void)
+{
+	begin(BLOCK("  key = \"{uuid}\"\n  storage \"mem\" {}\n  architectures = [\"A0000000-0000-4000-8000-000000000001\"]\n"));
+	written(1);
+	refused(2, "is not one of the architectures");
+	CHECK_U64(fake.requests, 0);
+	end();
+	begin(BLOCK("  key = \"{uuid}\"\n  storage \"mem\" {}\n  select {\n    name = \"n*\"\n  }\n"));
+	fake_brainboard_put(&fake, 1, 0, "net");
+	fake_brainboard_put(&fake, 2, 0, "db");
+	written(1);
+	refused(2, "Brainboard shows and select takes");
+	end();
+	begin("backend \"brainboard\" \"b\" {\n  key = \"{uuid}\"\n  storage \"mem\" {}\n}\n"); /* without token nobody can be asked */
+	written(1);
+	end();
+}
+
+/* What a lock would refuse although the architecture is known. */
+static void
+expected(void)
+{
+	begin(BLOCK("  storage \"mem\" {}\n  architecture \"a0000000-0000-4000-8000-000000000003\" {\n    storage \"managed\" {}\n  }\n"
+	    "  architecture \"a0000000-0000-4000-8000-000000000004\" {\n    key = \"k\"\n    storage \"mem\" {\n      lock = false\n    }\n  }\n"));
+	fake_brainboard_put(&fake, 1, 0, "net");
+	CHECK_U64(expect(uuid(1)), ERR_UNSUPPORTED);
+	CHECK(strncmp(r.err.msg, "b: ", 3) == 0 && strstr(r.err.msg, "nothing says under which name") != NULL);
+	CHECK_U64(expect(uuid(3)), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.msg, "managed storage") != NULL);
+	CHECK_U64(expect(uuid(4)), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.msg, "has no lock") != NULL);
+	CHECK_U64(expect("x"), ERR_UNSUPPORTED);
+	put(0, "{uuid}", 1);
+	put(0, "{uuid}.tfstate", 1);
+	wait(r.b->common.poll_ms);
+	CHECK_U64(expect(uuid(1)), ERR_CONFLICT);
+	CHECK_U64(mem_world_locks(world[0]), 0);
+	end();
+}
+
+static void
+forms_of_names(void)
+{
+	struct buf name;
+	char       text[] = "A0000000-0000-4000-8000-00000000000F";
+
+	begin(ON_MEM);
+	provider_fold(r.b, text);
+	CHECK_STR(text, "a0000000-0000-4000-8000-00000000000f");
+	buf_init(&name, 0);
+	buf_puts(&name, "A0000000-0000-4000-8000-00000000000F");
+	provider_complete(r.b, r.b, &name);
+	CHECK_STR(buf_str(&name), "a0000000-0000-4000-8000-00000000000f");
+	buf_free(&name);
+	end();
+}
+
+static void
+asking(void)
+{
+	begin(ON_MEM);
+	fake_brainboard_put(&fake, 1, 0, "net");
+	CHECK_OK(provider_rig_run(&r, provider_ask(r.b, "project-0/env-0/net")), r.err);
+	CHECK_STR(provider_unalias(r.b, "project-0/env-0/net"), uuid(1));
+	CHECK(provider_ask(r.b, "project-0/env-0/net") == NULL && provider_ask(r.b, uuid(1)) == NULL);
+	fake_brainboard_put(&fake, 2, 0, "db"); /* a person who has just made it need not wait */
+	CHECK_OK(provider_rig_run(&r, provider_ask(r.b, "project-0/env-0/db")), r.err);
+	CHECK_STR(provider_unalias(r.b, "project-0/env-0/db"), uuid(2));
+	fake.refuse = 401;
+	CHECK_U64(provider_rig_run(&r, provider_ask(r.b, "project-0/env-0/dc")), ERR_AUTH);
+	CHECK(strncmp(r.err.msg, "b: Brainboard refuses", 21) == 0);
+	end();
+	begin("backend \"brainboard\" \"b\" {\n  storage \"mem\" {}\n}\n");
+	CHECK(provider_ask(r.b, "project-0/env-0/net") == NULL);
+	CHECK_U64(provider_holds_name(r.b, "project-0/env-0/net", &r.err), ERR_UNSUPPORTED);
+	CHECK(strstr(r.err.hint, "with token") != NULL);
+	end();
+}
+
 /* ---------------------------------------------------------------- storages of their own */
 
 #define OWN_STORAGE \
@@ -516,7 +660,8 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "keys", keys }, { "inventory", inventory }, { "spellings", spellings },
 	    { "api trouble", api_trouble }, { "select", selecting }, { "discovery", discovery }, { "without a listing", unasked },
-	    { "ambiguity", ambiguity }, { "pinned names", pinned }, { "storages of their own", own_storage },
+	    { "ambiguity", ambiguity }, { "pinned names", pinned }, { "names that are nobody's", unknown },
+	    { "names that are not taken", unknown_of_some }, { "expected", expected }, { "forms of names", forms_of_names }, { "asking", asking }, { "storages of their own", own_storage },
 	    { "a storage that cannot be listed", unlisted_trouble }, { "locks", locks }, { "counted", counted }, { "places", places },
 	    { "configuration", configuration }, { "managed", managed }, { NULL, NULL } });
 }
