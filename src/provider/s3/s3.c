@@ -9,118 +9,13 @@
 #include "base/name.h"
 #include "provider/outside.h"
 
-/* The driver: terraform's arguments, what follows from them, and the table of calls. */
+/* The driver: what follows from its arguments, and the table of calls. */
 #define S3_BUCKET_MIN     3
 #define S3_BUCKET_MAX     255
 #define S3_BUCKET_DNS_MAX 63
 #define S3_REGION_MAX     63
 #define S3_SSE_KEY_LEN    32
 #define S3_STATE          ".tfstate"
-#define S3_WORKSPACES     "env:"
-
-static const char *const s3_retry_modes[] = { "legacy", "standard", "adaptive", NULL };
-
-#define AT(member) offsetof(struct s3_conf, member)
-
-static const struct conf_field s3_fields[] = {
-	{ .name = "bucket", .type = CONF_STR, .offset = AT(bucket), .required = true, .help = "the bucket" },
-	{ .name = "key", .type = CONF_STR, .offset = AT(key),
-	    .help = "one state and its workspaces, as terraform names them; without it every *.tfstate below prefix" },
-	{ .name = "workspace_key_prefix", .type = CONF_STR, .offset = AT(workspace_key_prefix), .def = S3_WORKSPACES,
-	    .help = "where workspaces other than default lie" },
-	{ .name = "region", .type = CONF_STR, .offset = AT(region), .env = "AWS_REGION AWS_DEFAULT_REGION",
-	    .help = "of the bucket; a wrong one is corrected by the first answer" },
-	{ .name = "use_lockfile", .type = CONF_BOOL, .offset = AT(use_lockfile), .def = "false",
-	    .help = "lock by KEY.tflock, as terraform 1.10 and later" },
-	{ .name = "encrypt", .type = CONF_BOOL, .offset = AT(encrypt), .def = "false",
-	    .help = "ask for encryption; kms_key_id and sse_customer_key need it" },
-	{ .name = "kms_key_id", .type = CONF_STR, .offset = AT(kms_key_id), .help = "encrypt with this KMS key" },
-	{ .name = "sse_customer_key", .type = CONF_SECRET, .offset = AT(sse_customer_key),
-	    .env = "AWS_SSE_CUSTOMER_KEY", .help = "encrypt with this key, 32 bytes in base64" },
-	{ .name = "acl", .type = CONF_STR, .offset = AT(acl), .help = "canned ACL of states and lock objects" },
-	{ .name = "skip_s3_checksum", .type = CONF_BOOL, .offset = AT(skip_s3_checksum), .def = "false",
-	    .help = "send no checksum header" },
-	{ .name = "use_path_style", .type = CONF_BOOL, .offset = AT(use_path_style), .def = "false",
-	    .help = "the bucket in the path, not in the host" },
-	{ .name = "force_path_style", .type = CONF_BOOL, .offset = AT(force_path_style), .def = "false",
-	    .help = "older name of use_path_style" },
-	{ .name = "endpoints", .type = CONF_MAP, .offset = AT(endpoints),
-	    .help = "{ s3 = URL, dynamodb = URL, sts = URL, sso = URL }: an S3-compatible store, its table, and issuers" },
-	{ .name = "endpoint", .type = CONF_STR, .offset = AT(endpoint),
-	    .env = "AWS_ENDPOINT_URL_S3 AWS_S3_ENDPOINT AWS_ENDPOINT_URL",
-	    .help = "older form of endpoints = { s3 = URL }" },
-	{ .name = "use_fips_endpoint", .type = CONF_BOOL, .offset = AT(use_fips_endpoint), .def = "false",
-	    .env = "AWS_USE_FIPS_ENDPOINT", .help = "the host with validated cryptography" },
-	{ .name = "use_dualstack_endpoint", .type = CONF_BOOL, .offset = AT(use_dualstack_endpoint), .def = "false",
-	    .env = "AWS_USE_DUALSTACK_ENDPOINT", .help = "the host that has IPv6 too" },
-	{ .name = "max_retries", .type = CONF_INT, .offset = AT(max_retries), .def = "5",
-	    .help = "how often a read is tried" },
-	{ .name = "retry_mode", .type = CONF_ENUM, .offset = AT(retry_mode), .def = "standard",
-	    .env = "AWS_RETRY_MODE", .choices = s3_retry_modes, .help = "all are alike here" },
-	{ .name = "access_key", .type = CONF_STR, .offset = AT(access_key),
-	    .help = "else profile, AWS_ACCESS_KEY_ID, the shared files, or the machine's own" },
-	{ .name = "secret_key", .type = CONF_SECRET, .offset = AT(secret_key), .help = "better env() or file()" },
-	{ .name = "token", .type = CONF_SECRET, .offset = AT(token), .help = "of temporary credentials" },
-	{ .name = "profile", .type = CONF_STR, .offset = AT(profile),
-	    .help = "of the shared files; comes before AWS_ACCESS_KEY_ID" },
-	{ .name = "shared_credentials_files", .type = CONF_STRS, .offset = AT(shared_credentials_files),
-	    .help = "default: AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials" },
-	{ .name = "shared_config_files", .type = CONF_STRS, .offset = AT(shared_config_files),
-	    .help = "default: AWS_CONFIG_FILE, ~/.aws/config" },
-	{ .name = "shared_credentials_file", .type = CONF_STR, .offset = AT(shared_credentials_file),
-	    .help = "older form of shared_credentials_files" },
-	{ .name = "ec2_metadata_service_endpoint", .type = CONF_STR, .offset = AT(metadata_endpoint),
-	    .env = "AWS_EC2_METADATA_SERVICE_ENDPOINT", .help = "of the instance's metadata" },
-	{ .name = "ec2_metadata_service_endpoint_mode", .type = CONF_STR, .offset = AT(metadata_mode),
-	    .env = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", .help = "IPv4 or IPv6" },
-	{ .name = "skip_metadata_api_check", .type = CONF_BOOL, .offset = AT(skip_metadata_api_check), .def = "false",
-	    .help = "never ask the instance's metadata" },
-	{ .name = "skip_credentials_validation", .type = CONF_BOOL, .offset = AT(skip_credentials_validation),
-	    .def = "false", .help = "no difference: the first request tells" },
-	{ .name = "skip_requesting_account_id", .type = CONF_BOOL, .offset = AT(skip_requesting_account_id),
-	    .def = "false", .help = "it is asked for only where account ids are allowed or forbidden; with these an error" },
-	{ .name = "skip_region_validation", .type = CONF_BOOL, .offset = AT(skip_region_validation), .def = "false",
-	    .help = "no difference: any region may be named" },
-	{ .name = "custom_ca_bundle", .type = CONF_PATH, .offset = AT(custom_ca_bundle), .env = "AWS_CA_BUNDLE",
-	    .help = "PEM file that replaces the system's roots" },
-	{ .name = "insecure", .type = CONF_BOOL, .offset = AT(insecure), .def = "false",
-	    .help = "do not verify the server's certificate" },
-	{ .name = "http_proxy", .type = CONF_STR, .offset = AT(http_proxy),
-	    .help = "also for https, if https_proxy is not given" },
-	{ .name = "https_proxy", .type = CONF_STR, .offset = AT(https_proxy),
-	    .help = "default: the proxy variables of the environment" },
-	{ .name = "no_proxy", .type = CONF_STR, .offset = AT(no_proxy),
-	    .help = "hosts and domains to reach directly, separated by commas" },
-	{ .name = "iam_endpoint", .type = CONF_STR, .offset = AT(iam_endpoint),
-	    .help = "accepted; IAM is never asked" },
-	{ .name = "sts_endpoint", .type = CONF_STR, .offset = AT(sts_endpoint),
-	    .env = "AWS_ENDPOINT_URL_STS AWS_STS_ENDPOINT AWS_ENDPOINT_URL", .help = "older form of endpoints = { sts = URL }" },
-	{ .name = "sts_region", .type = CONF_STR, .offset = AT(sts_region), .help = "of STS; default: region" },
-	{ .name = "dynamodb_table", .type = CONF_STR, .offset = AT(dynamodb_table),
-	    .help = "lock by rows of this table, and keep the MD5 of each state there; with use_lockfile both locks are taken" },
-	{ .name = "dynamodb_endpoint", .type = CONF_STR, .offset = AT(dynamodb_endpoint),
-	    .env = "AWS_ENDPOINT_URL_DYNAMODB AWS_DYNAMODB_ENDPOINT AWS_ENDPOINT_URL",
-	    .help = "older form of endpoints = { dynamodb = URL }" },
-	{ .name = "assume_role", .type = CONF_INNER, .offset = AT(assume_role),
-	    .help = "a role to take with the credentials found, as argument or block" },
-	{ .name = "assume_role_with_web_identity", .type = CONF_INNER, .offset = AT(assume_role_with_web_identity),
-	    .help = "a role to take with a token, instead of other credentials" },
-	{ .name = "role_arn", .type = CONF_STR, .offset = AT(role_arn), .help = "older form of assume_role" },
-	{ .name = "session_name", .type = CONF_STR, .offset = AT(session_name), .help = "the same" },
-	{ .name = "external_id", .type = CONF_STR, .offset = AT(external_id), .help = "the same" },
-	{ .name = "assume_role_duration_seconds", .type = CONF_INT, .offset = AT(assume_role_duration_seconds), .help = "the same" },
-	{ .name = "assume_role_policy", .type = CONF_STR, .offset = AT(assume_role_policy), .help = "the same" },
-	{ .name = "assume_role_policy_arns", .type = CONF_STRS, .offset = AT(assume_role_policy_arns), .help = "the same" },
-	{ .name = "assume_role_tags", .type = CONF_MAP, .offset = AT(assume_role_tags), .help = "the same" },
-	{ .name = "assume_role_transitive_tag_keys", .type = CONF_STRS, .offset = AT(assume_role_transitive_tag_keys),
-	    .help = "the same" },
-	{ .name = "allowed_account_ids", .type = CONF_STRS, .offset = AT(allowed_account_ids),
-	    .help = "no others are used: STS is asked whose the credentials are" },
-	{ .name = "forbidden_account_ids", .type = CONF_STRS, .offset = AT(forbidden_account_ids), .help = "these are not used" },
-	{ .name = "state_tags", .type = CONF_MAP, .offset = AT(state_tags), .help = "tags of state objects (OpenTofu)" },
-	{ .name = "lock_tags", .type = CONF_MAP, .offset = AT(lock_tags), .help = "tags of lock objects (OpenTofu)" },
-	{ .name = NULL },
-};
 
 static const struct conf_hidden s3_hidden[] = { { "access_key", "AWS_ACCESS_KEY_ID" }, { "secret_key", "AWS_SECRET_ACCESS_KEY" },
 	{ "token", "AWS_SESSION_TOKEN" }, { "web_identity_token", NULL }, { NULL, NULL } };
@@ -381,6 +276,8 @@ struct s3_service {
 	size_t      offset; /* in struct s3_conf, of the argument */
 };
 
+#define AT(member) offsetof(struct s3_conf, member)
+
 static const struct s3_service s3_services[] = { { "s3", "endpoint", AT(endpoint) },
 	{ "dynamodb", "dynamodb_endpoint", AT(dynamodb_endpoint) }, { "sts", "sts_endpoint", AT(sts_endpoint) },
 	{ "iam", "iam_endpoint", AT(iam_endpoint) }, { "sso", NULL, 0 } };
@@ -575,11 +472,9 @@ s3_wipe_headers(struct http_header *list, size_t n)
 		mem_free_secret(list[i].value);
 }
 
-static void
-s3_close(struct backend *b)
+void
+s3_clear(struct s3 *s)
 {
-	struct s3 *s = s3_of(b);
-
 	s3_cred_free(s->cred);
 	s3_wipe_headers(s->sse_write, s->nsse_write);
 	s3_wipe_headers(s->sse_read, s->nsse_read);
@@ -589,7 +484,13 @@ s3_close(struct backend *b)
 	free(s->table_region);
 	free(s->table_endpoint);
 	free(s->place);
-	free(s);
+}
+
+static void
+s3_close(struct backend *b)
+{
+	s3_clear(s3_of(b));
+	free(s3_of(b));
 }
 
 static void
@@ -608,23 +509,43 @@ s3_set_where(struct s3 *s, const struct backend_common *common)
 }
 
 static enum err_code
-s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
+s3_check_accounts(struct conf_block *block, const struct s3_conf *c, struct err *reterr)
 {
-	const char *validation = outside_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION"), *text;
-	struct span host;
-	struct err  e = { .code = ERR_OK };
+	if (c->max_retries < 0)
+		return conf_error(reterr, block->pos, "max_retries is not negative");
+	if (c->allowed_account_ids.n > 0 && c->forbidden_account_ids.n > 0)
+		return conf_error(reterr, block->pos, "either allowed_account_ids or forbidden_account_ids, not both");
+	if (c->skip_requesting_account_id && (c->allowed_account_ids.n > 0 || c->forbidden_account_ids.n > 0))
+		return conf_error(reterr, block->pos, "skip_requesting_account_id = true cannot stand beside allowed_account_ids or "
+		    "forbidden_account_ids");
+	return ERR_OK;
+}
 
-	if (s3_roles_read(s, c, block, reterr) != ERR_OK)
+enum err_code
+s3_set_aws(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
+{
+	struct err e = { .code = ERR_OK };
+
+	if (s3_check_accounts(block, s->conf, reterr) != ERR_OK || s3_roles_read(s, c, block, reterr) != ERR_OK)
 		return reterr->code;
 	if (s3_cred_new(s->env, s->conf, conf_dir(c), s->web.arn != NULL ? &s->web : NULL, s->role.arn != NULL ? &s->role : NULL, &s->cred,
 	        profile, &e) != ERR_OK) {
 		conf_error(reterr, block->pos, "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
-	if (s3_check_endpoints(block, s->conf, reterr) != ERR_OK ||
+	if (s3_set_region(s, block, profile, reterr) != ERR_OK || s3_set_table(s, block, profile, reterr) != ERR_OK)
+		return reterr->code;
+	return s3_set_sts(s, block, profile, reterr);
+}
+
+static enum err_code
+s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr)
+{
+	const char *validation = outside_env(s->env, "AWS_RESPONSE_CHECKSUM_VALIDATION"), *text;
+	struct span host;
+
+	if (s3_check_endpoints(block, s->conf, reterr) != ERR_OK || s3_set_aws(s, c, block, profile, reterr) != ERR_OK ||
 	    s3_endpoint_of(s, block, profile, "s3", &s->endpoint, &text, reterr) != ERR_OK ||
-	    s3_set_region(s, block, profile, reterr) != ERR_OK || s3_set_table(s, block, profile, reterr) != ERR_OK ||
-	    s3_set_sts(s, block, profile, reterr) != ERR_OK ||
 	    s3_set_encryption(s, block, reterr) != ERR_OK)
 		return reterr->code;
 	host = span_str(s->endpoint.host);
@@ -632,17 +553,6 @@ s3_set_up(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_prof
 	s->path_style = s->conf->use_path_style || s->conf->force_path_style || !s3_bucket_fits_host(s->conf->bucket) ||
 	    (host.n > 0 && s3_is_address(s->endpoint.host));
 	s->checksum_mode = validation == NULL || strcmp(validation, "when_required") != 0;
-	return ERR_OK;
-}
-
-static enum err_code
-s3_check_accounts(struct conf_block *block, const struct s3_conf *c, struct err *reterr)
-{
-	if (c->allowed_account_ids.n > 0 && c->forbidden_account_ids.n > 0)
-		return conf_error(reterr, block->pos, "either allowed_account_ids or forbidden_account_ids, not both");
-	if (c->skip_requesting_account_id && (c->allowed_account_ids.n > 0 || c->forbidden_account_ids.n > 0))
-		return conf_error(reterr, block->pos, "skip_requesting_account_id = true cannot stand beside allowed_account_ids or "
-		    "forbidden_account_ids");
 	return ERR_OK;
 }
 
@@ -655,10 +565,6 @@ s3_open(const struct provider_env *env, struct conf *c, struct conf_block *block
 	enum err_code     rc;
 
 	if (s3_check_blocks(block, reterr) != ERR_OK || s3_check_names(block, conf, common, reterr) != ERR_OK)
-		return reterr->code;
-	if (((const struct s3_conf *)conf)->max_retries < 0)
-		return conf_error(reterr, block->pos, "max_retries is not negative");
-	if (s3_check_accounts(block, conf, reterr) != ERR_OK)
 		return reterr->code;
 	s = xcalloc(1, sizeof(*s));
 	s->env = env;

@@ -10,15 +10,16 @@
 #include "provider/send.h"
 
 /*
- * The S3 driver (docs/protocol/s3.md). One topic per file: s3.c configuration and driver table, s3_request.c one signed
- * request (../send.c), s3_list.c, s3_object.c, s3_probe.c with ../scratch.c, s3_create.c; locks: s3_lock.c which,
- * s3_tflock.c objects (../lock_object.c), s3_row.c and s3_table.c rows; s3_aws.c requests to other services; credentials:
- * s3_cred.c, which of them s3_chain.c with s3_profile.c, s3_ini.c, s3_process.c and s3_role.c; asked for s3_metadata.c, s3_sts.c.
+ * The S3 driver (docs/protocol/s3.md). One topic per file: s3_fields.c and s3.c configuration and driver table, s3_request.c one signed
+ * request (../send.c), s3_list.c, s3_object.c, s3_probe.c with ../scratch.c, s3_create.c; locks: s3_lock.c which, s3_tflock.c objects
+ * (../lock_object.c), s3_row.c and s3_table.c rows; s3_records.c leases in such a table; s3_aws.c requests to other services;
+ * credentials: s3_cred.c, which of them s3_chain.c with s3_profile.c, s3_ini.c, s3_process.c and s3_role.c; asked for s3_metadata.c, s3_sts.c.
  */
 #define S3_KEY_MAX     1024           /* bytes of an object key */
 #define S3_LOCK_SUFFIX ".tflock"
 #define S3_PAGE_KEYS   1000           /* asked for in one page of a listing; S3 gives no more */
 #define S3_SSE_HEADERS 4
+#define S3_WORKSPACES  "env:"
 
 struct s3_conf {
 	const char      *bucket, *key, *workspace_key_prefix, *region;
@@ -72,6 +73,12 @@ s3_of(const struct backend *b)
 	return container_of((struct backend *)(uintptr_t)b, struct s3, b);
 }
 
+extern const struct conf_field s3_fields[];
+/* The last of them: how AWS is reached, and who signs. */
+const struct conf_field *s3_aws_fields(void);
+/* s3.c: of what those arguments say, and region and dynamodb_table: cred, table and STS of a zeroed s that has env and conf. */
+enum err_code s3_set_aws(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr);
+void        s3_clear(struct s3 *s);     /* contents */
 /* s3.c: prefix + name, owned. */
 char       *s3_key_of(const struct s3 *s, const char *name);
 /* For a listed object: is it a state of this backend? Its name then is key + the prefix's length. */
