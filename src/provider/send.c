@@ -183,7 +183,7 @@ send_unanswered(struct send *x)
 
 	if (x->stalled && e->code == ERR_CANCELLED && !x->op.cancelled)
 		err_set(e, ERR_TIMEOUT, 0, "no more of the answer within %lld ms", (long long)x->timeout_ms);
-	if ((e->code == ERR_NETWORK || e->code == ERR_TIMEOUT) && !x->r->changing && send_may_repeat(x, &wait))
+	if ((e->code == ERR_NETWORK || e->code == ERR_TIMEOUT) && (!x->r->changing || x->driver->elsewhere) && send_may_repeat(x, &wait))
 		return send_repeat(x, wait);
 	if (e->code != ERR_CANCELLED)
 		err_prefix(e, "%s", x->where);

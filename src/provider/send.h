@@ -63,6 +63,7 @@ struct send;
 
 struct send_driver {
 	int64_t           pause_ms;  /* before the first repetition, see rand_backoff_ms() */
+	bool              elsewhere; /* the next attempt goes to another server: changes too, where nothing of the last one was sent */
 	/* An op that ends OK when there are credentials. It, or the function, NULL: there are. */
 	struct op        *(*ready)(struct send *x);
 	/* Puts r on the wire by send_attempt(): x's own request, or its side request. */

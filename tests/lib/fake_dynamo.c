@@ -82,7 +82,8 @@ dynamo_holds(json_t *body, json_t *item)
 		return item == NULL;
 	if (strcmp(text, "attribute_not_exists(Digest)") == 0)
 		return dynamo_text(item, "Digest") == NULL;
-	assert(strcmp(text, "Digest = :expected") == 0 || strcmp(text, "Info = :expected") == 0);
+	assert(strcmp(text, "Digest = :expected") == 0 || strcmp(text, "Info = :expected") == 0 ||
+	    strcmp(text, "LeaseRevision = :expected") == 0);
 	assert(want != NULL);
 	attribute = xstrndup(text, strcspn(text, " "));
 	is = dynamo_text(item, attribute);

@@ -73,7 +73,7 @@ s3_row_get(struct s3 *s, struct s3_row_call *c, const char *id, const char *attr
 	return s3_table_send(s, c, "DynamoDB_20120810.GetItem", body, false);
 }
 
-static void
+void
 s3_row_condition(json_t *body, const char *condition, const char *expected)
 {
 	if (condition == NULL)
@@ -135,8 +135,11 @@ s3_row_refused(const struct s3 *s, const struct s3_row_call *c, const char *doin
 	if (aws_answer_is(&c->ans, "ResourceNotFoundException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "table %s does not exist in region %s (%d %s)", table, s->table_region,
 		    a->http.status, a->code);
-		provider_make_hint(&s->b, "check dynamodb_table, region and endpoints, or make it: partition key " ROW_KEY " of type String, no sort key",
-		    reterr);
+		if (s->b.provider == NULL) /* not of a backend */
+			err_hint(reterr, "check table, region and endpoint, or make it: partition key " ROW_KEY " of type String, no sort key");
+		else
+			provider_make_hint(&s->b, "check dynamodb_table, region and endpoints, or make it: partition key " ROW_KEY
+			    " of type String, no sort key", reterr);
 	} else if (aws_answer_is(&c->ans, "ValidationException")) {
 		err_set(reterr, ERR_CONFIG, a->http.status, "%s: %s: %.80s", where, a->code, a->message);
 		err_hint(reterr, "a table for locks has the partition key " ROW_KEY " of type String, and no sort key");

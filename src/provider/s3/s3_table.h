@@ -2,9 +2,10 @@
 #ifndef SRC_PROVIDER_S3_TABLE_H
 #define SRC_PROVIDER_S3_TABLE_H
 
+#include "provider/records.h"
 #include "s3.h"
 
-/* Rows of the lock table, as s3_table.c (calls, digests), s3_row.c (locks) and s3_table_make.c share them. */
+/* Rows of the lock table, as s3_table.c (calls, digests), s3_row.c (locks), s3_records.c (leases) and s3_table_make.c share them. */
 #define ROW_KEY      "LockID"
 #define ROW_RETRY_MS 250  /* between tries, doubled */
 #define ROW_TRIES    4    /* the same row again after an unknown outcome */
@@ -19,6 +20,8 @@ void       s3_row_call_free(struct s3_row_call *c);
 struct op *s3_table_send(struct s3 *s, struct s3_row_call *c, const char *target, json_t *body, bool changing);
 /* The answer says that there is no table, and the block that it is to be made: by the first lock. Until then it has no rows. */
 bool       s3_table_comes(const struct s3 *s, const struct s3_row_call *c);
+/* Adds to the body of a write what has to hold before it. */
+void       s3_row_condition(json_t *body, const char *condition, const char *expected);
 /* "BUCKET/KEY" + suffix, owned. */
 char      *s3_row_id(const struct s3 *s, const char *name, const char *suffix);
 /* All end as aws_send() does. attribute: the one that is asked for beside the key. */
@@ -34,5 +37,7 @@ bool       s3_row_condition_failed(const struct s3_row_call *c);
 bool       s3_row_raced(const struct s3_row_call *c);
 enum err_code s3_row_refused(const struct s3 *s, const struct s3_row_call *c, const char *doing, const char *permission,
     struct err *reterr);
+/* s3_records.c: what an answer to GetItem holds of a lease. ERR_NOT_FOUND, ERR_CORRUPT. */
+enum err_code s3_record_of(json_t *answer, struct record *ret, struct err *reterr);
 
 #endif
