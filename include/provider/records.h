@@ -34,6 +34,7 @@ struct records_class {
 struct records {
 	const struct records_class *class;
 	const struct provider_env  *env;
+	char                       *where; /* place and prefix: its identity; no secrets */
 };
 
 extern const struct records_class records_dynamodb, records_etcd;

@@ -65,6 +65,9 @@ struct coordinator {
 
 /* The target itself: an object .stateferry/lease/KEY. b is borrowed; it has to enforce preconditions. */
 struct coordinator *coordinator_target(struct backend *b);
+/* Among the records of r, which is borrowed: "lease/KEY". */
+struct records;
+struct coordinator *coordinator_records(struct records *r);
 void                coordinator_free(struct coordinator *c); /* no op may be left; NULL: no-op */
 
 struct lease;

@@ -38,6 +38,7 @@ struct edge_override {
 struct edge_lease {
 	bool    on;
 	int64_t ttl_ms, max_failures;
+	struct records *records;       /* where they are kept (provider/records.h); NULL: at each target */
 };
 
 /* Nothing that was agreed under the one has changed in the other. */

@@ -47,6 +47,8 @@ target_step(struct op *op)
 	case START:
 		return op_await(op, ANSWERED, target_send(o));
 	case ANSWERED:
+		if (op->res.code == ERR_LOCKED) /* a file, in whose place another is written at this moment */
+			op->res.code = ERR_CONFLICT;
 		if (op_failed(op) || o->seen == NULL)
 			return op_finish(op);
 		if (!body_in_memory(o->snap.body))

@@ -110,7 +110,7 @@ take_step(struct op *op)
 		op->res = t->unproven;
 		if (t->unproven.code != ERR_OK && loop_now(op->loop) < t->prove_after)
 			return op_fail(op);
-		return op_await(op, PROVEN, prove_conditions_op(engine_place(t->engine, t->lane->to)));
+		return op_await(op, PROVEN, t->lane->edge->lease.records != NULL ? NULL : prove_conditions_op(engine_place(t->engine, t->lane->to)));
 	case PROVEN:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
@@ -158,7 +158,8 @@ void
 track_lease_init(struct track *t)
 {
 	const struct edge *e = t->lane->edge;
-	struct lease_conf  c = { .loop = t->engine->loop, .key = e->name, .agent_id = store_agent_id(t->engine->store),
+	char              *key;
+	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
 		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t };
 
@@ -167,8 +168,14 @@ track_lease_init(struct track *t)
 	for (size_t i = 0; i < t->engine->plan->nedges; i++)
 		if (t->engine->plan->edges[i].lease.on)
 			c.crowd += (unsigned)t->engine->plan->edges[i].nlanes;
-	c.coordinator = t->coordinator = coordinator_target(t->lane->to);
+	if (e->lease.records != NULL) /* a label holds no "@" */
+		key = xasprintf("%s@%s", e->name, t->lane->to->label);
+	else
+		key = xstrdup(e->name);
+	c.key = key;
+	c.coordinator = t->coordinator = e->lease.records != NULL ? coordinator_records(e->lease.records) : coordinator_target(t->lane->to);
 	t->lease = lease_new(&c);
+	free(key);
 }
 
 void
@@ -324,6 +331,8 @@ leases_is_decided(const struct leases_wait *w, const struct track *t)
 	if (t->lease == NULL || !pass_has_edge(w->pass, t->lane->edge) || t->unproven.code != ERR_OK)
 		return true;
 	lease_look(t->lease, &v);
+	if (v.standing == LEASE_UNREAD && (v.why.code == ERR_AUTH || v.why.code == ERR_CONFIG || v.why.code == ERR_UNSUPPORTED))
+		return true; /* refused: time does not help */
 	if (v.seen.record.ttl_ms > ttl)
 		ttl = v.seen.record.ttl_ms;
 	return v.standing == LEASE_OURS || v.standing == LEASE_THEIRS || v.standing == LEASE_YIELDED || v.standing == LEASE_RELEASED ||

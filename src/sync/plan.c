@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "base/name.h"
 #include "clash.h"
-#include "sync/lease.h"
+#include "lease_conf.h"
+#include "provider/records.h"
 
 /*
  * From a parsed configuration to settings, backends and edges. Everything that contradicts itself is found here, with
@@ -74,23 +75,6 @@ const struct conf_field snapshot_fields[] = {
 	{ "every", CONF_STR, offsetof(struct edge_conf, every), "change", "\"change\", or a duration such as \"24h\"", NULL, NULL,
 	    false, NULL },
 	{ "compress", CONF_ENUM, offsetof(struct edge_conf, compress), "zstd", "zstd or none", NULL, compressions, false, NULL },
-	{ .name = NULL },
-};
-
-static const char *const coordinators[] = { "target", "dynamodb", "etcd", NULL };
-
-struct lease_conf_block {
-	int     coordinator;
-	int64_t ttl_ms, max_failures;
-};
-
-const struct conf_field lease_fields[] = {
-	{ "coordinator", CONF_ENUM, offsetof(struct lease_conf_block, coordinator), "target", "where leases are kept: target", NULL,
-	    coordinators, false, NULL },
-	{ "ttl", CONF_MS, offsetof(struct lease_conf_block, ttl_ms), "60s", "a holder that is gone is followed within twice that", NULL,
-	    NULL, false, NULL },
-	{ "max_failures", CONF_INT, offsetof(struct lease_conf_block, max_failures), "5",
-	    "failures of the target in a row after which it is left to others for a while; 0: never", NULL, NULL, false, NULL },
 	{ .name = NULL },
 };
 
@@ -317,6 +301,7 @@ plan_free(struct plan *p)
 	for (size_t i = 0; i < p->nbackends; i++)
 		provider_close(p->backends[i]);
 	for (size_t i = 0; i < p->nedges; i++) {
+		records_close(p->edges[i].lease.records);
 		free(p->edges[i].lanes);
 		free(p->edges[i].overrides);
 	}
@@ -582,41 +567,8 @@ edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, s
 	return ERR_OK;
 }
 
-bool
-edge_lease_same(const struct edge_lease *a, const struct edge_lease *b)
-{
-	return a->on == b->on && a->ttl_ms == b->ttl_ms && a->max_failures == b->max_failures;
-}
-
-/* Who keeps leases has to enforce preconditions: without them two would hold one. */
 static enum err_code
-edge_lease(struct plan *p, struct edge *e, struct conf_block *b, struct err *reterr)
-{
-	static const struct conf_field *const tables[] = { lease_fields, NULL };
-	static const char *const              none[] = { NULL };
-	struct lease_conf_block               c = { .coordinator = 0 };
-
-	if (e->lease.on)
-		return conf_error(reterr, b->pos, "a second lease block in \"%s\"", e->name);
-	if (conf_fields(p->conf, b, lease_fields, &c, reterr) != ERR_OK || conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
-		return reterr->code;
-	if (c.coordinator != 0)
-		return conf_error(reterr, b->pos, "coordinator = \"%s\" needs a later version of stateferry; \"target\" keeps leases at the target",
-		    coordinators[c.coordinator]);
-	if (c.ttl_ms < LEASE_TTL_MIN_MS)
-		return conf_error(reterr, b->pos, "ttl is at least 2s");
-	if (c.max_failures < 0 || c.max_failures > LEASE_FAILURES_MAX)
-		return conf_error(reterr, b->pos, "max_failures is a number from 0 to %d", LEASE_FAILURES_MAX);
-	for (size_t i = 0; i < e->nlanes; i++)
-		if ((provider_caps(e->lanes[i].to) & PROVIDER_CAS) == 0)
-			return conf_error(reterr, b->pos, "\"%s\" cannot carry a lease: %s has no precondition of a write", e->lanes[i].to->label,
-			    e->lanes[i].to->provider->name);
-	e->lease = (struct edge_lease){ true, c.ttl_ms, c.max_failures };
-	return ERR_OK;
-}
-
-static enum err_code
-edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edge_conf *c, struct err *reterr)
+edge_fill(struct plan *p, const struct provider_env *env, struct edge *e, struct conf_block *b, const struct edge_conf *c, struct err *reterr)
 {
 	struct conf_attr *from = conf_attr(b, "from"), *to = conf_attr(b, "to");
 	struct err        why;
@@ -645,7 +597,7 @@ edge_fill(struct plan *p, struct edge *e, struct conf_block *b, const struct edg
 		if (strcmp(b->blocks[i].type, "state") == 0 && edge_override(p, e, &b->blocks[i], reterr) != ERR_OK)
 			return reterr->code;
 	for (size_t i = 0; i < b->nblocks; i++)
-		if (strcmp(b->blocks[i].type, "lease") == 0 && edge_lease(p, e, &b->blocks[i], reterr) != ERR_OK)
+		if (strcmp(b->blocks[i].type, "lease") == 0 && lease_conf_read(p->conf, env, e, &b->blocks[i], reterr) != ERR_OK)
 			return reterr->code;
 	return ERR_OK;
 }
@@ -663,7 +615,7 @@ plan_refuse_later(struct conf_block *b, struct err *reterr)
 }
 
 static enum err_code
-plan_add_edge(struct plan *p, struct conf_block *b, enum edge_kind kind, struct err *reterr)
+plan_add_edge(struct plan *p, const struct provider_env *env, struct conf_block *b, enum edge_kind kind, struct err *reterr)
 {
 	static const char *const replicate_blocks[] = { "state", "lease", NULL }, *const snapshot_blocks[] = { NULL };
 	const struct conf_field *fields = kind == EDGE_SNAPSHOT ? snapshot_fields : replicate_fields;
@@ -680,7 +632,7 @@ plan_add_edge(struct plan *p, struct conf_block *b, enum edge_kind kind, struct 
 	p->edges = xreallocarray(p->edges, p->nedges + 1, sizeof(*p->edges));
 	e = &p->edges[p->nedges++];
 	*e = (struct edge){ .kind = kind, .name = b->labels[0], .pos = b->pos };
-	if (edge_fill(p, e, b, &c, reterr) != ERR_OK)
+	if (edge_fill(p, env, e, b, &c, reterr) != ERR_OK)
 		return reterr->code;
 	return conf_finish(p->conf, b, tables, kind == EDGE_SNAPSHOT ? snapshot_blocks : replicate_blocks, reterr);
 }
@@ -741,9 +693,9 @@ plan_open(struct plan *p, const struct provider_env *env, struct err *reterr)
 	for (size_t i = 0; i < root->nblocks; i++) {
 		struct conf_block *b = &root->blocks[i];
 
-		if (strcmp(b->type, "replicate") == 0 && plan_add_edge(p, b, EDGE_REPLICATE, reterr) != ERR_OK)
+		if (strcmp(b->type, "replicate") == 0 && plan_add_edge(p, env, b, EDGE_REPLICATE, reterr) != ERR_OK)
 			return reterr->code;
-		if (strcmp(b->type, "snapshot") == 0 && plan_add_edge(p, b, EDGE_SNAPSHOT, reterr) != ERR_OK)
+		if (strcmp(b->type, "snapshot") == 0 && plan_add_edge(p, env, b, EDGE_SNAPSHOT, reterr) != ERR_OK)
 			return reterr->code;
 	}
 	plan_number_lanes(p);

@@ -176,6 +176,7 @@ etcd_free(void *arg)
 	for (size_t i = 0; i < e->nendpoints; i++)
 		free(e->endpoints[i]);
 	free(e->endpoints);
+	free(e->r.where);
 	free(e->prefix);
 	free(e->user);
 	free(e->ca_file);
@@ -249,6 +250,18 @@ etcd_certificate(struct etcd *e, struct conf_pos pos, const struct etcd_conf *c,
 	return rc;
 }
 
+static void
+etcd_set_where(struct etcd *e)
+{
+	struct buf where;
+
+	buf_init(&where, 0);
+	for (size_t i = 0; i < e->nendpoints; i++)
+		buf_printf(&where, "%s ", e->endpoints[i]);
+	buf_puts(&where, e->prefix);
+	e->r.where = buf_take(&where);
+}
+
 static enum err_code
 etcd_set_up(struct etcd *e, struct conf_pos pos, const struct etcd_conf *c, struct err *reterr)
 {
@@ -265,6 +278,7 @@ etcd_set_up(struct etcd *e, struct conf_pos pos, const struct etcd_conf *c, stru
 	if (etcd_certificate(e, pos, c, reterr) != ERR_OK)
 		return reterr->code;
 	e->prefix = xstrdup(c->prefix);
+	etcd_set_where(e);
 	e->ca_file = xstrdup(c->ca_file);
 	e->tls = (struct http_tls){ .ca_file = e->ca_file, .cert_pem = e->cert_pem, .key_pem = e->key_pem };
 	if (user) {
@@ -286,7 +300,7 @@ etcd_open(const struct provider_env *env, struct conf *c, struct conf_block *blo
 	if (conf_fields(c, block, etcd_fields, &conf, reterr) != ERR_OK || conf_finish(c, block, tables, none, reterr) != ERR_OK)
 		return reterr->code;
 	e = xcalloc(1, sizeof(*e));
-	e->r = (struct records){ &records_etcd, env };
+	e->r = (struct records){ &records_etcd, env, NULL };
 	if (etcd_set_up(e, block->pos, &conf, reterr) != ERR_OK) {
 		etcd_close(&e->r);
 		return reterr->code;

@@ -186,7 +186,8 @@ static void
 s3_records_close(struct records *r)
 {
 	s3_clear(&s3_records_of(r)->s);
-	free(r);
+	free(r->where);
+	free(s3_records_of(r));
 }
 
 /* What the block names comes before what the environment says, whose URLs may be told to be ignored. */
@@ -217,9 +218,11 @@ s3_records_set_up(struct s3_records *x, struct conf *c, struct conf_block *block
 	s3_records_endpoint(x, block);
 	rc = s3_set_aws(&x->s, c, block, &profile, reterr);
 	s3_profile_free(&profile);
-	if (rc == ERR_OK)
-		aws_net_init(&x->s.net, x->r.env, &x->conf, RECORDS_TIMEOUT_MS);
-	return rc;
+	if (rc != ERR_OK)
+		return rc;
+	aws_net_init(&x->s.net, x->r.env, &x->conf, RECORDS_TIMEOUT_MS);
+	x->r.where = xasprintf("%s %s %s %s", x->s.table_endpoint, x->s.table_region, x->conf.dynamodb_table, x->prefix);
+	return ERR_OK;
 }
 
 static enum err_code
@@ -227,7 +230,7 @@ s3_records_open(const struct provider_env *env, struct conf *c, struct conf_bloc
 {
 	struct s3_records *x = xcalloc(1, sizeof(*x));
 
-	x->r = (struct records){ &records_dynamodb, env };
+	x->r = (struct records){ &records_dynamodb, env, NULL };
 	x->s.env = env;
 	x->s.conf = &x->conf;
 	if (s3_records_set_up(x, c, block, reterr) != ERR_OK) {

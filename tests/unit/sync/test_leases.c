@@ -10,6 +10,7 @@
 #define BACKENDS "backend \"mem\" \"a\" {\n  poll = \"10s\"\n}\nbackend \"mem\" \"b\" {\n  poll = \"10s\"\n}\n"
 #define EDGE(lease) "replicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n" lease "}\n"
 #define SHARED BACKENDS EDGE("  lease {\n    ttl = \"60s\"\n  }\n")
+#define ETCD "etcd {\n  endpoints = [\"http://127.0.0.1:2379\"]\n}\n"
 #define TTL INT64_C(60000)
 #define RECORD ".stateferry/lease/e"
 
@@ -601,11 +602,16 @@ what_cannot_be_a_lease(void)
 {
 	CHECK(agent_rig_plan_error(SHARED) == NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  ttl = \"1s\"\n}\n")), "ttl is at least 2s") != NULL);
-	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n}\n")), "later version") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n}\n")), "needs a block `etcd") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n  dynamodb {\n}\n}\n")), "stands beside") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  etcd {\n}\n}\n")), "beside coordinator = \"target\"") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n" ETCD ETCD "}\n")), "a second block") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n}\nlease {\n}\n")), "a second lease block") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  max_failures = -1\n}\n")), "from 0 to") != NULL);
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  if_match = false\n}\n"
 	    EDGE("lease {\n}\n")), "cannot carry a lease") != NULL);
+	CHECK(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  if_match = false\n}\n"
+	    EDGE("lease {\n  coordinator = \"etcd\"\n" ETCD "}\n")) == NULL);
 }
 
 int
