@@ -154,6 +154,25 @@ def dynalite():
     return by_npm("dynalite", "4.0.0") / "cli.js"
 
 
+def by_deb(name, *packages):
+    """The folder with packages of the distribution unpacked: nothing is installed, no service is started. Its version is the distribution's."""
+    def build(top):
+        (top / "deb").mkdir()
+        call(["apt-get", "download", *packages], cwd=top / "deb")
+        for deb in (top / "deb").glob("*.deb"):
+            call(["dpkg-deb", "-x", deb, top])
+    return installed(name, "deb", build)
+
+
+def etcd():
+    return by_deb("etcd", "etcd-server") / "usr/bin/etcd"
+
+
+def faketime():
+    """A library to be preloaded: another clock for one process."""
+    return next(iter((by_deb("faketime", "libfaketime") / "usr/lib").rglob("libfaketime.so.1")))
+
+
 def fake_gcs_server():
     return by_go("fake-gcs-server", "v1.56.1", "github.com/fsouza/fake-gcs-server")
 
@@ -220,8 +239,8 @@ def mc():
     return by_go("mc", "v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc")
 
 
-PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, azurite, fake_gcs_server, tfe_judge,
-                                                        pytest, prometheus)}
+PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, etcd, azurite, fake_gcs_server,
+                                                        tfe_judge, pytest, prometheus, faketime)}
 OPTIONAL = {f.__name__: f for f in (tofu,)}  # minutes of building: whoever asks for them by name
 BENCH = {f.__name__: f for f in (rclone, mc)}
 

@@ -4,6 +4,7 @@
     with Versitygw(folder) as s3: s3.client().create_bucket("b") ...
 
 start() waits until the server answers. kill() is SIGKILL; start() after it takes the same port and folder."""
+import base64
 import ctypes
 import http.client
 import json
@@ -197,6 +198,8 @@ class Dynalite(Server):
     def create(self, table, key="LockID"):
         self.call("CreateTable", TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[
             {"AttributeName": key, "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}])
+        while self.call("DescribeTable", TableName=table)["Table"]["TableStatus"] != "ACTIVE":
+            time.sleep(0.01)
 
     def rows(self, table):
         """{LockID: what the other attribute says}"""
@@ -208,6 +211,88 @@ class Dynalite(Server):
 
     def delete(self, table, lock_id):
         self.call("DeleteItem", TableName=table, Key={"LockID": {"S": lock_id}})
+
+
+class Etcd(Server):
+    """One member of etcd, asked by its JSON gateway; without users unless users() was called; its data is files."""
+
+    name = "etcd"
+    scheme = "http"
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.peer = free_port()
+        self.token = None
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def command(self):
+        return [self.program, "--data-dir", self.folder / "data", "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                "--listen-peer-urls", f"http://127.0.0.1:{self.peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{self.peer}",
+                "--initial-cluster", f"default=http://127.0.0.1:{self.peer}", "--logger", "zap"]
+
+    def connection(self, timeout):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def answers(self):
+        try:
+            self.call("/v3/maintenance/status", timeout=2)
+            return True
+        except (OSError, AssertionError, http.client.HTTPException):
+            return False
+
+    def call(self, path, timeout=10, **body):
+        """What the call answers; raises unless it is 200."""
+        conn = self.connection(timeout)
+        conn.request("POST", path, json.dumps(body), {"Authorization": self.token} if self.token else {})
+        answer = conn.getresponse()
+        data = answer.read()
+        conn.close()
+        assert answer.status == 200, (path, answer.status, data)
+        return json.loads(data)
+
+    @staticmethod
+    def bytes(text):
+        return base64.b64encode(text.encode()).decode()
+
+    def range(self, prefix):
+        """{key: value} of all keys that begin so."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        found = self.call("/v3/kv/range", key=self.bytes(prefix), range_end=self.bytes(end)).get("kvs", [])
+        return {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]).decode() for kv in found}
+
+    def users(self, name, password, prefix):
+        """Turns users on: root, and one that may read and write below prefix."""
+        for user, secret in (("root", "root-of-the-test"), (name, password)):
+            self.call("/v3/auth/user/add", name=user, password=secret)
+            self.call("/v3/auth/role/add", name=user)
+            self.call("/v3/auth/user/grant", user=user, role=user)
+        self.call("/v3/auth/role/grant", name=name, perm={"permType": "READWRITE", "key": self.bytes(prefix),
+                                                          "range_end": self.bytes(prefix[:-1] + chr(ord(prefix[-1]) + 1))})
+        self.call("/v3/auth/enable")
+        self.token = self.call("/v3/auth/authenticate", name="root", password="root-of-the-test")["token"]
+
+
+class EtcdTls(Etcd):
+    """The same by TLS, which asks for a client certificate."""
+
+    scheme = "https"
+
+    def __init__(self, folder, certificates):
+        super().__init__(folder)
+        self.certificates = certificates
+        self.context = ssl.create_default_context(cadata=certificates.ca_pem)
+        self.context.load_cert_chain(certificates.folder / "nameless.pem", certificates.folder / "nameless.key")
+
+    def command(self):
+        files = self.certificates.folder
+        return [*super().command(), "--cert-file", files / "server.pem", "--key-file", files / "server.key", "--trusted-ca-file",
+                files / "ca.pem", "--client-cert-auth"]
+
+    def connection(self, timeout):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context)
 
 
 class Azurite(Server):
@@ -307,13 +392,14 @@ class Certificates:
         names = ["IP:127.0.0.1", "DNS:localhost", "DNS:*.blob.localhost", "DNS:*.blob.core.windows.net", "DNS:*.googleapis.com"]
         self.make("server", ["-addext", "subjectAltName=" + ",".join(names)], ca)
         self.make("client", ["-addext", "extendedKeyUsage=clientAuth"], ca)
+        self.make("nameless", ["-addext", "extendedKeyUsage=clientAuth"], ca, subject="/O=nobody")
         self.ca_pem, self.client_pem = self.read("ca.pem"), self.read("client.pem")
         self.client_key_pem = self.read("client.key")
 
-    def make(self, name, more, signer):
+    def make(self, name, more, signer, subject=None):
         key = self.folder / f"{name}.key"
         install.call(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                      "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", self.folder / f"{name}.pem",
+                      "-days", "30", "-subj", subject or f"/CN={name}", "-keyout", key, "-out", self.folder / f"{name}.pem",
                       *signer, *more])
 
     def read(self, name):
