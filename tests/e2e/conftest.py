@@ -397,7 +397,7 @@ class SmallDisk:
         self.folder = folder
         folder.mkdir()
         user = [] if os.geteuid() == 0 else ["-r"]
-        script = f"mount -t tmpfs -o size={size} tmpfs {folder} && echo mounted && exec sleep 600"
+        script = f"mount -t tmpfs -o size={size} tmpfs {folder} && echo mounted && exec sleep infinity"
         self.holder = subprocess.Popen(["unshare", "-m", *user, "sh", "-c", script], stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
         if self.holder.stdout.readline() != b"mounted\n":
