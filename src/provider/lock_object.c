@@ -32,13 +32,14 @@ lock_object_is_mine(const struct lock_object *k)
 	return strcmp(k->there.id, k->mine.id) == 0 || strcmp(k->there.generation, k->mine.id) == 0;
 }
 
-/* With a request of ours out there, no later failure says that we do not hold it. */
+/* With a request of ours out there, no later failure says that we do not hold it; nor where a refusal met a lock that may be that of the
+ * same request, delivered twice. */
 static enum op_turn
 lock_object_failed(struct lock_object *k)
 {
 	struct err why = k->op.res;
 
-	if (k->doubt && why.code != ERR_UNCERTAIN) {
+	if ((k->doubt || k->met) && why.code != ERR_UNCERTAIN) {
 		err_set(&k->op.res, ERR_UNCERTAIN, why.detail, "%s; what became of the lock of %.60s is unknown", why.msg, k->name);
 		if (why.hint[0] != '\0')
 			err_hint(&k->op.res, "%s", why.hint);
@@ -136,6 +137,7 @@ lock_object_answered(struct lock_object *k)
 	case LOCK_OBJECT_UNMET:
 		if (a == LOCK_OBJECT_RACED && k->raced++ < LOCK_RACED)
 			return lock_object_pause(k, LOCK_START);
+		k->met = true;
 		return op_go(&k->op, LOCK_LOOK);
 	default:
 		return lock_object_refused(k);
@@ -151,6 +153,7 @@ lock_object_looked(struct lock_object *k)
 	case LOCK_OBJECT_THERE:
 		return lock_object_taken(k);
 	case LOCK_OBJECT_ABSENT:
+		k->met = false;
 		break;
 	default:
 		return lock_object_refused(k);

@@ -51,6 +51,7 @@ struct lock_object {
 	struct lock_info                *ret, *ret_holder;
 	unsigned                         tries, raced, bounced, busy;
 	bool                             doubt;         /* a request is out whose outcome is unknown */
+	bool                             met;           /* a put was refused for a lock that nobody has looked at: it may be ours */
 };
 
 /* k: zeroed memory of the heap; object: owned. Then one of the three, which ends as the provider's function of that name does. */

@@ -159,6 +159,20 @@ stays_uncertain_only_without_any_answer(void)
 	s3_rig_close(&r);
 }
 
+/* A proxy that delivers a request twice hands out the second answer: the lock that was met is ours, and nobody could look. */
+static void
+is_in_doubt_about_a_lock_that_it_could_not_look_at(void)
+{
+	begin();
+	rule("PUT", FAKE_APPLY, 412, failed, 1);
+	rule("GET", FAKE_REFUSED, 0, NULL, 99);
+	CHECK_U64(take(), ERR_UNCERTAIN);
+	fake_s3_no_rules(r.fake);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	s3_rig_close(&r);
+}
+
 static void
 is_certain_when_nothing_was_sent(void)
 {
@@ -443,6 +457,7 @@ main(int argc, char **argv)
 	    { "repeats_what_may_not_have_arrived", repeats_what_may_not_have_arrived },
 	    { "finds_another_after_a_doubt", finds_another_after_a_doubt },
 	    { "stays_uncertain_only_without_any_answer", stays_uncertain_only_without_any_answer },
+	    { "is_in_doubt_about_a_lock_that_it_could_not_look_at", is_in_doubt_about_a_lock_that_it_could_not_look_at },
 	    { "is_certain_when_nothing_was_sent", is_certain_when_nothing_was_sent },
 	    { "tries_again_after_a_race", tries_again_after_a_race },
 	    { "tries_again_when_the_lock_was_just_released", tries_again_when_the_lock_was_just_released },
