@@ -129,7 +129,7 @@ replicate_queue(struct push *p, struct batch *b, struct store_txn *t, enum push_
 	}
 	q = (struct queue_rec){ .edge = p->edge, .target = p->dst->label, .state = p->state };
 	if (o == PUSH_WAITING) {
-		q.waiting_since = queued && old.waiting_since != 0 ? old.waiting_since : now;
+		q.waiting_since = queued && old.waiting_since != 0 && old.waiting_since <= now ? old.waiting_since : now;
 		q.attempt = old.attempt;
 		q.due = now + retry_lock_wait_ms(p->e, now - q.waiting_since);
 	} else {

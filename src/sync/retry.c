@@ -20,7 +20,7 @@ retry_wait_ms(struct engine *e, uint64_t attempt, const struct err *err)
 int64_t
 retry_lock_wait_ms(struct engine *e, int64_t waited_ms)
 {
-	int64_t wait = waited_ms + 1000;
+	int64_t wait = (waited_ms < 0 ? 0 : waited_ms) + 1000; /* the clock was set back */
 
 	return rand_jitter(loop_rand(e->loop), wait > RETRY_LOCK_WAIT_MAX_MS ? RETRY_LOCK_WAIT_MAX_MS : wait, 20);
 }

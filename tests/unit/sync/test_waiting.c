@@ -106,6 +106,27 @@ a_pass_of_an_agent_waits_for_no_lock(void)
 	end();
 }
 
+/* Whoever waits since a moment that is still to come must not ask again and again. */
+static void
+a_clock_that_is_set_back_crowds_nobody(void)
+{
+	uint64_t calls;
+
+	begin();
+	engine_start(r.engine);
+	mem_world_lock(b, "x.tfstate", FOREIGN);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	agent_rig_wait(&r, 40000);
+	loop_wall_shift(r.loop, -INT64_C(7200000));
+	calls = mem_world_calls(b);
+	agent_rig_wait(&r, 300000);
+	CHECK(mem_world_calls(b) - calls < 200);
+	mem_world_lock(b, "x.tfstate", NULL);
+	agent_rig_wait(&r, 40000);
+	check_equal("x.tfstate");
+	end();
+}
+
 static void
 count_lock(void *arg, const struct lock_seen *l)
 {
@@ -137,6 +158,7 @@ main(int argc, char **argv)
 	    { "a_foreign_lock_is_waited_for", a_foreign_lock_is_waited_for },
 	    { "each_pass_waits_for_itself", each_pass_waits_for_itself },
 	    { "a_pass_of_an_agent_waits_for_no_lock", a_pass_of_an_agent_waits_for_no_lock },
+	    { "a_clock_that_is_set_back_crowds_nobody", a_clock_that_is_set_back_crowds_nobody },
 	    { "a_lock_that_is_waited_for_is_shown_before_there_is_a_state", a_lock_that_is_waited_for_is_shown_before_there_is_a_state },
 	    { NULL, NULL } });
 }
