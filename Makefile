@@ -99,6 +99,8 @@ help:
 	@echo "make bench        what it costs, beside rclone, mc and restic; BENCH=--quick: a fast look"
 	@echo "make fuzz         libFuzzer targets (clang), FUZZ_SECONDS each"
 	@echo "make model        leases and unanswered writes, checked in every state by spin"
+	@echo "make sim          agents, faulty networks and servers in virtual time; SEEDS=1-200, or SEED=7 TRACE=1"
+	@echo "make sim-bugs     the same with one mistake in the program: how many seeds it takes to find each out"
 	@echo "make lint         layers, headers, tables against the man page"
 	@echo "make tidy         clang-tidy over src/"
 
@@ -208,6 +210,28 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
 
 -include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(TOOLS) $(BENCHES) $(CRASHES) $(FUZZERS))
 
+# Agents, servers and the network between them in virtual time; and with one mistake in it, each of tests/sim/bugs: a patch that does
+# not apply any more ends the build.
+SIM      := $(sort $(wildcard tests/sim/*.c))
+SIM_BUGS := $(patsubst tests/sim/bugs/%.patch,$(O)/sim/bugs/%,$(sort $(wildcard tests/sim/bugs/*.patch)))
+$(O)/sim/sim: $(SIM:%.c=$(O)/%.o) $(O)/libstateferry.a
+	@mkdir -p $(@D)
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/sim/bugs/%.c: tests/sim/bugs/%.patch $(SRCS)
+	@mkdir -p $(@D)
+	@cp "$$(sed -n 's,^--- a/,,p' $<)" $@.tmp
+	@patch -s --fuzz=0 --no-backup-if-mismatch -r - $@.tmp $<
+	@mv $@.tmp $@
+
+$(O)/sim/bugs/%.o: $(O)/sim/bugs/%.c
+	$(CC) $(SF_CFLAGS) $(LAYERS:%=-iquote src/%) $(CFLAGS) -w -c -o $@ $<
+
+$(SIM_BUGS): %: %.o $(SIM:%.c=$(O)/%.o) $(O)/libstateferry.a
+	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(SIM:%.c=$(O)/%.d)
+
 tests: $(TEST_BINS) $(TOOL_BINS) $(CORPUS_BINS) $(CRASH_BIN)
 
 check-unit: $(TEST_BINS)
@@ -234,6 +258,17 @@ bench: all $(BENCH_BINS)
 .PHONY: model
 model:
 	@$(PYTHON) tests/model/run.py
+
+# Up to five agents in a virtual world of faults, seed by seed: SEEDS=1-200, or SEED=7 TRACE=1 to see what happened in one.
+SEEDS ?= 1-200
+.PHONY: sim
+sim: $(O)/sim/sim
+	@$(O)/sim/sim --jobs "$$(nproc)" --table $(if $(TRACE),--trace) $(if $(SEED),$(SEED),$(SEEDS))
+
+# Each mistake must be found out, within 2000 seeds.
+.PHONY: sim-bugs
+sim-bugs: $(O)/sim/sim $(SIM_BUGS)
+	@$(PYTHON) tests/sim/bugs.py $(SIM_BUGS)
 
 # libFuzzer over the committed corpora, FUZZ_SECONDS each.
 FUZZ_SECONDS ?= 30
