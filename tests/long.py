@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
 
-    long.py [PART...]       tidy valgrind fuzz crash store-kills kills; all of them unless named
+    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases; all of them unless named
 
-FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of three kinds of target). A part that ran
+FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of three kinds of target), ROUNDS (60, for each of two). A part that ran
 replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
@@ -117,8 +117,16 @@ def kills():
     return ok and len(rows) == 3, "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
 
 
-PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills}
-SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS"}
+def leases():
+    """Take-overs between two agents, at every kind of target, and one after the other."""
+    make("O=build", "all", "build/tools/provider_cli")
+    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_lease.py"], LEASES="all",
+                   ROUNDS=os.environ.get("ROUNDS", "60"), STATEFERRY=str(ROOT / "build" / "stateferry"))
+    return ok, "; ".join([*re.findall(r"^(?:local|s3) \w+: .*take-overs.*$", out, re.M), closing(out)])
+
+
+PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills, "leases": leases}
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS"}
 
 
 def rows():

@@ -151,6 +151,7 @@ struct intent_rec {
 	uint64_t      tries;          /* looks of recovery that found nothing, each after its wait */
 	bool          uncertain;      /* a lock or write may still arrive late */
 	const char   *agent;          /* agent id that made it */
+	uint64_t      epoch;          /* of the lease under which it was made; 0: none */
 };
 
 struct queue_rec {

@@ -90,8 +90,9 @@ static const struct rec_field intent_fields[] = {
 	F(REC_U64, struct intent_rec, tries),
 	F(REC_BOOL, struct intent_rec, uncertain),
 	F(REC_STR, struct intent_rec, agent),
+	{ REC_U64, offsetof(struct intent_rec, epoch), 0, 2 },
 };
-REC_TYPE(rec_intent, "intent", 1, struct intent_rec, intent_fields);
+REC_TYPE(rec_intent, "intent", 2, struct intent_rec, intent_fields);
 
 static const struct rec_field queue_fields[] = {
 	F(REC_I64, struct queue_rec, due),

@@ -77,11 +77,11 @@ push_lease(const struct push *p)
 	return p->lane != NULL ? engine_track(p->e, p->lane)->lease : NULL;
 }
 
-/* false: another agent has its lane by now, and this one goes no further. */
+/* false: another agent has its lane by now, or had it in between and may have released our lock: this one goes no further. */
 static bool
 push_is_led(struct push *p)
 {
-	if (p->lane == NULL || track_is_ours(engine_track(p->e, p->lane)))
+	if (p->lane == NULL || (track_is_ours(engine_track(p->e, p->lane)) && (push_lease(p) == NULL || lease_epoch(push_lease(p)) == p->epoch)))
 		return true;
 	err_set(&p->op.res, ERR_CANCELLED, 0, "the lease of %s at %s is not ours any more", p->edge, p->dst->label);
 	return false;
@@ -126,7 +126,7 @@ push_make_lock(struct push *p)
 	struct state_ref ref = push_ref(p);
 
 	if (push_lease(p) != NULL)
-		snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)lease_epoch(push_lease(p)));
+		snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)p->epoch);
 	snprintf(info, sizeof(info), "%s%s; if that host is gone, \"terraform force-unlock ID\" is safe", push_purpose(p, what), epoch);
 	provider_lock_new(p->dst, &ref, info, &p->lock);
 }
@@ -144,7 +144,7 @@ push_intent_rec(struct push *p, struct batch *b, bool uncertain)
 	struct buf        body;
 	struct intent_rec i = { .id = p->intent, .kind = p->kind->intent, .edge = p->edge, .target = p->dst->label,
 		.state = p->state, .name = p->name, .lock_id = p->lock.id, .digest = p->want, .etag = p->cur.etag,
-		.created = loop_wall(p->e->loop), .retry_at = loop_wall(p->e->loop), .agent = store_agent_id(p->e->store) };
+		.created = loop_wall(p->e->loop), .retry_at = loop_wall(p->e->loop), .agent = store_agent_id(p->e->store), .epoch = p->epoch };
 
 	buf_init(&body, LOCK_BODY_MAX);
 	if (p->lock.id[0] != '\0')
@@ -166,6 +166,7 @@ push_intend(struct push *p)
 
 	p->intent = intent_new_id(p->e->store);
 	engine_live(p->e, p->intent, p);
+	p->epoch = push_lease(p) != NULL ? lease_epoch(push_lease(p)) : 0;
 	if (push_locks(p))
 		push_make_lock(p);
 	push_intent_rec(p, b, push_is_remote(p));

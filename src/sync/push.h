@@ -46,6 +46,7 @@ struct push {
 	struct lock_info        lock, holder;
 	bool                    lock_held, lock_doubt, lock_left;
 	uint64_t                intent;            /* 0: none open */
+	uint64_t                epoch;             /* of the lease under which that was made; 0: none */
 	bool                    inherited;         /* the lock of an earlier holder of our lease was released */
 	bool                    admitted;          /* one of the target's PLACE_LOCKS */
 	bool                    put_ok, reencoded, wrote, uncertain;

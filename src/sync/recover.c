@@ -19,7 +19,7 @@ struct recover_one {
 	struct op        op;
 	struct engine   *e;
 	struct backend  *dst;
-	uint64_t         id, state, tries;
+	uint64_t         id, state, tries, epoch;
 	char            *edge, *target, *name, *source, *source_backend;
 	struct digest    want, replaces;
 	struct lock_info lock, there;
@@ -73,6 +73,7 @@ recover_load(struct recover_one *r, struct err *reterr)
 		r->name = xstrdup(i.name);
 		r->state = i.state;
 		r->tries = i.tries;
+		r->epoch = i.epoch;
 		r->want = i.digest;
 		r->replaces = i.replaces;
 		r->uncertain = i.uncertain;
@@ -245,7 +246,8 @@ recover_log(struct recover_one *r)
 		log_event(LOG_WARN, op, "our lock could not be released", { "id", log_str(r->lock.id) },
 		    { "reason", log_str(r->op.res.msg) });
 	if (r->effect && !r->known)
-		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) });
+		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) }, 
+		    { "epoch", r->epoch != 0 ? log_u64(r->epoch) : log_str(NULL) });
 }
 
 /* Without the place that the write went to nobody can be asked, and a lock would stay: the intent is kept for a person to see. */

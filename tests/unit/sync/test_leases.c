@@ -500,6 +500,34 @@ epochs_go_on_where_the_record_was_lost(void)
 	end();
 }
 
+static bool
+see_intent(void *arg, const struct intent_rec *i)
+{
+	CHECK(i->epoch == 1 && strstr(i->lock_body, "epoch 1;") != NULL);
+	++*(unsigned *)arg;
+	return true;
+}
+
+static void
+intent_says_under_which_epoch(void)
+{
+	struct store_txn *t;
+	unsigned          found = 0;
+
+	for (uint64_t n = 1; n < 12; n++) {
+		begin(1);
+		mem_world_fault(b, n, ERR_UNCERTAIN, true); /* an answer is lost: of the lease, the lock, the write, or the unlock */
+		agent_rig_sync_counts(&r[0]);
+		CHECK(store_read(r[0].store, &t, NULL) == ERR_OK);
+		store_intents(t, see_intent, &found);
+		store_end(t);
+		agent_rig_wait(&r[0], 2000000);
+		agent_rig_sync_counts(&r[0]);
+		end();
+	}
+	CHECK(found > 0);
+}
+
 /* --- handed over by a person --- */
 
 static void
@@ -634,6 +662,7 @@ main(int argc, char **argv)
 		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
 		{ "an agent whose name another one goes by stops until it is adopted", agent_that_was_overtaken_stops_until_adopted },
 		{ "epochs go on where the record was lost", epochs_go_on_where_the_record_was_lost },
+		{ "an intent says under which epoch it was made", intent_says_under_which_epoch },
 		{ "what is released stays away until it is taken back", released_lease_stays_away },
 		{ "only its holder releases it", only_its_holder_releases_it },
 		{ "what a dead process held is given up for it", what_a_dead_process_held_is_given_up_for_it },

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""Two agents share an edge: one writes, the other follows when the first is killed, stopped, frozen or refused. What counts is the order of
+things, never how long they took. LEASES=all takes every kind of target; ROUNDS of test_rounds print how long the take-overs took."""
+import copy
+import os
+import signal
+import statistics
+import time
+
+import pytest
+
+from agent import eventually
+from hcl import Block
+from states import lineage, serial_of, state
+from test_metrics import ask
+
+NAME = "net/prod.tfstate"
+REMOTE = ["s3", "s3-table", "gcs", "azurerm"]
+WRITES = ("PUT", "POST", "DELETE", "PATCH")
+ALL = os.environ.get("LEASES") == "all"
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+LAST = 30                       # a dead holder's lease of 2 s is followed within 4, but the machine may be busy
+
+
+def some(*picked, of):
+    """Every pair of those lists, or in the daily run those that were picked."""
+    return [(a, b) for a in of[0] for b in of[1]] if ALL else picked
+
+
+def all_current(agent):
+    """The verdict may still be that it did not react for a while: it was frozen."""
+    replicas = agent.status()["replicas"]
+    return replicas["current"] == sum(replicas.values()) > 0
+
+
+class Fleet:
+    """Two agents, each with a way of its own to the target."""
+
+    def __init__(self, agents, places, proxy, kind, names=(NAME,), second=None, **lease):
+        self.kind, self.names, self.line, self.serial = kind, names, lineage(), 0
+        self.live, self.dr = places("local"), places(kind)
+        self.ways = [self.dr, self.dr]
+        if kind != "local":
+            self.ways[1] = copy.copy(self.dr)
+            self.ways[1].front = proxy(self.dr.bucket.server if kind.startswith("s3") else self.dr.server)
+            self.ways[1].rules = self.ways[1].front.rules
+        self.agents = [agents("one"), agents("two")]
+        for agent, way in zip(self.agents, self.ways):
+            self.live.add(agent, "live")
+            way.add(agent, "dr")
+            agent.replicate("out", "live", "dr", blocks=[Block("lease", **({"ttl": "2s"} | lease))])
+        self.change()
+
+    def change(self):
+        self.serial += 1
+        for name in self.names:
+            self.live.put(name, state(self.serial, self.line))
+
+    def start(self):
+        """The first one holds the lease, the second one follows; all is replicated."""
+        self.agents[0].start()
+        self.held_by(0)
+        self.agents[1].start()
+        self.arrives()
+        eventually(lambda: self.lease(1)["standing"] == "theirs", LAST, "the second one follows")
+        return self
+
+    def lease(self, i):
+        return self.agents[i].json("lease", "ls")["leases"][0]
+
+    def held_by(self, i, seconds=LAST):
+        eventually(lambda: self.lease(i)["standing"] == "ours", seconds, f"{self.agents[i].name} holds the lease")
+
+    def arrives(self, seconds=LAST):
+        for name in self.names:
+            eventually(lambda name=name: self.dr.get(name) == self.live.get(name), seconds, f"{name} is replicated")
+
+    def written_by(self, i):
+        return self.agents[i].said().count(": written ")
+
+    def all_is_well(self):
+        """Nothing went backwards, no lock is left, and everybody who runs says so."""
+        self.change()
+        self.arrives()
+        eventually(lambda: self.dr.locks() == [], LAST, "no lock is left")
+        for agent in self.agents:
+            if agent.process is not None:
+                eventually(lambda agent=agent: all_current(agent), LAST, f"{agent.name} says that all are current")
+        for way in self.ways if self.kind != "local" else []:
+            serials = [e["serial"] for e in way.writes(NAME) if 200 <= (e["status"] or 0) < 300]
+            assert serials == sorted(serials), serials
+
+
+@pytest.fixture
+def fleet(agents, places, proxy):
+    made = []
+
+    def make(kind, **kw):
+        made.append(Fleet(agents, places, proxy, kind, **kw))
+        return made[-1]
+
+    yield make
+    for f in made:
+        for agent in f.agents:              # a frozen one cannot be ended
+            if agent.process is not None:
+                agent.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("kind, how", some(("local", "killed"), ("s3", "killed"), ("s3", "stopped"), ("azurerm", "stopped"),
+                                            of=(["local", *REMOTE], ["killed", "stopped"])))
+def test_successor(fleet, kind, how):
+    f = fleet(kind).start()
+    f.change()
+    f.arrives()
+    eventually(lambda: all_current(f.agents[1]), LAST, "who follows has seen it")
+    assert f.written_by(1) == 0
+    if kind != "local":                     # nor has it tried to
+        assert [e["path"] for e in f.ways[1].front.journal if e["method"] in WRITES] == []
+    f.agents[0].kill() if how == "killed" else f.agents[0].stop()
+    f.change()
+    f.held_by(1)
+    assert f.lease(1)["epoch"] == 2 and f.lease(1)["transitions"] == 1
+    f.arrives()
+    f.agents[0].start()
+    eventually(lambda: f.lease(0)["standing"] == "theirs", LAST, "it follows now")
+    f.all_is_well()
+
+
+def test_both_tell_who_has_it(fleet):
+    f = fleet("s3").start()
+    for i, agent in enumerate(f.agents):
+        text = ask(agent, "/metrics")[2]
+        assert f'stateferry_lease_held{{edge="out",target="dr"}} {1 - i}\n' in text
+        assert 'stateferry_lease_transitions_total{edge="out",target="dr"} 0\n' in text
+        for command in ("status", "locks"):
+            assert "lease of out at dr: held by one" in agent.call(command).out
+    f.agents[1].call("lease", "release", "out", code=11)
+    assert "only that agent can hand it over" in f.agents[1].call("lease", "release", "out", code=11).err
+    f.agents[0].call("lease", "release", "out")
+    f.held_by(1)
+    f.agents[0].reload()
+    assert f.lease(0)["standing"] == "released"
+    f.agents[0].call("lease", "release", "--back", "out")
+    f.all_is_well()
+
+
+def test_reload_keeps_it(fleet):
+    f = fleet("s3").start()
+    for n in range(3):
+        f.agents[0].replicate(f"more-{n}", "live", "dr", key=f"more-{n}/{{name}}")
+        f.agents[0].reload()
+        eventually(lambda n=n: f.dr.get(f"more-{n}/{NAME}") is not None, LAST, "the new edge works")
+        assert f.lease(0)["standing"] == "ours" and f.lease(0)["epoch"] == 1
+    f.all_is_well()
+
+
+@pytest.mark.parametrize("kind, then", some(("s3", "late"), ("s3-table", "applied"), ("gcs", "lost"), ("azurerm", "late"),
+                                             of=(REMOTE, ["applied", "lost", "late"])))
+def test_holder_that_never_comes_back(fleet, kind, then):
+    """Killed in the middle of a write, under its lock: the successor releases that, also where it would stay for ever."""
+    f = fleet(kind).start()
+    rule = f.ways[0].on_write(NAME, hold=True, drop={"applied": "after", "lost": "before"}.get(then, ""))
+    f.change()
+    rule.wait()
+    f.agents[0].kill()
+    assert f.dr.locks() != []
+    if then != "late":
+        rule.release()
+    f.change()
+    f.held_by(1)
+    f.arrives()
+    if then == "late":                      # the write of the dead one meets what its successor wrote
+        held = f.ways[0].writes(NAME)[-1]
+        assert held["serial"] == 2
+        rule.release()
+        eventually(lambda: held["status"] is not None, LAST, "it has arrived")
+        assert held["status"] in (409, 412), held
+    f.all_is_well()
+    assert "a lock that an earlier holder of the lease left is released" in f.agents[1].said()
+
+
+@pytest.mark.parametrize("kind, when", some(("s3", "read"), ("s3", "write"), ("gcs", "read"), ("azurerm", "write"),
+                                             of=(["s3", "gcs", "azurerm"], ["read", "write"])))
+def test_frozen_holder(fleet, kind, when):
+    """Stopped for longer than its ttl in the middle of a write, and awake again: it writes nothing over its successor's."""
+    f = fleet(kind).start()
+    rule = getattr(f.ways[0], "on_" + when)(NAME, hold=True)
+    f.change()
+    rule.wait()
+    f.agents[0].process.send_signal(signal.SIGSTOP)
+    f.change()
+    f.held_by(1)
+    f.arrives()
+    before = len(f.ways[0].writes(NAME))
+    rule.release()
+    f.agents[0].process.send_signal(signal.SIGCONT)
+    eventually(lambda: f.lease(0)["standing"] == "theirs", LAST, "it has seen that it is not the holder any more")
+    f.all_is_well()
+    assert len(f.ways[0].writes(NAME)) == before, "no write after it woke"
+    if when == "write":
+        assert f.ways[0].writes(NAME)[-1]["status"] in (409, 412)
+
+
+def ended(f, i, how):
+    """The holder is no more, in one of the ways; afterwards the other one has its place."""
+    agent = f.agents[i]
+    if how == "frozen":
+        agent.process.send_signal(signal.SIGSTOP)
+    else:
+        agent.kill() if how == "killed" else agent.stop()
+    begun = time.monotonic()
+    f.change()
+    f.held_by(1 - i)
+    took = time.monotonic() - begun
+    f.arrives()
+    if how == "frozen":
+        agent.process.send_signal(signal.SIGCONT)
+    else:
+        agent.start()
+    eventually(lambda: f.lease(i)["standing"] == "theirs", LAST, "it follows now")
+    return took
+
+
+@pytest.mark.deadline(60 + 20 * ROUNDS)
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_rounds(fleet, kind):
+    """Whatever it is that is under way when a holder goes: one after the other, in all ways."""
+    f, took = fleet(kind).start(), {}
+    for n in range(ROUNDS):
+        how = ["frozen", "killed", "stopped"][n % 3]
+        f.change()
+        took.setdefault(how, []).append(ended(f, n % 2, how))
+    f.all_is_well()
+    assert f.lease(0)["epoch"] == f.lease(1)["epoch"] >= 1 + ROUNDS
+    for how, times in took.items():
+        print(f"{kind} {how}: {len(times)} take-overs, p50 {statistics.median(times):.2f} s, max {max(times):.2f} s")
+
+
+@pytest.mark.parametrize("what", ["states", "everything"])
+def test_refused_holder_gives_way(fleet, what):
+    """The credentials of one agent are refused, for what it writes or at all: the other one goes on."""
+    names = [f"net/{n}.tfstate" for n in range(5)]
+    f = fleet("s3", names=names, max_failures=3).start()
+    refused = {"status": 403, "times": 0, "body": b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"}
+    rules = f.ways[0].rules
+    rules.add(*(("PUT", "*/net/*") if what == "states" else ("*", "*")), **refused)
+    f.change()
+    f.held_by(1)
+    f.arrives()
+    eventually(lambda: f.written_by(1) == len(names), LAST, "it has written them all")
+    if what == "states":
+        assert "given up for a while" in f.agents[0].said()
+    rules.clear()
+    f.change()
+    f.arrives()
+    eventually(lambda: f.dr.locks() == [], LAST, "no lock is left")
