@@ -22,10 +22,12 @@ hb_fits_gitlab(const char *name)
 	return strchr(name, '/') == NULL;
 }
 
+/* One character alone is a letter or a digit. */
 static bool
 hb_fits_gitea(const char *name)
 {
-	return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.")] == '\0';
+	return (name[1] != '\0' || isalnum((unsigned char)name[0])) &&
+	    name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+.")] == '\0';
 }
 
 const struct hb_dialect hb_plain = { .name = "http" };

@@ -308,6 +308,8 @@ gitea(void)
 	CHECK(strstr(r.err.msg, "specific permission") != NULL);
 	ref.name = "net/vpc";
 	CHECK_U64(lock(), ERR_UNSUPPORTED);
+	ref.name = "+";
+	CHECK_U64(lock(), ERR_UNSUPPORTED);
 	ref.name = "vpc";
 	CHECK(provider_findable(r.b, NULL) == ERR_CONFIG);
 	end();
