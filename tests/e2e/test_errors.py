@@ -8,6 +8,7 @@ import pytest
 from conftest import BRAINBOARD, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, PLATFORMS
 from forward_proxy import TlsFront
 from hcl import Block
+from places import Arguments
 from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
@@ -190,7 +191,7 @@ def test_error(agent, places, proxy, cell, trouble, kind):
     assert dr.get(named(kind)) == live.get(NAME) and list(dr.locks()) == []
 
 
-@pytest.mark.parametrize("kind", ["gcs", "http", "gitlab", "harness"])
+@pytest.mark.parametrize("kind", ["gcs", "http", *PLATFORMS])
 def test_a_clock_that_nothing_rests_on(agent, places, cell, kind):
     """Requests with a token or a password carry no time: a server whose clock is hours off is no trouble."""
     cell("what is said of", "clock skew", kind, "0")
@@ -218,12 +219,24 @@ def test_truncated_body(agent, places, cell, kind):
     assert [v["serial"] for v in agent.versions(f"live:{name}")] == [1]
 
 
-@pytest.mark.parametrize("kind", ["s3", "s3-table", "http", "gcs", "azurerm", "harness", "remote"])
+@pytest.mark.parametrize("kind", ["s3", "s3-table", "http", "gcs", "azurerm", *PLATFORMS, *BRAINBOARD])
 def test_tls_name_mismatch(agent, places, certificates, cell, kind):
     cell("what is said of", "TLS name mismatch", kind, "12")
     live, dr = places("local"), places(kind)
-    live.add(agent, "live")
+    live.add(agent, "live", blocks=[Block("state", NAME, alias=named(kind))])
     live.put(NAME, state(1, lineage()))
+    if kind in BRAINBOARD:
+        dr.prepare(UUID)
+        server = dr.inner.bucket.server if kind == "brainboard-s3" else dr.inner.server
+        with TlsFront(certificates, server.port) as front:
+            agent.env["AWS_CA_BUNDLE"] = agent.env["CURL_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
+            place = f"https://dr.localhost:{front.port}"
+            args = (dr.inner.bucket.backend() | {"endpoints": {"s3": place}} if kind == "brainboard-s3" else
+                    server.backend(dr.inner.container) | {"blob_endpoint": f"{place}/{server.account}"})
+            agent.backend("brainboard", "dr", dr.api.backend() | {"key": "{uuid}"}, blocks=[Block("storage", dr.inner.kind, **args)])
+            agent.replicate("out", "live", "dr", key="{alias}")
+            said(agent, None, ["certificate", "dr.localhost"])
+        return
     if kind == "s3-table":
         with TlsFront(certificates, dr.dynamo.port) as front:
             agent.env["AWS_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
@@ -271,8 +284,24 @@ def test_tls_name_mismatch(agent, places, certificates, cell, kind):
             said(agent, None, ["certificate", "dr.localhost"])
         return
     with TlsFront(certificates, dr.server.port) as front:
-        args = {k: v.replace(f"http://127.0.0.1:{dr.server.port}", f"https://dr.localhost:{front.port}")
+        args = {k: v.replace(f"http://127.0.0.1:{dr.server.port}", f"https://dr.localhost:{front.port}") if isinstance(v, str) else v
                 for k, v in dr.server.backend("{name}").items()}
         agent.backend("http", "dr", args, client_ca_certificate_pem=certificates.ca_pem)
-        agent.replicate("out", "live", "dr")
+        agent.replicate("out", "live", "dr", key="{alias}")
         said(agent, None, ["certificate", "dr.localhost"])
+
+
+def test_tls_name_mismatch_of_an_inventory(agent, places, certificates, cell):
+    """Of Brainboard's API: what its storage has goes on."""
+    cell("what is said of", "TLS name mismatch", "brainboard", "3")
+    live, dr = places("local"), places("brainboard-s3")
+    dr.put(UUID, state(1, lineage()))
+    with TlsFront(certificates, dr.api.port) as front:
+        agent.env["SSL_CERT_FILE"] = agent.env["CURL_CA_BUNDLE"] = str(certificates.folder / "ca.pem")
+        kind, args = dr.inner.add(Arguments, "x")
+        agent.backend("brainboard", "dr", dr.api.backend() | {"api_base": f"https://dr.localhost:{front.port}"},
+                      blocks=[Block("storage", kind, **args)])
+        live.add(agent, "live")
+        agent.replicate("out", "dr", "live")
+        said(agent, 3, ["certificate", "dr.localhost", "Brainboard"])
+    assert live.get(f"{UUID}.tfstate") == dr.get(UUID)
