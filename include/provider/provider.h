@@ -200,6 +200,9 @@ struct provider {
 	/* Backends that keep their states in others: which of them holds that name, and under which name there; NULL: not known without
 	 * asking. No I/O. NULL: it keeps them itself. */
 	struct backend *(*behind)(const struct backend *b, const char *name, struct buf *ret);
+	/* With behind: the i-th place that it keeps states in; NULL: no more. only: the one name of its own that it has there, if the place has
+	 * no other. */
+	struct backend *(*storage)(const struct backend *b, size_t i, struct buf *only);
 	/* With behind: would it list what lies in `to` as name, and as what? No I/O. */
 	bool          (*lists)(const struct backend *b, const struct backend *to, const char *name, struct buf *ret);
 	/* ERR_UNSUPPORTED: no state can have that name here. NULL: any may. */

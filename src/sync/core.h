@@ -58,6 +58,14 @@ struct look_result {
 	bool     locked;                /* somebody holds a lock: a change is near */
 };
 
+/* Where states of a place really lie, as far as a probe is concerned: each promises its own. */
+struct ground {
+	struct backend *backend;
+	char           *only;           /* the one name that the place has there; NULL: any */
+	struct proof    proof;          /* what the last probe found, of where it points now */
+	bool            proving;        /* a probe runs */
+};
+
 /* A configured backend at run time. */
 struct place {
 	struct engine  *engine;
@@ -80,8 +88,9 @@ struct place {
 	struct tally    refused;        /* names that the last listing showed and that cannot be used */
 	struct tally    unread;         /* states that the last look could not read, or not keep */
 	unsigned        failures;       /* looks in a row */
-	struct proof    proof;          /* what the last probe found, of where it points now */
-	bool            proving;        /* a probe runs */
+	struct proof    proof;          /* what the last probes of all of these found */
+	struct ground  *grounds;        /* ngrounds: itself, or each that it keeps its states in */
+	size_t          ngrounds;
 	struct quota    locks;          /* PLACE_LOCKS */
 	struct quota    reading, writing; /* PLACE_BYTES each */
 };
@@ -157,11 +166,14 @@ engine_acts(const struct engine *e)
 void engine_replan(struct engine *e, struct plan *owned);
 
 /* --- prove.c: what a backend enforces --- */
+void prove_init(struct place *p);
+void prove_free_grounds(struct place *p);
 void prove_recall(struct place *p, struct store_txn *t);
-/* provider_writable(), and what is known from a probe: ERR_CONFLICT for a target whose preconditions do not hold. No request. */
-enum err_code place_writable(const struct place *p, struct err *reterr);
-/* Will a probe come before the next write there? */
-bool place_asks_probe(const struct place *p);
+/* provider_writable(), and what is known from a probe: ERR_CONFLICT for a target whose preconditions do not hold where that name lies;
+ * NULL: wherever. No request. */
+enum err_code place_writable(const struct place *p, const char *name, struct err *reterr);
+/* Will a probe come before the next write of that name? */
+bool place_asks_probe(const struct place *p, const char *name);
 /* Before a write of name: probes a target that has nothing but preconditions, or nothing but a lock, once; other writes to it wait. NULL:
  * it may be written. Ends with ERR_CONFLICT when it does not enforce them, else with what kept the probe from finding out. */
 struct op *prove_op(struct place *p, const char *name);

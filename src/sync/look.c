@@ -477,7 +477,7 @@ sweep_may_write(const struct sweep *s)
 {
 	struct err e;
 
-	return place_writable(engine_place(s->l->e, s->lane->to), &e) == ERR_OK;
+	return place_writable(engine_place(s->l->e, s->lane->to), NULL, &e) == ERR_OK;
 }
 
 /* Whether what was held back is as it was. Without change tags only a read tells: by a pass, and by every tenth look. */

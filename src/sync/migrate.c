@@ -107,7 +107,7 @@ migrate_settle(struct push *p, struct batch *b)
 		ret->serial_after = p->cmp.action == COMPARE_WRITE ? p->next.info.serial : p->cur.info.serial;
 		ret->digest = p->cmp.action == COMPARE_WRITE ? p->next.digest : p->cur.digest;
 		ret->writes = p->cmp.action == COMPARE_WRITE;
-		ret->probe = p->dry && ret->writes && place_asks_probe(engine_place(p->e, p->dst));
+		ret->probe = p->dry && ret->writes && place_asks_probe(engine_place(p->e, p->dst), p->name);
 	}
 	if (b == NULL)
 		return;
@@ -155,7 +155,7 @@ migrate_push(struct migrate *m)
 	}
 	m->ret->from = p->want_version;
 	if (!push_is_of_another(p, t, &p->refused)) /* they would fight over that name */
-		place_writable(engine_place(m->e, m->dst), &p->refused);
+		place_writable(engine_place(m->e, m->dst), m->to_name, &p->refused);
 	store_end(t);
 	return &p->op;
 }

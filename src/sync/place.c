@@ -361,6 +361,7 @@ place_init(struct place *p, struct engine *e, size_t index, struct store_txn *t)
 	quota_init(&p->writing, e->loop, PLACE_BYTES);
 	timer_init(&p->poll, e->loop, place_look_now, p);
 	timer_init(&p->hint, e->loop, place_hint_due, p);
+	prove_init(p);
 	if (t != NULL)
 		place_recall(p, t);
 	place_recall_where(p);
@@ -373,6 +374,7 @@ place_free(struct place *p)
 	timer_stop(&p->poll);
 	timer_stop(&p->hint);
 	map_free(p->hints);
+	prove_free_grounds(p);
 }
 
 void

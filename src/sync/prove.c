@@ -15,6 +15,8 @@
 #define PROVE_NO_MS   ((int64_t)24 * 3600 * 1000) /* a NO holds so long: then the next write asks again, for servers are updated */
 #define PROVE_KEY     "probe"
 
+#define PROVE_WHERE_MAX 120 /* of a place, in a sentence */
+
 enum prove_state { START, JOURNALLED, PROBED, SETTLED, NOTED };
 
 static const char *const prove_states[] = { "start", "journalled", "probed", "settled", "noted" };
@@ -22,14 +24,16 @@ static const char *const prove_states[] = { "start", "journalled", "probed", "se
 struct prove {
 	struct op     op;
 	struct place *place;
+	struct ground *g;         /* of it, that is probed */
 	bool          asked;      /* by a person: again, although the answer is known */
 	bool          conditions; /* they are needed whatever lock there is */
 	probe_fn     *fn;         /* NULL: nobody listens */
 	void         *arg;
 	struct proof *ret;        /* may be NULL */
-	bool          running;    /* place->proving is ours */
+	bool          running;    /* g->proving is ours */
 	struct buf    lines;      /* of the record: what the checks said */
 	struct buf    state;      /* whose own lock is tried; empty: of none */
+	struct buf    there;      /* its name in g */
 	struct probe_locks locks; /* of it */
 	uint64_t      intents[2]; /* 0: none is open */
 	struct err    outcome;    /* of the probe */
@@ -41,13 +45,85 @@ prove_free(struct op *op)
 	struct prove *p = container_of(op, struct prove, op);
 
 	if (p->running)
-		p->place->proving = false;
+		p->g->proving = false;
 	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++)
 		if (p->intents[i] != 0)
 			engine_live(p->place->engine, p->intents[i], NULL);
 	buf_free(&p->lines);
 	buf_free(&p->state);
+	buf_free(&p->there);
 	free(p);
+}
+
+/* --- where --- */
+
+void
+prove_init(struct place *p)
+{
+	struct backend *(*storage)(const struct backend *b, size_t i, struct buf *only) = p->backend->provider->storage;
+	struct backend *b = storage == NULL ? p->backend : NULL;
+	struct buf      only;
+
+	buf_init(&only, 0);
+	while (b != NULL || (storage != NULL && (b = storage(p->backend, p->ngrounds, &only)) != NULL)) {
+		p->grounds = xreallocarray(p->grounds, p->ngrounds + 1, sizeof(*p->grounds));
+		p->grounds[p->ngrounds++] = (struct ground){ .backend = b, .only = only.len > 0 ? xstrdup(buf_str(&only)) : NULL };
+		buf_reset(&only);
+		b = NULL;
+	}
+	buf_free(&only);
+}
+
+void
+prove_free_grounds(struct place *p)
+{
+	for (size_t i = 0; i < p->ngrounds; i++)
+		free(p->grounds[i].only);
+	free(p->grounds);
+}
+
+/* Where a name lies, and what it is called there; the first where that has to be found yet. NULL: nowhere that can be written. */
+static struct ground *
+place_ground(const struct place *p, const char *name, struct buf *there)
+{
+	const struct backend *b = p->backend;
+
+	if (b->provider->behind != NULL)
+		b = b->provider->behind(b, name, there);
+	else
+		buf_puts(there, name);
+	for (size_t i = 0; i < p->ngrounds; i++)
+		if (p->grounds[i].backend == b)
+			return &p->grounds[i];
+	return p->ngrounds > 0 ? &p->grounds[0] : NULL;
+}
+
+/* "LABEL", or which of its several. */
+static const char *
+ground_name(const struct place *p, const struct ground *g, char ret[ERR_MSG_MAX])
+{
+	snprintf(ret, ERR_MSG_MAX, "%s%s%.*s%s", p->backend->label, p->ngrounds > 1 ? " (" : "", p->ngrounds > 1 ? PROVE_WHERE_MAX : 0,
+	    g->backend->where, p->ngrounds > 1 ? ")" : "");
+	return ret;
+}
+
+/* All of them as one: what any of them lacks, it lacks. */
+static void
+prove_sum(struct place *p)
+{
+	struct proof *all = &p->proof;
+
+	*all = (struct proof){ .known = p->ngrounds > 0, .holds = p->ngrounds > 0 };
+	for (size_t i = 0; i < p->ngrounds; i++) {
+		const struct proof *f = &p->grounds[i].proof;
+
+		all->known &= f->known;
+		all->holds &= f->holds;
+		all->no_lock |= f->no_lock;
+		all->when = i == 0 || f->when < all->when ? f->when : all->when;
+		if (all->why[0] == '\0')
+			memcpy(all->why, f->why, sizeof(all->why));
+	}
 }
 
 /* --- the record --- */
@@ -63,34 +139,44 @@ prove_put_line(struct buf *b, const char *text)
 
 /* For people, with what speaks against it. */
 static void
-prove_say(const struct place *p, char ret[2 * ERR_MSG_MAX])
+prove_say(const struct ground *g, char ret[2 * ERR_MSG_MAX])
 {
-	bool lock = (provider_caps(p->backend) & PROVIDER_LOCK_UNPROVEN) != 0;
+	bool lock = (provider_caps(g->backend) & PROVIDER_LOCK_UNPROVEN) != 0;
 
-	if (p->proof.holds || (lock && !p->proof.no_lock))
+	if (g->proof.holds || (lock && !g->proof.no_lock))
 		snprintf(ret, 2 * ERR_MSG_MAX, "%s", lock ? "nothing speaks against its lock" : "it enforces preconditions");
 	else
-		snprintf(ret, 2 * ERR_MSG_MAX, "%s: %s", p->proof.no_lock ? "its lock excludes nobody" : "it does not enforce preconditions",
-		    p->proof.why);
+		snprintf(ret, 2 * ERR_MSG_MAX, "%s: %s", g->proof.no_lock ? "its lock excludes nobody" : "it does not enforce preconditions",
+		    g->proof.why);
+}
+
+/* Each has a record of its own; that of the first has the place's name alone. */
+static void
+prove_key(const struct place *p, const struct ground *g, char ret[32])
+{
+	size_t i = (size_t)(g - p->grounds);
+
+	snprintf(ret, 32, i == 0 ? PROVE_KEY : PROVE_KEY "-%zu", i);
 }
 
 static struct op *
 prove_note(struct prove *p)
 {
 	struct engine      *e = p->place->engine;
-	const struct proof *found = &p->place->proof;
+	const struct proof *found = &p->g->proof;
 	struct batch       *b;
 	struct buf          key, value;
-	char                said[2 * ERR_MSG_MAX];
+	char                said[2 * ERR_MSG_MAX], what[32];
 
 	if (!engine_acts(e))
 		return NULL;
-	prove_say(p->place, said);
+	prove_say(p->g, said);
+	prove_key(p->place, p->g, what);
 	buf_init(&value, 0);
 	buf_printf(&value, "1 %s %lld\n", found->holds ? "YES" : "NO", (long long)found->when);
-	prove_put_line(&value, p->place->backend->where);
+	prove_put_line(&value, p->g->backend->where);
 	buf_puts(&value, buf_str(&p->lines));
-	place_key(p->place, PROVE_KEY, &key);
+	place_key(p->place, what, &key);
 	b = batch_new(e->store);
 	batch_meta(b, buf_str(&key), buf_span(&value));
 	engine_event(b, e, "probed", p->place->backend->label, "", "", "%s", said);
@@ -151,102 +237,130 @@ prove_weigh(const struct backend *b, const char *lines, struct proof *ret)
 		ret->no_lock |= !prove_is_good(lines, "create_only") && !prove_is_good(lines, "lock");
 }
 
-void
-prove_recall(struct place *p, struct store_txn *t)
+static void
+prove_recall_ground(const struct place *p, struct ground *g, struct store_txn *t)
 {
 	struct span value;
-	char       *text, word[4], *where;
+	char       *text, word[4], *where, what[32];
 	long long   when = 0;
 	int         used = 0;
 
-	memset(&p->proof, 0, sizeof(p->proof));
-	if (place_noted(p, t, PROVE_KEY, &value)) {
+	prove_key(p, g, what);
+	if (place_noted(p, t, what, &value)) {
 		text = span_dup(value);
 		/* NOLINTNEXTLINE(cert-err34-c): we wrote this number */
 		where = sscanf(text, "1 %3s %lld%n", word, &when, &used) == 2 && text[used] == '\n' ? text + used + 1 : text;
 		used = (int)strcspn(where, "\n");
-		if (where != text && where[used] == '\n' && span_is(span_of(where, (size_t)used), p->backend->where)) {
-			p->proof = (struct proof){ .known = true, .when = when };
-			prove_weigh(p->backend, where + used + 1, &p->proof);
-			p->proof.holds = strcmp(word, "YES") == 0;
+		if (where != text && where[used] == '\n' && span_is(span_of(where, (size_t)used), g->backend->where)) {
+			g->proof = (struct proof){ .known = true, .when = when };
+			prove_weigh(g->backend, where + used + 1, &g->proof);
+			g->proof.holds = strcmp(word, "YES") == 0;
 		}
 		free(text);
 	}
+}
+
+void
+prove_recall(struct place *p, struct store_txn *t)
+{
+	for (size_t i = 0; i < p->ngrounds; i++)
+		prove_recall_ground(p, &p->grounds[i], t);
+	prove_sum(p);
 }
 
 /* --- when it is asked --- */
 
 /* Has that target nothing but what is only promised? A lock beside preconditions is trusted until a probe has shown that it is none. */
 static bool
-prove_is_due(const struct place *p)
+prove_is_due(const struct ground *g)
 {
-	const struct backend *b = p->backend;
+	const struct backend *b = g->backend;
 
 	if (b->common.exclusive)
 		return false;
 	if ((provider_caps(b) & PROVIDER_LOCK) == 0)
 		return (provider_caps(b) & PROVIDER_UNPROVEN) != 0;
-	return p->proof.known ? p->proof.no_lock : (provider_caps(b) & PROVIDER_LOCK_UNPROVEN) != 0;
+	return g->proof.known ? g->proof.no_lock : (provider_caps(b) & PROVIDER_LOCK_UNPROVEN) != 0;
 }
 
 /* Was it found wanting, and is that not too long ago? A time that is yet to come was told by a wrong clock. */
 static bool
-prove_is_no(const struct place *p)
+prove_is_no(const struct place *p, const struct ground *g)
 {
-	int64_t age = loop_wall(p->engine->loop) - p->proof.when;
+	int64_t age = loop_wall(p->engine->loop) - g->proof.when;
 
-	return p->proof.known && !p->proof.holds && age >= 0 && age < PROVE_NO_MS;
+	return g->proof.known && !g->proof.holds && age >= 0 && age < PROVE_NO_MS;
 }
 
 static bool
-prove_is_yes(const struct place *p)
+prove_is_yes(const struct ground *g)
 {
-	return p->proof.known && p->proof.holds;
+	return g->proof.known && g->proof.holds;
 }
 
 /* The same for what needs preconditions beside any lock. */
 static bool
-prove_conditions_are_due(const struct place *p)
+prove_conditions_are_due(const struct ground *g)
 {
-	return !p->backend->common.exclusive && (provider_caps(p->backend) & PROVIDER_UNPROVEN) != 0;
+	return !g->backend->common.exclusive && (provider_caps(g->backend) & PROVIDER_UNPROVEN) != 0;
 }
 
 static bool
 prove_needs(const struct prove *p)
 {
-	return p->conditions ? prove_conditions_are_due(p->place) : prove_is_due(p->place);
+	return p->conditions ? prove_conditions_are_due(p->g) : prove_is_due(p->g);
 }
 
 static enum err_code
-prove_refuse(const struct place *p, struct err *reterr)
+prove_refuse(const struct place *p, const struct ground *g, struct err *reterr)
 {
-	const char *label = p->backend->label;
-	bool        locks = (provider_caps(p->backend) & PROVIDER_LOCK) != 0;
+	bool locks = (provider_caps(g->backend) & PROVIDER_LOCK) != 0;
+	char name[ERR_MSG_MAX];
 
-	err_set(reterr, ERR_CONFLICT, 0, "%s has %s and does not enforce preconditions (%s)", label,
-	    locks ? "a lock that excludes nobody" : "no lock", p->proof.why);
-	return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, label);
+	err_set(reterr, ERR_CONFLICT, 0, "%s has %s and does not enforce preconditions (%s)", ground_name(p, g, name),
+	    locks ? "a lock that excludes nobody" : "no lock", g->proof.why);
+	return err_hint(reterr, PROVIDER_UNWRITABLE_HINT, p->backend->label);
 }
 
 static enum err_code
-prove_refuse_lease(const struct place *p, struct err *reterr)
+prove_refuse_lease(const struct place *p, const struct ground *g, struct err *reterr)
 {
-	err_set(reterr, ERR_CONFLICT, 0, "%s cannot carry a lease: it does not enforce preconditions (%s)", p->backend->label, p->proof.why);
+	err_set(reterr, ERR_CONFLICT, 0, "%s cannot carry a lease: it does not enforce preconditions (%s)", p->backend->label, g->proof.why);
 	return err_hint(reterr, "\"stateferry probe %s\" shows what it enforces; agents can share only what does", p->backend->label);
 }
 
-enum err_code
-place_writable(const struct place *p, struct err *reterr)
+/* NULL: any of them will do. */
+static const struct ground *
+place_ground_or_good(const struct place *p, const char *name)
 {
+	const struct ground *g = NULL;
+	struct buf           there;
+
+	buf_init(&there, 0);
+	if (name != NULL)
+		g = place_ground(p, name, &there);
+	for (size_t i = 0; name == NULL && i < p->ngrounds && (g == NULL || (prove_is_due(g) && prove_is_no(p, g))); i++)
+		g = &p->grounds[i];
+	buf_free(&there);
+	return g;
+}
+
+enum err_code
+place_writable(const struct place *p, const char *name, struct err *reterr)
+{
+	const struct ground *g = place_ground_or_good(p, name);
+
 	if (provider_writable(p->backend, reterr) != ERR_OK)
 		return reterr->code;
-	return prove_is_due(p) && prove_is_no(p) ? prove_refuse(p, reterr) : ERR_OK;
+	return g != NULL && prove_is_due(g) && prove_is_no(p, g) ? prove_refuse(p, g, reterr) : ERR_OK;
 }
 
 bool
-place_asks_probe(const struct place *p)
+place_asks_probe(const struct place *p, const char *name)
 {
-	return prove_is_due(p) && !prove_is_yes(p) && !prove_is_no(p);
+	const struct ground *g = place_ground_or_good(p, name);
+
+	return g != NULL && prove_is_due(g) && !prove_is_yes(g) && !prove_is_no(p, g);
 }
 
 /* --- the operation --- */
@@ -255,11 +369,13 @@ static void
 prove_seen(void *arg, const struct probe_check *c)
 {
 	struct prove *p = arg;
+	char          detail[2 * ERR_MSG_MAX];
 
 	buf_printf(&p->lines, "%c%s ", c->ok ? '+' : c->useless ? '!' : '-', c->name);
 	prove_put_line(&p->lines, c->detail);
+	snprintf(detail, sizeof(detail), "%s: %s", p->g->backend->where, c->detail);
 	if (p->fn != NULL)
-		p->fn(p->arg, c);
+		p->fn(p->arg, p->place->ngrounds == 1 ? c : &(struct probe_check){ c->name, c->ok, detail, c->useless });
 }
 
 static void
@@ -276,14 +392,16 @@ prove_journal(struct prove *p)
 	struct batch    *b;
 	struct state_ref ref;
 
-	p->running = p->place->proving = true;
+	p->running = p->g->proving = true;
 	if (!engine_acts(e) || p->place->backend->common.read_only ||
-	    (p->state.len == 0 && !provider_probe_state(p->place->backend, &p->state)))
+	    (p->state.len == 0 && !provider_probe_state(p->g->backend, &p->there)))
 		return NULL;
-	ref.name = p->locks.name = buf_str(&p->state);
+	if (p->state.len == 0)
+		buf_puts(&p->state, p->g->only != NULL ? p->g->only : buf_str(&p->there));
+	ref.name = p->locks.name = buf_str(&p->there);
 	b = batch_new(e->store);
 	for (size_t i = 0; i < ARRAY_LEN(p->intents); i++) {
-		provider_lock_new(p->place->backend, &ref, "probe", &p->locks.lock[i]);
+		provider_lock_new(p->g->backend, &ref, "probe", &p->locks.lock[i]);
 		p->intents[i] = intent_new_id(e->store);
 		engine_live_alone(e, p->intents[i]);
 		prove_intent(p, i, true, b);
@@ -294,7 +412,7 @@ prove_journal(struct prove *p)
 static struct op *
 prove_begin(struct prove *p)
 {
-	return provider_probe_locking(p->place->backend, p->intents[0] != 0 ? &p->locks : NULL, prove_seen, p);
+	return provider_probe_locking(p->g->backend, p->intents[0] != 0 ? &p->locks : NULL, prove_seen, p);
 }
 
 /* What is locked, or may be because a request is still under way, is for recovery. */
@@ -337,10 +455,10 @@ static enum op_turn
 prove_probed(struct prove *p)
 {
 	struct op    *op = &p->op;
-	struct proof *found = &p->place->proof;
-	char          said[2 * ERR_MSG_MAX];
+	struct proof *found = &p->g->proof;
+	char          said[2 * ERR_MSG_MAX], name[ERR_MSG_MAX];
 
-	p->running = p->place->proving = false;
+	p->running = p->g->proving = false;
 	if (op->res.code == ERR_CANCELLED || !prove_is_answer(p)) {
 		if (op->cancelled && !p->asked) /* nothing happened to any state */
 			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
@@ -349,14 +467,43 @@ prove_probed(struct prove *p)
 		return op_fail(op);
 	}
 	*found = (struct proof){ .known = true, .when = loop_wall(op->loop) };
-	prove_weigh(p->place->backend, buf_str(&p->lines), found);
-	prove_say(p->place, said);
-	log_at(prove_needs(p) && !found->holds ? LOG_WARN : LOG_INFO, p->place->backend->label, "probed: %s", said);
+	prove_weigh(p->g->backend, buf_str(&p->lines), found);
+	prove_sum(p->place);
+	prove_say(p->g, said);
+	log_at(prove_needs(p) && !found->holds ? LOG_WARN : LOG_INFO, ground_name(p->place, p->g, name), "probed: %s", said);
 	if (op_failed(op)) /* it may have left something behind */
 		log_at(LOG_WARN, p->place->backend->label, "%s", op->res.msg);
 	if (p->asked) /* the person hears of that, too */
 		op->err = op->res;
 	return op_await(op, NOTED, prove_note(p));
+}
+
+/* A person asks for all of them. */
+static enum op_turn
+prove_noted(struct prove *p)
+{
+	struct op *op = &p->op;
+
+	if (p->asked && (size_t)(p->g - p->place->grounds) + 1 < p->place->ngrounds) {
+		p->g++;
+		buf_reset(&p->lines);
+		buf_reset(&p->state);
+		buf_reset(&p->there);
+		memset(&p->locks, 0, sizeof(p->locks));
+		return op_go(op, START);
+	}
+	if (p->ret != NULL)
+		*p->ret = p->place->proof;
+	if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
+		timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
+	if (!p->asked && prove_needs(p) && !prove_is_yes(p->g)) {
+		if (p->conditions)
+			prove_refuse_lease(p->place, p->g, &op->res);
+		else
+			prove_refuse(p->place, p->g, &op->res);
+		return op_fail(op);
+	}
+	return op_finish(op);
 }
 
 static enum op_turn
@@ -368,9 +515,9 @@ prove_step(struct op *op)
 	case START:
 		if (op_failed(op))
 			return op_fail(op);
-		if (p->place->proving) /* of another write to the same target */
+		if (p->g->proving) /* of another write to the same target */
 			return op_await(op, START, op_sleep(op->loop, ENDED_LOOK_MS));
-		if (!p->asked && (prove_is_yes(p->place) || prove_is_no(p->place)))
+		if (!p->asked && (prove_is_yes(p->g) || prove_is_no(p->place, p->g)))
 			return op_go(op, NOTED);
 		return op_await(op, JOURNALLED, prove_journal(p));
 	case JOURNALLED:
@@ -387,18 +534,7 @@ prove_step(struct op *op)
 	case NOTED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (p->ret != NULL)
-			*p->ret = p->place->proof;
-		if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
-			timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
-		if (!p->asked && prove_needs(p) && !prove_is_yes(p->place)) {
-			if (p->conditions)
-				prove_refuse_lease(p->place, &op->res);
-			else
-				prove_refuse(p->place, &op->res);
-			return op_fail(op);
-		}
-		return op_finish(op);
+		return prove_noted(p);
 	}
 	return OP_DONE;
 }
@@ -406,38 +542,48 @@ prove_step(struct op *op)
 static const struct op_class prove_class = { "prove", prove_step, NULL, prove_free, prove_states, ARRAY_LEN(prove_states) };
 
 static struct prove *
-prove_new(struct place *place)
+prove_new(struct place *place, struct ground *g)
 {
 	struct prove *p = xcalloc(1, sizeof(*p));
 
 	op_init(&p->op, &prove_class, place->engine->loop);
 	p->place = place;
+	p->g = g;
 	buf_init(&p->lines, 0);
 	buf_init(&p->state, 0);
+	buf_init(&p->there, 0);
 	return p;
 }
 
 struct op *
 prove_op(struct place *place, const char *name)
 {
-	struct prove *p;
+	struct prove  *p = NULL;
+	struct buf     there;
+	struct ground *g;
 
-	if (!prove_is_due(place) || prove_is_yes(place))
-		return NULL;
-	p = prove_new(place);
-	if ((provider_caps(place->backend) & PROVIDER_LOCK_UNPROVEN) != 0)
-		buf_puts(&p->state, name); /* no other name need be known there */
-	return &p->op;
+	buf_init(&there, 0);
+	g = place_ground(place, name, &there);
+	if (g != NULL && prove_is_due(g) && !prove_is_yes(g)) {
+		p = prove_new(place, g);
+		if ((provider_caps(g->backend) & PROVIDER_LOCK_UNPROVEN) != 0 && there.len > 0) { /* no other name need be known there */
+			buf_puts(&p->state, name);
+			buf_puts(&p->there, buf_str(&there));
+		}
+	}
+	buf_free(&there);
+	return p != NULL ? &p->op : NULL;
 }
 
 struct op *
 prove_conditions_op(struct place *place)
 {
-	struct prove *p;
+	struct ground *g = place->ngrounds > 0 ? &place->grounds[0] : NULL;
+	struct prove  *p;
 
-	if (!prove_conditions_are_due(place) || prove_is_yes(place))
+	if (g == NULL || !prove_conditions_are_due(g) || prove_is_yes(g))
 		return NULL;
-	p = prove_new(place);
+	p = prove_new(place, g);
 	p->conditions = true;
 	return &p->op;
 }
@@ -446,11 +592,14 @@ struct op *
 engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, struct proof *ret)
 {
 	struct backend *b = plan_backend(e->plan, backend);
+	struct place   *place = b != NULL ? engine_place(e, b) : NULL;
 	struct prove   *p;
 
 	if (b == NULL)
 		return op_error(e->loop, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
-	p = prove_new(engine_place(e, b));
+	if (place->ngrounds == 0)
+		return op_error(e->loop, ERR_UNSUPPORTED, 0, "%s: nothing of it can be reached, so there is nothing to probe", b->label);
+	p = prove_new(place, &place->grounds[0]);
 	p->asked = true;
 	p->fn = fn;
 	p->arg = arg;

@@ -181,7 +181,7 @@ replicate_report(struct push *p, enum push_outcome o)
 	p->ret->outcome = o;
 	p->ret->bytes = o == PUSH_WRITTEN ? p->next.info.size : 0;
 	p->ret->serial = p->next.info.serial;
-	p->ret->probe = p->dry && o == PUSH_WRITTEN && place_asks_probe(engine_place(p->e, p->dst));
+	p->ret->probe = p->dry && o == PUSH_WRITTEN && place_asks_probe(engine_place(p->e, p->dst), p->name);
 	p->ret->err = p->op.err;
 	p->ret->target_down = o == PUSH_FAILED && retry_target_down(engine_place(p->e, p->dst), p->op.err.code);
 	if (p->dry || p->follow)
@@ -384,7 +384,7 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 	else if (s->head == 0 && o->next == NULL)
 		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
 	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !push_is_of_another(p, t, &p->refused))
-		place_writable(engine_place(p->e, p->dst), &p->refused);
+		place_writable(engine_place(p->e, p->dst), p->name, &p->refused);
 }
 
 struct op *

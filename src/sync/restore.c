@@ -215,7 +215,7 @@ restore_settle(struct push *p, struct batch *b)
 		r->ret->digest = p->next.digest;
 	}
 	r->ret->probe = p->dry && p->op.err.code == ERR_OK && p->cmp.action == COMPARE_WRITE &&
-	    place_asks_probe(engine_place(p->e, p->dst));
+	    place_asks_probe(engine_place(p->e, p->dst), p->name);
 	if (b == NULL || !p->wrote)
 		return;
 	if (r->here && !digest_eq(&p->next.digest, &r->head))

@@ -9,6 +9,7 @@ import pytest
 from agent import eventually
 from hcl import Block
 from places import Arguments
+from servers import FakeGcsInMemory
 from states import lineage, serial_of, state
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -349,15 +350,34 @@ def test_probe_and_doctor(agent, places, brainboard):
     assert dr.inner.bucket.keys() == []
 
 
-def test_a_missing_bucket_is_made(agent, places, brainboard):
-    live, bb = places("local"), places("brainboard-s3", create=False)
+@pytest.mark.parametrize("kind", ["s3", "azurerm", "gcs"])
+def test_a_missing_place_is_made(agent, places, brainboard, _session, kind):
+    """That of all, and that of one architecture; not by a dry run."""
+    live = places("local")
     live.add(agent, "live")
-    bb.add(agent, "bb", create=True)
+    common, own = str(uuid.uuid4()), str(uuid.uuid4())
+    if kind == "gcs":
+        server = _session(FakeGcsInMemory)
+        args = [server.backend(bucket, project="acme") for bucket in (common, own)]
+        read = lambda bucket, name: server.call("GET", f"/storage/v1/b/{bucket}/o/{name.replace('/', '%2F')}", alt="media")[1]
+    elif kind == "azurerm":
+        server = places("azurerm")
+        args = [server.server.backend(container, port=server.front.port) for container in (common, own)]
+        read = server.client.get
+    else:
+        server = places("s3")
+        args = [server.bucket.server.backend(bucket) | {"use_lockfile": True} for bucket in (common, own)]
+        read = server.bucket.client.get
+    one, two = brainboard.add("one"), brainboard.add("two")
+    agent.backend("brainboard", "bb", brainboard.backend() | {"key": "{uuid}/default.tfstate", "create": True}, blocks=[
+        Block("storage", kind, **args[0]), Block("architecture", two, blocks=[Block("storage", kind, **args[1])])])
     agent.replicate("in", "live", "bb")
-    id_ = brainboard.add("net")
-    live.put(f"{id_}.tfstate", fresh())
-    agent.sync()
-    assert bb.get(id_) == live.get(f"{id_}.tfstate")
+    for id_ in (one, two):
+        live.put(f"{id_}.tfstate", fresh())
+    assert "2 written" in agent.call("sync", "--dry-run").out
+    assert agent.edge(agent.sync(), "in")["written"] == 2
+    assert read(common, f"{one}/default.tfstate") == live.get(f"{one}.tfstate")
+    assert read(own, f"{two}/default.tfstate") == live.get(f"{two}.tfstate")
 
 
 def test_commands_take_uuid_and_alias(agent, places, terraform, brainboard):

@@ -371,6 +371,22 @@ brainboard_behind(const struct backend *b, const char *name, struct buf *ret)
 	return ret->len > 0 ? s->b : NULL;
 }
 
+static struct backend *
+brainboard_storage_at(const struct backend *b, size_t i, struct buf *only)
+{
+	const struct brainboard *bb = brainboard_of(b);
+	size_t                   n = 0;
+
+	while (n < bb->nstorages && (bb->storages[n].b == NULL || i-- > 0))
+		n++;
+	if (n == bb->nstorages)
+		return NULL;
+	for (size_t k = 0; k < bb->nown && bb->storages[n].fixed != NULL; k++)
+		if (bb->own[k].storage == &bb->storages[n])
+			buf_puts(only, bb->own[k].uuid);
+	return bb->storages[n].b;
+}
+
 static bool
 brainboard_lists(const struct backend *b, const struct backend *to, const char *name, struct buf *ret)
 {
@@ -434,6 +450,7 @@ const struct provider provider_brainboard = {
 	.name = "brainboard",
 	.summary = "the architectures of Brainboard, in storage of your own",
 	.suits = brainboard_suits,
+	.no_scratch = true,
 	.fields = brainboard_fields,
 	.blocks = brainboard_block_types,
 	.conf_size = sizeof(struct brainboard_conf),
@@ -452,9 +469,9 @@ const struct provider provider_brainboard = {
 	.seal = brainboard_seal,
 	.lock_peek = brainboard_lock_peek,
 	.lock_break = brainboard_lock_break,
-	.probe = brainboard_probe,
 	.lock_path = brainboard_lock_path,
 	.behind = brainboard_behind,
+	.storage = brainboard_storage_at,
 	.lists = brainboard_lists,
 	.holds = brainboard_holds,
 	.expect = brainboard_expect,

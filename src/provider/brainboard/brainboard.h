@@ -131,6 +131,5 @@ struct op *brainboard_lock_peek(struct backend *b, const struct state_ref *ref, 
 struct op *brainboard_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder);
 /* Of every storage, one after the other. */
 struct op *brainboard_create(struct backend *b);
-struct op *brainboard_probe(struct backend *b, probe_fn *seen, void *arg);
 
 #endif

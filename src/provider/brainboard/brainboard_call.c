@@ -18,9 +18,7 @@ struct bb_call {
 	const struct lock_info  *lock;
 	void                    *ret, *ret2;
 	bool                     only;    /* a lock: to learn whether it may be asked for */
-	probe_fn                *probe;
-	void                    *arg;
-	size_t                   at;      /* create, probe: storage */
+	size_t                   at;      /* create: storage */
 	struct backend          *storage;
 	char                    *there;   /* the name in it */
 };
@@ -49,13 +47,6 @@ bb_call_must_scan(const struct bb_call *c)
 	known = brainboard_behind(&bb->b, c->name, &there) != NULL;
 	buf_free(&there);
 	return !known && (bb->objects == NULL || loop_now(c->op.loop) - bb->scanned >= bb->b.common.poll_ms);
-}
-
-/* A probe's own name lies beside the states. */
-static bool
-bb_call_is_scratch(const struct bb_call *c)
-{
-	return c->name[0] == '.';
 }
 
 /* ---------------------------------------------------------------- is there such an architecture? */
@@ -91,7 +82,7 @@ bb_call_unknown(const struct bb_call *c, struct err *reterr)
 static enum err_code
 bb_call_may(const struct bb_call *c, struct err *reterr)
 {
-	return !bb_call_writes(c) || bb_call_is_scratch(c) || brainboard_known(c->bb, c->name) ? ERR_OK : bb_call_unknown(c, reterr);
+	return !bb_call_writes(c) || brainboard_known(c->bb, c->name) ? ERR_OK : bb_call_unknown(c, reterr);
 }
 
 /* ---------------------------------------------------------------- where is it? */
@@ -103,12 +94,6 @@ bb_call_resolve(struct bb_call *c, struct err *reterr)
 	const struct brainboard_object *o = bb->objects != NULL ? map_get(bb->objects, span_str(c->name)) : NULL;
 	struct buf                      there;
 
-	if (bb_call_is_scratch(c)) {
-		c->storage = bb->storages[0].b;
-		c->there = xstrdup(c->name);
-		if (c->storage != NULL)
-			return ERR_OK;
-	}
 	if (brainboard_storage_of(bb, c->name)->b == NULL) {
 		err_set(reterr, ERR_UNSUPPORTED, 0, "%s: Brainboard keeps it in its managed storage, which nothing outside can reach", c->name);
 		return err_hint(reterr, "give the architecture or the organization storage of its own in Brainboard, and name it here");
@@ -206,13 +191,13 @@ bb_call_step(struct op *op)
 
 	switch ((enum bb_call_state)op->state) {
 	case CALL_START:
-		if (!bb_call_is_scratch(c) && provider_holds_name(&c->bb->b, c->name, &op->res) != ERR_OK)
+		if (provider_holds_name(&c->bb->b, c->name, &op->res) != ERR_OK)
 			return bb_call_fail(c);
-		return op_await(op, CALL_ASKED, !bb_call_is_scratch(c) && bb_call_must_ask(c) ? brainboard_refresh(c->bb) : NULL);
+		return op_await(op, CALL_ASKED, bb_call_must_ask(c) ? brainboard_refresh(c->bb) : NULL);
 	case CALL_ASKED: /* an inventory that could not be had is no failure of itself */
 		if (op_failed(op) || bb_call_may(c, &op->res) != ERR_OK)
 			return bb_call_fail(c);
-		if (!bb_call_is_scratch(c) && bb_call_must_scan(c))
+		if (bb_call_must_scan(c))
 			return op_await(op, CALL_SCANNED, brainboard_scan(c->bb));
 		__attribute__((fallthrough));
 	case CALL_SCANNED:
@@ -350,7 +335,7 @@ brainboard_ask(struct backend *b, const char *name)
 /* ---------------------------------------------------------------- of every storage */
 
 static enum op_turn
-bb_each_step(struct op *op)
+bb_create_step(struct op *op)
 {
 	struct bb_call    *c = container_of(op, struct bb_call, op);
 	struct brainboard *bb = c->bb;
@@ -362,24 +347,17 @@ bb_each_step(struct op *op)
 	}
 	while (c->at < bb->nstorages) {
 		s = bb->storages[c->at++].b;
-		if (s == NULL || (c->kind == REQUEST_CREATE && s->provider->create == NULL))
-			continue;
-		return op_await(op, CALL_START, c->kind == REQUEST_CREATE ? provider_create(s) : provider_probe(s, c->probe, c->arg));
+		if (s != NULL && s->provider->create != NULL)
+			return op_await(op, CALL_START, provider_create(s));
 	}
 	return op_ok(op);
 }
 
-static const struct op_class bb_each_class = { "brainboard storages", bb_each_step, NULL, bb_call_free, bb_call_states,
+static const struct op_class bb_create_class = { "brainboard create", bb_create_step, NULL, bb_call_free, bb_call_states,
 	ARRAY_LEN(bb_call_states) };
 
 struct op *
 brainboard_create(struct backend *b)
 {
-	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_CREATE }, &bb_each_class);
-}
-
-struct op *
-brainboard_probe(struct backend *b, probe_fn *seen, void *arg)
-{
-	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_PROBE, .probe = seen, .arg = arg }, &bb_each_class);
+	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_CREATE }, &bb_create_class);
 }

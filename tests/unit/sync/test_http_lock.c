@@ -5,6 +5,7 @@
 #include "../../lib/state_server.h"
 #include "../../lib/test.h"
 #include "base/log.h"
+#include "provider/brainboard/brainboard.h"
 
 /* An http target has nothing but its lock: before the first write a second lock has to be refused there. */
 #define WEB(ADDRESS, MORE) \
@@ -142,6 +143,78 @@ a_no_expires(void)
 	end();
 }
 
+/* ---------------------------------------------------------------- two places behind one label */
+
+#define ONE "a0000000-0000-4000-8000-000000000001"
+#define TWO "a0000000-0000-4000-8000-000000000002"
+#define BRAINBOARD \
+	"backend \"mem\" \"a\" {}\nbackend \"brainboard\" \"web\" {\n  key = \"{uuid}\"\n  storage \"mem\" {}\n" \
+	"  architecture \"" TWO "\" {\n    storage \"http\" {\n      address = \"http://h.example/own\"\n" \
+	"      lock_address = \"http://h.example/own\"\n      unlock_address = \"http://h.example/own\"\n    }\n  }\n}\n" \
+	"replicate \"e\" {\n  from = \"a\"\n  to = [\"web\"]\n}\n"
+
+static struct mem_world *common;
+
+static void
+attach(void)
+{
+	mem_attach(brainboard_of(plan_backend(engine_plan(r.engine), "web"))->storages[0].b, common);
+}
+
+static void
+put_both(uint64_t serial)
+{
+	mem_world_put(a, ONE, rig_state(serial, "L", 2, "x"));
+	mem_world_put(a, TWO, rig_state(serial, "M", 2, "x"));
+}
+
+static void
+count(void *arg, const struct probe_check *c)
+{
+	unsigned *n = arg;
+
+	n[0] += strcmp(c->name, "lock") == 0;
+	n[1] += strstr(c->detail, "h.example") != NULL;
+}
+
+/* What one storage enforces says nothing of the other, and each is remembered. */
+static void
+each_storage_is_tried_for_itself(void)
+{
+	struct proof found;
+	unsigned     told[2] = { 0, 0 };
+
+	common = mem_world_new();
+	begin(BRAINBOARD);
+	attach();
+	state_server_lock_nobody(server, true);
+	put_both(1);
+	CHECK_STR(sync_counts(), "1 0 1 0");
+	CHECK_STR(result.problems[0].state, TWO);
+	CHECK(strstr(result.problems[0].message, "web (") != NULL && strstr(result.problems[0].message, "a lock that excludes nobody") != NULL);
+	CHECK(state_server_get(server, "/own").p == NULL);
+	CHECK_U64(state_server_lockings(server), 2);
+	restart(BRAINBOARD);
+	attach();
+	put_both(2);
+	CHECK_STR(sync_counts(), "1 0 1 0");
+	CHECK_U64(state_server_lockings(server), 2); /* remembered */
+	state_server_lock_nobody(server, false);
+	CHECK_OK(agent_rig_run(&r, engine_probe(r.engine, "web", count, told, &found), 60000), r.err);
+	CHECK(told[0] == 2 && told[1] > 0 && !found.no_lock);
+	CHECK_STR(sync_counts(), "1 1 0 0");
+	CHECK(state_server_get(server, "/own").p != NULL);
+	CHECK_U64(state_server_lockings(server), 2 + 2 + 1);
+	restart(BRAINBOARD);
+	attach();
+	put_both(3);
+	CHECK_STR(sync_counts(), "2 0 0 0");
+	CHECK_U64(state_server_lockings(server), 2 + 2 + 1 + 1); /* remembered, too */
+	CHECK_U64(mem_world_locks(common), 0);
+	end();
+	mem_world_free(common);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -149,6 +222,7 @@ main(int argc, char **argv)
 		{ "a_lock_that_excludes_is_tried_once", a_lock_that_excludes_is_tried_once },
 		{ "a_lock_that_excludes_nobody", a_lock_that_excludes_nobody },
 		{ "a_no_expires", a_no_expires },
+		{ "each_storage_is_tried_for_itself", each_storage_is_tried_for_itself },
 		{ NULL, NULL },
 	};
 
