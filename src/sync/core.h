@@ -201,6 +201,8 @@ struct lease **leases_carry(struct engine *e, const struct plan *next);
 void leases_carried(struct engine *e, struct lease **owned);
 /* Until each lease of the pass's edges is ours, or seen to be kept by another. pass NULL: until all are idle. */
 struct op *leases_settled_op(struct engine *e, const struct pass *pass);
+/* The same of one lane, for what a person asked for. Without an agent it is taken for as long as the process lasts. NULL: it is ours. */
+struct op *track_settled_op(struct track *t);
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);

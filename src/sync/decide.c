@@ -123,9 +123,9 @@ engine_drop(struct engine *e, const char *backend, const char *name, uint64_t ve
 
 /* ---------------------------------------------------------------- resolve */
 
-enum resolve_state { RESOLVE_START, RESOLVE_LOOKED, RESOLVE_MARKED, RESOLVE_PUSHED };
+enum resolve_state { RESOLVE_START, RESOLVE_LED, RESOLVE_LOOKED, RESOLVE_MARKED, RESOLVE_PUSHED };
 
-static const char *const resolve_states[] = { "start", "looked", "marked", "pushed" };
+static const char *const resolve_states[] = { "start", "led", "looked", "marked", "pushed" };
 
 struct resolve_one {
 	struct op          op;
@@ -185,6 +185,10 @@ resolve_one_step(struct op *op)
 	switch ((enum resolve_state)op->state) {
 	case RESOLVE_START:
 		if (!place_may_act(engine_place(r->e, r->lane->to), &op->res))
+			return op_fail(op);
+		return op_await(op, RESOLVE_LED, track_settled_op(engine_track(r->e, r->lane)));
+	case RESOLVE_LED: /* whoever writes there decides: two at once would only be in each other's way */
+		if (op_failed(op) || track_lease_refused(engine_track(r->e, r->lane), &op->res))
 			return op_fail(op);
 		return op_await(op, RESOLVE_LOOKED, provider_get(r->lane->to, &(struct state_ref){ r->name }, NULL, &r->now));
 	case RESOLVE_LOOKED:

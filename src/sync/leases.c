@@ -318,6 +318,7 @@ struct leases_wait {
 	struct op           op;
 	struct engine      *e;
 	const struct pass  *pass;   /* NULL: until all are idle */
+	const struct track *track;  /* that one alone; NULL: as pass says */
 	int64_t             begun;
 };
 
@@ -328,7 +329,7 @@ leases_is_decided(const struct leases_wait *w, const struct track *t)
 	struct lease_view v;
 	int64_t           ttl = t->lane->edge->lease.ttl_ms;
 
-	if (t->lease == NULL || !pass_has_edge(w->pass, t->lane->edge) || t->unproven.code != ERR_OK)
+	if (t->lease == NULL || (w->pass != NULL && !pass_has_edge(w->pass, t->lane->edge)) || t->unproven.code != ERR_OK)
 		return true;
 	lease_look(t->lease, &v);
 	if (v.standing == LEASE_UNREAD && (v.why.code == ERR_AUTH || v.why.code == ERR_CONFIG || v.why.code == ERR_UNSUPPORTED))
@@ -342,6 +343,8 @@ leases_is_decided(const struct leases_wait *w, const struct track *t)
 static bool
 leases_wait_is_over(const struct leases_wait *w)
 {
+	if (w->track != NULL)
+		return leases_is_decided(w, w->track);
 	if (w->pass == NULL)
 		return leases_idle(w->e);
 	for (size_t i = 0; i < w->e->plan->nlanes; i++)
@@ -369,15 +372,37 @@ leases_wait_free(struct op *op)
 static const char *const      leases_wait_states[] = { "waiting" };
 static const struct op_class leases_wait_class = { "leases", leases_wait_step, NULL, leases_wait_free, leases_wait_states, 1 };
 
-struct op *
-leases_settled_op(struct engine *e, const struct pass *pass)
+static struct leases_wait *
+leases_wait_new(struct engine *e)
 {
 	struct leases_wait *w = xcalloc(1, sizeof(*w));
 
 	op_init(&w->op, &leases_wait_class, e->loop);
 	w->e = e;
-	w->pass = pass;
 	w->begun = loop_now(e->loop);
+	return w;
+}
+
+struct op *
+leases_settled_op(struct engine *e, const struct pass *pass)
+{
+	struct leases_wait *w = leases_wait_new(e);
+
+	w->pass = pass;
+	return &w->op;
+}
+
+struct op *
+track_settled_op(struct track *t)
+{
+	struct leases_wait *w;
+
+	if (track_is_ours(t))
+		return NULL;
+	if (!t->engine->started && engine_acts(t->engine))
+		lease_start(t->lease);
+	w = leases_wait_new(t->engine);
+	w->track = t;
 	return &w->op;
 }
 

@@ -587,6 +587,41 @@ what_a_dead_process_held_is_given_up_for_it(void)
 	end();
 }
 
+/* --- decided by a person --- */
+
+static void
+only_who_writes_resolves(void)
+{
+	begin(2);
+	mem_world_put(b, "x.tfstate", rig_state(9, "another", 4, "somebody"));
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	CHECK(says(0) == REPLICA_HELD && says(1) == REPLICA_HELD);
+	CHECK_U64(agent_rig_run(&r[1], engine_resolve(r[1].engine, "e", "x.tfstate", NULL), TTL), ERR_LOCKED);
+	CHECK(strstr(r[1].err.msg, "the lease at b is held by") != NULL);
+	CHECK(!equal("x.tfstate"));
+	CHECK_U64(agent_rig_run(&r[0], engine_resolve(r[0].engine, "e", "x.tfstate", NULL), TTL), ERR_OK);
+	CHECK(equal("x.tfstate"));
+	agent_rig_wait(&r[0], TTL);
+	CHECK(says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	end();
+}
+
+static void
+decision_without_an_agent_takes_the_lease_for_it(void)
+{
+	begin(1);
+	mem_world_put(b, "x.tfstate", rig_state(9, "another", 4, "somebody"));
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "0 0 1 0");
+	CHECK_U64(agent_rig_run(&r[0], engine_resolve(r[0].engine, "e", "x.tfstate", NULL), TTL), ERR_OK);
+	CHECK(equal("x.tfstate") && record_says("\"epoch\":2"));
+	reborn(0); /* what it took is handed over when the process ends */
+	CHECK(record_says("\"holder\":\"\""));
+	end();
+}
+
 /* --- reload --- */
 
 static void
@@ -666,6 +701,8 @@ main(int argc, char **argv)
 		{ "what is released stays away until it is taken back", released_lease_stays_away },
 		{ "only its holder releases it", only_its_holder_releases_it },
 		{ "what a dead process held is given up for it", what_a_dead_process_held_is_given_up_for_it },
+		{ "only who writes resolves", only_who_writes_resolves },
+		{ "a decision without an agent takes the lease for it", decision_without_an_agent_takes_the_lease_for_it },
 		{ "a reload keeps what did not change", reload_keeps_what_did_not_change },
 		{ "what cannot be a lease", what_cannot_be_a_lease },
 		{ NULL, NULL } });
