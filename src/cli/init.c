@@ -18,23 +18,46 @@
 
 /* ---------------------------------------------------------------- the environment */
 
-/* Of clouds and terraform; where a home is, is no news. */
+/* Where a home is, is no news. */
+static bool
+init_is_home(const char *name)
+{
+	return strncmp(name, "HOME", 4) == 0 || strncmp(name, "XDG_", 4) == 0 || strncmp(name, "PATH", 4) == 0;
+}
+
+/* Does name stand in a list with ", " between? */
+static bool
+init_names(const struct buf *list, const char *name)
+{
+	const char *all = buf_str(list);
+	size_t      n = strlen(name);
+
+	for (const char *p = all; (p = strstr(p, name)) != NULL; p += n)
+		if ((p == all || p[-1] == ' ') && (p[n] == ',' || p[n] == '\0'))
+			return true;
+	return false;
+}
+
+/* While a place is opened: of clouds and terraform, in in->asked. */
 static const char *
 init_env(void *arg, const char *name)
 {
-	static const char *const others[] = { "HOME", "XDG_", "PATH", NULL };
-	struct init             *in = arg;
-	const char              *value = getenv(name);
-	size_t                   n = strlen(name);
-	bool                     skip = value == NULL || value[0] == '\0' || in->asked.len + n > INIT_VARIABLES_MAX;
+	struct init *in = arg;
+	const char  *value = getenv(name);
 
-	for (size_t i = 0; others[i] != NULL; i++)
-		skip |= strncmp(name, others[i], strlen(others[i])) == 0;
-	for (const char *p = buf_str(&in->asked); !skip && (p = strstr(p, name)) != NULL; p += n)
-		skip = (p == buf_str(&in->asked) || p[-1] == ' ') && (p[n] == ',' || p[n] == '\0');
-	if (!skip)
+	if (value != NULL && value[0] != '\0' && in->asked.len + strlen(name) <= INIT_VARIABLES_MAX && !init_is_home(name) &&
+	    !init_names(&in->asked, name))
 		buf_printf(&in->asked, "%s%s", in->asked.len > 0 ? ", " : "", name);
 	return value;
+}
+
+/* For the check: what the comments name, which is in in->asked then, and nothing else. */
+static const char *
+init_told_env(void *arg, const char *name)
+{
+	const struct init *in = arg;
+
+	return init_is_home(name) || init_names(&in->asked, name) ? getenv(name) : NULL;
 }
 
 /* ---------------------------------------------------------------- places */
@@ -45,6 +68,7 @@ init_unknown(struct init *in, const struct discover_found *f)
 	struct err e;
 
 	err_set(&e, ERR_UNSUPPORTED, 0, "backend \"%.40s\" is not one that this version knows", f->type);
+	err_hint(&e, "\"stateferry version\" lists those; terraform init -migrate-state moves a state to one of them");
 	discover_not(in->d, f->pos.file, f->pos.line, &e);
 }
 
@@ -53,7 +77,6 @@ static enum err_code
 init_try(struct init *in, struct init_place *p, const char *type, struct err *reterr)
 {
 	const struct conf_block found = *p->found->block;
-	struct backend         *b;
 
 	p->provider = provider_find(type);
 	p->block = arena_alloc(in->arena, sizeof(*p->block));
@@ -63,34 +86,18 @@ init_try(struct init *in, struct init_place *p, const char *type, struct err *re
 	p->block->labels[1] = "";
 	buf_reset(&in->asked);
 	err_clear(reterr);
-	if (provider_open(&in->env, in->d->conf, p->block, &b, reterr) != ERR_OK)
+	if (provider_open(&in->env, in->d->conf, p->block, &p->backend, reterr) != ERR_OK)
 		return reterr->code;
-	p->where = arena_strdup(in->arena, b->where);
 	p->variables = arena_strdup(in->arena, buf_str(&in->asked));
-	provider_close(b);
 	return ERR_OK;
-}
-
-/* Which provider knows more of an address than http does; NULL: none. */
-static const char *
-init_dialect(const struct init_place *p)
-{
-	static const char *const dialects[][2] = { { "/terraform-backend?accountIdentifier=", "harness" } };
-	const struct conf_attr  *a = conf_attr(p->block, "address");
-
-	for (size_t i = 0; i < ARRAY_LEN(dialects); i++)
-		if (strcmp(p->provider->name, "http") == 0 && a != NULL && a->value.kind == CONF_TEXT &&
-		    strstr(a->value.text, dialects[i][0]) != NULL)
-			return dialects[i][1];
-	return NULL;
 }
 
 static void
 init_open(struct init *in, const struct discover_found *f)
 {
-	struct init_place p = { .found = f }, closer = { .found = f };
-	const char       *dialect;
-	struct err        e;
+	struct init_place           p = { .found = f }, closer = { .found = f };
+	const struct init_platform *platform;
+	struct err                  e;
 
 	if (provider_find(f->type) == NULL) {
 		init_unknown(in, f);
@@ -100,41 +107,120 @@ init_open(struct init *in, const struct discover_found *f)
 		discover_not(in->d, f->pos.file, f->pos.line, &e);
 		return;
 	}
-	dialect = init_dialect(&p);
-	in->places[in->nplaces++] = dialect != NULL && init_try(in, &closer, dialect, &e) == ERR_OK ? closer : p;
+	platform = init_platform(&p);
+	if (platform != NULL && platform->provider != NULL && init_try(in, &closer, platform->provider, &e) == ERR_OK) {
+		provider_close(p.backend);
+		p = closer;
+	}
+	in->places[in->nplaces++] = p;
 }
 
 /* ---------------------------------------------------------------- the check */
 
-/* As "config check" would find it. */
+/* As "config check" would find it, with those variables alone. ret: the plan; NULL: not wanted. */
 static enum err_code
-init_check(struct init *in, const char *text, struct err *reterr)
+init_check(struct init *in, const char *text, const char *variables, struct plan **ret, struct err *reterr)
 {
-	struct plan *p;
-	char        *cwd = getcwd(NULL, 0);
+	struct conf_source told = { init_told_env, NULL, in };
+	struct plan       *p = NULL;
+	char              *cwd = getcwd(NULL, 0);
 
 	err_clear(reterr);
-	if (plan_parse("stateferry.hcl", cwd != NULL ? cwd : "/", span_str(text), NULL, &p, reterr) == ERR_OK) {
+	buf_reset(&in->asked);
+	buf_puts(&in->asked, variables);
+	in->env.source = &told;
+	if (plan_parse("stateferry.hcl", cwd != NULL ? cwd : "/", span_str(text), &told, &p, reterr) == ERR_OK)
 		plan_open(p, &in->env, reterr);
-		plan_free(p);
-	}
+	in->env.source = NULL;
 	free(cwd);
+	if (ret != NULL && reterr->code == ERR_OK)
+		*ret = p;
+	else if (p != NULL)
+		plan_free(p);
 	return reterr->code;
+}
+
+static void
+init_check_group(struct init *in, struct init_group *group)
+{
+	const struct discover_found *f = group->first->found;
+	struct err                   e;
+
+	group->dropped = init_check(in, group->text, group->first->variables, NULL, &e) != ERR_OK;
+	if (group->dropped)
+		discover_not(in->d, f->pos.file, f->pos.line, &e);
+}
+
+/* A listing finds what another block is for: there it is taken as that one says, and left out here. Workspace "*": all but the default. */
+static void
+init_exclude(struct init *in, struct init_group *group, const struct backend *lists, const struct init_place *p, const char *workspace)
+{
+	struct buf   there, name;
+	const char **items;
+
+	buf_init(&there, 0);
+	buf_init(&name, 0);
+	if (!provider_fixed(p->backend, workspace, &there))
+		buf_printf(&there, "%s%s", workspace, p->provider->suffix != NULL ? p->provider->suffix : "");
+	if (provider_lists_name_of(lists, p->backend, buf_str(&there), &name)) {
+		items = arena_alloc(in->arena, (group->exclude.n + 1) * sizeof(*items));
+		for (size_t i = 0; i < group->exclude.n; i++)
+			items[i] = group->exclude.items[i];
+		items[group->exclude.n] = arena_strdup(in->arena, buf_str(&name));
+		group->exclude = (struct conf_strs){ items, group->exclude.n + 1 };
+	}
+	buf_free(&there);
+	buf_free(&name);
+}
+
+/* One bucket in two blocks, which say of it how it is locked or by whom it is read: no state shall be in both. */
+static void
+init_part(struct init *in, size_t g)
+{
+	struct init_group *group = &in->groups[g];
+	struct plan       *plan;
+	struct err         e;
+
+	if (group->dropped || (group->n < 2 && !group->wide) || init_check(in, group->text, group->first->variables, &plan, &e) != ERR_OK)
+		return;
+	for (size_t i = 0; i < in->nplaces; i++) {
+		const struct init_place *p = &in->places[i];
+
+		if (p->group == g || p->again || !init_is_listed(p) || in->groups[p->group].dropped || p->provider != group->first->provider)
+			continue;
+		init_exclude(in, group, plan->backends[0], p, "default");
+		init_exclude(in, group, plan->backends[0], p, "*");
+	}
+	plan_free(plan);
+	if (group->exclude.n == 0)
+		return;
+	init_block(in, g);
+	init_check_group(in, group);
 }
 
 /* Files that others may write to, a path that is no UTF-8: then it is not in the configuration, and told. */
 static void
 init_check_groups(struct init *in)
 {
-	struct err e;
+	for (size_t g = 0; g < in->ngroups; g++)
+		init_check_group(in, &in->groups[g]);
+	for (size_t g = 0; g < in->ngroups; g++)
+		init_part(in, g);
+}
 
-	for (size_t g = 0; g < in->ngroups; g++) {
-		struct init_group *group = &in->groups[g];
+/* Of all groups. */
+static enum err_code
+init_check_all(struct init *in, const char *text, struct err *reterr)
+{
+	struct buf variables;
 
-		group->dropped = init_check(in, group->text, &e) != ERR_OK;
-		if (group->dropped)
-			discover_not(in->d, group->first->found->pos.file, group->first->found->pos.line, &e);
-	}
+	buf_init(&variables, 0);
+	for (size_t g = 0; g < in->ngroups; g++)
+		if (!in->groups[g].dropped)
+			buf_printf(&variables, "%s%s", variables.len > 0 ? ", " : "", in->groups[g].first->variables);
+	init_check(in, text, buf_str(&variables), NULL, reterr);
+	buf_free(&variables);
+	return reterr->code;
 }
 
 /* ---------------------------------------------------------------- what is said */
@@ -227,7 +313,7 @@ init_print(struct init *in)
 		return init_nothing(in);
 	buf_init(&text, 0);
 	init_text(in, &text);
-	if (init_check(in, buf_str(&text), &e) != ERR_OK)
+	if (init_check_all(in, buf_str(&text), &e) != ERR_OK)
 		rc = cli_error(in->c, &e, "what was found makes no configuration");
 	else if (in->c->json)
 		init_json(in, buf_str(&text));
@@ -252,6 +338,8 @@ init_begin(struct init *in, struct err *reterr)
 static void
 init_end(struct init *in)
 {
+	for (size_t i = 0; i < in->nplaces; i++)
+		provider_close(in->places[i].backend);
 	free(in->groups);
 	free(in->places);
 	arena_free(in->arena);
@@ -284,7 +372,6 @@ cli_init(struct cli *c)
 		in.places = xcalloc(in.d->nfound + 1, sizeof(*in.places));
 		for (size_t i = 0; i < in.d->nfound; i++)
 			init_open(&in, &in.d->found[i]);
-		in.env.source = NULL; /* from here on as the agent has it */
 		init_group(&in);
 		init_check_groups(&in);
 		rc = init_print(&in);

@@ -10,8 +10,8 @@
 struct init_place {
 	const struct discover_found *found;
 	const struct provider       *provider;
+	struct backend              *backend; /* open; owned */
 	struct conf_block           *block; /* with all arguments */
-	const char *where;                  /* of the backend, as provider_open() has it */
 	const char *name;                   /* its argument that tells states in one bucket apart, "" for none */
 	const char *variables;              /* of the environment, that were read and set; "" for none */
 	size_t      group;
@@ -27,6 +27,7 @@ struct init_group {
 	const char *left_out;  /* arguments that this version refuses; "" for none */
 	bool        wide;      /* every state of the bucket */
 	const char *hidden;    /* arguments that are not printed, for text names the file that has them; "" for none */
+	struct conf_strs exclude; /* names that it would list, and which have another block */
 	bool        dropped;
 };
 
@@ -45,12 +46,23 @@ struct init {
 
 #define INIT_TARGET "copies" /* label of the target that is printed */
 
+/* A platform behind addresses of the http backend. */
+struct init_platform {
+	const char *mark;      /* in the address */
+	const char *provider;  /* which knows more of it than http does; NULL: none */
+	const char *does;      /* what it can do beyond that one address, */
+	const char *several;   /* and what comes of {name} in it; NULL: it takes no names */
+};
+const struct init_platform *init_platform(const struct init_place *p); /* NULL: none */
+
 /* What names a state in its bucket. */
 struct init_kind {
 	const char *provider, *argument;
 	const char *workspaces; /* the argument of another folder that holds the states of workspaces, "" for none */
 	enum { INIT_STATE, INIT_FOLDER, INIT_BLOCK, INIT_ADDRESS } names; /* it names a state, a folder, a block with "name", ends with a name */
 };
+/* Would a listing of its bucket find it, so that it needs no block of its own? */
+bool                    init_is_listed(const struct init_place *p);
 const struct init_kind *init_kind(const struct init_place *p); /* NULL: every place is one by itself */
 /* The argument as text; "" for none. */
 const char *init_value(const struct init_place *p, const char *name);

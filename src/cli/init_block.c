@@ -294,6 +294,10 @@ init_block(struct init *in, size_t g)
 	init_hide(b, &hidden);
 	if (group->n > 1 || p->found->whole)
 		init_narrow(in, g, b);
+	else
+		group->wide = init_kind(p) != NULL && (init_kind(p)->names == INIT_STATE || init_kind(p)->names == INIT_FOLDER) && p->name[0] == '\0';
+	if (group->exclude.n > 0)
+		init_put(b, "exclude", init_list_value(in, group->exclude.items, group->exclude.n));
 	if (hidden.len > 0)
 		init_put(b, CONF_IMPORT, conf_attr(p->block, CONF_IMPORT)->value);
 	else

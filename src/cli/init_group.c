@@ -21,6 +21,23 @@ init_kind(const struct init_place *p)
 	return NULL;
 }
 
+const struct init_platform *
+init_platform(const struct init_place *p)
+{
+	static const struct init_platform platforms[] = {
+		{ "/terraform-backend?accountIdentifier=", "harness",
+		    "A workspace of Harness: with HARNESS_PLATFORM_API_KEY or TF_HTTP_PASSWORD set, init makes backend \"harness\" of it", NULL },
+		{ "/api/v4/projects/", NULL, "GitLab lists its states", "all of the project are found" },
+		{ "/api/packages/", NULL, "Gitea and Forgejo keep several", "states = [\"...\"] takes as many" },
+	};
+	const char *address = strcmp(p->provider->name, "http") == 0 ? init_value(p, "address") : "";
+
+	for (size_t i = 0; i < ARRAY_LEN(platforms); i++)
+		if (strstr(address, platforms[i].mark) != NULL)
+			return &platforms[i];
+	return NULL;
+}
+
 static const char *
 init_text_of(struct conf_block *b, const char *name)
 {
@@ -115,8 +132,7 @@ init_covers(struct conf_block *a, struct conf_block *b, const char *except)
 	return true;
 }
 
-/* A listing finds it, so that it needs no block of its own. */
-static bool
+bool
 init_is_listed(const struct init_place *p)
 {
 	const struct init_kind *k = init_kind(p);
@@ -135,7 +151,7 @@ init_is_same(const struct init_place *a, const struct init_place *b)
 	const struct init_kind *k = init_kind(a);
 	bool                    tells = a->provider == &provider_local || (k != NULL && k->names != INIT_BLOCK);
 
-	if (a->provider != b->provider || strcmp(a->where, b->where) != 0)
+	if (a->provider != b->provider || strcmp(a->backend->where, b->backend->where) != 0)
 		return false;
 	return tells || (init_covers(a->block, b->block, "") && init_covers(b->block, a->block, ""));
 }

@@ -78,8 +78,9 @@ init_states(const struct init *in, size_t g, struct buf *out)
 static void
 init_remarks(const struct init *in, size_t g, struct buf *out)
 {
-	const struct init_group *group = &in->groups[g];
-	const struct init_place *p = group->first;
+	const struct init_group    *group = &in->groups[g];
+	const struct init_place    *p = group->first;
+	const struct init_platform *platform = init_platform(p);
 
 	if (group->left_out[0] != '\0')
 		buf_printf(out, "# Left out, for this version does not do it: %s\n", group->left_out);
@@ -88,6 +89,18 @@ init_remarks(const struct init *in, size_t g, struct buf *out)
 		    group->hidden);
 	if (group->wide)
 		buf_puts(out, "# All states of the bucket, whoever keeps them there; \"include\" would narrow it.\n");
+	if (platform != NULL && group->n == 1) {
+		buf_printf(out, "# %s", platform->does);
+		if (platform->several != NULL) {
+			buf_puts(out, ": with {name} in the place of ");
+			init_comment(out, p->name[0] != '\0' ? p->name : "the name");
+			buf_printf(out, " in the addresses %s", platform->several);
+		}
+		buf_puts(out, ".\n");
+	}
+	if (platform != NULL && init_value(p, "username")[0] == '\0' && conf_attr(p->block, "headers") == NULL &&
+	    strstr(p->variables, "TF_HTTP_") == NULL)
+		buf_puts(out, "# It wants credentials: username and password here, or TF_HTTP_USERNAME and TF_HTTP_PASSWORD.\n");
 	if (p->variables[0] != '\0')
 		buf_printf(out, "# From the environment, which the agent needs too: %s\n", p->variables);
 }

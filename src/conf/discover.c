@@ -157,6 +157,7 @@ walk_read(struct walk *w, const char *path, struct entries *ret)
 
 	if (dir == NULL) {
 		err_errno(&why, errno, "cannot read the folder");
+		err_hint(&why, "its states are missing here: run this as somebody who may read it");
 		discover_not(w->d, path, 0, &why);
 		return false;
 	}
@@ -312,6 +313,7 @@ discover(const char *dir, const struct conf_source *src, struct discovery **ret,
 
 	if (open == NULL) {
 		err_errno(reterr, errno, "%s: cannot read the folder", dir);
+		err_hint(reterr, reterr != NULL && reterr->detail == EACCES ? "run this as somebody who may read it" : "name a folder that has terraform projects below it");
 		free(full);
 		return reterr->code;
 	}

@@ -284,7 +284,7 @@ root_terragrunt(struct root *r, const char *path, bool found_below)
 				f->whole = t.whole;
 		} else if (!found_below) {
 			err_set(&e, ERR_CONFIG, 0, "terragrunt makes a backend of this when it runs, which is not evaluated here");
-			err_hint(&e, "terragrunt run-all init leaves .terraform/terraform.tfstate, which is read");
+			err_hint(&e, "\"terragrunt init\" leaves .terraform/terraform.tfstate, which is read");
 			discover_not(r->d, path, t.n > 0 ? t.pos.line : 0, &e);
 		}
 	}

@@ -13,15 +13,17 @@ from servers import Azurite, FakeGcs, S3Server
 from states import CANARY, lineage, state
 
 PASSWORD = "canary-in-a-block-91"
+NEEDED = "# From the environment, which the agent needs too: "
 
 
 @pytest.fixture
 def init(workdir, agents):
-    """init(folder): an agent with the configuration that is printed for it, after terraform fmt had nothing to change."""
+    """init(folder): an agent with the configuration that is printed for it, after terraform fmt had nothing to change. It passes config
+    check with those variables alone that the comments name."""
     terraform = need("terraform", lambda: install.find("terraform"))
 
-    def make(folder, code=0, secrets=(), **kw):
-        agent = agents("agent", **kw)
+    def make(folder, code=0, secrets=(), name="agent", **kw):
+        agent = agents(name, **kw)
         said = agent.call("init", folder, code=code)
         for secret in (S3Server.secret_key, S3Server.access_key, Azurite.key, FakeGcs.token, PASSWORD, *secrets):
             assert secret not in said.out + said.err, said.out
@@ -30,7 +32,10 @@ def init(workdir, agents):
         assert done.returncode == 0, done.stdout + done.stderr
         agent.blocks = agent.blocks[:1] + [Verbatim(said.out)]
         agent.printed, agent.unread = said.out, said.err
+        told = [name for line in said.out.splitlines() if line.startswith(NEEDED) for name in line[len(NEEDED):].split(", ")]
+        whole, agent.env = agent.env, {k: v for k, v in agent.env.items() if k in told or k not in (kw.get("env") or {})}
         agent.call("config", "check")
+        agent.env = whole
         return agent
 
     return make
@@ -138,6 +143,32 @@ def test_a_bucket_of_terragrunt(workdir, places, terraform, init):
     assert sorted(copies(agent).values()) == sorted([place.get("live/vpc/default.tfstate"), state(7, line)])
 
 
+def block(label, text):
+    """The lines of that backend, with the comments above."""
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("backend ") and f'"{label}" {{' in line)
+    first = max(i for i in range(at) if lines[i] == "") + 1
+    return "\n".join(lines[first:lines.index("}", at) + 1])
+
+
+def test_no_state_is_in_two_blocks(workdir, places, init):
+    """A bucket of terragrunt, in which another root keeps its own with arguments of its own: each state is found and copied once."""
+    place, line = places("s3"), lineage()
+    kind, args = place.terraform("boot/default.tfstate")
+    (workdir / "infra/boot").mkdir(parents=True)
+    config = "".join(f"    {k} = {value(v)}\n" for k, v in args.items() if k != "key")
+    (workdir / "infra/root.hcl").write_text(f'remote_state {{\n  backend = "{kind}"\n  config = {{\n{config}    key = "${{x}}"\n  }}\n}}\n')
+    (workdir / "infra/boot/x.tf").write_text(f'terraform {{\n  backend "{kind}" {{\n{config}    key = "boot/default.tfstate"\n'
+                                             f'    encrypt = true\n  }}\n}}\n')
+    names = ("live/default.tfstate", "boot/default.tfstate", "env:/blue/boot/default.tfstate", "env:/blue/live/default.tfstate")
+    for serial, name in enumerate(names, 1):
+        place.put(name, state(serial, line))
+    agent = init(workdir / "infra")
+    assert len(labels(agent)) == 3 and agent.printed.count("exclude") == 1, agent.printed
+    agent.sync()
+    assert sorted(copies(agent).values()) == sorted(place.get(name) for name in names), copies(agent)
+
+
 @pytest.mark.parametrize("kind", ["gitlab", "harness"])
 def test_a_project_of_a_platform(kind, workdir, places, terraform, init):
     """Two roots of one GitLab project are one block; those of Harness are known by their addresses. The token comes by a variable, as in
@@ -202,6 +233,27 @@ def test_wrong_input_is_told_and_the_rest_is_printed(workdir, init):
         assert any(line.startswith(f"# {name}/backend.tf") and why in line for line in agent.printed.splitlines()), agent.printed
 
 
+def test_what_a_platform_could_do_is_told(workdir, init):
+    """Addresses of GitLab, Gitea and Harness without credentials: what is missing, and which block would find more."""
+    infra = workdir / "infra"
+    base = {"gitlab": "https://gitlab.example/api/v4/projects/7/terraform/state/net", "gitea": "https://git.example/api/packages/acme/terraform/state/app",
+            "harness": "https://app.harness.io/gateway/iacm/api/orgs/o/projects/p/workspaces/w/terraform-backend?accountIdentifier=a",
+            "other": "https://host.example/terraform/state/x"}
+    for name, address in base.items():
+        (infra / name).mkdir(parents=True)
+        (infra / name / "x.tf").write_text(f'terraform {{\n  backend "http" {{\n    address = "{address}"\n  }}\n}}\n')
+    agent = init(infra)
+    said = {label: block(label, agent.printed) for label in labels(agent)}
+    assert "GitLab lists its states: with {name} in the place of net in the addresses" in said["net"]
+    assert "Gitea and Forgejo keep several: with {name} in the place of app" in said["app"] and "states = [" in said["app"]
+    assert 'with HARNESS_PLATFORM_API_KEY or TF_HTTP_PASSWORD set, init makes backend "harness" of it' in said["w"]
+    assert all("wants credentials" in said[label] for label in ("net", "app", "w")) and "wants" not in said["x"]
+    agent = init(infra, name="other", env={"HARNESS_PLATFORM_API_KEY": PASSWORD, "TF_HTTP_PASSWORD": PASSWORD, "TF_HTTP_USERNAME": "ann"})
+    said = {label: block(label, agent.printed) for label in labels(agent)}
+    assert 'backend "harness" "w"' in said["w"] and "Harness:" not in said["w"] and f"{NEEDED}HARNESS_PLATFORM_API_KEY" in said["w"]
+    assert "wants credentials" not in agent.printed
+
+
 def test_names_that_would_break_out(workdir, init):
     """Folders, keys and addresses with quotes, newlines and templates; credentials in a URL and beside a role."""
     infra = workdir / "infra"
@@ -247,14 +299,16 @@ def test_one_block_for_each_bucket(workdir, init):
     root("wide2", bucket="wide", key="a/y.tfstate", region="x")
     for prefix in ("net/a", "net/ab"):
         root(f"g/{prefix}", bucket="google", prefix=prefix)
+    root("g/other", bucket="google", prefix="net/key", kms_encryption_key="projects/p/locations/l/keyRings/r/cryptoKeys/k")
     doc = init(infra).json("init", infra)
     found = {b["label"]: sorted(s["name"] for s in b["states"]) for b in doc["backends"]}
     assert found == {"shared": ["prod/a/x.tfstate", "prod/b/x.tfstate", "prod/b/y.tfstate"], "shared-2": ["prod/state"],
                      "shared-3": ["prod/us.tfstate"], "other": ["a/x.tfstate", "a/y.tfstate"], "wide": ["a/y.tfstate", "x.tfstate"],
-                     "google": ["net/a", "net/ab"]}
-    text = doc["configuration"]
-    assert 'include = ["prod/**", "env:/*/prod/**"]' in text and '  prefix               = "a/"\n' in text and '  prefix = "net"\n' in text
+                     "google": ["net/a", "net/ab"], "google-2": ["net/key"]}
+    text = " ".join(doc["configuration"].split())
+    assert 'include = ["prod/**", "env:/*/prod/**"]' in text and 'prefix = "a/"' in text and 'prefix = "net" ' in text
     assert text.count("# All states of the bucket") == 1
+    assert 'exclude = ["key/default.tfstate", "key/*.tfstate"]' in text and 'exclude = ["prod/us.tfstate", "env:/*/prod/us.tfstate"]' in text
 
 
 def test_nothing_is_there(workdir, agent):
@@ -264,6 +318,7 @@ def test_nothing_is_there(workdir, agent):
     assert said.out == "" and said.err.count("\n") == 1
     assert said.err.startswith(f"stateferry: {workdir}/empty: found no state of terraform's: looked at 3 folders and read 0 files")
     said = agent.call("init", workdir / "nowhere", code=1)
+    assert "name a folder that has terraform projects" in said.err
     assert "cannot read the folder: No such file or directory" in said.err and said.out == ""
 
 

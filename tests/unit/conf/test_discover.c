@@ -378,6 +378,7 @@ no_folder(void)
 	CHECK_STR(e.msg, "/nowhere: cannot read the folder: No such file or directory");
 	CHECK(discover("/etc/passwd", NULL, &d, &e) == ERR_IO);
 	CHECK_STR(e.msg, "/etc/passwd: cannot read the folder: Not a directory");
+	CHECK(strstr(e.hint, "name a folder") != NULL);
 }
 
 int
