@@ -39,6 +39,7 @@ struct conf_value {
 	bool              from_ref;     /* came from env() or file(): masked when printed */
 	const char       *ref;          /* "env(\"NAME\")" as written; NULL: a literal */
 	const char       *ref_masked;   /* the same without the text of a default */
+	const struct err *broken;       /* why it has no value, which is noted; NULL: it has one */
 	struct conf_value *items;       /* ARRAY, OBJECT: nitems; OBJECT keys in keys */
 	const char      **keys;
 	size_t            nitems;
@@ -84,7 +85,19 @@ struct conf_source {
 	const char *(*env)(void *arg, const char *name);
 	enum err_code (*file)(void *arg, const char *path, struct buf *ret, struct err *reterr);
 	void *arg;
+	struct conf_errors *errors;     /* filled by whoever finds one, and all is looked at; NULL: the first one is enough */
 };
+
+/* What is wrong in a configuration, beyond its syntax: each once. */
+#define CONF_ERRORS_MAX 50
+struct conf_errors {
+	size_t     n, more;             /* more: beyond those kept */
+	struct err items[CONF_ERRORS_MAX];
+};
+/* Of several things that are looked at, e is wrong with one. *rc and *reterr keep the first. Is it noted, so that the next one can be
+ * looked at? */
+bool conf_note(struct conf *c, const struct err *e, enum err_code *rc, struct err *reterr);
+const struct err *conf_noted(const struct conf *c); /* the first one; NULL: none is noted */
 
 /* path: a file, or a folder whose *.hcl and *.hcl.json are read in name order as one body. Refuses files that are
  * writable by group or world, or owned by neither root nor the caller. */
@@ -159,6 +172,11 @@ enum err_code conf_import(struct conf *c, struct conf_block *b, const char *type
  * have been meant, NULL-terminated. */
 enum err_code conf_finish(struct conf *c, struct conf_block *b, const struct conf_field *const *tables,
     const char *const *block_types, struct err *reterr);
+/* Both: all that is wrong with the block is noted. */
+enum err_code conf_filled(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret,
+    const struct conf_field *const *tables, const char *const *block_types, struct err *reterr);
+/* Where that argument, or the one whose name a message begins with, stands; else, as when it came from the environment, the block. */
+struct conf_pos conf_where(const struct conf_block *b, const char *argument);
 /* "FILE:LINE:COLUMN: message", ERR_CONFIG. */
 enum err_code conf_error(struct err *reterr, struct conf_pos pos, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* The members of an object as the arguments of a block called type. */

@@ -19,6 +19,7 @@ struct agent_options {
 	bool        serve_socket;    /* run and sync: others may ask while we live */
 	bool        no_store;        /* stops when the configuration is opened: no store, no engine */
 	int64_t     wait_ms;         /* for an owner to go */
+	struct conf_errors *errors;  /* all that is wrong with the configuration; NULL: the first is enough */
 };
 
 /* Everything up to a stopped engine. ERR_LOCKED: another process owns the store, its pid in detail. *ret is set whenever the

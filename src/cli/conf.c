@@ -97,12 +97,44 @@ cli_advice(void *arg, const struct err *advice)
 	cli_say("", advice->msg, advice->hint);
 }
 
+/* What is wrong, each by itself; in JSON the first one is the error, and all are in errors. */
+static void
+cli_config_wrong(const struct cli *c, const struct err *first, const struct conf_errors *all)
+{
+	static const char where[] = "configuration";
+	json_t           *doc, *list = json_array();
+	struct buf        text;
+	struct err        more;
+
+	for (size_t i = 0; i < (all != NULL && all->n > 0 ? all->n : 1); i++) {
+		const struct err *e = all != NULL && all->n > 0 ? &all->items[i] : first;
+
+		cli_say(where, e->msg, e->hint);
+		json_array_append_new(list, json_pack("{s:o, s:o}", "message", cli_string(e->msg), "hint", cli_string(e->hint)));
+	}
+	if (all != NULL && all->more > 0) {
+		err_set(&more, ERR_CONFIG, 0, "%zu more that are not shown (CONF_ERRORS_MAX)", all->more);
+		cli_say(where, more.msg, "");
+	}
+	buf_init(&text, 0);
+	api_error_json(all != NULL && all->n > 0 ? &all->items[0] : first, where, &text);
+	doc = json_loads(buf_str(&text), 0, NULL);
+	json_object_set_new(doc, "errors", list);
+	if (c->json) {
+		json_dumpf(doc, stdout, 0);
+		putchar('\n');
+	}
+	json_decref(doc);
+	buf_free(&text);
+}
+
 int
 cli_config(struct cli *c)
 {
 	struct agent_options o;
 	struct agent        *a;
 	struct err           e = { .code = ERR_OK };
+	struct conf_errors   errors = { .n = 0 };
 	struct buf           text;
 	json_t              *advice;
 	bool                 show = strcmp(c->words[0], "show") == 0;
@@ -113,9 +145,11 @@ cli_config(struct cli *c)
 		return cli_usage(c, "--probe is for config check");
 	cli_agent_options(c, CLI_MAKES_STORE, &o);
 	o.no_store = true;
+	o.errors = show ? NULL : &errors;
 	if (agent_open(&o, &a, &e) != ERR_OK) {
 		agent_close(a);
-		return cli_error(c, &e, "configuration") == 0 ? 0 : 10;
+		cli_config_wrong(c, &e, o.errors);
+		return err_exit(ERR_CONFIG);
 	}
 	advice = json_array();
 	if (!show)

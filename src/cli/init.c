@@ -121,7 +121,7 @@ init_open(struct init *in, const struct discover_found *f)
 static enum err_code
 init_check(struct init *in, const char *text, const char *variables, struct plan **ret, struct err *reterr)
 {
-	struct conf_source told = { init_told_env, NULL, in };
+	struct conf_source told = { .env = init_told_env, .arg = in };
 	struct plan       *p = NULL;
 	char              *cwd = getcwd(NULL, 0);
 
@@ -357,7 +357,7 @@ int
 cli_init(struct cli *c)
 {
 	struct init        in = { .c = c };
-	struct conf_source src = { init_env, NULL, &in };
+	struct conf_source src = { .env = init_env, .arg = &in };
 	const char        *dir = c->nwords > 0 ? c->words[0] : ".";
 	struct err         e;
 	int                rc;

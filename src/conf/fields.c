@@ -395,6 +395,16 @@ conf_is_no_path(const struct conf_field *f, const struct conf_value *v)
 	return f->type == CONF_PATH && v->kind == CONF_TEXT && v->text[0] == '\0';
 }
 
+const struct err *
+conf_broken(const struct conf_value *v)
+{
+	const struct err *e = v->broken;
+
+	for (size_t i = 0; e == NULL && i < v->nitems; i++)
+		e = conf_broken(&v->items[i]);
+	return e;
+}
+
 static enum err_code
 conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void *at, struct err *reterr)
 {
@@ -403,6 +413,10 @@ conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void
 
 	if (a != NULL)
 		a->used = true;
+	if (a != NULL && conf_broken(&a->value) != NULL) {
+		*reterr = *conf_broken(&a->value);
+		return reterr->code;
+	}
 	if (a != NULL && a->value.kind != CONF_NULL && !conf_is_no_path(f, &a->value)) {
 		struct conf_want w = { c, f, &a->value, arena_printf(c->arena, "argument \"%s\"", f->name) };
 
@@ -429,16 +443,18 @@ conf_fill(struct conf *c, struct conf_block *b, const struct conf_field *f, void
 enum err_code
 conf_fields(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret, struct err *reterr)
 {
-	size_t n = 0;
+	size_t        n = 0;
+	enum err_code rc = ERR_OK;
+	struct err    e;
 
 	while (b->tables[n] != NULL && b->tables[n] != fields)
 		n++;
 	assert(n < CONF_TABLES_MAX);
 	b->tables[n] = fields;
 	for (const struct conf_field *f = fields; f->name != NULL; f++)
-		if (conf_fill(c, b, f, (char *)ret + f->offset, reterr) != ERR_OK)
-			return ERR_CONFIG;
-	return ERR_OK;
+		if (conf_fill(c, b, f, (char *)ret + f->offset, &e) != ERR_OK && !conf_note(c, &e, &rc, reterr))
+			break;
+	return rc;
 }
 
 /* --- what is left over ----------------------------------------------------------------------------------------------- */
@@ -493,14 +509,32 @@ conf_finish(struct conf *c, struct conf_block *b, const struct conf_field *const
     struct err *reterr)
 {
 	const char *const *names = conf_names(c, tables);
+	enum err_code      rc = ERR_OK;
+	struct err         e;
 
 	for (size_t i = 0; i < b->nattrs; i++)
-		if (!b->attrs[i].used)
-			return conf_unknown(c, b, "argument", b->attrs[i].name, b->attrs[i].pos, names, block_types, reterr);
+		if (!b->attrs[i].used && conf_unknown(c, b, "argument", b->attrs[i].name, b->attrs[i].pos, names, block_types, &e) != ERR_OK &&
+		    !conf_note(c, &e, &rc, reterr))
+			return rc;
 	for (size_t i = 0; i < b->nblocks; i++)
-		if (!conf_listed(block_types, b->blocks[i].type))
-			return conf_unknown(c, b, "block", b->blocks[i].type, b->blocks[i].pos, block_types, names, reterr);
-	return ERR_OK;
+		if (!conf_listed(block_types, b->blocks[i].type) &&
+		    conf_unknown(c, b, "block", b->blocks[i].type, b->blocks[i].pos, block_types, names, &e) != ERR_OK &&
+		    !conf_note(c, &e, &rc, reterr))
+			return rc;
+	return rc;
+}
+
+enum err_code
+conf_filled(struct conf *c, struct conf_block *b, const struct conf_field *fields, void *ret, const struct conf_field *const *tables,
+    const char *const *block_types, struct err *reterr)
+{
+	enum err_code rc = ERR_OK;
+	struct err    e;
+
+	if ((conf_fields(c, b, fields, ret, &e) == ERR_OK || conf_note(c, &e, &rc, reterr)) &&
+	    conf_finish(c, b, tables, block_types, &e) != ERR_OK)
+		conf_note(c, &e, &rc, reterr);
+	return rc;
 }
 
 struct conf_block *

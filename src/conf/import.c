@@ -421,6 +421,10 @@ conf_import(struct conf *c, struct conf_block *b, const char *type, const struct
 
 	if (a == NULL || a->value.kind == CONF_NULL)
 		return ERR_OK;
+	if (conf_broken(&a->value) != NULL) {
+		*reterr = *conf_broken(&a->value);
+		return reterr->code;
+	}
 	if (a->value.kind != CONF_ARRAY) {
 		one = a->value;
 		a->value = (struct conf_value){ .kind = CONF_ARRAY, .pos = one.pos, .nitems = 1 };

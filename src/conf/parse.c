@@ -218,6 +218,23 @@ conf_call_env(struct conf_parser *p, const struct conf_call *call, struct conf_v
 	return ERR_OK;
 }
 
+/* A variable that is not set is no end of the text: what follows may be wrong, too. */
+static enum err_code
+conf_call_value(struct conf_parser *p, const struct conf_call *call, struct conf_value *ret, struct err *reterr)
+{
+	struct err   *e = arena_alloc(p->c->arena, sizeof(*e));
+	enum err_code rc = ERR_OK;
+
+	ret->kind = CONF_TEXT;
+	ret->text = "";
+	if ((call->is_env ? conf_call_env(p, call, ret, e) : conf_file(p->c, call->arg_pos, call->arg, &ret->text, e)) == ERR_OK)
+		return ERR_OK;
+	if (!conf_note(p->c, e, &rc, reterr))
+		return rc;
+	ret->broken = e;
+	return ERR_OK;
+}
+
 static enum err_code
 conf_call(struct conf_parser *p, struct conf_pos pos, bool is_env, struct conf_value *ret, struct err *reterr)
 {
@@ -230,10 +247,7 @@ conf_call(struct conf_parser *p, struct conf_pos pos, bool is_env, struct conf_v
 	ret->from_ref = true;
 	ret->ref = conf_call_text(p, &call, false);
 	ret->ref_masked = conf_call_text(p, &call, true);
-	if (is_env)
-		return conf_call_env(p, &call, ret, reterr);
-	ret->kind = CONF_TEXT;
-	return conf_file(p->c, call.arg_pos, call.arg, &ret->text, reterr);
+	return conf_call_value(p, &call, ret, reterr);
 }
 
 /* --- values -------------------------------------------------------------------------------------------------------- */

@@ -161,6 +161,42 @@ conf_title(struct conf *c, const struct conf_block *b)
 	return arena_printf(c->arena, "%s...", s);
 }
 
+struct conf_pos
+conf_where(const struct conf_block *b, const char *argument)
+{
+	size_t n = strspn(argument, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+	for (size_t i = 0; i < b->nattrs; i++)
+		if (span_is(span_of(argument, n), b->attrs[i].name))
+			return b->attrs[i].pos;
+	return b->pos;
+}
+
+bool
+conf_note(struct conf *c, const struct err *e, enum err_code *rc, struct err *reterr)
+{
+	struct conf_errors *all = c->src.errors;
+	bool                known = false;
+
+	if (*rc == ERR_OK && reterr != NULL)
+		*reterr = *e;
+	if (*rc == ERR_OK)
+		*rc = e->code;
+	for (size_t i = 0; all != NULL && i < all->n; i++)
+		known |= strcmp(all->items[i].msg, e->msg) == 0;
+	if (all != NULL && !known && all->n < CONF_ERRORS_MAX)
+		all->items[all->n++] = *e;
+	else if (all != NULL && !known)
+		all->more++;
+	return all != NULL;
+}
+
+const struct err *
+conf_noted(const struct conf *c)
+{
+	return c->src.errors != NULL && c->src.errors->n > 0 ? &c->src.errors->items[0] : NULL;
+}
+
 /* A label or key may hold anything, and one that was cut may end inside a character. */
 static void
 conf_sanitise(char *msg)

@@ -51,6 +51,8 @@ void           conf_link(struct conf *c, const struct conf_body *root);
 char          *conf_keep(struct conf *c, struct span s);
 /* Room for one more at the end of an array of n (size bytes each) in the arena; returns the array. */
 void          *conf_grow(struct conf *c, void *items, size_t n, size_t size);
+/* Why a value has none, which is noted; of an item in it too. NULL: it has one. */
+const struct err *conf_broken(const struct conf_value *v);
 /* Points the parents of all blocks inside b at their final places. */
 void           conf_adopt(struct conf_block *b);
 /* Refuses a second of the same name. */

@@ -273,11 +273,12 @@ agent_find_manager(struct agent *a)
 enum err_code
 agent_open(const struct agent_options *o, struct agent **ret, struct err *reterr)
 {
-	struct agent *a = xcalloc(1, sizeof(*a));
+	struct agent      *a = xcalloc(1, sizeof(*a));
+	struct conf_source source = { .errors = o->errors };
 
 	*ret = NULL;
 	a->o = *o;
-	if (crypto_init(reterr) != ERR_OK || plan_read(o->config, NULL, &a->plan, reterr) != ERR_OK ||
+	if (crypto_init(reterr) != ERR_OK || plan_read(o->config, &source, &a->plan, reterr) != ERR_OK ||
 	    (a->loop = loop_new(reterr)) == NULL) {
 		plan_free(a->plan);
 		free(a);

@@ -116,13 +116,13 @@ static enum err_code
 provider_check_common(struct conf_block *block, const struct provider *p, const struct backend_common *c, struct err *reterr)
 {
 	if (c->poll_ms < 100)
-		return conf_error(reterr, block->pos, "poll is at least 100ms");
+		return conf_error(reterr, conf_where(block, "poll"), "poll is at least 100ms");
 	if (c->timeout_ms < 100)
-		return conf_error(reterr, block->pos, "timeout is at least 100ms");
+		return conf_error(reterr, conf_where(block, "timeout"), "timeout is at least 100ms");
 	if (c->requests_per_second < 0)
-		return conf_error(reterr, block->pos, "requests_per_second is not negative");
+		return conf_error(reterr, conf_where(block, "requests_per_second"), "requests_per_second is not negative");
 	if (c->prefix[0] == '/' && p->prefix_help == NULL)
-		return conf_error(reterr, block->pos, "prefix does not begin with \"/\"");
+		return conf_error(reterr, conf_where(block, "prefix"), "prefix does not begin with \"/\"");
 	return ERR_OK;
 }
 
@@ -177,15 +177,19 @@ static enum err_code
 provider_open_as(const struct provider_env *env, struct conf *c, struct conf_block *block, const struct provider *p,
     const struct conf_field *table, struct backend_common *common, struct backend **ret, struct err *reterr)
 {
-	char *conf = arena_alloc(conf_arena(c), p->conf_size);
+	char         *conf = arena_alloc(conf_arena(c), p->conf_size);
+	enum err_code rc = ERR_OK;
+	struct err    e;
 
-	if (provider_import(c, block, p, reterr) != ERR_OK || conf_fields(c, block, p->fields, conf, reterr) != ERR_OK ||
-	    conf_fields(c, block, table, common, reterr) != ERR_OK)
+	if (provider_import(c, block, p, reterr) != ERR_OK)
 		return reterr->code;
+	if ((conf_fields(c, block, p->fields, conf, &e) != ERR_OK && !conf_note(c, &e, &rc, reterr)) ||
+	    (conf_fields(c, block, table, common, &e) != ERR_OK && !conf_note(c, &e, &rc, reterr)) ||
+	    (provider_finish(c, block, p, table, &e) != ERR_OK && !conf_note(c, &e, &rc, reterr)) || rc != ERR_OK)
+		return rc;
 	if (p->timeout_at != 0 && conf_attr(block, "timeout") == NULL && *(int64_t *)(void *)(conf + p->timeout_at) != 0)
 		common->timeout_ms = *(int64_t *)(void *)(conf + p->timeout_at);
-	if (provider_check_common(block, p, common, reterr) != ERR_OK ||
-	    provider_finish(c, block, p, table, reterr) != ERR_OK || p->open(env, c, block, conf, common, ret, reterr) != ERR_OK)
+	if (provider_check_common(block, p, common, reterr) != ERR_OK || p->open(env, c, block, conf, common, ret, reterr) != ERR_OK)
 		return reterr->code;
 	(*ret)->provider = p;
 	(*ret)->env = env;

@@ -65,7 +65,7 @@ lease_conf_records(struct conf *c, const struct provider_env *env, struct conf_b
 	if (class == NULL)
 		return ERR_OK;
 	if (own == NULL)
-		return conf_error(reterr, b->pos, "coordinator = \"%s\" needs a block `%s { ... }` inside the lease block", coordinator, coordinator);
+		return conf_error(reterr, conf_where(b, "coordinator"), "coordinator = \"%s\" needs a block `%s { ... }` inside the lease block", coordinator, coordinator);
 	if (own->nlabels != 0)
 		return conf_error(reterr, own->pos, "%s takes no label", coordinator);
 	return class->open(env, c, own, ret, reterr);
@@ -80,12 +80,12 @@ lease_conf_read(struct conf *conf, const struct provider_env *env, struct edge *
 
 	if (e->lease.on)
 		return conf_error(reterr, b->pos, "a second lease block in \"%s\"", e->name);
-	if (conf_fields(conf, b, lease_fields, &c, reterr) != ERR_OK || conf_finish(conf, b, tables, blocks, reterr) != ERR_OK)
+	if (conf_filled(conf, b, lease_fields, &c, tables, blocks, reterr) != ERR_OK)
 		return reterr->code;
 	if (c.ttl_ms < LEASE_TTL_MIN_MS)
-		return conf_error(reterr, b->pos, "ttl is at least 2s");
+		return conf_error(reterr, conf_where(b, "ttl"), "ttl is at least 2s");
 	if (c.max_failures < 0 || c.max_failures > LEASE_FAILURES_MAX)
-		return conf_error(reterr, b->pos, "max_failures is a number from 0 to %d", LEASE_FAILURES_MAX);
+		return conf_error(reterr, conf_where(b, "max_failures"), "max_failures is a number from 0 to %d", LEASE_FAILURES_MAX);
 	e->lease = (struct edge_lease){ true, c.ttl_ms, c.max_failures, NULL };
 	if (lease_conf_records(conf, env, b, coordinators[c.coordinator], coordinator_records_classes[c.coordinator], &e->lease.records,
 	        reterr) != ERR_OK)

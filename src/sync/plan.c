@@ -198,8 +198,7 @@ plan_agent(struct plan *p, const struct conf_source *src, struct err *reterr)
 		agent = b;
 		pos = b->pos;
 	}
-	if (agent != NULL && (conf_fields(p->conf, agent, agent_fields, &c, reterr) != ERR_OK ||
-	    conf_finish(p->conf, agent, tables, none, reterr) != ERR_OK))
+	if (agent != NULL && conf_filled(p->conf, agent, agent_fields, &c, tables, none, reterr) != ERR_OK)
 		return reterr->code;
 	if (plan_check_key(agent, c.encryption_key, reterr) != ERR_OK)
 		return reterr->code;
@@ -250,14 +249,16 @@ plan_find(const struct conf_source *src, struct buf *ret, struct err *reterr)
 static enum err_code
 plan_begin(struct conf *c, const char *path, const struct conf_source *src, struct plan **ret, struct err *reterr)
 {
-	struct plan *p = xcalloc(1, sizeof(*p));
+	struct plan  *p = xcalloc(1, sizeof(*p));
+	enum err_code rc = ERR_OK;
+	struct err    e;
 
 	p->conf = c;
 	p->path = arena_strdup(conf_arena(c), path);
 	if (conf_root(c)->nblocks == 0) { /* a file that was emptied is no order to do nothing */
 		err_set(reterr, ERR_CONFIG, 0, "%s: expected blocks such as backend and replicate, found none", path);
 		err_hint(reterr, "bring the configuration back");
-	} else if (plan_agent(p, src, reterr) == ERR_OK) {
+	} else if (plan_agent(p, src, &e) == ERR_OK || conf_note(c, &e, &rc, reterr)) { /* noted: plan_open() will fail */
 		*ret = p;
 		return ERR_OK;
 	}
@@ -344,7 +345,7 @@ plan_state_block(struct plan *p, struct conf_block *b, const struct backend *of,
 	if (b->nlabels != 1)
 		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
 	name = plan_label(p, of, b->labels[0]);
-	if (conf_fields(p->conf, b, state_fields, &c, reterr) != ERR_OK || conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
+	if (conf_filled(p->conf, b, state_fields, &c, tables, none, reterr) != ERR_OK)
 		return reterr->code;
 	if (conf_attr(b, "max_shrink") == NULL)
 		c.max_shrink = -1;
@@ -356,7 +357,7 @@ plan_state_block(struct plan *p, struct conf_block *b, const struct backend *of,
 		if (strcmp(s->name, name) == 0)
 			return conf_error(reterr, b->pos, "a second block for the state \"%s\"", s->name);
 		if (s->alias != NULL && c.alias != NULL && strcmp(s->alias, c.alias) == 0)
-			return conf_error(reterr, b->pos, "the alias \"%s\" is already that of \"%s\"", s->alias, s->name);
+			return conf_error(reterr, conf_where(b, "alias"), "the alias \"%s\" is already that of \"%s\"", s->alias, s->name);
 	}
 	p->states = xreallocarray(p->states, p->nstates + 1, sizeof(*p->states));
 	p->states[p->nstates++] = (struct state_setting){ of->label, name, c.alias, c.max_shrink };
@@ -460,11 +461,27 @@ plan_edge(const struct plan *p, const char *name)
 	return NULL;
 }
 
+static bool
+plan_declares(const struct plan *p, const char *backend)
+{
+	const struct conf_block *root = conf_root(p->conf);
+
+	for (size_t i = 0; i < root->nblocks; i++)
+		if (strcmp(root->blocks[i].type, "backend") == 0 && root->blocks[i].nlabels == 2 && strcmp(root->blocks[i].labels[1], backend) == 0)
+			return true;
+	return false;
+}
+
 static enum err_code
 edge_no_backend(const struct plan *p, struct conf_pos pos, const char *label, struct err *reterr)
 {
 	const char **labels = xcalloc(p->nbackends + 1, sizeof(*labels)), *close;
 
+	if (conf_noted(p->conf) != NULL && plan_declares(p, label)) { /* which is wrong itself, and was told */
+		free(labels);
+		*reterr = *conf_noted(p->conf);
+		return reterr->code;
+	}
 	for (size_t i = 0; i < p->nbackends; i++)
 		labels[i] = p->backends[i]->label;
 	close = name_closest(label, labels);
@@ -534,13 +551,12 @@ edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *
 
 	if (b->nlabels != 1)
 		return conf_error(reterr, b->pos, "state takes one label, the name of the state");
-	if (conf_fields(p->conf, b, override_fields, &c, reterr) != ERR_OK ||
-	    conf_finish(p->conf, b, tables, none, reterr) != ERR_OK)
+	if (conf_filled(p->conf, b, override_fields, &c, tables, none, reterr) != ERR_OK)
 		return reterr->code;
-	if (c.key != NULL && edge_template(c.key, b->pos, reterr) != ERR_OK)
+	if (c.key != NULL && edge_template(c.key, conf_where(b, "key"), reterr) != ERR_OK)
 		return reterr->code;
 	for (size_t i = 0; i < c.to.n; i++)
-		if (edge_add_lane(p, e, c.to.items[i], b->pos, reterr) != ERR_OK)
+		if (edge_add_lane(p, e, c.to.items[i], conf_where(b, "to"), reterr) != ERR_OK)
 			return reterr->code;
 	e->overrides = xreallocarray(e->overrides, e->noverrides + 1, sizeof(*e->overrides));
 	name = plan_unalias(p, e->from->label, b->labels[0]);
@@ -550,19 +566,19 @@ edge_override(struct plan *p, struct edge *e, struct conf_block *b, struct err *
 }
 
 static enum err_code
-edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, struct conf_pos pos, struct err *reterr)
+edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, struct conf_block *b, struct err *reterr)
 {
 	size_t n = strlen(c->prefix);
 
 	e->prefix = n == 0 || c->prefix[n - 1] == '/' ? c->prefix : arena_printf(a, "%s/", c->prefix);
 	e->compress = (enum edge_compress)c->compress;
 	if (e->prefix[0] != '\0' && name_check(span_of(e->prefix, strlen(e->prefix) - 1), reterr) != ERR_OK)
-		return conf_error(reterr, pos, "prefix: %s", reterr->msg);
+		return conf_error(reterr, conf_where(b, "prefix"), "prefix: %s", reterr->msg);
 	if (strcmp(c->every, "change") != 0 && (!duration_parse(c->every, &e->every_ms) || e->every_ms < 1000))
-		return conf_error(reterr, pos, "every: expected \"change\" or a duration of at least 1s, found \"%s\"", c->every);
+		return conf_error(reterr, conf_where(b, "every"), "every: expected \"change\" or a duration of at least 1s, found \"%s\"", c->every);
 	for (size_t i = 0; i < e->nlanes; i++)
 		if ((provider_caps(e->lanes[i].to) & PROVIDER_IF_MATCH) == 0)
-			return conf_error(reterr, pos, "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free",
+			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free",
 			    e->lanes[i].to->label);
 	return ERR_OK;
 }
@@ -582,16 +598,16 @@ edge_fill(struct plan *p, const struct provider_env *env, struct edge *e, struct
 	if (provider_findable(e->from, &why) != ERR_OK)
 		return conf_error(reterr, from != NULL ? from->value.pos : b->pos, "\"%s\" cannot be a source: %s", c->from, why.msg);
 	if (c->to.n == 0)
-		return conf_error(reterr, b->pos, "`to` names no target");
+		return conf_error(reterr, conf_where(b, "to"), "`to` names no target");
 	for (size_t i = 0; i < c->to.n; i++)
 		if (edge_add_lane(p, e, c->to.items[i], to != NULL ? to->value.pos : b->pos, reterr) != ERR_OK)
 			return reterr->code;
 	e->nto = e->nlanes;
 	if (e->kind == EDGE_SNAPSHOT)
-		return edge_snapshot_conf(e, c, conf_arena(p->conf), b->pos, reterr);
+		return edge_snapshot_conf(e, c, conf_arena(p->conf), b, reterr);
 	if (strcmp(c->deletes, "keep") != 0)
-		return conf_error(reterr, b->pos, "deletes = \"%s\": " LATER_DELETES, c->deletes);
-	if (edge_template(e->key, b->pos, reterr) != ERR_OK)
+		return conf_error(reterr, conf_where(b, "deletes"), "deletes = \"%s\": " LATER_DELETES, c->deletes);
+	if (edge_template(e->key, conf_where(b, "key"), reterr) != ERR_OK)
 		return reterr->code;
 	for (size_t i = 0; i < b->nblocks; i++)
 		if (strcmp(b->blocks[i].type, "state") == 0 && edge_override(p, e, &b->blocks[i], reterr) != ERR_OK)
@@ -627,14 +643,13 @@ plan_add_edge(struct plan *p, const struct provider_env *env, struct conf_block 
 		return conf_error(reterr, b->pos, "%s takes one label, the name of the edge", b->type);
 	if (plan_edge(p, b->labels[0]) != NULL)
 		return conf_error(reterr, b->pos, "a second edge called \"%s\"; replicate and snapshot share their names", b->labels[0]);
-	if (plan_refuse_later(b, reterr) != ERR_OK || conf_fields(p->conf, b, fields, &c, reterr) != ERR_OK)
+	if (plan_refuse_later(b, reterr) != ERR_OK || conf_filled(p->conf, b, fields, &c, tables,
+	    kind == EDGE_SNAPSHOT ? snapshot_blocks : replicate_blocks, reterr) != ERR_OK)
 		return reterr->code;
 	p->edges = xreallocarray(p->edges, p->nedges + 1, sizeof(*p->edges));
 	e = &p->edges[p->nedges++];
 	*e = (struct edge){ .kind = kind, .name = b->labels[0], .pos = b->pos };
-	if (edge_fill(p, env, e, b, &c, reterr) != ERR_OK)
-		return reterr->code;
-	return conf_finish(p->conf, b, tables, kind == EDGE_SNAPSHOT ? snapshot_blocks : replicate_blocks, reterr);
+	return edge_fill(p, env, e, b, &c, reterr);
 }
 
 static void
@@ -673,31 +688,48 @@ plan_root(struct plan *p, struct err *reterr)
 	static const struct conf_field *const none[] = { NULL };
 	static const char *const              blocks[] = { "agent", "backend", "replicate", "snapshot", NULL };
 	struct conf_block                    *root = conf_root(p->conf);
+	enum err_code                         rc = ERR_OK;
+	struct err                            e;
 
 	for (size_t i = 0; i < root->nblocks; i++)
-		if (plan_root_block(&root->blocks[i], reterr) != ERR_OK)
-			return reterr->code;
-	return conf_finish(p->conf, root, none, blocks, reterr);
+		if (plan_root_block(&root->blocks[i], &e) != ERR_OK && !conf_note(p->conf, &e, &rc, reterr))
+			return rc;
+	if (rc == ERR_OK && conf_finish(p->conf, root, none, blocks, &e) != ERR_OK)
+		conf_note(p->conf, &e, &rc, reterr);
+	return rc;
+}
+
+static enum err_code
+plan_blocks(struct plan *p, const struct provider_env *env, struct err *reterr)
+{
+	struct conf_block *root = conf_root(p->conf);
+	enum err_code      rc = ERR_OK;
+	struct err         e;
+
+	if (plan_root(p, &e) != ERR_OK && !conf_note(p->conf, &e, &rc, reterr))
+		return rc;
+	for (size_t i = 0; i < root->nblocks; i++)
+		if (strcmp(root->blocks[i].type, "backend") == 0 && plan_add_backend(p, env, &root->blocks[i], &e) != ERR_OK &&
+		    !conf_note(p->conf, &e, &rc, reterr))
+			return rc;
+	for (size_t i = 0; i < root->nblocks; i++) {
+		struct conf_block *b = &root->blocks[i];
+		bool               snapshot = strcmp(b->type, "snapshot") == 0;
+
+		if ((snapshot || strcmp(b->type, "replicate") == 0) &&
+		    plan_add_edge(p, env, b, snapshot ? EDGE_SNAPSHOT : EDGE_REPLICATE, &e) != ERR_OK && !conf_note(p->conf, &e, &rc, reterr))
+			return rc;
+	}
+	if (rc == ERR_OK && conf_noted(p->conf) != NULL)
+		conf_note(p->conf, conf_noted(p->conf), &rc, reterr);
+	return rc;
 }
 
 enum err_code
 plan_open(struct plan *p, const struct provider_env *env, struct err *reterr)
 {
-	struct conf_block *root = conf_root(p->conf);
-
-	if (plan_root(p, reterr) != ERR_OK)
+	if (plan_blocks(p, env, reterr) != ERR_OK)
 		return reterr->code;
-	for (size_t i = 0; i < root->nblocks; i++)
-		if (strcmp(root->blocks[i].type, "backend") == 0 && plan_add_backend(p, env, &root->blocks[i], reterr) != ERR_OK)
-			return reterr->code;
-	for (size_t i = 0; i < root->nblocks; i++) {
-		struct conf_block *b = &root->blocks[i];
-
-		if (strcmp(b->type, "replicate") == 0 && plan_add_edge(p, env, b, EDGE_REPLICATE, reterr) != ERR_OK)
-			return reterr->code;
-		if (strcmp(b->type, "snapshot") == 0 && plan_add_edge(p, env, b, EDGE_SNAPSHOT, reterr) != ERR_OK)
-			return reterr->code;
-	}
 	plan_number_lanes(p);
 	for (size_t i = 0; i < p->nedges; i++)
 		if (clash_check(p, &p->edges[i], reterr) != ERR_OK)

@@ -502,7 +502,7 @@ def never_into_itself(p):
                                 edge=""))
     (p.dir / "live/a/prod").mkdir(parents=True)
     p.put("seq/001.tfstate", "a/prod/x.tfstate")
-    assert "into itself" in p.error("sync", code=10)
+    assert "into itself" in p.error("sync", code=13)
     assert not list((p.dir / "live/copy").rglob("*.tfstate"))
 
 
@@ -590,6 +590,74 @@ def wrong_configuration(p):
     for command in ("run", "sync", "status"):  # what starts the agent again must be able to tell that this does not heal
         done = subprocess.run([BINARY, command], cwd=p.dir, capture_output=True, timeout=60, env={"HOME": str(p.dir)})
         assert done.returncode == 10 and b"looked for stateferry.hcl" in done.stderr, (command, done)
+
+
+WRONG = """agent {
+  log            = "loud"
+  encryption_key = env("NOT_SET_1")
+}
+backend "local" "a" {
+  dir     = "a"
+  poll    = "1ms"
+}
+backend "local" "b" {
+  dri     = "b"
+  timeout = "fast"
+  exclude = [file("/nowhere")]
+}
+backend "gcs" "g" {
+  bucket      = "ggg"
+  credentials = "nothing"
+}
+backend "local" "d" {
+  dir = "d"
+}
+backend "local" "e" {
+  dir = "e"
+}
+replicat "x" {
+}
+replicate "e" {
+  from = "d"
+  to   = ["nope", "b"]
+}
+replicate "f" {
+  from    = "a"
+  to      = ["e"]
+  wrong   = 1
+}
+replicate "g" {
+  from    = "d"
+  to      = ["e"]
+  deletes = "mirror"
+}
+snapshot "s" {
+  from  = "d"
+  to    = ["e"]
+  every = "soon"
+}
+"""
+
+
+def all_that_is_wrong_is_told(p):
+    """Each by itself, at its own line; what follows from another error is not one. Only config check goes on after the first."""
+    want = {"2:20": '"log": expected one of', "3:20": "NOT_SET_1 is not set", "7:3": "at least 100ms", "10:3": 'did you mean "dir"',
+            "11:13": '"timeout": expected a duration', "12:19": "no such file", "16:3": "neither JSON", "24:1": "did you mean `replicate`",
+            "28:10": 'no backend is called "nope"', "33:3": 'unknown argument "wrong"', "38:3": 'only "keep"', "43:3": "every: expected"}
+    p.configure(text=WRONG)
+    said = p.error("config", "check", code=10).splitlines()
+    found = {re.search(r"stateferry.hcl:(\d+:\d+): ", line)[1]: line for line in said}
+    assert found.keys() == want.keys() and len(said) == len(want), "\n".join(said)
+    assert all(word in found[at] for at, word in want.items()), said
+    doc = p.json("config", "check", code=10)
+    assert [e["message"] for e in doc["errors"]] == [line.split("configuration: ")[1].split("; ")[0] if e["hint"] else
+                                                     line.split("configuration: ")[1] for e, line in zip(doc["errors"], said)]
+    assert doc["error"]["message"] == doc["errors"][0]["message"] and doc["error"]["code"] == 10
+    assert len(p.error("sync", code=10).splitlines()) == 1 and not (p.dir / "store").exists()
+    many = "".join(f'backend "local" "b{i}" {{\n  x = 1\n}}\n' for i in range(60))
+    p.configure(text=many)
+    said = p.error("config", "check", code=10).splitlines()
+    assert len(said) == 51 and "CONF_ERRORS_MAX" in said[-1], said[-1]
 
 
 def installs_where_it_says(p):
@@ -725,6 +793,7 @@ TESTS = [sync_and_look, doctor, a_path_that_is_no_text_leaves_a_document, damage
          dry_run_of_a_chain_counts_once, nothing_found, restore_asks, migrate_asks, serials_have_all_their_digits, show_masks,
          no_text_steers_the_terminal, wrong_input, a_full_stdout_is_told_once, what_is_missing_is_named, nothing_to_carry,
          never_into_itself, snapshots_beside_states, a_large_snapshot_is_packed_in_pieces, wrong_configuration,
+         all_that_is_wrong_is_told,
          installs_where_it_says, a_lock_without_a_name, secrets_stay, owners, adopt_is_acted_on_at_once, leases]
 
 

@@ -51,7 +51,7 @@ fuzz_file(void *arg, const char *path, struct buf *ret, struct err *reterr)
 	return buf_add(ret, "x\r\n", 3, reterr);
 }
 
-static const struct conf_source source = { fuzz_env, fuzz_file, NULL };
+static const struct conf_source source = { .env = fuzz_env, .file = fuzz_file };
 
 static void
 fuzz_block(struct conf *c, struct conf_block *b)

@@ -79,7 +79,7 @@ fuzz_env(void *arg, const char *name)
 	return NULL;
 }
 
-static const struct conf_source source = { fuzz_env, fuzz_file, NULL };
+static const struct conf_source source = { .env = fuzz_env, .file = fuzz_file };
 
 static void
 fuzz_found(struct discovery *d, const struct discover_found *f)

@@ -49,7 +49,7 @@ entra_begin(void)
 	entra.work = work_new(entra.loop);
 	entra.http = scripted_http_new(entra.loop);
 	entra.fake = fake_entra_behind(entra.http, entra.loop);
-	entra.source = (struct conf_source){ var, file, NULL };
+	entra.source = (struct conf_source){ .env = var, .file = file };
 	entra.env = (struct provider_env){ .loop = entra.loop, .work = entra.work, .http = scripted_http_client(entra.http), .source = &entra.source };
 	entra.conf = (struct azurerm_conf){ .storage_account_name = FAKE_ACCOUNT, .container_name = "tfstate", .tenant_id = FAKE_TENANT,
 		.client_id = FAKE_CLIENT, .use_azuread_auth = true };

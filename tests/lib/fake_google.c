@@ -325,7 +325,7 @@ google_begin(void)
 	google.vars = map_new();
 	google.files = map_new();
 	google_var("HOME", "/home/u");
-	google.source = (struct conf_source){ rig_env, rig_file, NULL };
+	google.source = (struct conf_source){ .env = rig_env, .file = rig_file };
 	google.env = (struct provider_env){ .loop = google.loop, .work = google.work, .http = scripted_http_client(google.http), .source = &google.source,
 		.agent_name = "edge-7" };
 	buf_init(&text, 0);

@@ -54,7 +54,7 @@ s3_rig_init(struct s3_rig *r)
 	r->vars = map_new();
 	r->files = map_new();
 	s3_rig_var(r, "HOME", "/home/u");
-	r->source = (struct conf_source){ rig_env, rig_file, r };
+	r->source = (struct conf_source){ .env = rig_env, .file = rig_file, .arg = r };
 	r->env = (struct provider_env){ .loop = r->loop, .work = r->work, .http = scripted_http_client(r->fake->http), .source = &r->source,
 		.agent_name = "edge-7" };
 }

@@ -81,7 +81,7 @@ dump_tree(struct conf *c)
 static void
 dump_text(const char *name, struct span text)
 {
-	struct conf_source src = { dump_env, dump_file, NULL };
+	struct conf_source src = { .env = dump_env, .file = dump_file };
 	struct conf       *c;
 	struct err         e;
 	json_t            *all;

@@ -277,13 +277,13 @@ static enum err_code
 azurerm_check(struct conf_block *block, const struct azurerm_conf *c, const struct backend_common *common, struct err *reterr)
 {
 	if (!azurerm_only(c->storage_account_name, "", AZURERM_ACCOUNT_MIN, AZURERM_ACCOUNT_MAX))
-		return conf_error(reterr, block->pos, "storage_account_name: expected an account's name, %d to %d of a-z and 0-9",
+		return conf_error(reterr, conf_where(block, "storage_account_name"), "storage_account_name: expected an account's name, %d to %d of a-z and 0-9",
 		    AZURERM_ACCOUNT_MIN, AZURERM_ACCOUNT_MAX);
 	if (!azurerm_only(c->container_name, "-$", AZURERM_CONTAINER_MIN, AZURERM_CONTAINER_MAX))
-		return conf_error(reterr, block->pos, "container_name: expected a container's name, %d to %d of a-z, 0-9 and \"-\"",
+		return conf_error(reterr, conf_where(block, "container_name"), "container_name: expected a container's name, %d to %d of a-z, 0-9 and \"-\"",
 		    AZURERM_CONTAINER_MIN, AZURERM_CONTAINER_MAX);
 	if (azurerm_given(c->key) && common->prefix[0] != '\0')
-		return conf_error(reterr, block->pos, "either key (one state and its workspaces) or prefix, not both");
+		return conf_error(reterr, conf_where(block, "key"), "either key (one state and its workspaces) or prefix, not both");
 	return ERR_OK;
 }
 
@@ -299,11 +299,11 @@ azurerm_set_key(struct azurerm *z, struct conf_block *block, struct err *reterr)
 		return ERR_OK;
 	buf_init(&key, 0);
 	if (strpbrk(text, "?#") != NULL)
-		conf_error(reterr, block->pos, "key: terraform cuts it at \"?\" and \"#\"");
+		conf_error(reterr, conf_where(block, "key"), "key: terraform cuts it at \"?\" and \"#\"");
 	else if (!url_unescape(span_str(text), false, &key))
-		conf_error(reterr, block->pos, "key: \"%%\" stands before two hexadecimal digits, as in a URL");
+		conf_error(reterr, conf_where(block, "key"), "key: \"%%\" stands before two hexadecimal digits, as in a URL");
 	else if (span_ends(buf_span(&key), "/") || name_check(buf_span(&key), &e) != ERR_OK)
-		conf_error(reterr, block->pos, "key: %s", span_ends(buf_span(&key), "/") ? "it does not end with \"/\"" : e.msg);
+		conf_error(reterr, conf_where(block, "key"), "key: %s", span_ends(buf_span(&key), "/") ? "it does not end with \"/\"" : e.msg);
 	else
 		z->key = buf_take(&key);
 	buf_free(&key);
@@ -328,10 +328,10 @@ azurerm_set_endpoint(struct azurerm *z, struct conf_block *block, struct err *re
 		return ERR_OK;
 	}
 	if (url_parse(text, &u, &e) != ERR_OK)
-		return conf_error(reterr, block->pos, "blob_endpoint: %s", e.msg);
+		return conf_error(reterr, conf_where(block, "blob_endpoint"), "blob_endpoint: %s", e.msg);
 	n = strlen(text);
 	if (u.user != NULL || u.query != NULL)
-		conf_error(reterr, block->pos, "blob_endpoint: expected scheme, host and perhaps a path, nothing else");
+		conf_error(reterr, conf_where(block, "blob_endpoint"), "blob_endpoint: expected scheme, host and perhaps a path, nothing else");
 	else
 		z->endpoint = xstrndup(text, text[n - 1] == '/' ? n - 1 : n);
 	for (size_t i = 0; i < ARRAY_LEN(azurerm_suffixes); i++)
@@ -361,7 +361,7 @@ azurerm_set_up(struct azurerm *z, struct conf *c, struct conf_block *block, stru
 	if (azurerm_set_key(z, block, reterr) != ERR_OK || azurerm_set_endpoint(z, block, reterr) != ERR_OK)
 		return reterr->code;
 	if (azurerm_cred_new(z->env, z->conf, conf_dir(c), &z->cred, &e) != ERR_OK) {
-		conf_error(reterr, block->pos, "%s", e.msg);
+		conf_error(reterr, conf_where(block, e.msg), "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
 	return ERR_OK;

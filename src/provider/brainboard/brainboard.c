@@ -126,7 +126,7 @@ brainboard_architecture(struct brainboard *bb, struct conf *c, struct conf_block
 	if (block->nblocks > 1)
 		return conf_error(reterr, block->blocks[1].pos, "an architecture has one storage");
 	if (conf_fields(c, block, brainboard_own_fields, &oc, reterr) != ERR_OK || conf_finish(c, block, tables, blocks, reterr) != ERR_OK ||
-	    brainboard_check_key(oc.key, false, block->pos, reterr) != ERR_OK)
+	    brainboard_check_key(oc.key, false, conf_where(block, "key"), reterr) != ERR_OK)
 		return reterr->code;
 	if (block->nblocks == 0 && oc.key == NULL)
 		return conf_error(reterr, block->pos, "expected a storage block or the argument key in an architecture block");
@@ -236,7 +236,7 @@ brainboard_check(struct brainboard *bb, struct conf_block *block, struct err *re
 	char                          uuid[UUID_LEN + 1];
 
 	if (bb->selects && bb->api == NULL)
-		return conf_error(reterr, block->pos, "select asks Brainboard's API: expected the argument token");
+		return conf_error(reterr, conf_where(block, "token"), "select asks Brainboard's API: expected the argument token");
 	if (bb->selects && bc->architectures.n > 0)
 		return conf_error(reterr, only->pos, "either architectures or select, not both");
 	for (size_t i = 0; i < bc->architectures.n; i++)
@@ -247,7 +247,7 @@ brainboard_check(struct brainboard *bb, struct conf_block *block, struct err *re
 		    "out key, or write it into architecture \"UUID\" { ... }", bb->storages[0].fixed);
 	if (bb->b.common.prefix[0] != '\0')
 		return conf_error(reterr, conf_attr(block, "prefix")->pos, "a brainboard backend has no prefix: put it into the storage block");
-	return brainboard_check_key(bc->key, true, block->pos, reterr);
+	return brainboard_check_key(bc->key, true, conf_where(block, "key"), reterr);
 }
 
 static enum err_code

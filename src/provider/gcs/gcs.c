@@ -179,11 +179,11 @@ gcs_check(struct conf_block *block, const struct gcs_conf *c, struct err *reterr
 	size_t n = strlen(c->bucket);
 
 	if (n < GCS_BUCKET_MIN || n > GCS_BUCKET_MAX || c->bucket[strspn(c->bucket, "abcdefghijklmnopqrstuvwxyz0123456789-_.")] != '\0')
-		return conf_error(reterr, block->pos, "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\", \"_\" and \".\"");
+		return conf_error(reterr, conf_where(block, "bucket"), "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\", \"_\" and \".\"");
 	if (gcs_given(c->universe_domain) && c->universe_domain[strspn(c->universe_domain, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0')
-		return conf_error(reterr, block->pos, "universe_domain: expected a domain, as \"" GCS_UNIVERSE "\" is one");
+		return conf_error(reterr, conf_where(block, "universe_domain"), "universe_domain: expected a domain, as \"" GCS_UNIVERSE "\" is one");
 	if (gcs_given(secret_str(c->encryption_key)) && gcs_given(c->kms_encryption_key))
-		return conf_error(reterr, block->pos, "either encryption_key or kms_encryption_key, not both");
+		return conf_error(reterr, conf_where(block, "encryption_key"), "either encryption_key or kms_encryption_key, not both");
 	return ERR_OK;
 }
 
@@ -200,9 +200,9 @@ gcs_set_base(struct gcs *g, struct conf_block *block, struct err *reterr)
 		return ERR_OK;
 	}
 	if (url_parse(text, &u, &e) != ERR_OK)
-		return conf_error(reterr, block->pos, "storage_custom_endpoint: %s", e.msg);
+		return conf_error(reterr, conf_where(block, "storage_custom_endpoint"), "storage_custom_endpoint: %s", e.msg);
 	if (u.user != NULL || u.query != NULL || !span_ends(span_str(text), "/" GCS_JSON_PATH))
-		conf_error(reterr, block->pos, "storage_custom_endpoint: expected a URL that ends with \"/%s\"", GCS_JSON_PATH);
+		conf_error(reterr, conf_where(block, "storage_custom_endpoint"), "storage_custom_endpoint: expected a URL that ends with \"/%s\"", GCS_JSON_PATH);
 	else
 		g->base = xasprintf("%.*s", (int)(strlen(text) - strlen(GCS_JSON_PATH)), text);
 	url_free(&u);
@@ -250,9 +250,9 @@ gcs_set_key(struct gcs *g, struct conf *c, struct conf_block *block, struct err 
 	buf_init(&sum, 64);
 	rc = outside_path_or_text(g->env, conf_dir(c), given, &text, &e);
 	if (rc != ERR_OK) {
-		rc = conf_error(reterr, block->pos, "encryption_key: %s", e.msg);
+		rc = conf_error(reterr, conf_where(block, "encryption_key"), "encryption_key: %s", e.msg);
 	} else if (!gcs_key_decode(&text, &key)) {
-		rc = conf_error(reterr, block->pos, "encryption_key: expected 32 bytes in base64 (44 characters), or a file with them");
+		rc = conf_error(reterr, conf_where(block, "encryption_key"), "encryption_key: expected 32 bytes in base64 (44 characters), or a file with them");
 	} else {
 		sha256_of(key.data, key.len, &d);
 		base64_encode(span_of(d.b, DIGEST_LEN), &sum);
@@ -290,7 +290,7 @@ gcs_set_up(struct gcs *g, struct conf *c, struct conf_block *block, struct err *
 	if (gcs_set_base(g, block, reterr) != ERR_OK || gcs_set_key(g, c, block, reterr) != ERR_OK)
 		return reterr->code;
 	if (gcs_cred_new(g->env, g->conf, conf_dir(c), &g->cred, &e) != ERR_OK) {
-		conf_error(reterr, block->pos, "%s", e.msg);
+		conf_error(reterr, conf_where(block, e.msg), "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
 	return ERR_OK;

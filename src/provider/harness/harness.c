@@ -41,9 +41,7 @@ static const struct conf_field harness_fields[] = {
 static enum err_code
 harness_error(struct err *reterr, struct conf_block *block, const char *argument, const char *what)
 {
-	const struct conf_attr *a = conf_attr(block, argument);
-
-	return conf_error(reterr, a != NULL ? a->pos : block->pos, "%s %s", argument, what);
+	return conf_error(reterr, conf_where(block, argument), "%s %s", argument, what);
 }
 
 /* ---------------------------------------------------------------- address */

@@ -57,14 +57,6 @@ hb_of(const struct backend *b)
 
 /* ---------------------------------------------------------------- configuration */
 
-static struct conf_pos
-hb_pos(struct conf_block *block, const char *argument)
-{
-	const struct conf_attr *a = conf_attr(block, argument);
-
-	return a != NULL ? a->pos : block->pos;
-}
-
 static bool
 hb_set(const char *s)
 {
@@ -101,7 +93,7 @@ hb_address(struct hb *h, struct conf_block *block, const char *argument, const c
 	if (!hb_set(text))
 		return ERR_OK;
 	if (url_parse(text, &u, &why) != ERR_OK)
-		return conf_error(reterr, hb_pos(block, argument), "%s: %s", argument, why.msg);
+		return conf_error(reterr, conf_where(block, argument), "%s: %s", argument, why.msg);
 	if (u.user != NULL && h->basic == NULL)
 		h->basic = hb_basic(u.user, u.password != NULL ? u.password : "");
 	buf_init(&out, 0);
@@ -122,14 +114,14 @@ hb_check_addresses(struct hb *h, struct conf_block *block, struct err *reterr)
 {
 	h->free_names = hb_has_name(h->address);
 	if (h->lock_address != NULL && hb_has_name(h->lock_address) != h->free_names)
-		return conf_error(reterr, hb_pos(block, "lock_address"), "{name} stands in address and lock_address, or in neither");
+		return conf_error(reterr, conf_where(block, "lock_address"), "{name} stands in address and lock_address, or in neither");
 	if (h->unlock_address != NULL && hb_has_name(h->unlock_address) != h->free_names)
-		return conf_error(reterr, hb_pos(block, "unlock_address"),
+		return conf_error(reterr, conf_where(block, "unlock_address"),
 		    "{name} stands in address and unlock_address, or in neither");
 	if (h->conf->states.n > 0 && !h->free_names)
-		return conf_error(reterr, hb_pos(block, "states"), "states needs {name} in address");
+		return conf_error(reterr, conf_where(block, "states"), "states needs {name} in address");
 	if (h->b.common.prefix != NULL && h->b.common.prefix[0] != '\0')
-		return conf_error(reterr, hb_pos(block, "prefix"), "an http backend has no prefix: put it into address");
+		return conf_error(reterr, conf_where(block, "prefix"), "an http backend has no prefix: put it into address");
 	return ERR_OK;
 }
 
@@ -143,7 +135,7 @@ hb_is_word(const char *s)
 static enum err_code
 hb_check_headers(const struct hb_conf *hc, struct conf_block *block, struct err *reterr)
 {
-	struct conf_pos pos = hb_pos(block, "headers");
+	struct conf_pos pos = conf_where(block, "headers");
 
 	if (hc->headers.n > HB_HEADERS_MAX)
 		return conf_error(reterr, pos, "headers has %zu entries, at most %d are sent", hc->headers.n, HB_HEADERS_MAX);
@@ -171,14 +163,14 @@ hb_check(const struct hb_conf *hc, struct conf_block *block, struct err *reterr)
 
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
 		if (!hb_is_word(methods[i].method))
-			return conf_error(reterr, hb_pos(block, methods[i].argument), "%s is not a word", methods[i].argument);
+			return conf_error(reterr, conf_where(block, methods[i].argument), "%s is not a word", methods[i].argument);
 	if (hb_set(hc->cert_pem) != (hc->key_pem != NULL && secret_len(hc->key_pem) > 0))
-		return conf_error(reterr, hb_pos(block, "client_certificate_pem"),
+		return conf_error(reterr, conf_where(block, "client_certificate_pem"),
 		    "client_certificate_pem and client_private_key_pem go together");
 	if (hc->retry_max < 0 || hc->retry_max > HB_RETRY_MAX)
-		return conf_error(reterr, hb_pos(block, "retry_max"), "retry_max is from 0 to %d", HB_RETRY_MAX);
+		return conf_error(reterr, conf_where(block, "retry_max"), "retry_max is from 0 to %d", HB_RETRY_MAX);
 	if (hc->retry_wait_min_ms < 0 || hc->retry_wait_max_ms < hc->retry_wait_min_ms)
-		return conf_error(reterr, hb_pos(block, "retry_wait_max"), "retry_wait_max is not below retry_wait_min");
+		return conf_error(reterr, conf_where(block, "retry_wait_max"), "retry_wait_max is not below retry_wait_min");
 	return hb_check_headers(hc, block, reterr);
 }
 

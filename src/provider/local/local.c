@@ -355,13 +355,13 @@ local_open(const struct provider_env *env, struct conf *c, struct conf_block *bl
 	struct local            *l;
 
 	if (lc->path != NULL && lc->dir != NULL)
-		return conf_error(reterr, block->pos, "either `path` or `dir`, not both");
+		return conf_error(reterr, conf_where(block, "dir"), "either `path` or `dir`, not both");
 	if (lc->path == NULL && lc->dir == NULL)
 		return conf_error(reterr, block->pos, "a local backend needs `path` (one state file) or `dir` (a folder of states)");
 	if (lc->dir != NULL && lc->workspace_dir != NULL)
-		return conf_error(reterr, block->pos, "workspace_dir goes with `path`");
+		return conf_error(reterr, conf_where(block, "workspace_dir"), "workspace_dir goes with `path`");
 	if (lc->path != NULL && common->prefix[0] != '\0')
-		return conf_error(reterr, block->pos, "prefix goes with `dir`");
+		return conf_error(reterr, conf_where(block, "prefix"), "prefix goes with `dir`");
 	l = xcalloc(1, sizeof(*l));
 	l->env = env;
 	l->conf = lc;

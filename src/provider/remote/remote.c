@@ -242,12 +242,12 @@ remote_set_up(struct remote *r, struct conf *c, struct conf_block *block, struct
 	struct err e;
 
 	if (!remote_given(r->conf->organization))
-		return conf_error(reterr, block->pos, "organization is empty");
+		return conf_error(reterr, conf_where(block, "organization"), "organization is empty");
 	buf_init(&host, 0);
 	if (remote_host(r->conf->hostname, &host, &e) != ERR_OK)
-		conf_error(reterr, block->pos, "hostname: %s", e.msg);
+		conf_error(reterr, conf_where(block, "hostname"), "hostname: %s", e.msg);
 	else if (remote_given(r->conf->api_base) && url_parse(r->conf->api_base, &u, &e) != ERR_OK)
-		conf_error(reterr, block->pos, "api_base: %s", e.msg);
+		conf_error(reterr, conf_where(block, "api_base"), "api_base: %s", e.msg);
 	r->host = buf_take(&host);
 	if (reterr->code == ERR_OK && remote_given(r->conf->api_base)) {
 		buf_init(&host, 0);

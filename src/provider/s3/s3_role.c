@@ -60,7 +60,7 @@ s3_role_read(struct conf *c, struct conf_block *inner, const struct conf_field *
 	struct s3_role_conf          r;
 
 	memset(&r, 0, sizeof(r));
-	if (conf_fields(c, inner, fields, &r, reterr) != ERR_OK || conf_finish(c, inner, tables, none, reterr) != ERR_OK)
+	if (conf_filled(c, inner, fields, &r, tables, none, reterr) != ERR_OK)
 		return reterr->code;
 	*ret = (struct s3_role){ .arn = r.role_arn, .session_name = r.session_name, .external_id = r.external_id, .policy = r.policy,
 		.source_identity = r.source_identity, .seconds = r.duration_ms / 1000, .policy_arns = r.policy_arns,

@@ -65,7 +65,7 @@ static const char *
 found(void)
 {
 	static struct buf  out;
-	struct conf_source src = { env, NULL, NULL };
+	struct conf_source src = { .env = env };
 	struct discovery  *d;
 	struct err         e;
 	size_t             n = strlen(tree) + 1;

@@ -82,7 +82,7 @@ static struct all   got;
 static enum err_code
 load(const char *text, struct err *e)
 {
-	static const struct conf_source src = { fake_env, fake_file, NULL };
+	static const struct conf_source src = { .env = fake_env, .file = fake_file };
 
 	conf_free(last);
 	last = NULL;

@@ -67,7 +67,7 @@ read_env(void *arg, const char *name)
 	return strcmp(name, "REGION") == 0 ? "from-env" : strcmp(name, "KEY") == 0 ? "key-env" : NULL;
 }
 
-static const struct conf_source source = { read_env, read_file, NULL };
+static const struct conf_source source = { .env = read_env, .file = read_file };
 
 static enum err_code
 import(const char *text, struct conf **ret, struct all *all, struct err *reterr)

@@ -29,7 +29,7 @@ fake_file(void *arg, const char *path, struct buf *ret, struct err *reterr)
 	return err_set(reterr, ERR_CONFIG, 0, "%s: there is no such file", path);
 }
 
-static const struct conf_source fakes = { fake_env, fake_file, NULL };
+static const struct conf_source fakes = { .env = fake_env, .file = fake_file };
 
 static struct conf *last;
 

@@ -144,7 +144,7 @@ sample(const struct conf_field *f)
 static enum err_code
 fill(const struct row *r, const char *inside, struct conf **ret, void **ret_values, struct err *reterr)
 {
-	const struct conf_source source = { env, NULL, NULL };
+	const struct conf_source source = { .env = env };
 	const struct provider   *p = provider_find(r->provider);
 	char                    *text = xasprintf("backend \"%s\" \"x\" {\n%s}\n", p->name, inside);
 	struct conf_field        optional[128];
