@@ -62,6 +62,7 @@ struct op {                             /* first member of every operation */
 	struct deferred call;           /* the loop's bookkeeping */
 	struct op   *parent;            /* who awaits us */
 	int64_t      since;             /* loop_now() of the start */
+	uint64_t    *tally;             /* of what it and all below it count; outlives it. NULL: that of whoever awaits us */
 	const char  *about;             /* what it is at, for people, no secrets: the owner's text, at least as long as op; NULL */
 	struct op   *prev, *next;       /* top-level ops of the loop, for op_each() */
 };
@@ -94,6 +95,8 @@ enum op_turn op_unwind(struct op *op, int next);
 void op_shield(struct op *op);
 bool op_failed(const struct op *op);    /* op->res is an error */
 bool op_stopped(const struct op *op);   /* cancelled, and not shielded */
+/* One more, in the tally of the operation that is in its step: nothing, where there is none. */
+void op_counts_one(void);
 
 /* --- for leaves: they return OP_WAIT from step, and whoever has the answer sets op->res and calls this --- */
 void op_wake(struct op *op);            /* the step runs again from the loop; several wakes are one */

@@ -87,6 +87,7 @@ struct lease_conf {
 	/* Work begun under it still runs: it is kept until lease_work_ended(). NULL: never. */
 	bool              (*busy)(void *arg);
 	void               *arg;
+	uint64_t           *requests;     /* what it asks is counted there; outlives it. NULL: nowhere */
 };
 
 struct lease *lease_new(const struct lease_conf *c);

@@ -67,20 +67,36 @@ op_pass_cancel(struct op *op)
 	}
 }
 
+static _Thread_local struct op *op_now; /* in its step */
+
+void
+op_counts_one(void)
+{
+	const struct op *op = op_now;
+
+	while (op != NULL && op->tally == NULL)
+		op = op->parent;
+	if (op != NULL)
+		++*op->tally;
+}
+
 /* Until the next wait; true: it is done. */
 static bool
 op_steps(struct op *op)
 {
 	enum op_turn turn;
+	struct op   *outer = op_now;
 
 	if (!op->begun && op_stopped(op)) {
 		err_set(&op->err, ERR_CANCELLED, 0, "%s: cancelled before it began", op->class->name);
 		return true;
 	}
 	op->begun = op->stepping = true;
+	op_now = op;
 	do
 		turn = op->class->step(op);
 	while (turn == OP_AGAIN);
+	op_now = outer;
 	op->stepping = false;
 	if (turn == OP_WAIT)
 		op_pass_cancel(op);

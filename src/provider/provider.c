@@ -267,6 +267,7 @@ provider_caps(const struct backend *b)
 void
 provider_sent(struct backend *b)
 {
+	op_counts_one();
 	for (; b != NULL; b = b->outer)
 		b->requests++;
 }

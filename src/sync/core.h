@@ -54,7 +54,7 @@ struct push;
 
 /* What a look found. */
 struct look_result {
-	uint64_t seen, changed, failed;
+	uint64_t seen, changed, failed, requests;
 	bool     locked;                /* somebody holds a lock: a change is near */
 };
 
@@ -101,6 +101,7 @@ struct track {
 	struct lane   *lane;
 	struct timer   due;
 	struct op     *drain;           /* running, top level or a pass's child */
+	uint64_t       requests;        /* of its writes and its lease */
 	bool           again;           /* something was queued meanwhile */
 	unsigned       strikes;         /* the target itself failed, in a row; LANE_STRIKES: closed */
 	unsigned       closings;        /* in a row */

@@ -321,6 +321,7 @@ drain_op(struct engine *e, struct track *t, struct pass *pass)
 	struct place *to = engine_place(e, t->lane->to);
 
 	op_init(&d->op, &drain_class, e->loop);
+	d->op.tally = &t->requests;
 	d->e = e;
 	d->track = t;
 	d->op.about = t->lane->edge->name;

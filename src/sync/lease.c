@@ -34,6 +34,7 @@ struct lease {
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
 	bool              (*busy)(void *arg);
 	void               *arg;
+	uint64_t           *requests;
 	bool                running, leaving, pausing;
 	bool                released;    /* by a person */
 	struct lease_record sent;        /* the last that was sent; before the first, who we are */
@@ -341,6 +342,7 @@ lease_new(const struct lease_conf *c)
 	l->intend = c->intend;
 	l->busy = c->busy;
 	l->arg = c->arg;
+	l->requests = c->requests;
 	l->sent.ttl_ms = c->ttl_ms;
 	snprintf(l->sent.name, sizeof(l->sent.name), "%s", c->agent_name);
 	snprintf(l->sent.nonce, sizeof(l->sent.nonce), "%s", rand_uuid(loop_rand(c->loop), nonce));
@@ -368,6 +370,7 @@ lease_run(struct lease *l)
 	memset(&l->op, 0, sizeof(l->op));
 	op_init(&l->op, &lease_class, l->loop);
 	l->op.about = l->key;
+	l->op.tally = l->requests;
 	op_start(&l->op, NULL, NULL);
 }
 

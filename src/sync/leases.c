@@ -161,7 +161,7 @@ track_lease_init(struct track *t)
 	char              *key;
 	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t };
+		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t, .requests = &t->requests };
 
 	if (!e->lease.on)
 		return;

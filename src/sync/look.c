@@ -748,6 +748,7 @@ look_op(struct engine *e, struct place *place, struct pass *pass, struct look_re
 	l->pass = pass;
 	l->ret = ret;
 	memset(ret, 0, sizeof(*ret));
+	l->op.tally = &ret->requests;
 	return &l->op;
 }
 

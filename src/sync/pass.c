@@ -29,7 +29,7 @@ struct pass {
 	bool                dry;
 	struct pass_result *ret;
 	size_t             *result_of; /* by index of the plan's edge; SIZE_MAX: not of this pass */
-	uint64_t           *requests;  /* by backend: at the start */
+	uint64_t           *requests;  /* by lane: at the start */
 	int64_t             begun;
 	size_t              next;      /* place or lane to go on with */
 	struct look_result *looks;     /* by place */
@@ -439,6 +439,7 @@ pass_next_would(void *arg)
 {
 	struct pass        *p = arg;
 	struct would_write *w;
+	struct op          *push;
 
 	if (p->next == p->nwould)
 		return NULL;
@@ -447,8 +448,10 @@ pass_next_would(void *arg)
 		return pass_would_keep(p, w);
 	if (pass_would_clash(p, w))
 		return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
-	return push_op(p->e, w->lane, w->state, &(struct push_options){ .dry = true, .next = w->state == 0 ? &w->next : NULL,
+	push = push_op(p->e, w->lane, w->state, &(struct push_options){ .dry = true, .next = w->state == 0 ? &w->next : NULL,
 	    .name = w->name }, &w->result);
+	push->tally = &engine_track(p->e, w->lane)->requests;
+	return push;
 }
 
 static void
@@ -487,7 +490,7 @@ pass_choose(struct pass *p, struct err *reterr)
 			return err_set(reterr, ERR_USAGE, 0, "no edge is called \"%s\"", p->edges[i]);
 	p->ret->edges = xcalloc(plan->nedges + 1, sizeof(*p->ret->edges));
 	p->result_of = xcalloc(plan->nedges + 1, sizeof(*p->result_of));
-	p->requests = xcalloc(plan->nbackends + 1, sizeof(*p->requests));
+	p->requests = xcalloc(plan->nlanes + 1, sizeof(*p->requests));
 	p->looks = xcalloc(plan->nbackends + 1, sizeof(*p->looks));
 	p->e->passes++;
 	p->e->pass = p;
@@ -502,9 +505,27 @@ pass_choose(struct pass *p, struct err *reterr)
 				.kind = plan->edges[i].kind == EDGE_SNAPSHOT ? "snapshot" : "replicate" };
 	}
 	p->ret->nedges = n;
-	for (size_t i = 0; i < plan->nbackends; i++)
-		p->requests[i] = plan->backends[i]->requests;
+	for (size_t i = 0; i < plan->nlanes; i++)
+		p->requests[i] = p->e->tracks[i].requests;
 	return ERR_OK;
+}
+
+/* A look serves every edge that comes from there or goes there. */
+static uint64_t
+pass_edge_requests(const struct pass *p, const struct edge *e)
+{
+	uint64_t n = 0;
+
+	for (size_t b = 0; b < p->e->plan->nbackends; b++) {
+		bool used = e->from == p->e->plan->backends[b];
+
+		for (size_t j = 0; j < e->nlanes; j++)
+			used |= e->lanes[j].to == p->e->plan->backends[b];
+		n += used ? p->looks[b].requests : 0;
+	}
+	for (size_t j = 0; j < e->nlanes; j++)
+		n += engine_track(p->e, &e->lanes[j])->requests - p->requests[e->lanes[j].index];
+	return n;
 }
 
 static void
@@ -515,18 +536,13 @@ pass_finish_counts(struct pass *p)
 	for (size_t i = 0; i < plan->nedges; i++) {
 		struct edge_result *r = pass_edge(p, &plan->edges[i]);
 
-		for (size_t b = 0; r != NULL && b < plan->nbackends; b++) {
-			bool used = plan->edges[i].from == plan->backends[b];
-
-			for (size_t j = 0; j < plan->edges[i].nlanes; j++)
-				used |= plan->edges[i].lanes[j].to == plan->backends[b];
-			r->requests += used ? plan->backends[b]->requests - p->requests[b] : 0;
-		}
+		if (r == NULL)
+			continue;
+		r->requests = pass_edge_requests(p, &plan->edges[i]);
 		/* what was not looked at cannot be called unchanged */
-		if (r != NULL && engine_place(p->e, plan->edges[i].from)->failing)
+		if (engine_place(p->e, plan->edges[i].from)->failing)
 			r->unchanged = 0;
-		if (r != NULL)
-			r->seconds = (double)(loop_now(p->e->loop) - p->begun) / 1000;
+		r->seconds = (double)(loop_now(p->e->loop) - p->begun) / 1000;
 	}
 }
 

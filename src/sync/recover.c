@@ -53,6 +53,17 @@ recover_one_free(struct op *op)
 	free(r);
 }
 
+/* What it asks is asked for that edge. */
+static void
+recover_count_for(struct recover_one *r)
+{
+	const struct edge *e = r->dst != NULL ? plan_edge(r->e->plan, r->edge) : NULL;
+
+	for (size_t i = 0; e != NULL && i < e->nlanes; i++)
+		if (e->lanes[i].to == r->dst)
+			r->op.tally = &engine_track(r->e, &e->lanes[i])->requests;
+}
+
 static bool
 recover_load(struct recover_one *r, struct err *reterr)
 {
@@ -93,6 +104,7 @@ recover_load(struct recover_one *r, struct err *reterr)
 		    digest_eq(&rep.digest, &i.digest);
 	}
 	store_end(t);
+	recover_count_for(r);
 	return have;
 }
 

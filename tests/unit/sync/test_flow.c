@@ -467,6 +467,42 @@ a_restore_that_was_cut_off(void)
 	end();
 }
 
+/* One source, one target in two edges, and a chain: the looks at a place serve each edge there, a write is that of its edge alone. */
+static void
+requests_of_each_edge(void)
+{
+	struct pass_result p;
+	uint64_t           looks, of_e, quiet;
+
+	begin("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {}\nreplicate \"e\" {\n  from = \"a\"\n  to = [\"b\"]\n  include = [\"x*\"]\n}\n"
+	    "replicate \"f\" {\n  from = \"a\"\n  to = [\"b\"]\n  include = [\"y*\"]\n  key = \"f/{name}\"\n}\n");
+	mem_world_put(a, "y.tfstate", rig_state(1, "M", 3, "one"));
+	agent_rig_sync(&r, &p);
+	CHECK(p.nedges == 2 && p.edges[0].written == 0 && p.edges[1].written == 1);
+	looks = p.edges[0].requests; /* two listings, and a read */
+	CHECK_U64(looks, 3);
+	CHECK(p.edges[1].requests > looks);
+	of_e = p.edges[1].requests - looks; /* what a write takes */
+	pass_result_free(&p);
+	agent_rig_sync(&r, &p);
+	quiet = p.edges[0].requests;
+	CHECK_U64(quiet, 2);
+	CHECK_U64(p.edges[1].requests, quiet);
+	pass_result_free(&p);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "one"));
+	mem_world_put(a, "x2.tfstate", rig_state(1, "N", 3, "one"));
+	CHECK_OK(agent_rig_run(&r, engine_pass(r.engine, &(struct pass_options){ .dry_run = true }, &p), 60000), r.err);
+	CHECK_U64(p.edges[0].requests, quiet + 2 + 2); /* both read, and what is there under their names */
+	CHECK_U64(p.edges[1].requests, quiet + 2);
+	pass_result_free(&p);
+	agent_rig_sync(&r, &p);
+	CHECK_U64(p.edges[0].written, 2);
+	CHECK_U64(p.edges[0].requests, quiet + 2 + 2 * of_e);
+	CHECK_U64(p.edges[1].requests, quiet + 2);
+	pass_result_free(&p);
+	end();
+}
+
 static void
 snapshots(void)
 {
@@ -521,6 +557,7 @@ main(int argc, char **argv)
 		{ "a_restore", a_restore },
 		{ "a_restore_beside_a_look", a_restore_beside_a_look },
 		{ "a_restore_that_was_cut_off", a_restore_that_was_cut_off },
+		{ "requests of each edge", requests_of_each_edge },
 		{ "snapshots", snapshots },
 		{ "contradictions", contradictions },
 		{ NULL, NULL },
