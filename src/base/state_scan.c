@@ -13,9 +13,6 @@
  * The streaming JSON reader tells keys and values; a table of places says which of them matter, what type
  * they must have and who takes them. Everything else is skipped (and still checked) inside the reader.
  */
-#define TYPE(event) (1u << (event))
-#define TYPE_BOOL   (TYPE(JSON_EV_TRUE) | TYPE(JSON_EV_FALSE))
-#define TYPE_ALL    (~0u)
 
 void
 state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...)
@@ -27,13 +24,6 @@ state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(s->faults[scope], sizeof(s->faults[scope]), fmt, ap);
 	va_end(ap);
-}
-
-static void
-state_set(struct buf *b, struct span s)
-{
-	buf_reset(b);
-	buf_put(b, s.p, s.n);
 }
 
 /* ---- header ---- */
@@ -299,150 +289,8 @@ state_take_deposed(struct state_scan *s, const struct json_token *t)
 		state_fault(s, IN_V4, "a deposed key does not have 8 characters");
 }
 
-/* ---- versions 1 to 3: modules, entries ---- */
-
-static void
-state_enter_modules(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->has_modules = true;
-	s->v3 = (struct counts){ 0 };
-}
-
-static void
-state_enter_module(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->block = (struct counts){ 0 };
-	s->path_steps = 0;
-	buf_reset(&s->module);
-	state_forget_waiting(s);
-}
-
-static void
-state_leave_module(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->v3.resources += s->block.resources;
-	s->v3.instances += s->block.instances;
-	s->v3.deposed += s->block.deposed;
-	if (s->path_steps <= 1)
-		s->v3.outputs += s->block.outputs;
-	state_settle_waiting(s);
-}
-
-static void
-state_enter_path(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->path_steps = 0;
-	buf_reset(&s->module);
-}
-
-/* ["root", "net", "sub"] is module.net.module.sub. */
-static void
-state_take_step(struct state_scan *s, const struct json_token *t)
-{
-	if (s->path_steps++ == 0)
-		return;
-	if (s->module.len + t->text.n + sizeof(".module.") > s->module.max) {
-		state_fault(s, IN_V3, "a module path is longer than STATE_PATH_MAX");
-		return;
-	}
-	buf_puts(&s->module, s->module.len == 0 ? "module." : ".module.");
-	buf_put(&s->module, t->text.p, t->text.n);
-}
-
-static void
-state_enter_module_outputs(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->block.outputs = 0;
-}
-
-static void
-state_count_module_output(struct state_scan *s, const struct json_token *key)
-{
-	(void)key;
-	s->block.outputs++;
-}
-
-static void
-state_enter_entries(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->block = (struct counts){ .outputs = s->block.outputs };
-	state_forget_waiting(s);
-}
-
-static void
-state_take_entry_key(struct state_scan *s, const struct json_token *key)
-{
-	state_set(&s->key, key->text);
-}
-
-static void
-state_enter_entry(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->has_primary = false;
-	s->entry_deposed = 0;
-	s->block.resources++;
-}
-
-static void
-state_leave_entry(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->block.deposed += s->entry_deposed;
-	if (!s->has_primary)
-		return;
-	s->block.instances++;
-	state_wait(s, &s->primary, buf_span(&s->key));
-}
-
-static void
-state_enter_v3_object(struct state_scan *s, const struct json_token *t)
-{
-	memset(&s->obj, 0, sizeof(s->obj));
-	s->obj.kind = KEY_ENTRY;
-	state_hash_starts(s, t);
-}
-
-static void
-state_leave_primary(struct state_scan *s, const struct json_token *t)
-{
-	s->obj.fingerprint = state_hash_stops(s, t);
-	s->primary = s->obj;
-	s->has_primary = true;
-}
-
-static void
-state_enter_deposed_list(struct state_scan *s, const struct json_token *t)
-{
-	(void)t;
-	s->entry_deposed = 0;
-}
-
-/* These have no keys of their own; terraform numbers them when it upgrades the state. */
-static void
-state_leave_v3_deposed(struct state_scan *s, const struct json_token *t)
-{
-	s->obj.fingerprint = state_hash_stops(s, t);
-	s->entry_deposed++;
-	snprintf(s->obj.deposed, sizeof(s->obj.deposed), "%08" PRIu32, (uint32_t)(s->entry_deposed % 100000000));
-	state_wait(s, &s->obj, buf_span(&s->key));
-}
-
-static void
-state_take_tainted(struct state_scan *s, const struct json_token *t)
-{
-	s->obj.tainted = t->event == JSON_EV_TRUE;
-}
-
 /* ---- the tables ---- */
 
-#define FIELD(key)  key, sizeof(key) - 1
 #define ERROR(key)  { FIELD(key), TYPE_ALL, IN_HEADER, NOWHERE, state_take_error, "" }
 
 static const struct field fields_top[] = {
@@ -483,34 +331,9 @@ static const struct field fields_instance[] = {
 	{ 0 },
 };
 
-static const struct field fields_module[] = {
-	{ FIELD("path"), TYPE(JSON_EV_ARRAY), IN_V3, PATH, NULL, "a module's path is not an array" },
-	{ FIELD("outputs"), TYPE(JSON_EV_OBJECT), IN_V3, MODULE_OUTPUTS, NULL, "a module's outputs are not an object" },
-	{ FIELD("resources"), TYPE(JSON_EV_OBJECT), IN_V3, ENTRIES, NULL, "a module's resources are not an object" },
-	{ 0 },
-};
-
-static const struct field fields_entry[] = {
-	{ FIELD("primary"), TYPE(JSON_EV_OBJECT), IN_V3, PRIMARY, NULL, "a resource's primary is not an object" },
-	{ FIELD("deposed"), TYPE(JSON_EV_ARRAY), IN_V3, DEPOSED_LIST, NULL, "a resource's deposed is not an array" },
-	{ 0 },
-};
-
-static const struct field fields_v3_object[] = {
-	{ FIELD("tainted"), TYPE_BOOL, IN_V3, NOWHERE, state_take_tainted, "a resource's tainted is not a boolean" },
-	{ 0 },
-};
-
-#define ITEM(name, type, scope, opens, take, fault) \
-	static const struct field item_##name = { NULL, 0, TYPE(type), scope, opens, take, fault }
-
 ITEM(output, JSON_EV_OBJECT, IN_V4, NOWHERE, NULL, "an output is not an object");
 ITEM(resource, JSON_EV_OBJECT, IN_V4, RESOURCE, NULL, "a resource is not an object");
 ITEM(instance, JSON_EV_OBJECT, IN_V4, INSTANCE, NULL, "an instance is not an object");
-ITEM(module, JSON_EV_OBJECT, IN_V3, MODULE, NULL, "a module is not an object");
-ITEM(step, JSON_EV_STRING, IN_V3, NOWHERE, state_take_step, "a step of a module path is not a string");
-ITEM(entry, JSON_EV_OBJECT, IN_V3, ENTRY, NULL, "a resource is not an object");
-ITEM(deposed, JSON_EV_OBJECT, IN_V3, DEPOSED, NULL, "a deposed resource is not an object");
 
 static const struct place_info places[] = {
 	[TOP] = { NOWHERE, fields_top, NULL, NULL, NULL, NULL },
@@ -519,23 +342,20 @@ static const struct place_info places[] = {
 	[RESOURCE] = { RESOURCES, fields_resource, NULL, NULL, state_enter_resource, state_leave_resource },
 	[INSTANCES] = { RESOURCE, NULL, NULL, &item_instance, state_enter_instances, NULL },
 	[INSTANCE] = { INSTANCES, fields_instance, NULL, NULL, state_enter_instance, state_leave_instance },
-	[MODULES] = { TOP, NULL, NULL, &item_module, state_enter_modules, NULL },
-	[MODULE] = { MODULES, fields_module, NULL, NULL, state_enter_module, state_leave_module },
-	[PATH] = { MODULE, NULL, NULL, &item_step, state_enter_path, NULL },
-	[MODULE_OUTPUTS] = { MODULE, NULL, state_count_module_output, NULL, state_enter_module_outputs, NULL },
-	[ENTRIES] = { MODULE, NULL, state_take_entry_key, &item_entry, state_enter_entries, NULL },
-	[ENTRY] = { ENTRIES, fields_entry, NULL, NULL, state_enter_entry, state_leave_entry },
-	[PRIMARY] = { ENTRY, fields_v3_object, NULL, NULL, state_enter_v3_object, state_leave_primary },
-	[DEPOSED_LIST] = { ENTRY, NULL, NULL, &item_deposed, state_enter_deposed_list, NULL },
-	[DEPOSED] = { DEPOSED_LIST, fields_v3_object, NULL, NULL, state_enter_v3_object, state_leave_v3_deposed },
 };
 
 /* ---- from events to the tables ---- */
 
+static const struct place_info *
+state_place(enum place p)
+{
+	return p < MODULES ? &places[p] : &state_old_places[p - MODULES];
+}
+
 static enum json_want
 state_key(struct state_scan *s, const struct json_token *t)
 {
-	const struct place_info *here = &places[s->place];
+	const struct place_info *here = state_place(s->place);
 
 	if (here->any != NULL) {
 		here->any(s, t);
@@ -558,8 +378,9 @@ state_key(struct state_scan *s, const struct json_token *t)
 static enum json_want
 state_value(struct state_scan *s, const struct json_token *t)
 {
-	bool                container = t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY;
-	const struct field *f;
+	bool                     container = t->event == JSON_EV_OBJECT || t->event == JSON_EV_ARRAY;
+	const struct place_info *here;
+	const struct field      *f;
 
 	if (s->place == NOWHERE) {
 		s->top = t->event;
@@ -568,9 +389,10 @@ state_value(struct state_scan *s, const struct json_token *t)
 		s->place = TOP;
 		return JSON_WANT;
 	}
-	f = places[s->place].fields == NULL ? places[s->place].item : s->field;
+	here = state_place(s->place);
+	f = here->fields == NULL ? here->item : s->field;
 	if ((f->types & TYPE(t->event)) == 0) {
-		if (t->event != JSON_EV_NULL || places[s->place].item != NULL)
+		if (t->event != JSON_EV_NULL || here->item != NULL)
 			state_fault(s, f->scope, "%s", f->fault);
 		return JSON_SKIP_TEXT;
 	}
@@ -581,24 +403,27 @@ state_value(struct state_scan *s, const struct json_token *t)
 	if (f->opens == NOWHERE)
 		return JSON_SKIP_TEXT;
 	s->place = f->opens;
-	if (places[s->place].enter != NULL)
-		places[s->place].enter(s, t);
+	here = state_place(s->place);
+	if (here->enter != NULL)
+		here->enter(s, t);
 	return JSON_WANT;
 }
 
 static enum json_want
 state_event(void *arg, const struct json_token *t)
 {
-	struct state_scan *s = arg;
+	struct state_scan       *s = arg;
+	const struct place_info *here;
 
 	switch (t->event) {
 	case JSON_EV_KEY:
 		return state_key(s, t);
 	case JSON_EV_OBJECT_END:
 	case JSON_EV_ARRAY_END:
-		if (places[s->place].leave != NULL)
-			places[s->place].leave(s, t);
-		s->place = places[s->place].parent;
+		here = state_place(s->place);
+		if (here->leave != NULL)
+			here->leave(s, t);
+		s->place = here->parent;
 		return JSON_WANT;
 	default:
 		return state_value(s, t);

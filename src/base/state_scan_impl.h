@@ -9,7 +9,7 @@
 #include "base/state_twins.h"
 
 /*
- * Between state_scan.c (what is where in a state), state_waiting.c (instance objects on their way to the
+ * Between state_scan.c (what is where in a state), state_old.c (the same of versions before 4), state_waiting.c (instance objects on their way to the
  * caller) and state_verdict.c (what to make of it all).
  *
  * Memory is bounded: an object waits until the end of its block, because keys may come in any order, but
@@ -106,6 +106,13 @@ struct field {
 	const char *fault;    /* what to say about another type */
 };
 
+#define TYPE(event) (1u << (event))
+#define TYPE_BOOL   (TYPE(JSON_EV_TRUE) | TYPE(JSON_EV_FALSE))
+#define TYPE_ALL    (~0u)
+#define FIELD(key)  key, sizeof(key) - 1
+#define ITEM(name, type, scope, opens, take, fault) \
+	static const struct field item_##name = { NULL, 0, TYPE(type), scope, opens, take, fault }
+
 /* A container whose content matters. */
 struct place_info {
 	enum place          parent;
@@ -115,6 +122,15 @@ struct place_info {
 	void              (*enter)(struct state_scan *s, const struct json_token *t);
 	void              (*leave)(struct state_scan *s, const struct json_token *t);
 };
+
+extern const struct place_info state_old_places[]; /* from MODULES on */
+
+static inline void
+state_set(struct buf *b, struct span s)
+{
+	buf_reset(b);
+	buf_put(b, s.p, s.n);
+}
 
 /* The first fault of a scope is the one that is reported. */
 void state_fault(struct state_scan *s, enum scope scope, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
