@@ -594,7 +594,7 @@ pem_files(void *arg, const char *path, struct buf *ret, struct err *reterr)
 static void
 etcd_takes_certificates(void)
 {
-	struct conf_source source = { NULL, pem_files, NULL };
+	struct conf_source source = { .file = pem_files };
 	char              *text;
 
 	begin_records(ETCD3, ETCD "}\n");
