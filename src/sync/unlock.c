@@ -3,7 +3,10 @@
 
 #include "core.h"
 
-/* Breaking a lock by its id, for a person. */
+/*
+ * Breaking a lock by its id, for a person. What the state holds is kept as a version first: whoever held the lock may have been in the
+ * middle of a write. That takes its time, so the lock is looked at again before it is broken.
+ */
 struct unlock {
 	struct op         op;
 	struct engine    *e;
@@ -12,11 +15,13 @@ struct unlock {
 	bool              look;         /* nothing is broken, only shown */
 	struct lock_info  holder;       /* another one, that stood in the way */
 	struct lock_seen *ret;
+	struct lock_info  now;          /* after what the state holds was kept */
+	struct pull_result kept;
 };
 
-enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_GONE, UNLOCK_NOTED };
+enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_KEPT, UNLOCK_PEEKED_AGAIN, UNLOCK_GONE, UNLOCK_NOTED };
 
-static const char *const unlock_states[] = { "start", "peeked", "gone", "noted" };
+static const char *const unlock_states[] = { "start", "peeked", "kept", "peeked again", "gone", "noted" };
 
 static void
 unlock_free(struct op *op)
@@ -26,6 +31,24 @@ unlock_free(struct op *op)
 	free(u->name);
 	free(u->id);
 	free(u);
+}
+
+/* NULL: it is ours, so that nobody else wrote, or no state that is kept here. */
+static struct op *
+unlock_keep(struct unlock *u)
+{
+	struct place *p = engine_place(u->e, u->b);
+
+	return u->ret->ours || !p->source || !engine_acts(u->e) ? NULL :
+	    pull_op(u->e, p, u->name, &(struct pull_options){ .force = true, .locked = true }, &u->kept);
+}
+
+/* A state that cannot be read shall not stay locked for that. */
+static void
+unlock_tell_kept(struct unlock *u)
+{
+	if (op_failed(&u->op) && u->op.res.code != ERR_NOT_FOUND)
+		log_at(LOG_WARN, u->b->label, "%s: what it holds could not be kept before its lock is broken: %s", u->name, u->op.res.msg);
 }
 
 static enum err_code
@@ -55,6 +78,12 @@ unlock_make(struct unlock *u)
 	memset(u->ret, 0, sizeof(*u->ret));
 	provider_lock_new(u->b, &ref, "unlocked by a person", &u->ret->lock);
 	snprintf(u->ret->lock.id, sizeof(u->ret->lock.id), "%s", u->id);
+}
+
+static bool
+unlock_is_unseen(const struct unlock *u)
+{
+	return !provider_shows_locks(u->b) && (provider_caps(u->b) & PROVIDER_LOCK) != 0;
 }
 
 /* The remote cannot show its lock: it compares the id itself, and says whose another one is. */
@@ -96,6 +125,26 @@ unlock_peeked(struct unlock *u)
 		return op_ok(op);
 	if (u->b->common.read_only && !u->ret->ours) {
 		err_set(&op->res, ERR_UNSUPPORTED, 0, "%s is read_only", u->b->label);
+		return op_fail(op);
+	}
+	return op_await(op, UNLOCK_KEPT, unlock_keep(u));
+}
+
+/* Another one by now, or none: that is not the lock that a person has decided on. */
+static enum op_turn
+unlock_peeked_again(struct unlock *u)
+{
+	struct op *op = &u->op;
+
+	if (op->res.code == ERR_NOT_FOUND)
+		err_set(&op->res, ERR_NOT_FOUND, 0, "%s:%s was unlocked meanwhile", u->b->label, u->name);
+	if (op_failed(op))
+		return op_fail(op);
+	if (strcmp(u->now.id, u->ret->lock.id) != 0) {
+		u->ret->lock = u->now;
+		u->ret->ours = false;
+		unlock_may(u, &op->res);
+		err_prefix(&op->res, "the lock changed meanwhile");
 		return op_fail(op);
 	}
 	op_shield(op);
@@ -171,11 +220,20 @@ unlock_step(struct op *op)
 	case UNLOCK_START:
 		if (!place_may_act(engine_place(u->e, u->b), &op->res)) /* a lock there is nobody's that this label knew */
 			return op_fail(op);
-		if (!provider_shows_locks(u->b) && (provider_caps(u->b) & PROVIDER_LOCK) != 0)
-			return unlock_unseen(u);
+		if (unlock_is_unseen(u))
+			return u->look || u->id == NULL ? unlock_unseen(u) : op_await(op, UNLOCK_KEPT, unlock_keep(u));
 		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
 	case UNLOCK_PEEKED:
 		return unlock_peeked(u);
+	case UNLOCK_KEPT:
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		unlock_tell_kept(u);
+		if (unlock_is_unseen(u))
+			return unlock_unseen(u);
+		return op_await(op, UNLOCK_PEEKED_AGAIN, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->now));
+	case UNLOCK_PEEKED_AGAIN:
+		return unlock_peeked_again(u);
 	case UNLOCK_GONE: /* a refusal may have named the holder: that is worth keeping */
 		op->err = op->res;
 		return op_await(op, UNLOCK_NOTED, store_apply(u->e->store, unlock_batch(u)));

@@ -214,6 +214,73 @@ a_broken_lock_wakes_the_write_that_waits(void)
 	end();
 }
 
+static void
+lock_source(void)
+{
+	struct backend  *a = plan_backend(engine_plan(r.engine), "a");
+	struct state_ref ref = { "x.tfstate" };
+	struct lock_info holder;
+
+	provider_lock_new(a, &ref, "", &theirs);
+	snprintf(theirs.who, sizeof(theirs.who), "ann@host");
+	CHECK_U64(agent_rig_run(&r, provider_lock(a, &ref, &theirs, &holder), 60000), ERR_OK);
+}
+
+static uint64_t
+versions(void)
+{
+	struct store_txn *t;
+	struct state_rec  s = { .versions = 0 };
+
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	CHECK(store_state(t, "a", "x.tfstate", &s));
+	store_end(t);
+	return s.versions;
+}
+
+static void
+ended(struct op *op, void *arg)
+{
+	*(struct err *)arg = op->err;
+	op_free(op);
+}
+
+/* What the one whose lock is broken may have left is a version before; and if the lock is another's by then, it stays. */
+static void
+what_is_there_is_kept_first(void)
+{
+	struct backend *a;
+	struct lock_info mine;
+	struct err       e = { .code = ERR_BUSY };
+
+	begin();
+	a = plan_backend(engine_plan(r.engine), "a");
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	lock_source();
+	mem_world_put(source, "x.tfstate", SPAN_LIT("{\"version\": 4, \"ser"));
+	CHECK_U64(agent_rig_run(&r, engine_unlock_look(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
+	CHECK_U64(versions(), 1);
+	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
+	CHECK_U64(versions(), 2);
+	CHECK_U64(mem_world_locks(source), 0);
+
+	lock_source();
+	mine = theirs;
+	mem_world_put(source, "x.tfstate", SPAN_LIT("{\"version\": 4, \"other"));
+	op_start(engine_unlock(r.engine, "a", "x.tfstate", mine.id, &last), ended, &e);
+	agent_rig_wait(&r, 1000); /* what is no state is read again after 2 s */
+	CHECK_U64(e.code, ERR_BUSY);
+	CHECK_U64(agent_rig_run(&r, provider_unlock(a, &(struct state_ref){ "x.tfstate" }, &mine), 60000), ERR_OK);
+	lock_source();
+	agent_rig_wait(&r, 10000);
+	CHECK_U64(e.code, ERR_CONFLICT);
+	CHECK(strstr(e.msg, "the lock changed meanwhile") != NULL && strstr(e.hint, theirs.id) != NULL);
+	CHECK_U64(mem_world_locks(source), 1);
+	CHECK_U64(versions(), 3);
+	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -222,6 +289,7 @@ main(int argc, char **argv)
 		{ "a_lock_that_went_by_itself_is_forgotten", a_lock_that_went_by_itself_is_forgotten },
 		{ "a_wrong_id_breaks_nothing_and_tells_the_holder", a_wrong_id_breaks_nothing_and_tells_the_holder },
 		{ "our_own_needs_no_id", our_own_needs_no_id },
+		{ "what_is_there_is_kept_first", what_is_there_is_kept_first },
 		{ "a_broken_lock_wakes_the_write_that_waits", a_broken_lock_wakes_the_write_that_waits },
 		{ NULL, NULL },
 	};
