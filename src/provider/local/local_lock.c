@@ -132,18 +132,23 @@ local_unlock_job(struct work_job *job, void *arg, struct err *reterr)
 	struct local_call *c = arg;
 	struct lock_info   there;
 	struct stat        st;
+	struct err         e = { 0 };
+	enum err_code      rc = local_read_lock_info(c->path, &there, &e);
+	bool               unread = rc == ERR_NOT_FOUND && e.detail != ENOENT && e.detail != ELOOP;
 	char              *info;
 	int                fd = c->held_fd;
 
 	(void)job;
-	if (local_read_lock_info(c->path, &there, NULL) == ERR_OK && strcmp(there.id, c->lock.id) != 0 && fd < 0)
+	if (rc == ERR_OK && strcmp(there.id, c->lock.id) != 0 && fd < 0)
 		return ERR_OK; /* another one's: ours is gone */
+	if (unread && fd < 0)
+		return err_errno(reterr, e.detail, "%s: its lock's description", c->name);
 	if (fd < 0 && local_open_file(c->l, c->path, O_RDWR, &fd, NULL) == ERR_OK && !local_try_lock(fd)) {
 		close(fd);
 		err_set(reterr, ERR_LOCKED, 0, "%s is locked by a process that still runs", c->name);
 		return err_hint(reterr, "end that process: the lock goes with it");
 	}
-	if (strcmp(there.id, c->lock.id) == 0) {
+	if (unread || strcmp(there.id, c->lock.id) == 0) { /* while we hold the lock, nobody else describes his */
 		info = local_lock_path(c->path);
 		unlink(info);
 		free(info);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -91,6 +92,12 @@ lock(const char *name)
 }
 
 static enum err_code
+unlock(const char *name)
+{
+	return provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ name }, &mine));
+}
+
+static enum err_code
 get(const char *name)
 {
 	struct snapshot s = { .body = NULL };
@@ -144,7 +151,7 @@ links_inside(void)
 	CHECK_U64(put("current/x.tfstate"), ERR_OK);
 	CHECK(exists(real, "x.tfstate"));
 	CHECK_U64(lock("current/x.tfstate"), ERR_OK);
-	CHECK_U64(provider_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ "current/x.tfstate" }, &mine)), ERR_OK);
+	CHECK_U64(unlock("current/x.tfstate"), ERR_OK);
 	CHECK_U64(get("current/x.tfstate"), ERR_OK);
 	free(real);
 	end();
@@ -282,11 +289,35 @@ a_folder_that_cannot_be_flushed(void)
 	end();
 }
 
+/* The description cannot be read when the lock is released: the lock is ours, and so is that. */
+static void
+unlock_without_descriptors(void)
+{
+	struct rlimit before, none;
+
+	test_not_under_valgrind("of the limit of descriptors");
+	begin();
+	CHECK_U64(put("x.tfstate"), ERR_OK);
+	CHECK_U64(lock("x.tfstate"), ERR_OK);
+	CHECK(exists(inside, ".x.tfstate.lock.info"));
+	CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+	none = before;
+	none.rlim_cur = 0;
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	CHECK_U64(unlock("x.tfstate"), ERR_OK);
+	CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+	CHECK(!exists(inside, ".x.tfstate.lock.info"));
+	CHECK_U64(lock("x.tfstate"), ERR_OK);
+	CHECK_U64(unlock("x.tfstate"), ERR_OK);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "links that lead out", links_that_lead_out }, { "links to nothing", links_to_nothing },
-	    { "links inside", links_inside }, { "depth", depth }, { "a part that cannot be read", a_part_that_cannot_be_read },
+	    { "links inside", links_inside }, { "unlock without descriptors", unlock_without_descriptors },
+	    { "depth", depth }, { "a part that cannot be read", a_part_that_cannot_be_read },
 	    { "a file that changes while it is read", a_file_that_changes_while_it_is_read },
 	    { "a large file without room for it", a_large_file_without_room_for_it },
 	    { "a folder that cannot be flushed", a_folder_that_cannot_be_flushed }, { NULL, NULL } });
