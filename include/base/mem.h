@@ -22,6 +22,9 @@ char *xstrdup(const char *s);                    /* NULL gives NULL */
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* How these end the process, for what a library could not allocate: n bytes, 0 unknown. */
+void  mem_exhausted(size_t n) __attribute__((noreturn));
+
 /* Overwrites and is never optimised away. */
 void  mem_wipe(void *p, size_t n);
 void  mem_free_secret(char *text);               /* overwritten, then freed; NULL: no-op */

@@ -18,7 +18,7 @@ static void
 digest_must(bool ok)
 {
 	if (!ok)
-		abort();
+		mem_exhausted(0);
 }
 
 enum err_code

@@ -6,10 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void __attribute__((noreturn))
+void
 mem_exhausted(size_t n)
 {
-	fprintf(stderr, "stateferry: out of memory (%zu bytes wanted); the store is safe, start again\n", n);
+	if (n > 0)
+		fprintf(stderr, "stateferry: out of memory (%zu bytes wanted); the store is safe, start again\n", n);
+	else
+		fprintf(stderr, "stateferry: out of memory; the store is safe, start again\n");
 	abort();
 }
 

@@ -208,7 +208,7 @@ http_call_response(struct http_call *c)
 		r = MHD_create_response_from_callback(size, size < HTTP_PIECE_MAX ? (size_t)size : HTTP_PIECE_MAX,
 		    http_call_read, c, NULL);
 	if (r == NULL)
-		abort(); /* out of memory, as xmalloc() would */
+		mem_exhausted(0);
 	return r;
 }
 

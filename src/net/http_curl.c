@@ -215,7 +215,7 @@ http_curl_process_setup(void)
 		sigaction(SIGPIPE, &ignore, NULL);
 	setenv("RES_OPTIONS", "timeout:2 attempts:2", 0);
 	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, http_curl_forget, http_curl_grow, strdup, calloc) != CURLE_OK)
-		abort(); /* as xmalloc() does */
+		mem_exhausted(0);
 }
 
 static void
@@ -223,7 +223,7 @@ http_curl_open_multi(struct http_curl *c)
 {
 	c->multi = curl_multi_init();
 	if (c->multi == NULL)
-		abort(); /* as xmalloc() does */
+		mem_exhausted(0);
 	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, http_curl_socket);
 	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
 	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, http_curl_timer);

@@ -301,7 +301,7 @@ http_transfer_add_line(struct http_transfer *t, const char *line)
 	struct curl_slist *list = curl_slist_append(t->headers, line);
 
 	if (list == NULL)
-		abort(); /* as xmalloc() does */
+		mem_exhausted(0);
 	t->headers = list;
 }
 
@@ -334,7 +334,7 @@ http_transfer_setup(struct http_transfer *t)
 {
 	t->easy = curl_easy_init();
 	if (t->easy == NULL)
-		abort(); /* as xmalloc() does */
+		mem_exhausted(0);
 	http_transfer_set_callbacks(t);
 	http_transfer_set_basics(t);
 	http_transfer_set_route(t);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "net/url.h"
 
 #define SEND_BYTES_PER_MS 1000 /* what a transfer has to reach beside the timeout of a request */
@@ -46,7 +47,7 @@ send_header(struct send_request *r, const char *name, const char *fmt, ...)
 	assert(r->nheaders < SEND_HEADERS);
 	va_start(ap, fmt);
 	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+		mem_exhausted(0);
 	va_end(ap);
 	r->headers[r->nheaders++] = (struct http_header){ name, text };
 }

@@ -24,7 +24,7 @@ static void *
 frame_context(void *z)
 {
 	if (z == NULL)
-		abort(); /* as any small allocation that fails */
+		mem_exhausted(0);
 	return z;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "remote.h"
 
 /* One request with its token, at the rate that the server allows, and what an answer means. */
@@ -29,7 +30,7 @@ remote_to(struct remote_ask *a, const char *method, const char *path_fmt, ...)
 	send_request_free(&a->req);
 	va_start(ap, path_fmt);
 	if (vasprintf(&path, path_fmt, ap) < 0)
-		abort();
+		mem_exhausted(0);
 	va_end(ap);
 	a->req = (struct send_request){ .method = method, .path = path, .changing = strcmp(method, "GET") != 0,
 		.max_body = REMOTE_ANSWER_MAX };
