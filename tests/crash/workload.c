@@ -124,13 +124,15 @@ put_version(size_t state)
 {
 	struct series *s = &series[state];
 	struct batch  *b;
-	struct digest  d;
+	struct digest  was = rig_digest(buf_span(&s->text)), d;
 
-	if (rand_below(&rnd, 9) == 0)
-		series_scramble_all(s); /* nothing to stand on: a keyframe */
-	else
-		series_next(s);
-	d = rig_digest(buf_span(&s->text));
+	do {
+		if (rand_below(&rnd, 9) == 0)
+			series_scramble_all(s); /* nothing to stand on: a keyframe */
+		else
+			series_next(s);
+		d = rig_digest(buf_span(&s->text));
+	} while (digest_eq(&d, &was)); /* a scrambled text has not always something to edit */
 	b = rig_put_batch(&r, "live", workload_state(state), buf_span(&s->text), s->serial);
 	batch_for(b, "live", workload_state(state));
 	batch_enqueue(b, &(struct queue_rec){ .due = (int64_t)rand_below(&rnd, 1000), .edge = "out", .target = "dr" });
