@@ -42,6 +42,8 @@ run --timeout 900 $(programs build-tsan/unit/loop build-tsan/unit/store ! -name 
 
 say "power cuts, and stores that do not survive them"
 run --timeout 900 build/crash/explore tests/crash/test_explore_self.py
+say "the nth allocation fails, in the program that is shipped"
+STATEFERRY=$PWD/build/stateferry $python tests/e2e/main.py --total "$total" -k alloc tests/e2e/test_fail_nth.py || rc=1
 
 say "the command line"
 O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)
