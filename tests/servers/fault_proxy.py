@@ -138,7 +138,7 @@ class FaultProxy(Relay):
         """One request; false when the client's connection is to end."""
         message = reader.request()
         method, target = message.first[0], message.first[1]
-        rule = self.rules.match(method, target)
+        rule = self.rules.match(method, target, message.headers)
         serial = SERIAL.search(message.body) if len(message.body) <= SERIAL_MAX else None
         entry = {"at": time.time(), "method": method, "target": target, "headers": message.headers, "status": None,
                  "path": urllib.parse.unquote(target.partition("?")[0]), "serial": int(serial[1]) if serial else None,
@@ -149,11 +149,16 @@ class FaultProxy(Relay):
             rule.pause()
             if rule.drop == "before":
                 return False
+            if rule.drop == "half":
+                self._half(message, upstream)
+                return False
             if rule.status and not rule.applied:
                 return _say(client, entry, rule)
         answer = self._forward(message, method, upstream)
+        entry["statuses"] = [int(answer.first[1])]
         if rule and rule.duplicate:
             answer = self._forward(message, method, upstream)
+            entry["statuses"].append(int(answer.first[1]))
         if self.skew:
             answer.head = re.sub(rb"(?im)^date:[^\r]*", b"Date: " + email.utils.formatdate(time.time() + self.skew, usegmt=True).encode(),
                                  answer.head)
@@ -165,8 +170,19 @@ class FaultProxy(Relay):
         if rule and rule.truncate is not None:
             client.sendall(answer.head + answer.body[:rule.truncate])
             return False
+        if rule and rule.drop == "answer":
+            whole = answer.head + answer.body
+            client.sendall(whole[:len(whole) // 2])
+            return False
         client.sendall(answer.head + answer.body)
         return message.headers.get("connection", "").lower() != "close"
+
+    def _half(self, message, upstream):
+        """Half of the request, and then the connection ends: _one's caller closes it."""
+        if not upstream:
+            upstream.append(Reader(socket.create_connection(("127.0.0.1", self.upstream_port))))
+        whole = message.head + message.body
+        upstream[0].sock.sendall(whole[:len(whole) // 2])
 
     def _forward(self, message, method, upstream):
         """Sends a request on and reads its answer whole; a kept connection that has died is replaced, once."""

@@ -9,6 +9,13 @@ import threading
 import typing
 
 HOLD_LIMIT = 60.0
+READS = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables")     # of DynamoDB, where all is a POST
+
+
+def changes(method, headers):
+    """Is this a request that may change something at the server?"""
+    what = headers.get("x-amz-target", "").rpartition(".")[2]
+    return method not in ("GET", "HEAD", "OPTIONS") and what not in READS
 
 
 @dataclasses.dataclass(eq=False)
@@ -16,6 +23,7 @@ class Rule:
     method: str = "*"
     path: str = "*"             # pattern over the raw request target without its query
     query: str = "*"
+    change: bool = False        # only requests that change something
     nth: int = 1                # the first matching request that is touched, from 1
     times: int = 1              # how many in a row; 0: for ever
     delay: float = 0.0          # seconds before anything else
@@ -24,19 +32,23 @@ class Rule:
     headers: dict = dataclasses.field(default_factory=dict)
     body: bytes = b""
     applied: bool = False
-    drop: str = ""              # cut the connection "before" or "after" the request takes effect
+    # Cut the connection "before" or "after" the request takes effect; fault_proxy alone: after "half" of the request has reached
+    # the server, or half of the "answer" the client.
+    drop: str = ""
     truncate: typing.Optional[int] = None  # bytes of the answer's body that arrive before the cut
     duplicate: bool = False     # the request takes effect twice, the second answer is given
     seen: int = 0
     fired: int = 0
 
     def __post_init__(self):
-        assert self.drop in ("", "before", "after"), self.drop
+        assert self.drop in ("", "before", "half", "after", "answer"), self.drop
         self.hit = threading.Event()
         self.gate = threading.Event()
 
-    def takes(self, method, path, query):
+    def takes(self, method, path, query, headers):
         """Counts a request that matches; true when the rule fires for it."""
+        if self.change and not changes(method, headers):
+            return False
         if not (fnmatch.fnmatchcase(method, self.method) and fnmatch.fnmatchcase(path, self.path)
                 and fnmatch.fnmatchcase(query, self.query)):
             return False
@@ -80,7 +92,7 @@ class Rules:
                 rule.release()
             self._rules = []
 
-    def match(self, method, target):
+    def match(self, method, target, headers):
         path, _, query = target.partition("?")
         with self._lock:
-            return next((r for r in self._rules if r.takes(method, path, query)), None)
+            return next((r for r in self._rules if r.takes(method, path, query, headers)), None)

@@ -320,12 +320,28 @@ class _Listener(http.server.ThreadingHTTPServer):
         """A client that goes away is none of our business; the journal has what it asked."""
 
 
+class Lines:
+    """What is read of a connection; ended: the last line that was asked for was not there any more."""
+
+    def __init__(self, inner):
+        self.inner, self.ended = inner, False
+
+    def readline(self, *limit):
+        line = self.inner.readline(*limit)
+        self.ended = not line
+        return line
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "http_state", ""
 
     def setup(self):
         super().setup()
+        self.rfile = Lines(self.rfile)
         with self.server.owner._mutex:
             self.server.owner._live.add(self.connection)
 
@@ -333,6 +349,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.owner._mutex:
             self.server.owner._live.discard(self.connection)
         super().finish()
+
+    def parse_request(self):
+        """A head that has no end is no request, though Python's parser takes it for one."""
+        return super().parse_request() and not self.rfile.ended
 
     def date_time_string(self, timestamp=None):
         return super().date_time_string((timestamp or time.time()) + self.server.owner.skew)
@@ -364,7 +384,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         entry = {"at": time.time(), "method": self.command, "target": self.path, "name": None,
                  "agent": self.headers.get("User-Agent", "")}
         body = self.body()
-        rule = owner.rules.match(self.command, self.path)
+        rule = owner.rules.match(self.command, self.path, self.headers)
+        assert not rule or rule.drop in ("", "before", "after"), "a proxy's fault"
         entry |= {"sha256": hashlib.sha256(body).hexdigest(), "fault": repr(rule) if rule else None, "status": None}
         if rule:
             rule.pause()
