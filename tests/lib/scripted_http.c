@@ -67,7 +67,7 @@ const char *
 scripted_fault_name(enum scripted_fault f)
 {
 	static const char *const names[] = {
-		"ok", "lost_before", "lost_request", "lost_answer", "timeout", "timeout_applied", "late", "cut", "busy",
+		"ok", "lost_before", "lost_request", "lost_answer", "timeout", "timeout_applied", "late", "cut", "busy", "twice",
 	};
 
 	return f < SCRIPTED_FAULTS ? names[f] : "?";
@@ -483,7 +483,7 @@ flight_answer(void *arg)
 		trace_line(f->s, &f->rq, "lost_answer", SIZE_MAX);
 		scripted_lose(o, ERR_NETWORK, "the connection was closed without an answer");
 	} else {
-		trace_status(f, cut ? "cut " : "");
+		trace_status(f, cut ? "cut " : f->fault == SCRIPTED_TWICE ? "twice " : "");
 		scripted_deliver(o, &f->answer, cut);
 	}
 }
@@ -497,6 +497,10 @@ flight_arrive(void *arg)
 	f->s->arrived++;
 	if (!f->from_list)
 		f->s->handler(f->s->handler_arg, &f->rq, &f->answer);
+	if (!f->from_list && f->fault == SCRIPTED_TWICE) {
+		answer_free(&f->answer);
+		f->s->handler(f->s->handler_arg, &f->rq, &f->answer);
+	}
 	if (f->op == NULL) {
 		trace_status(f, f->fault == SCRIPTED_LATE ? "late " : "unseen ");
 		flight_free(f);

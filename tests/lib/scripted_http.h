@@ -32,6 +32,7 @@ enum scripted_fault {
 	SCRIPTED_LATE,            /* the connection breaks, and the request arrives late_ms after that */
 	SCRIPTED_CUT,             /* applied; the answer breaks off in the middle of its body, or before it */
 	SCRIPTED_BUSY,            /* not applied: 503 with Retry-After: 1 */
+	SCRIPTED_TWICE,           /* arrives twice; the second answer comes back */
 	SCRIPTED_FAULTS
 };
 const char *scripted_fault_name(enum scripted_fault f);

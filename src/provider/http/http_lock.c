@@ -96,13 +96,14 @@ hb_busy(struct hb_lock_call *c, struct err *reterr)
 	lock_info_refuse(c->ret_holder, ERR_LOCKED, status, c->name, reterr);
 }
 
-/* The lock may be that of our own lost request, which the server does not say: an unlock of it tells, for it takes no other one. */
+/* The lock may be that of our own request, lost or delivered twice, which the server does not say: an unlock of it tells, for it takes no
+ * other one. */
 static bool
 hb_should_try(const struct hb_lock_call *c)
 {
 	int status = c->answer.res.status;
 
-	return c->h->dialect->mute && c->answer.doubt && !c->asked && (status == 409 || status == 423);
+	return c->h->dialect->mute && !c->asked && (status == 409 || status == 423);
 }
 
 /* Unlocked: it was ours, or there is none, so that it can be had. Refused: it is another's. */

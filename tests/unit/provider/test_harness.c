@@ -359,6 +359,14 @@ lock_doubt(void)
 	CHECK_U64(unlock(&mine), ERR_OK);
 	end();
 
+	begin(BLOCK("")); /* delivered twice: the second answer refuses us for the sake of the first */
+	scripted_fail(r.http, 2, SCRIPTED_TWICE);
+	CHECK_U64(lock(), ERR_OK);
+	CHECK_STR(vpc->lock, mine.id);
+	CHECK_U64(unlock(&mine), ERR_OK);
+	CHECK_STR(vpc->lock, "");
+	end();
+
 	begin(BLOCK("")); /* another's, and it stays */
 	snprintf(vpc->lock, sizeof(vpc->lock), "somebody-1");
 	scripted_fail(r.http, 2, SCRIPTED_LOST_ANSWER);
