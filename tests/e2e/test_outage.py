@@ -233,6 +233,29 @@ def test_full_disk_under_the_store(agents, places, small_disk):
     assert agent.cat(f"live:{NAME}") == live.get(NAME)
 
 
+def test_full_disk_under_the_spool(agents, places, small_disk):
+    """A state that goes to a file on its way, and no room for that file: it stays where it is, and the others go on."""
+    agent = agents()
+    agent.prefix = small_disk.prefix
+    agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    live, web = places("http"), places("http")
+    live.add(agent, "live", states=[NAME, "small.tfstate"])
+    web.add(agent, "web")
+    agent.replicate("out", "live", "web")
+    line = lineage()
+    live.put(NAME, padded(1, line, 40_000_000))
+    live.put("small.tfstate", state(1, line))
+    result = agent.call("--json", "sync", code=3)
+    text = agent.problem(result.json)["message"]
+    assert "No space left" in text or "nearly full" in text, text
+    assert web.get(NAME) is None and web.get("small.tfstate") == live.get("small.tfstate")
+    assert small_disk.shell(f"ls -A {small_disk.folder}/store").stdout.decode().split() == ["data.mdb", "host", "lock.mdb", "owner"]
+    live.put(NAME, state(2, line))
+    agent.sync()
+    assert web.get(NAME) == live.get(NAME)
+    assert agent.json("check")["ok"]
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["in place", "new name"])
 def test_full_disk_under_a_target_folder(agents, places, small_disk, there):
     """What is there stays whole, nothing half-written appears, and once there is room it is written without help."""
