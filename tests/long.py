@@ -2,21 +2,25 @@
 # SPDX-License-Identifier: MIT
 """What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
 
-    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases; all of them unless named
+    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases fail wire; all of them unless named
 
-FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of three kinds of target), ROUNDS (60, for each of two). A part that ran
+FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of the kinds of target), ROUNDS (60, for
+each of two), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into tests/RELIABILITY.md. A part that ran
 replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
+import json
 import os
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TABLE = ROOT / "tests" / "RESULTS.md"
+RELIABILITY = ROOT / "tests" / "RELIABILITY.md"
 HEAD = """# Results of make check-long
 
 The last run of each part, written by the run itself; `make check` is continuous integration's business and not in here.
@@ -97,7 +101,9 @@ def crash():
     counted = re.findall(r"^# (power cuts.*?: \d+ states, \d+ bad; \d+ records, \d+ batches)", out, re.M)
     caught, out = said([sys.executable, "tests/crash/test_explore_self.py"])
     careless = re.findall(r"^# (.*): (\d+) of (\d+) states are bad", out, re.M)
-    return ok and caught and len(counted) == 2, "; ".join(counted + [f"{name}: {n} of {of} bad" for name, n, of in careless])
+    said_ = "; ".join(counted + [f"{name}: {n} of {of} bad" for name, n, of in careless])
+    lines = ["| store | bad states |", "|---|---|"] + [f"| ours, {c.partition(': ')[0]} | {c.partition(': ')[2]} |" for c in counted]
+    return ok and caught and len(counted) == 2, said_, lines + [f"| careless: {name} | {n} of {of} |" for name, n, of in careless]
 
 
 def store_kills():
@@ -125,8 +131,40 @@ def leases():
     return ok, "; ".join([*re.findall(r"^(?:local|s3) \w+: .*take-overs.*$", out, re.M), closing(out)])
 
 
-PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills, "leases": leases}
-SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS"}
+def fail():
+    """The nth call of a pass fails, each of them; of the allocations some."""
+    make("O=build", "all")
+    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_fail_nth.py"], FAIL="all",
+                   STATEFERRY=str(ROOT / "build" / "stateferry"))
+    rows_ = re.findall(r"^(\w+), (\w+), (once|for ever): (\d+) of (\d+) calls failed, (\d+) bad$", out, re.M)
+    lines = ["| target | call | fails | calls that failed, of all in a pass | bad |", "|---|---|---|---|---|"]
+    lines += [f"| {kind} | {call} | {ever} | {n} of {of} | {bad} |" for kind, call, ever, n, of, bad in sorted(rows_)]
+    return ok and len(rows_) > 0, f"{sum(int(r[3]) for r in rows_)} calls failed, {sum(int(r[5]) for r in rows_)} bad; {closing(out)}", lines
+
+
+def wire_table(cells):
+    """One line for each request that changes something, one column for each fault."""
+    faults = list(dict.fromkeys((c[3], c[4]) for c in cells))
+    lines = ["| target | | request | " + " | ".join(f for f, _ in faults) + " |", "|---" * (3 + len(faults)) + "|",
+             "| *expected* | | | " + " | ".join(f"*{expected}*" for _, expected in faults) + " |"]
+    # The same request can come twice in a row, such as that which describes a lock and then forgets it.
+    rows_ = [cells[i:i + len(faults)] for i in range(0, len(cells), len(faults))]
+    return lines + [f"| {row[0][0]} | {row[0][1]} | `{row[0][2]}` | " + " | ".join(c[5] for c in row) + " |" for row in rows_]
+
+
+def wire():
+    """Each request that changes something at a target meets each fault of the network."""
+    make("O=build", "all")
+    with tempfile.NamedTemporaryFile("r") as f:
+        ok, out = said([sys.executable, "tests/e2e/main.py", "tests/e2e/test_wire.py"], WIRE="all", WIRE_CELLS=f.name,
+                       STATEFERRY=str(ROOT / "build" / "stateferry"))
+        cells = [json.loads(line) for line in f]
+    return ok and len(cells) > 0, f"{len(cells)} requests met a fault; {closing(out)}", wire_table(cells)
+
+
+PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills, "leases": leases,
+         "fail": fail, "wire": wire}
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS", "fail": "FAIL_ALLOCS"}
 
 
 def rows():
@@ -150,6 +188,16 @@ def record(part, head, ok, figures, seconds):
     TABLE.write_text(HEAD + "".join(found[p] + "\n" for p in PARTS if p in found))
 
 
+def tell(part, head, lines):
+    """Between the part's marks in tests/RELIABILITY.md."""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+    block = "\n".join([f"`make check-long PARTS={part}`, {now}, {head}:", "", *lines, ""])
+    text, n = re.subn(rf"(<!-- {part}: [^\n]*-->\n).*?(<!-- end -->)", lambda m: f"{m[1]}\n{block}\n{m[2]}",
+                      RELIABILITY.read_text(), count=1, flags=re.S)
+    assert n == 1, f"{RELIABILITY} has no place for {part}"
+    RELIABILITY.write_text(text)
+
+
 def main():
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := [p for p in wanted if p not in PARTS]:
@@ -159,7 +207,9 @@ def main():
         print(f"\n== {part}", flush=True)
         begun = datetime.datetime.now()
         try:
-            ok, figures = PARTS[part]()
+            ok, figures, *lines = PARTS[part]()
+            if lines:
+                tell(part, head, lines[0])
         except subprocess.CalledProcessError as e:
             ok, figures = False, f"did not build: {e.cmd[-1]}"
         record(part, head, ok, figures, (datetime.datetime.now() - begun).total_seconds())

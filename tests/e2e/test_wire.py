@@ -4,6 +4,7 @@ next pass converges, no lock stays, nothing goes back in time, and no version is
 
 WIRE=all: every fault at every request, and a line of JSON for each into $WIRE_CELLS, if that is set. Otherwise each provider
 meets one of the faults."""
+import itertools
 import json
 import os
 import urllib.parse
@@ -84,6 +85,8 @@ def label(entry, name):
         return what.rpartition(".")[2]
     target = urllib.parse.unquote(entry["target"]).replace(name, "STATE").replace(stem, "STATE")
     path, _, query = target.partition("?")
+    if "/_archivist/" in path:
+        return entry["method"] + " upload"
     query = [q for q in query.split("&") if q.partition("=")[0] in ("comp", "name")]
     words = [entry["method"], "/".join(path.split("/")[-2:] if path.endswith(("/lock", "/unlock")) else path.split("/")[-1:]), *query]
     if lease := entry["headers"].get("x-ms-lease-action"):
@@ -138,13 +141,15 @@ class Cell:
 
 
 def outcome(first, passes):
-    return f"exit {first.code}" + (f", right after {passes} more" if passes else "")
+    """When all was right: in the pass that met the fault, or how many passes later."""
+    return "at once" if first.code == 0 else "next pass" if passes == 1 else f"{passes} passes later"
 
 
-def told(kind, scenario, request, fault, expected, seen, written):
+def told(*cell):
+    """(target, scenario, request, fault, what has to be made of it, what was)"""
     if path := os.environ.get("WIRE_CELLS"):
         with open(path, "a") as f:
-            f.write(json.dumps([kind, scenario, request, fault, expected, seen, written]) + "\n")
+            f.write(json.dumps(cell) + "\n")
 
 
 def faults_of(kind):
@@ -176,7 +181,8 @@ def test_each_change_meets_each_fault(agent, places, proxy, kind, scenario):
     _, first = clean.strike(1, None)
     assert first.code == 0
     clean.check()
-    steps = [label(e, clean.there) for e in clean.requests]
+    # TFE may still be at a version when it is to be unlocked, and then is asked again: that is one request.
+    steps = [step for step, _ in itertools.groupby(label(e, clean.there) for e in clean.requests)]
     assert len(steps) >= 3, steps
     for nth, step in enumerate(steps, 1):
         for fault in faults_of(kind):
@@ -186,13 +192,13 @@ def test_each_change_meets_each_fault(agent, places, proxy, kind, scenario):
             try:
                 assert rule.fired == 1, "the fault met no request"
                 passes = one.converge(first)
-                seen, written = outcome(first, passes), one.written()
+                seen = outcome(first, passes)
                 one.check()
             except AssertionError as e:
                 failed.append(f"{kind}, {scenario}, {step}, {fault}: {e}\n{first.out[-800:]}\n" +
                               "\n".join(f"  {r['method']} {r['target']} {r['status']} {r['fault'] or ''}" for r in one.requests))
-                seen, written = f"FAILED: {str(e).splitlines()[0]}", one.written()
+                seen = f"FAILED: {str(e).splitlines()[0]}"
                 agent.call("sync", code=None)
-            told(kind, scenario, step, fault, expected, seen, written)
+            told(kind, scenario, step, fault, expected, seen)
     assert not failed, "\n\n".join(failed)
     assert agent.json("check")["ok"]
