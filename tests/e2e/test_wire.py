@@ -14,7 +14,7 @@ import pytest
 from faults import changes
 from hcl import Block
 from places import HttpPlace
-from servers import Ministack
+from servers import Dynalite, Etcd, Ministack, S3Server
 from states import lineage, state
 
 ALL = os.environ.get("WIRE") == "all"
@@ -27,7 +27,8 @@ FAULTS = {  # what is done to the request, and what has to be made of it
     "delivered twice": ({"duplicate": True}, "applied once"),
 }
 KINDS = {"s3": None, "s3-versions": "no answer", "s3-table": "half the answer", "gcs": "half the request", "azurerm": "delivered twice", "http": "before any byte",
-         "gitlab": None, "harness": None, "remote": None}       # without WIRE=all
+         "gitlab": None, "harness": None, "remote": None, "s3+target": None, "s3+dynamodb": None, "s3+etcd": "no answer"}   # without WIRE=all;
+# What stands behind "+" keeps the lease
 APPLIED = (200, 201, 202, 204)
 KEEPS_TWICE = ("harness",)              # nothing there refuses the same write again
 PLATFORMS = ("harness", "remote")       # whose names are no file names
@@ -43,15 +44,18 @@ def there(kind, i):
 
 
 class Wire:
-    """A place, behind a fault proxy for each of its servers; the proxies share their rules."""
+    """A place, and what keeps the leases, behind a fault proxy for each of their servers; the proxies share their rules."""
 
-    def __init__(self, agent, places, proxy, kind):
-        self.agent, self.kind = agent, kind
-        self.place = places("s3", cls=Ministack, versioning=True) if kind == "s3-versions" else places(kind)
+    def __init__(self, agent, places, proxy, session, kind):
+        self.agent, self.kind, self.dynamo, self.lease = agent, kind, None, []
+        self.place = places("s3", cls=Ministack, versioning=True) if kind == "s3-versions" else places(kind.partition("+")[0])
         self.fronts = [proxy(self.place.server)] if self.place.front is getattr(self.place, "server", None) else [self.place.front]
         if kind == "s3-table":
-            self.place.at = proxy(self.place.dynamo)
+            self.dynamo = self.place.dynamo
+            self.place.at = proxy(self.dynamo)
             self.fronts.append(self.place.at)
+        if "+" in kind:
+            self.lease = [Block("lease", ttl="30s", **self.coordinator(proxy, session, kind.partition("+")[2]))]
         self.rules = self.fronts[0].rules
         for front in self.fronts:
             front.rules = self.rules
@@ -60,19 +64,32 @@ class Wire:
         if self.place.front is getattr(self.place, "server", None):
             block.args = {k: self.moved(v) for k, v in block.args.items()}
 
+    def coordinator(self, proxy, session, kind):
+        if kind == "target":
+            return {}
+        keeper = session(Etcd if kind == "etcd" else Dynalite)
+        front = proxy(keeper)
+        self.fronts.append(front)
+        if kind == "etcd":
+            return {"coordinator": kind, "blocks": [Block("etcd", endpoints=[front.url])]}
+        self.dynamo = keeper
+        keeper.create(table := f"leases-of-{self.place.bucket.name}")
+        return {"coordinator": kind, "blocks": [Block("dynamodb", table=table, region=S3Server.region, endpoint=front.url,
+                                                      access_key=S3Server.access_key, secret_key=S3Server.secret_key)]}
+
     def moved(self, value):
         """An argument that has the server's port in it, with the proxy's."""
         return value.replace(f":{self.place.server.port}", f":{self.fronts[0].port}") if isinstance(value, str) else value
 
     def mend(self):
         """Dynalite ends at a request that is cut off in its middle; what it had is in its files."""
-        if self.kind == "s3-table" and self.place.dynamo.process.poll() is not None:
-            self.place.dynamo.kill()
-            self.place.dynamo.start()
+        if self.dynamo and self.dynamo.process.poll() is not None:
+            self.dynamo.kill()
+            self.dynamo.start()
 
     def asked(self, since=0):
         """The requests that change something, oldest first."""
-        found = [e for front in self.fronts for e in front.requests() if changes(e["method"], e["headers"])]
+        found = [e for front in self.fronts for e in front.requests() if changes(e["method"], e["path"], e["headers"])]
         return sorted(found, key=lambda e: e["at"])[since:]
 
     def count(self):
@@ -160,11 +177,11 @@ def faults_of(kind):
 @pytest.mark.deadline(1200 if ALL else 120)
 @pytest.mark.parametrize("scenario", ["first write", "update"])
 @pytest.mark.parametrize("kind", [k for k in KINDS if ALL or KINDS[k]])
-def test_each_change_meets_each_fault(agent, places, proxy, kind, scenario):
+def test_each_change_meets_each_fault(agent, places, proxy, _session, kind, scenario):
     live = places("local")
     live.add(agent, "live", blocks=[Block("state", here(i), alias=there(kind, i)) for i in range(NAMES)] if kind in PLATFORMS else ())
-    wire = Wire(agent, places, proxy, kind)
-    agent.replicate("out", "live", "dr", key="{alias}" if kind in PLATFORMS else None)
+    wire = Wire(agent, places, proxy, _session, kind)
+    agent.replicate("out", "live", "dr", key="{alias}" if kind in PLATFORMS else None, blocks=wire.lease)
     serial, line, failed = 1 if scenario == "first write" else 2, lineage(), []
     numbers = iter(range(NAMES))
 

@@ -9,13 +9,13 @@ import threading
 import typing
 
 HOLD_LIMIT = 60.0
-READS = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables")     # of DynamoDB, where all is a POST
+READS = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable", "ListTables")     # of DynamoDB, where all is a POST, as in etcd
 
 
-def changes(method, headers):
+def changes(method, path, headers):
     """Is this a request that may change something at the server?"""
     what = headers.get("x-amz-target", "").rpartition(".")[2]
-    return method not in ("GET", "HEAD", "OPTIONS") and what not in READS
+    return method not in ("GET", "HEAD", "OPTIONS") and what not in READS and not path.endswith("/kv/range")
 
 
 @dataclasses.dataclass(eq=False)
@@ -47,7 +47,7 @@ class Rule:
 
     def takes(self, method, path, query, headers):
         """Counts a request that matches; true when the rule fires for it."""
-        if self.change and not changes(method, headers):
+        if self.change and not changes(method, path, headers):
             return False
         if not (fnmatch.fnmatchcase(method, self.method) and fnmatch.fnmatchcase(path, self.path)
                 and fnmatch.fnmatchcase(query, self.query)):
