@@ -2,6 +2,7 @@
 /* The disk fails: the functions by which LMDB writes are this program's own, and fail on demand. Power cuts are in tests/crash. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -18,10 +19,13 @@ static struct rig r;
 
 /* ---------------------------------------------------------------- what LMDB writes with */
 
-enum fault { FAULT_NONE, FAULT_SYNC, FAULT_META, FAULT_META_LIE };
+enum fault { FAULT_NONE, FAULT_SYNC, FAULT_META, FAULT_META_LIE, FAULT_NTH };
 
 static _Atomic int fault;  /* enum fault */
 static _Atomic int faults; /* how often one struck */
+static _Atomic int calls;  /* FAULT_NTH: writes and flushes so far */
+static int         nth;    /* this one of them fails, */
+static bool        ever;   /* and each one after it */
 
 static bool
 is_data_file(int fd)
@@ -43,6 +47,18 @@ strikes(int fd, enum fault kind)
 	return true;
 }
 
+/* Each write and flush is asked. */
+static bool
+nth_strikes(int fd)
+{
+	int n;
+
+	if (fault != FAULT_NTH || !is_data_file(fd))
+		return false;
+	n = ++calls;
+	return n == nth || (ever && n > nth);
+}
+
 static ssize_t
 io_error(void)
 {
@@ -53,7 +69,7 @@ io_error(void)
 ssize_t
 pwrite(int fd, const void *p, size_t n, off_t off)
 {
-	if (off < META_BYTES && strikes(fd, FAULT_META))
+	if (nth_strikes(fd) || (off < META_BYTES && strikes(fd, FAULT_META)))
 		return io_error();
 	/* it arrives, but nobody is told; what takes it back does not */
 	if (off < META_BYTES && strikes(fd, FAULT_META_LIE)) {
@@ -64,10 +80,16 @@ pwrite(int fd, const void *p, size_t n, off_t off)
 	return syscall(SYS_pwrite64, fd, p, n, off);
 }
 
+ssize_t
+writev(int fd, const struct iovec *v, int count)
+{
+	return nth_strikes(fd) ? io_error() : syscall(SYS_writev, fd, v, count);
+}
+
 int
 fdatasync(int fd)
 {
-	if (strikes(fd, FAULT_SYNC))
+	if (nth_strikes(fd) || strikes(fd, FAULT_SYNC))
 		return (int)io_error();
 	return (int)syscall(SYS_fdatasync, fd);
 }
@@ -196,6 +218,84 @@ cannot_be_opened_again(void)
 	rig_close(&r);
 }
 
+/* ---------------------------------------------------------------- each call */
+
+#define BATCHES 8
+
+/* Batches of which one of the calls fails; which of them were acknowledged. */
+static unsigned
+batches_while_it_fails(void)
+{
+	unsigned   acked = 0;
+	struct err e = { 0 };
+
+	fault = FAULT_NTH;
+	calls = 0;
+	for (unsigned i = 0; i < BATCHES; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "version %u", i);
+		if (put_code("x", text, &e) == ERR_OK)
+			acked |= 1u << i;
+		else
+			CHECK(e.code == ERR_IO && strstr(e.msg, "nothing of it was kept") != NULL);
+	}
+	fault = FAULT_NONE;
+	return acked;
+}
+
+/* What was acknowledged is there, what was refused is not, and it goes on: as it stands, and opened anew. */
+static void
+check_batches(unsigned acked)
+{
+	for (unsigned i = 0; i < BATCHES; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "version %u", i);
+		CHECK(rig_holds(&r, span_str(text)) == ((acked >> i & 1) != 0));
+	}
+	rig_check_clean(&r);
+}
+
+/* The number of calls that there are. */
+static int
+one_call_fails(int n)
+{
+	char             *dir = xasprintf("%s/nth-%d-%d", test_tmpdir(), ever, n);
+	struct store_conf c = { .dir = dir };
+	struct err        e = { 0 };
+	unsigned          acked;
+
+	rig_open(&r, &c);
+	nth = n;
+	acked = batches_while_it_fails();
+	CHECK((acked == (1u << BATCHES) - 1) == (calls < n));
+	check_batches(acked);
+	CHECK_OK(put_code("y", "goes on", &e), e);
+	rig_close(&r);
+	rig_open(&r, &c);
+	check_batches(acked);
+	CHECK(rig_holds(&r, SPAN_LIT("goes on")));
+	rig_close(&r);
+	free(dir);
+	return calls;
+}
+
+static void
+each_call_fails(void)
+{
+	for (int once = 1; once >= 0; once--) {
+		int total;
+
+		ever = once == 0;
+		total = one_call_fails(INT_MAX);
+		CHECK(total >= 2 * BATCHES);
+		for (int n = 1; n <= total; n++)
+			one_call_fails(n);
+		printf("# %d calls failed, %s\n", total, ever ? "each with all after it" : "one at a time");
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -205,5 +305,6 @@ main(int argc, char **argv)
 	    { "failed_meta_write", failed_meta_write },
 	    { "meta_write_that_happened", meta_write_that_happened },
 	    { "cannot_be_opened_again", cannot_be_opened_again },
+	    { "each_call_fails", each_call_fails },
 	    { NULL, NULL } });
 }
