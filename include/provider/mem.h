@@ -21,6 +21,14 @@ bool              mem_world_get(struct mem_world *w, const char *name, struct sp
 void              mem_world_lock(struct mem_world *w, const char *name, const char *body);  /* NULL: unlocks */
 const char       *mem_world_locked(struct mem_world *w, const char *name);                  /* body, NULL: not locked */
 size_t            mem_world_locks(struct mem_world *w);                                     /* how many are held */
+/* What is written from now on is said to be made then; 0 (at first): nobody knows. */
+void              mem_world_date(struct mem_world *w, int64_t wall_ms);
+/* The n-th version of a state, from 1: its bytes are gone, though it is listed. */
+void              mem_world_lose(struct mem_world *w, const char *name, size_t n);
+/* The oldest versions go, as by a rule of the remote's. */
+void              mem_world_expire(struct mem_world *w, const char *name, size_t keep);
+/* Older versions cannot be listed, or not be read, until it is taken back (ERR_OK). */
+void              mem_world_deny(struct mem_world *w, enum err_code list, enum err_code read);
 uint64_t          mem_world_writes(struct mem_world *w);
 void              mem_world_each(struct mem_world *w, void (*fn)(void *arg, const char *name, struct span body), void *arg);
 /* Every call ends with this error until it is taken back (ERR_OK). */

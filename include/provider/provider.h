@@ -35,6 +35,7 @@ enum provider_cap {
 	PROVIDER_LOCK_UNPROVEN = 1 << 10, /* nothing but a promised lock: a probe has to see it refused before the first write */
 	PROVIDER_LOCK_HIDDEN = 1 << 11, /* locks of some states cannot be read, though lock_peek is there */
 	PROVIDER_LOCK_MOVES = 1 << 12, /* a state may be renamed under its lock: unlock finds ours by its "Path", whatever the name says */
+	PROVIDER_SERIALS  = 1 << 13, /* the remote refuses a serial that is not higher: between two neighbours nothing was */
 };
 
 enum put_if {
@@ -50,6 +51,7 @@ struct put_condition {
 };
 
 #define ETAG_MAX 128
+#define VERSION_ID_MAX 256 /* of what a remote calls a version; a longer id is unknown */
 
 /* A state at a backend. name as the backend lists it, relative to its prefix. Borrowed for the call; ops copy it. */
 struct state_ref {
@@ -63,6 +65,7 @@ struct snapshot {
 	struct state_info info;      /* scanned in the same pass */
 	char              etag[ETAG_MAX]; /* as the list shows it; "" when the backend has none */
 	int64_t           modified;  /* wall ms; 0: unknown */
+	char              version[VERSION_ID_MAX]; /* which of the versions that the backend keeps, as history tells them; "" : unknown */
 };
 void snapshot_free(struct snapshot *s);    /* contents; zeroes them */
 /* Of bytes from elsewhere, hashed and scanned on the caller's thread: they may be few, or the thread one of the pool. Takes a
@@ -91,13 +94,13 @@ struct state_tag {
 };
 
 struct version_seen {
-	const char *id;              /* for get_version */
+	const char *id;              /* for get_version, and of no other version of the state */
 	const char *etag;
 	uint64_t    size;
-	int64_t     modified;
-	bool        latest, deleted;
+	int64_t     modified;        /* wall ms when it was made; 0: unknown */
+	bool        latest, deleted; /* deleted: it has no bytes (any more) */
 };
-typedef void version_seen_fn(void *arg, const struct version_seen *v);
+typedef bool version_seen_fn(void *arg, const struct version_seen *v); /* false: enough, older ones need not be asked for */
 
 struct probe_check {
 	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create
@@ -130,6 +133,7 @@ struct backend_common {
 	int64_t          poll_ms, timeout_ms, lock_timeout_ms;
 	int64_t          requests_per_second;  /* 0: no limit */
 	uint64_t         max_state_size;
+	int64_t          backfill;             /* older versions that are read at most when a state is new, or between two looks */
 	bool             any_name;             /* of provider_open_inside(): who asked for it tells states by themselves */
 };
 extern const struct conf_field provider_common_fields[];
@@ -169,6 +173,7 @@ struct provider {
 	/* What stands in terraform's block beside its arguments: blocks, indented by four. NULL: nothing. */
 	void      (*inside)(const struct backend *b, const char *name, struct buf *ret);
 	const char *terraform;                 /* the type of that block; NULL: name */
+	int64_t     backfill;                  /* of that argument: its default, where older versions are kept */
 	const struct conf_hidden *hidden;      /* of fields: credentials that terraform reads from variables, and what it does not know */
 	/* Can its states be found, as a source needs it? NULL: always. */
 	enum err_code (*findable)(const struct backend *b, struct err *reterr);
@@ -185,6 +190,7 @@ struct provider {
 	struct op *(*lock_peek)(struct backend *b, const struct state_ref *ref, struct lock_info *ret); /* NULL: locks cannot be read */
 	struct op *(*lock_break)(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
 	    struct lock_info *ret_holder); /* where lock_peek is NULL */
+	/* Newest first, the current one included. Both NULL: none are kept, or they cannot be read. */
 	struct op *(*history)(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 	struct op *(*get_version)(struct backend *b, const struct state_ref *ref, const char *remote_version, struct snapshot *ret);
 	struct op *(*probe)(struct backend *b, probe_fn *seen, void *arg);     /* leaves nothing behind */
@@ -276,6 +282,8 @@ void          provider_go_on(struct backend *b, const struct backend *before);
  *	lock_break for a person, where locks cannot be read: removes the lock with the id of l. ERR_NOT_FOUND: not locked;
  *	          ERR_CONFLICT: it carries another id, and *ret_holder says whose it is, as far as the remote tells
  *	create    OK when it exists already
+ *	history   newest first, deleted ones included; ERR_UNSUPPORTED none are kept here; ERR_AUTH they may not be listed
+ *	get_version ERR_NOT_FOUND no such version (any more); ERR_UNSUPPORTED its bytes cannot be had; else as get
  * name and condition are checked and copied; outputs must outlive the op.
  */
 unsigned   provider_caps(const struct backend *b);
@@ -296,6 +304,9 @@ struct op *provider_lock_peek(struct backend *b, const struct state_ref *ref, st
 bool       provider_shows_locks(const struct backend *b);
 struct op *provider_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l,
     struct lock_info *ret_holder);
+struct op *provider_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
+struct op *provider_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
+#define BACKFILL_MAX 10000 /* of the argument "backfill" */
 struct op *provider_probe(struct backend *b, probe_fn *seen, void *arg);
 /* NULL: nothing has to be asked, whether it may be written the write itself tells. */
 struct op *provider_expect(struct backend *b, const struct state_ref *ref);

@@ -9,7 +9,7 @@
 /* How the calls of a provider ended and how long they took: counted by the wrappers, shown as metrics. One call is one of
  * these, however many requests it needed (a listing of several pages, a lock that was asked for twice). */
 enum request_kind { REQUEST_CREATE, REQUEST_LIST, REQUEST_HEAD, REQUEST_READ, REQUEST_WRITE, REQUEST_DELETE, REQUEST_LOCK,
-	REQUEST_UNLOCK, REQUEST_SEAL, REQUEST_LOCK_PEEK, REQUEST_PROBE, REQUEST_KINDS };
+	REQUEST_UNLOCK, REQUEST_SEAL, REQUEST_LOCK_PEEK, REQUEST_PROBE, REQUEST_HISTORY, REQUEST_READ_VERSION, REQUEST_KINDS };
 
 enum request_result {
 	REQUEST_OK,        /* done, or nothing new */

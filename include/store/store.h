@@ -104,13 +104,14 @@ struct version_rec {
 	const char   *reason;      /* one clause for a person, "" for plain heads */
 	int64_t       seen;        /* wall ms */
 	const char   *run, *who, *operation; /* the terraform lock it was written under, "" unknown */
-	const char   *origin;      /* "" source; VERSION_FROM_TARGET " EDGE BACKEND" or "restore": how it came here */
+	const char   *origin;      /* "" source; VERSION_FROM_TARGET " EDGE BACKEND", VERSION_FROM_HISTORY or "restore": how it came here */
 	int64_t       added, changed, removed; /* instances against the head before; -1: not known */
 	bool          dropped;     /* a person removed its bytes (quarantine drop) */
 	uint64_t      parent;      /* head before this version; 0: none */
 };
 
 #define VERSION_FROM_TARGET "target"
+#define VERSION_FROM_HISTORY "history" /* the source kept it: it was read after it had been replaced there */
 /* Kept because a target held it: never the head. */
 bool version_is_evidence(const struct version_rec *v);
 

@@ -23,6 +23,8 @@ struct judge_facts {
 	const struct version_rec *seen_before;   /* the newest version with these bytes, NULL: none */
 	bool                     released;       /* a person let exactly these bytes go */
 	bool                     same_meaning;   /* semantic digests are equal and known */
+	bool                     unwatched;      /* head is from before anybody watched: what came of it is as it is, and judged from here on */
+	bool                     current;        /* it is what the source holds */
 	int64_t                  max_shrink;     /* percent; 100: never shrunk */
 };
 

@@ -29,6 +29,8 @@ struct call {
 	struct snapshot       body;
 	void                 *ret, *ret2;  /* the caller's outputs */
 	state_seen_fn        *seen;
+	version_seen_fn      *version_seen;
+	char                 *version;     /* which one is read */
 	probe_fn             *probe;
 	void                 *arg;
 	int64_t               begun;
@@ -45,6 +47,7 @@ call_free(struct op *op)
 
 	body_unref(c->body.body);
 	free(c->about);
+	free(c->version);
 	free(c);
 }
 
@@ -106,6 +109,15 @@ call_seen(void *arg, const struct state_seen *s)
 	c->seen(c->arg, &out);
 }
 
+/* What has no name cannot be asked for. */
+static bool
+call_seen_version(void *arg, const struct version_seen *v)
+{
+	struct call *c = arg;
+
+	return v->id[0] == '\0' || strlen(v->id) >= VERSION_ID_MAX || c->version_seen(c->arg, v);
+}
+
 static struct op *
 call_driver(struct call *c)
 {
@@ -134,6 +146,10 @@ call_driver(struct call *c)
 		return p->lock_peek(c->b, &c->ref, c->ret);
 	case REQUEST_PROBE:
 		return p->probe(c->b, c->probe, c->arg);
+	case REQUEST_HISTORY:
+		return p->history(c->b, &c->ref, call_seen_version, c);
+	case REQUEST_READ_VERSION:
+		return p->get_version(c->b, &c->ref, c->version, c->ret);
 	case REQUEST_KINDS:
 		break;
 	}
@@ -394,6 +410,34 @@ struct op *
 provider_ask(struct backend *b, const char *name)
 {
 	return b->provider->ask != NULL ? b->provider->ask(b, name) : NULL;
+}
+
+struct op *
+provider_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	struct call *c;
+
+	if ((b->caps & PROVIDER_HISTORY) == 0)
+		return call_refused(b, "show older versions");
+	c = call_new(b, REQUEST_HISTORY, ref);
+	c->version_seen = seen;
+	c->arg = arg;
+	return &c->op;
+}
+
+struct op *
+provider_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct call *c;
+
+	memset(ret, 0, sizeof(*ret));
+	if ((b->caps & PROVIDER_HISTORY) == 0)
+		return call_refused(b, "read older versions");
+	assert(version[0] != '\0');
+	c = call_new(b, REQUEST_READ_VERSION, ref);
+	c->version = xstrdup(version);
+	c->ret = ret;
+	return &c->op;
 }
 
 bool

@@ -184,6 +184,18 @@ fault_break(struct backend *b, const struct state_ref *ref, const struct lock_in
 }
 
 static struct op *
+fault_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	return fault_pass(b, INNER(b)->provider->history(INNER(b), ref, seen, arg), NULL);
+}
+
+static struct op *
+fault_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	return fault_pass(b, INNER(b)->provider->get_version(INNER(b), ref, version, ret), ret);
+}
+
+static struct op *
 fault_probe(struct backend *b, probe_fn *seen, void *arg)
 {
 	return fault_pass(b, INNER(b)->provider->probe(INNER(b), seen, arg), NULL);
@@ -217,7 +229,8 @@ fault_table(const struct provider *p)
 		.create = IF_THERE(create, fault_create), .list = fault_list,
 		.head = fault_head, .get = fault_get, .put = fault_put, .del = IF_THERE(del, fault_del), .lock = fault_lock,
 		.unlock = fault_unlock, .seal = IF_THERE(seal, fault_seal), .lock_peek = IF_THERE(lock_peek, fault_peek),
-		.lock_break = IF_THERE(lock_break, fault_break), .probe = IF_THERE(probe, fault_probe), .watch = fault_watch,
+		.lock_break = IF_THERE(lock_break, fault_break), .history = IF_THERE(history, fault_history),
+		.get_version = IF_THERE(get_version, fault_get_version), .probe = IF_THERE(probe, fault_probe), .watch = fault_watch,
 		.lock_path = IF_THERE(lock_path, fault_lock_path), .unlock_hint = fault_unlock_hint };
 }
 

@@ -6,27 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/map.h"
+#include "mem_world.h"
 #include "reader.h"
 
-struct mem_state {
-	struct body *body;  /* NULL: locked, but nothing written yet */
-	uint64_t     tag;
-	char        *lock;  /* body; NULL: not locked */
-};
-
-struct mem_world {
-	struct map   *states;
-	uint64_t      tags, writes;
-	enum err_code down;
-	uint64_t      calls, fault_at;
-	enum err_code fault;
-	uint32_t      retry_after_ms;
-	bool          fault_after;
-};
-
 struct mem_conf {
-	bool    lock, if_match, list;
+	bool    lock, if_match, list, history;
 	int64_t latency_ms;
 };
 
@@ -42,180 +26,10 @@ static const struct conf_field mem_fields[] = {
 	{ "lock", CONF_BOOL, offsetof(struct mem_conf, lock), "true", "has locks", NULL, NULL, false, NULL },
 	{ "if_match", CONF_BOOL, offsetof(struct mem_conf, if_match), "true", "enforces preconditions", NULL, NULL, false, NULL },
 	{ "list", CONF_BOOL, offsetof(struct mem_conf, list), "true", "lists change tags", NULL, NULL, false, NULL },
+	{ "history", CONF_BOOL, offsetof(struct mem_conf, history), "false", "lets older versions be read", NULL, NULL, false, NULL },
 	{ "latency", CONF_MS, offsetof(struct mem_conf, latency_ms), "1ms", "of each call, in loop time", NULL, NULL, false, NULL },
 	{ .name = NULL },
 };
-
-/* ---------------------------------------------------------------- the world */
-
-struct mem_world *
-mem_world_new(void)
-{
-	struct mem_world *w = xcalloc(1, sizeof(*w));
-
-	w->states = map_new();
-	return w;
-}
-
-static void
-mem_state_free(struct mem_state *s)
-{
-	if (s == NULL)
-		return;
-	body_unref(s->body);
-	free(s->lock);
-	free(s);
-}
-
-void
-mem_world_free(struct mem_world *w)
-{
-	void *s;
-
-	if (w == NULL)
-		return;
-	for (size_t i = 0; map_next(w->states, &i, NULL, &s);)
-		mem_state_free(s);
-	map_free(w->states);
-	free(w);
-}
-
-static struct mem_state *
-mem_state(struct mem_world *w, const char *name)
-{
-	return map_get(w->states, span_str(name));
-}
-
-static struct mem_state *
-mem_state_make(struct mem_world *w, const char *name)
-{
-	struct mem_state *s = mem_state(w, name);
-
-	if (s == NULL) {
-		s = xcalloc(1, sizeof(*s));
-		map_put(w->states, span_str(name), s);
-	}
-	return s;
-}
-
-/* A state that is neither written nor locked is not there. */
-static void
-mem_state_tidy(struct mem_world *w, const char *name)
-{
-	struct mem_state *s = mem_state(w, name);
-
-	if (s != NULL && s->body == NULL && s->lock == NULL)
-		mem_state_free(map_del(w->states, span_str(name)));
-}
-
-static void
-mem_store(struct mem_world *w, const char *name, struct body *body)
-{
-	struct mem_state *s = mem_state_make(w, name);
-
-	body_unref(s->body);
-	s->body = body == NULL ? NULL : body_ref(body);
-	s->tag = ++w->tags;
-	w->writes++;
-	mem_state_tidy(w, name);
-}
-
-void
-mem_world_put(struct mem_world *w, const char *name, struct span body)
-{
-	struct body *copy = body.p == NULL ? NULL : body_copy(body);
-
-	mem_store(w, name, copy);
-	body_unref(copy);
-}
-
-bool
-mem_world_get(struct mem_world *w, const char *name, struct span *ret)
-{
-	struct mem_state *s = mem_state(w, name);
-
-	if (s == NULL || s->body == NULL)
-		return false;
-	*ret = body_span(s->body);
-	return true;
-}
-
-void
-mem_world_lock(struct mem_world *w, const char *name, const char *body)
-{
-	struct mem_state *s = mem_state_make(w, name);
-
-	free(s->lock);
-	s->lock = xstrdup(body);
-	mem_state_tidy(w, name);
-}
-
-const char *
-mem_world_locked(struct mem_world *w, const char *name)
-{
-	struct mem_state *s = mem_state(w, name);
-
-	return s == NULL ? NULL : s->lock;
-}
-
-size_t
-mem_world_locks(struct mem_world *w)
-{
-	size_t n = 0;
-	void  *s;
-
-	for (size_t i = 0; map_next(w->states, &i, NULL, &s);)
-		n += ((struct mem_state *)s)->lock != NULL;
-	return n;
-}
-
-uint64_t
-mem_world_writes(struct mem_world *w)
-{
-	return w->writes;
-}
-
-void
-mem_world_each(struct mem_world *w, void (*fn)(void *arg, const char *name, struct span body), void *arg)
-{
-	struct span name;
-	void       *s;
-	char       *text;
-
-	for (size_t i = 0; map_next(w->states, &i, &name, &s);) {
-		if (((struct mem_state *)s)->body == NULL)
-			continue;
-		text = span_dup(name);
-		fn(arg, text, body_span(((struct mem_state *)s)->body));
-		free(text);
-	}
-}
-
-void
-mem_world_down(struct mem_world *w, enum err_code code)
-{
-	w->down = code;
-}
-
-void
-mem_world_fault(struct mem_world *w, uint64_t n, enum err_code code, bool after)
-{
-	w->fault_at = w->calls + n;
-	w->fault = code;
-	w->fault_after = after;
-}
-
-void
-mem_world_retry_after(struct mem_world *w, uint32_t ms)
-{
-	w->retry_after_ms = ms;
-}
-
-uint64_t
-mem_world_calls(struct mem_world *w)
-{
-	return w->calls;
-}
 
 void
 mem_attach(struct backend *b, struct mem_world *w)
@@ -230,7 +44,8 @@ mem_attach(struct backend *b, struct mem_world *w)
 
 /* ---------------------------------------------------------------- one call: it happens in the middle of its latency */
 
-enum mem_kind { MEM_CREATE, MEM_LIST, MEM_HEAD, MEM_GET, MEM_PUT, MEM_DEL, MEM_LOCK, MEM_UNLOCK, MEM_PEEK, MEM_PROBE };
+enum mem_kind { MEM_CREATE, MEM_LIST, MEM_HEAD, MEM_GET, MEM_PUT, MEM_DEL, MEM_LOCK, MEM_UNLOCK, MEM_PEEK, MEM_PROBE, MEM_HISTORY,
+	MEM_GET_VERSION };
 
 struct mem_call {
 	struct op            op;
@@ -243,6 +58,7 @@ struct mem_call {
 	struct body         *body;
 	void                *ret, *ret2;
 	state_seen_fn       *seen;
+	version_seen_fn     *version_seen;
 	probe_fn            *probe;
 	void                *arg;
 	struct err           outcome;
@@ -287,6 +103,16 @@ mem_head(struct mem_call *c, const struct mem_state *s)
 	ret->size = body_size(s->body);
 }
 
+/* What is there now is the last that was written. */
+static void
+mem_version_told(struct mem_world *w, const char *name, struct snapshot *ret)
+{
+	struct mem_versions *x = mem_versions(w, name);
+
+	memcpy(ret->version, ret->etag, sizeof(ret->etag));
+	ret->modified = x != NULL && x->n > 0 ? x->v[x->n - 1].made : 0;
+}
+
 static void
 mem_get(struct mem_call *c, const struct mem_state *s)
 {
@@ -302,8 +128,50 @@ mem_get(struct mem_call *c, const struct mem_state *s)
 		err_set(&c->outcome, ERR_UNCHANGED, 0, "unchanged");
 		return;
 	}
-	if (snapshot_of(ret, s->body, &c->outcome) == ERR_OK)
-		memcpy(ret->etag, tag, sizeof(tag));
+	if (snapshot_of(ret, s->body, &c->outcome) != ERR_OK)
+		return;
+	memcpy(ret->etag, tag, sizeof(tag));
+	if (c->m->conf->history)
+		mem_version_told(c->m->world, c->name, ret);
+}
+
+static void
+mem_history(struct mem_call *c)
+{
+	struct mem_versions *x = mem_versions(c->m->world, c->name);
+	char                 id[ETAG_MAX];
+
+	if (c->m->world->deny_list != ERR_OK) {
+		err_set(&c->outcome, c->m->world->deny_list, 403, "%s: its versions may not be listed", c->name);
+		return;
+	}
+	for (size_t i = x != NULL ? x->n : 0; i-- > 0;) {
+		mem_tag(x->v[i].tag, id);
+		if (!c->version_seen(c->arg, &(struct version_seen){ .id = id, .etag = id, .modified = x->v[i].made, .latest = i + 1 == x->n }))
+			break;
+	}
+}
+
+static void
+mem_get_version(struct mem_call *c)
+{
+	struct mem_versions *x = mem_versions(c->m->world, c->name);
+	struct snapshot     *ret = c->ret;
+	char                 id[ETAG_MAX];
+
+	if (c->m->world->deny_read != ERR_OK) {
+		err_set(&c->outcome, c->m->world->deny_read, 403, "%s: its versions may not be read", c->name);
+		return;
+	}
+	for (size_t i = 0; x != NULL && i < x->n; i++) {
+		mem_tag(x->v[i].tag, id);
+		if (strcmp(id, c->etag) != 0 || x->v[i].body == NULL)
+			continue;
+		if (snapshot_of(ret, x->v[i].body, &c->outcome) == ERR_OK)
+			memcpy(ret->version, id, sizeof(id));
+		return;
+	}
+	err_set(&c->outcome, ERR_NOT_FOUND, 404, "%s has no version %s", c->name, c->etag);
 }
 
 static void
@@ -418,6 +286,12 @@ mem_apply(struct mem_call *c)
 		for (size_t i = 0; i < PROBE_CONDITIONS; i++)
 			c->probe(c->arg, &(struct probe_check){ probe_conditions[i], c->m->conf->if_match, "by configuration", false });
 		c->probe(c->arg, &(struct probe_check){ "lock", c->m->conf->lock, "by configuration", false });
+		break;
+	case MEM_HISTORY:
+		mem_history(c);
+		break;
+	case MEM_GET_VERSION:
+		mem_get_version(c);
 		break;
 	}
 }
@@ -594,6 +468,26 @@ mem_op_probe(struct backend *b, probe_fn *seen, void *arg)
 	return &c->op;
 }
 
+static struct op *
+mem_op_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	struct mem_call *c = mem_call(b, MEM_HISTORY, ref);
+
+	c->version_seen = seen;
+	c->arg = arg;
+	return &c->op;
+}
+
+static struct op *
+mem_op_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct mem_call *c = mem_call(b, MEM_GET_VERSION, ref);
+
+	snprintf(c->etag, sizeof(c->etag), "%s", version);
+	c->ret = ret;
+	return &c->op;
+}
+
 /* ---------------------------------------------------------------- the driver */
 
 static unsigned
@@ -602,7 +496,7 @@ mem_caps(const struct backend *b)
 	const struct mem_conf *c = container_of(b, struct mem, b)->conf;
 
 	return (c->lock ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u) | (c->if_match ? PROVIDER_IF_MATCH | PROVIDER_CAS : 0u) |
-	    (c->list ? (unsigned)PROVIDER_LIST : 0u);
+	    (c->list ? (unsigned)PROVIDER_LIST : 0u) | (c->history ? (unsigned)PROVIDER_HISTORY : 0u);
 }
 
 static enum err_code
@@ -648,5 +542,8 @@ const struct provider provider_mem = {
 	.lock = mem_op_lock,
 	.unlock = mem_op_unlock,
 	.lock_peek = mem_op_peek,
+	.history = mem_op_history,
+	.get_version = mem_op_get_version,
 	.probe = mem_op_probe,
+	.backfill = 100,
 };

@@ -43,6 +43,8 @@ const struct conf_field provider_common_fields[] = {
 	    NULL, false, NULL },
 	{ "max_state_size", CONF_SIZE, offsetof(struct backend_common, max_state_size), "512MiB", "larger states are an error", NULL,
 	    NULL, false, NULL },
+	{ .name = "backfill", .type = CONF_INT, .offset = offsetof(struct backend_common, backfill),
+	    .help = "how many older versions are read at most when a state is new, or between two looks" },
 	{ .name = NULL },
 };
 
@@ -121,6 +123,8 @@ provider_check_common(struct conf_block *block, const struct provider *p, const 
 		return conf_error(reterr, conf_where(block, "timeout"), "timeout is at least 100ms");
 	if (c->requests_per_second < 0)
 		return conf_error(reterr, conf_where(block, "requests_per_second"), "requests_per_second is not negative");
+	if (c->backfill < 0 || c->backfill > BACKFILL_MAX)
+		return conf_error(reterr, conf_where(block, "backfill"), "backfill is a number of versions, from 0 to %d", BACKFILL_MAX);
 	if (c->prefix[0] == '/' && p->prefix_help == NULL)
 		return conf_error(reterr, conf_where(block, "prefix"), "prefix does not begin with \"/\"");
 	return ERR_OK;
@@ -208,6 +212,20 @@ provider_opened(struct backend *b, const char *label, struct backend *outer)
 	assert(b->where != NULL);
 }
 
+/* What is not asked for is as the provider has it, where it can be done. */
+static enum err_code
+provider_backfill(struct backend *b, struct conf_block *block, struct err *reterr)
+{
+	const struct conf_attr *given = conf_attr(block, "backfill");
+
+	if (given == NULL)
+		b->common.backfill = (b->caps & PROVIDER_HISTORY) != 0 ? b->provider->backfill : 0;
+	if (b->common.backfill == 0 || (b->caps & PROVIDER_HISTORY) != 0)
+		return ERR_OK;
+	conf_error(reterr, given->pos, "backfill: \"%s\" keeps no older versions that could be read", b->label);
+	return err_hint(reterr, "take the argument away: every version is kept from when it is seen here");
+}
+
 enum err_code
 provider_open(const struct provider_env *env, struct conf *c, struct conf_block *block, struct backend **ret, struct err *reterr)
 {
@@ -219,7 +237,10 @@ provider_open(const struct provider_env *env, struct conf *c, struct conf_block 
 	if (provider_open_as(env, c, block, p, provider_common_fields, &common, ret, reterr) != ERR_OK)
 		return reterr->code;
 	provider_opened(*ret, block->labels[1], NULL);
-	return ERR_OK;
+	if (provider_backfill(*ret, block, reterr) == ERR_OK)
+		return ERR_OK;
+	provider_close(*ret);
+	return reterr->code;
 }
 
 enum err_code

@@ -9,7 +9,7 @@
 const int64_t request_bounds_ms[REQUEST_BOUNDS] = { 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30000 };
 
 static const char *const request_kinds[] = { "create", "list", "head", "read", "write", "delete", "lock", "unlock", "seal",
-	"lock_peek", "probe" };
+	"lock_peek", "probe", "history", "read_version" };
 static const char *const request_results[] = { "ok", "absent", "refused", "failed", "unknown", "cancelled" };
 
 _Static_assert(ARRAY_LEN(request_kinds) == REQUEST_KINDS, "a name for each");

@@ -91,6 +91,8 @@ struct place {
 	struct proof    proof;          /* what the last probes of all of these found */
 	struct ground  *grounds;        /* ngrounds: itself, or each that it keeps its states in */
 	size_t          ngrounds;
+	bool            fill_failed;    /* older versions could not be listed, last time */
+	int64_t         fill_after;     /* loop_now(): not tried before, it was refused */
 	struct quota    locks;          /* PLACE_LOCKS */
 	struct quota    reading, writing; /* PLACE_BYTES each */
 };
@@ -268,9 +270,29 @@ struct meaning {
 };
 struct op *meaning_run(struct work *w, struct meaning *m);
 
+/* --- backfill.c: what the remote kept between two looks --- */
+/* How far the versions of a state are known that the remote keeps: a mark of the store, moved in the commit that keeps a version. */
+struct fill_mark {
+	char     id[VERSION_ID_MAX];    /* the remote's name of the newest one that is known; "" : none is */
+	uint64_t number;                /* of the newest version here when it became known; 0: nobody knows */
+	/* open: older ones are being read. */
+	bool     open;
+	uint64_t last;                  /* what came last of them; 0: none that was kept */
+	uint64_t best, from;            /* the newest good one, and the head before all of them; 0: none */
+	uint64_t base, top;             /* versions above base and up to top were seen without being found there: they come again */
+};
+bool fill_recall(const struct place *p, const char *name, struct store_txn *t, struct fill_mark *ret); /* false: none; zeroed */
+void fill_note(const struct place *p, const char *name, struct batch *b, const struct fill_mark *m);
+/* May the remote have kept what was not seen here, now that it holds other bytes? */
+bool fill_is_due(const struct place *p, const char *name, const struct snapshot *now);
+/* Reads them, oldest first; each becomes a version. Whatever fails, what the source holds now can be taken: ends OK unless it was
+ * cancelled. now outlives the op. *ret_whole: nothing was left out for a reason that may pass. */
+struct op *fill_op(struct engine *e, struct place *p, const char *name, const struct snapshot *now, bool *ret_whole);
+
 /* --- pull.c: one state from its source into the store --- */
 struct pull_result {
 	bool         changed;           /* the head moved, or something was held back for the first time */
+	bool         kept;              /* as a version of its own */
 	enum verdict verdict;
 	bool         judged;            /* verdict is set */
 	bool         gone;
@@ -284,6 +306,10 @@ struct pull_options {
 	bool dry;                       /* nothing is committed */
 	bool keep;                      /* hand the snapshot out */
 	bool locked;                    /* the listing shows a lock on it */
+	bool fill;                      /* what the remote kept since the last look is read first */
+	const char *version;            /* that one of them is read: it becomes a version, never the head. NULL: what is there now */
+	int64_t made;                   /* version: wall ms, 0: unknown */
+	struct fill_mark *mark;         /* version: how far they are known before it, and afterwards */
 	const char *uncovered;          /* nothing is read: its bytes are out of reach, and why; outlives the op. NULL: it is */
 };
 struct op *pull_op(struct engine *e, struct place *p, const char *name, const struct pull_options *o, struct pull_result *ret);

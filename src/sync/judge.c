@@ -54,7 +54,7 @@ judge_loss(const struct version_rec *head, const struct state_info *now)
 static bool
 judge_is_shrunk(const struct judge_facts *f)
 {
-	if (f->head->instances < JUDGE_SHRINK_MIN || f->max_shrink >= 100)
+	if (f->head->instances < JUDGE_SHRINK_MIN || f->max_shrink >= 100 || f->unwatched)
 		return false;
 	if (f->now->kind == STATE_ENCRYPTED || f->head->kind == STATE_ENCRYPTED) /* nothing to count */
 		return false;
@@ -96,8 +96,8 @@ judge_is_unrelated(const struct judge_facts *f)
 	return strcmp(f->now->lineage, f->head->lineage) != 0;
 }
 
-void
-judge(const struct judge_facts *f, struct judgement *ret)
+static void
+judge_content(const struct judge_facts *f, struct judgement *ret)
 {
 	if (f->now->kind == STATE_EMPTY)
 		judge_say(ret, VERDICT_EMPTY, "%s", f->now->size == 0 ? "zero bytes" : "nothing but blanks");
@@ -117,6 +117,15 @@ judge(const struct judge_facts *f, struct judgement *ret)
 		judge_say(ret, VERDICT_UNRELATED, "lineage \"%.40s\" is not the head's \"%.40s\"", f->now->lineage, f->head->lineage);
 	else
 		judge_serials(f, ret);
+}
+
+/* At first contact nothing is held back for what was there earlier: another lineage begins anew, and what the source holds is taken. */
+void
+judge(const struct judge_facts *f, struct judgement *ret)
+{
+	judge_content(f, ret);
+	if (f->unwatched && state_is_good(f->now) && !verdict_is_head(ret->verdict) && (f->current || ret->verdict == VERDICT_UNRELATED))
+		ret->verdict = VERDICT_FIRST;
 }
 
 bool

@@ -193,6 +193,7 @@ look_child_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		o.dry = o.keep = l->pass != NULL && pass_is_dry(l->pass);
+		o.fill = !o.dry;
 		return op_await(op, CHILD_DONE, pull_op(l->e, l->place, c->what->name, &o, &c->result));
 	case CHILD_DONE:
 		quota_give(&l->place->reading, c->bytes);

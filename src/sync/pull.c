@@ -8,15 +8,15 @@
  * One state from its source into the store: read, judge, keep. A read that is empty or no state at all is read again
  * before any verdict, because terraform truncates first and writes then.
  */
-enum pull_state { START, READ, TORN, READ_AGAIN, HEAD_LOADED, MEANT, COMMITTED };
+enum pull_state { START, READ, TORN, READ_AGAIN, FILLED, HEAD_LOADED, MEANT, COMMITTED };
 
-static const char *const pull_states[] = { "start", "read", "torn", "read again", "head loaded", "meant", "committed" };
+static const char *const pull_states[] = { "start", "read", "torn", "read again", "older ones read", "head loaded", "meant", "committed" };
 
 struct pull {
 	struct op           op;
 	struct engine      *e;
 	struct place       *place;
-	char               *name;
+	char               *name, *version; /* version NULL: what is there now */
 	struct pull_options opt;
 	struct pull_result *ret;
 	char                known_etag[ETAG_MAX];
@@ -24,10 +24,13 @@ struct pull {
 	struct body        *head_body;
 	struct meaning      meaning;
 	/* what the store knew when the bytes came; checked again by the batch's precondition */
-	bool                has_state, has_head, known_bytes, released, restored, must_fits;
+	bool                has_state, has_from, has_head, known_bytes, seen_again, released, restored, must_fits;
 	struct version_rec  head, before;  /* strings are not kept: only numbers and digests are used later */
-	struct digest       head_digest;
-	uint64_t            seen_version;
+	struct digest       from;          /* the state's head; head is a newer one while older versions are read */
+	uint64_t            from_number, seen_version, versions;
+	int64_t             seen_last;     /* of the newest version */
+	struct fill_mark    mark;
+	bool                whole;         /* nothing is left out that the remote kept before this */
 	struct judgement    judgement;
 };
 
@@ -39,6 +42,7 @@ pull_free(struct op *op)
 	snapshot_free(&p->now);
 	body_unref(p->head_body);
 	free(p->name);
+	free(p->version);
 	free(p);
 }
 
@@ -66,36 +70,74 @@ pull_recall(struct pull *p, struct err *reterr)
 static struct op *
 pull_get(struct pull *p)
 {
+	struct state_ref ref = { p->name };
+
 	snapshot_free(&p->now);
-	return provider_get(p->place->backend, &(struct state_ref){ p->name }, p->known_etag[0] != '\0' ? p->known_etag : NULL,
-	    &p->now);
+	if (p->version != NULL)
+		return provider_get_version(p->place->backend, &ref, p->version, &p->now);
+	return provider_get(p->place->backend, &ref, p->known_etag[0] != '\0' ? p->known_etag : NULL, &p->now);
 }
 
 /* --- judging --- */
+
+/* What is judged against: the head, unless newer ones were read and it did not move yet. */
+static uint64_t
+pull_recall_fill(struct pull *p, struct store_txn *t, const struct state_rec *s)
+{
+	struct fill_mark  *m = &p->mark;
+	struct version_rec v;
+
+	if (p->version == NULL)
+		fill_recall(p->place, p->name, t, m);
+	p->seen_last = store_version(t, s->id, s->versions, &v) ? v.seen : 0;
+	if (m->open)
+		p->known_bytes = m->last != 0 && store_version(t, s->id, m->last, &v) && digest_eq(&v.digest, &p->now.digest);
+	return m->open && m->from == s->head ? m->best : s->head;
+}
+
+/* What was seen here while the remote could not be asked for it, or was written by us, comes again. */
+static bool
+pull_was_seen(const struct pull *p, const struct judge_facts *f)
+{
+	return f->seen_before != NULL && !version_is_evidence(f->seen_before) && f->seen_before->number > p->mark.base &&
+	    f->seen_before->number <= p->mark.top;
+}
 
 static void
 pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
 {
 	struct state_rec   s;
 	struct version_rec must;
+	uint64_t           best;
 
 	memset(f, 0, sizeof(*f));
 	f->now = &p->now.info;
 	f->digest = &p->now.digest;
 	f->max_shrink = plan_max_shrink(p->e->plan, p->place->backend, p->name);
 	p->has_state = store_state(t, pull_label(p), p->name, &s);
-	p->has_head = p->has_state && s.head != 0 && store_version(t, s.id, s.head, &p->head);
+	f->current = p->version == NULL;
+	p->has_from = p->has_head = false;
 	if (!p->has_state)
 		return;
-	p->head_digest = s.head_digest;
+	p->has_from = s.head != 0;
+	p->from = s.head_digest;
+	p->from_number = s.head;
 	p->seen_version = s.seen_version;
+	p->versions = s.versions;
 	p->known_bytes = s.last_read != 0 && digest_eq(&s.seen_digest, &p->now.digest);
+	best = pull_recall_fill(p, t, &s);
+	p->has_head = best != 0 && store_version(t, s.id, best, &p->head);
+	f->unwatched = !p->has_from && s.last_read == 0;
 	p->released = digest_eq(&s.released, &p->now.digest);
 	f->head = p->has_head ? &p->head : NULL;
 	f->released = p->released || (p->opt.release && state_is_good(&p->now.info));
 	f->same_meaning = p->meaning.same;
 	if (store_version_find(t, s.id, &p->now.digest, &p->before))
 		f->seen_before = &p->before;
+	if (p->version != NULL) {
+		p->seen_again = !p->known_bytes && pull_was_seen(p, f);
+		f->released = false;
+	}
 	p->must_fits = store_version(t, s.id, p->opt.must_be, &must) && digest_eq(&must.digest, &p->now.digest);
 }
 
@@ -135,7 +177,7 @@ pull_judge(struct pull *p, bool *ret_load, struct err *reterr)
 		return reterr->code;
 	pull_facts(p, t, &f);
 	judge(&f, &p->judgement);
-	p->restored = !verdict_is_head(p->judgement.verdict) && state_is_good(&p->now.info) && pull_was_restored(p, t);
+	p->restored = f.current && !verdict_is_head(p->judgement.verdict) && state_is_good(&p->now.info) && pull_was_restored(p, t);
 	if (p->restored) {
 		f.released = true;
 		judge(&f, &p->judgement);
@@ -143,7 +185,7 @@ pull_judge(struct pull *p, bool *ret_load, struct err *reterr)
 	p->meaning.want_semantic = judge_needs_meaning(&f);
 	p->meaning.want_counts = p->has_head && state_is_good(&p->now.info) && !p->known_bytes &&
 	    p->judgement.verdict != VERDICT_SAME && p->now.info.kind != STATE_ENCRYPTED && p->head.kind != STATE_ENCRYPTED;
-	*ret_load = (p->meaning.want_semantic || p->meaning.want_counts) && store_has_body(t, &p->head_digest);
+	*ret_load = (p->meaning.want_semantic || p->meaning.want_counts) && store_has_body(t, &p->head.digest);
 	store_end(t);
 	return ERR_OK;
 }
@@ -165,6 +207,18 @@ pull_flags(const struct pull *p)
 	return p->opt.locked ? STATE_IS_LOCKED : 0;
 }
 
+/* When it was made, where the remote tells that and may be asked for older ones: they stand in one row. In order, and not to come. */
+static int64_t
+pull_seen(const struct pull *p)
+{
+	int64_t now = loop_wall(p->e->loop), made = p->version != NULL ? p->opt.made : p->opt.fill ? p->now.modified : 0;
+
+	if (p->place->backend->common.backfill == 0 || made == 0 || made > now)
+		return now;
+	return made < p->seen_last ? p->seen_last : made;
+}
+
+/* The number is given where the store must not take it for the one that was seen last, from which others were read. */
 static void
 pull_version(const struct pull *p, struct version_rec *v)
 {
@@ -180,8 +234,10 @@ pull_version(const struct pull *p, struct version_rec *v)
 	v->kind = p->now.info.kind;
 	v->verdict = p->judgement.verdict;
 	v->reason = p->judgement.reason;
-	v->seen = loop_wall(p->e->loop);
-	v->run = v->who = v->operation = v->origin = "";
+	v->seen = pull_seen(p);
+	v->run = v->who = v->operation = "";
+	v->origin = p->version != NULL ? VERSION_FROM_HISTORY : "";
+	v->number = p->mark.open ? p->versions + 1 : 0;
 	v->added = p->meaning.added;
 	v->changed = p->meaning.changed;
 	v->removed = p->meaning.removed;
@@ -218,7 +274,80 @@ pull_is_news(const struct pull *p)
 		return false;
 	if (p->judgement.verdict == VERDICT_EMPTY && !p->has_head)
 		return false;
-	return !p->known_bytes || p->seen_version == 0 || pull_moves_head(p);
+	if (p->version != NULL)
+		return !p->known_bytes && !p->seen_again;
+	return !p->known_bytes || (p->seen_version == 0 && !p->mark.open) || pull_moves_head(p);
+}
+
+/* The newest good version becomes the head: what was read, or of the older ones the last that is not held back. */
+static void
+pull_move_head(struct pull *p, struct batch *b)
+{
+	bool          now = pull_moves_head(p), older = p->has_head && p->head.number != p->from_number;
+	struct digest to = now ? p->now.digest : p->head.digest;
+
+	if (!now && !older)
+		return;
+	batch_head(b, pull_label(p), p->name, p->has_from ? &p->from : NULL, &to);
+	batch_high_serial(b, pull_label(p), p->name, now ? p->now.info.serial : p->head.serial);
+	engine_enqueue(p->e, b, p->place->backend, p->name);
+	p->ret->changed = true;
+}
+
+/* Which version the bytes are that were read, once this is committed; 0: none. */
+static uint64_t
+pull_number(const struct pull *p)
+{
+	if (p->ret->kept)
+		return p->versions + 1;
+	if (p->judgement.verdict == VERDICT_SAME)
+		return p->head.number;
+	if (p->seen_again)
+		return p->before.number;
+	return !p->known_bytes ? 0 : p->mark.open ? p->mark.last : p->seen_version;
+}
+
+/* The remote's versions are known up to what is there now; or only as far as they were, and what came since will come again. */
+static void
+pull_note_fill(const struct pull *p, struct batch *b)
+{
+	struct fill_mark m = { .open = false };
+
+	if (p->place->backend->common.backfill == 0)
+		return;
+	if (p->whole && p->now.version[0] != '\0') {
+		m.number = p->versions + p->ret->kept;
+		snprintf(m.id, sizeof(m.id), "%s", p->now.version);
+	} else if (p->mark.open) {
+		m.number = p->mark.base < p->mark.top ? p->mark.base : p->mark.number;
+		snprintf(m.id, sizeof(m.id), "%s", p->mark.id);
+	}
+	if (m.id[0] != '\0')
+		fill_note(p->place, p->name, b, &m);
+}
+
+/* An older version: nothing but itself, and how far they are known. */
+static struct batch *
+pull_old_batch(struct pull *p)
+{
+	struct batch      *b = batch_new(p->e->store);
+	struct fill_mark  *m = &p->mark;
+	struct version_rec v;
+
+	p->ret->changed = p->ret->kept = pull_is_news(p);
+	if (p->ret->kept) {
+		pull_version(p, &v);
+		batch_body(b, p->now.body, &p->now.digest, p->has_head ? &p->head.digest : NULL);
+		batch_version(b, pull_label(p), p->name, &v);
+		p->e->counters.verdicts[v.verdict]++;
+	}
+	m->best = p->ret->kept && verdict_is_head(v.verdict) ? v.number : p->has_head ? p->head.number : 0;
+	m->from = p->from_number;
+	m->last = pull_number(p);
+	m->number = p->versions + p->ret->kept;
+	snprintf(m->id, sizeof(m->id), "%s", p->version);
+	fill_note(p->place, p->name, b, m);
+	return b;
 }
 
 static struct batch *
@@ -230,18 +359,15 @@ pull_batch(struct pull *p)
 		.flags = pull_flags(p), .problem = "" };
 
 	batch_state(b, pull_label(p), p->name);
-	p->ret->changed = pull_is_news(p);
-	if (p->ret->changed) {
+	p->ret->changed = p->ret->kept = pull_is_news(p);
+	if (p->ret->kept) {
 		pull_version(p, &v);
-		batch_body(b, p->now.body, &p->now.digest, p->has_head ? &p->head_digest : NULL);
+		batch_body(b, p->now.body, &p->now.digest, p->has_head ? &p->head.digest : NULL);
 		batch_version(b, pull_label(p), p->name, &v);
 		pull_report_verdict(p, b);
 	}
-	if (pull_moves_head(p)) {
-		batch_head(b, pull_label(p), p->name, p->has_head ? &p->head_digest : NULL, &p->now.digest);
-		batch_high_serial(b, pull_label(p), p->name, p->now.info.serial);
-		engine_enqueue(p->e, b, p->place->backend, p->name);
-	}
+	pull_move_head(p, b);
+	pull_note_fill(p, b);
 	if (p->opt.release || p->restored)
 		batch_release(b, pull_label(p), p->name, &p->now.digest);
 	batch_seen(b, pull_label(p), p->name, &s);
@@ -345,6 +471,8 @@ pull_keep(struct pull *p)
 		p->ret->changed = pull_is_news(p);
 		return op_ok(&p->op);
 	}
+	if (p->version != NULL)
+		return op_await(&p->op, COMMITTED, store_apply(p->e->store, pull_old_batch(p)));
 	p->e->counters.pulls++;
 	return op_await(&p->op, COMMITTED, store_apply(p->e->store, pull_batch(p)));
 }
@@ -352,7 +480,7 @@ pull_keep(struct pull *p)
 static struct op *
 pull_load_head(struct pull *p)
 {
-	return store_body_load(p->e->store, &p->head_digest, &p->head_body);
+	return store_body_load(p->e->store, &p->head.digest, &p->head_body);
 }
 
 static enum op_turn
@@ -368,6 +496,16 @@ pull_arrived(struct pull *p)
 	return pull_keep(p);
 }
 
+/* Before it is judged: what the remote kept since the last look comes first. */
+static enum op_turn
+pull_fill(struct pull *p)
+{
+	if (p->opt.fill && fill_is_due(p->place, p->name, &p->now))
+		return op_await(&p->op, FILLED, fill_op(p->e, p->place, p->name, &p->now, &p->whole));
+	p->whole = p->opt.fill;
+	return pull_arrived(p);
+}
+
 static enum op_turn
 pull_step(struct op *op)
 {
@@ -381,6 +519,8 @@ pull_step(struct op *op)
 			return op_fail(op);
 		return op_await(op, READ, pull_get(p));
 	case READ:
+		if (p->version != NULL)
+			return op_failed(op) ? op_fail(op) : pull_arrived(p);
 		if (op->res.code == ERR_UNCHANGED)
 			return op_ok(op);
 		if (op->res.code == ERR_NOT_FOUND)
@@ -389,7 +529,7 @@ pull_step(struct op *op)
 			return pull_unreadable(p);
 		if (judge_is_torn(&p->now.info))
 			return op_await(op, TORN, op_sleep(op->loop, TORN_WAIT_MS));
-		return pull_arrived(p);
+		return pull_fill(p);
 	case TORN:
 		if (op_failed(op))
 			return op_fail(op);
@@ -400,7 +540,9 @@ pull_step(struct op *op)
 			return pull_gone(p);
 		if (op_failed(op))
 			return pull_unreadable(p);
-		return pull_arrived(p);
+		return pull_fill(p);
+	case FILLED:
+		return op_failed(op) ? op_fail(op) : pull_arrived(p);
 	case HEAD_LOADED:
 		if (op_failed(op))
 			return op_fail(op);
@@ -414,7 +556,9 @@ pull_step(struct op *op)
 	case COMMITTED:
 		if (op_failed(op))
 			return op_fail(op);
-		if (p->ret->changed)
+		if (p->version != NULL)
+			*p->opt.mark = p->mark;
+		else if (p->ret->changed)
 			engine_kick(p->e, p->place->backend);
 		return op_finish(op);
 	}
@@ -444,6 +588,10 @@ pull_op(struct engine *e, struct place *place, const char *name, const struct pu
 	p->e = e;
 	p->place = place;
 	p->op.about = p->name = xstrdup(name);
+	if (o->version != NULL) {
+		p->version = xstrdup(o->version);
+		p->mark = *o->mark;
+	}
 	p->opt = *o;
 	p->ret = ret;
 	memset(ret, 0, sizeof(*ret));

@@ -294,9 +294,9 @@ brainboard_open(const struct provider_env *env, struct conf *c, struct conf_bloc
 static unsigned
 brainboard_caps(const struct backend *b)
 {
-	const unsigned     all = PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_LOCK_ID;
+	const unsigned     all = PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_LOCK_ID | PROVIDER_SERIALS;
 	const unsigned     any = PROVIDER_LOCK | PROVIDER_LOCK_UNLISTED | PROVIDER_IN_PLACE | PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN |
-	    PROVIDER_LOCK_HIDDEN;
+	    PROVIDER_LOCK_HIDDEN | PROVIDER_HISTORY;
 	struct brainboard *bb = brainboard_of(b);
 	unsigned           caps = all;
 
@@ -469,6 +469,8 @@ const struct provider provider_brainboard = {
 	.seal = brainboard_seal,
 	.lock_peek = brainboard_lock_peek,
 	.lock_break = brainboard_lock_break,
+	.history = brainboard_history,
+	.get_version = brainboard_get_version,
 	.lock_path = brainboard_lock_path,
 	.behind = brainboard_behind,
 	.storage = brainboard_storage_at,

@@ -129,6 +129,8 @@ struct op *brainboard_unlock(struct backend *b, const struct state_ref *ref, con
 struct op *brainboard_seal(struct backend *b, const struct state_ref *ref, const struct snapshot *body);
 struct op *brainboard_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);
 struct op *brainboard_lock_break(struct backend *b, const struct state_ref *ref, const struct lock_info *l, struct lock_info *ret_holder);
+struct op *brainboard_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
+struct op *brainboard_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
 /* Of every storage, one after the other. */
 struct op *brainboard_create(struct backend *b);
 

@@ -18,6 +18,9 @@ struct bb_call {
 	const struct lock_info  *lock;
 	void                    *ret, *ret2;
 	bool                     only;    /* a lock: to learn whether it may be asked for */
+	version_seen_fn         *seen;
+	const char              *version;
+	void                    *arg;
 	size_t                   at;      /* create: storage */
 	struct backend          *storage;
 	char                    *there;   /* the name in it */
@@ -153,6 +156,8 @@ bb_call_forward(struct bb_call *c)
 		return bb_call_unlockable(c);
 	if (c->only)
 		return NULL;
+	if (c->kind == REQUEST_HISTORY && (provider_caps(s) & PROVIDER_HISTORY) == 0) /* of several storages one may keep none */
+		return op_result(c->op.loop, &(struct err){ .code = ERR_OK });
 	switch (c->kind) {
 	case REQUEST_HEAD:
 		return provider_head(s, &ref, c->ret);
@@ -170,6 +175,10 @@ bb_call_forward(struct bb_call *c)
 		return provider_seal(s, &ref, c->body);
 	case REQUEST_LOCK_PEEK:
 		return provider_lock_peek(s, &ref, c->ret);
+	case REQUEST_HISTORY:
+		return provider_history(s, &ref, c->seen, c->arg);
+	case REQUEST_READ_VERSION:
+		return provider_get_version(s, &ref, c->version, c->ret);
 	default:
 		return NULL;
 	}
@@ -330,6 +339,18 @@ brainboard_ask(struct backend *b, const char *name)
 	if (bb->api == NULL || brainboard_known(bb, name) || provider_unalias(b, name) != NULL)
 		return NULL;
 	return bb_call_new(b, (struct bb_call){ .kind = REQUEST_LIST }, &bb_ask_class);
+}
+
+struct op *
+brainboard_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	return BB_CALL(b, .kind = REQUEST_HISTORY, .name = ref->name, .seen = seen, .arg = arg);
+}
+
+struct op *
+brainboard_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	return BB_CALL(b, .kind = REQUEST_READ_VERSION, .name = ref->name, .version = version, .ret = ret);
 }
 
 /* ---------------------------------------------------------------- of every storage */

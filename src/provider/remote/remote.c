@@ -306,7 +306,7 @@ static unsigned
 remote_caps(const struct backend *b)
 {
 	(void)b;
-	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_MOVES;
+	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_SERIALS | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_MOVES;
 }
 
 static const char *const remote_blocks[] = { "workspaces", NULL };
@@ -318,7 +318,7 @@ static const char *const remote_blocks[] = { "workspaces", NULL };
 	.locate = remote_locate, .create = remote_create, .list = remote_list, .head = remote_head, .get = remote_get, .put = remote_put, \
 	.lock = remote_lock, .unlock = remote_unlock, .lock_peek = remote_lock_peek, .lock_path = remote_lock_path, \
 	.history = remote_history, .get_version = remote_get_version, .probe = remote_probe, .signed_in = remote_signed_in, \
-	.server = remote_server, .unlock_hint = remote_unlock_hint
+	.server = remote_server, .unlock_hint = remote_unlock_hint, .backfill = 100
 
 const struct provider provider_remote = { .name = "remote", .summary = "Terraform Cloud and Enterprise, as backend \"remote\"",
 	.fields = remote_fields, REMOTE_CALLS };

@@ -177,6 +177,20 @@ remote_list_page(struct remote_list *l)
 	return remote_ask(l->r, &l->ask);
 }
 
+/* Page by page, for they come newest first. false: enough of them. */
+static bool
+remote_list_tell_versions(struct remote_list *l)
+{
+	while (l->next < l->n) {
+		const struct remote_listed *x = &l->all[l->next++];
+
+		if (!l->version(l->arg, &(struct version_seen){ .id = x->state, .etag = x->state, .size = x->size, .modified = x->modified,
+		        .latest = strcmp(x->state, l->found.state) == 0, .deleted = x->deleted }))
+			return false;
+	}
+	return true;
+}
+
 /* ---------------------------------------------------------------- is it all? */
 
 static enum op_turn
@@ -195,7 +209,7 @@ remote_list_again(struct remote_list *l)
 static bool
 remote_list_is_whole(const struct remote_list *l)
 {
-	return l->name != NULL || (!l->twice && (!l->ask.doc.tells_total || l->ask.doc.total == map_count(l->ids)));
+	return !l->twice && (!l->ask.doc.tells_total || l->ask.doc.total == map_count(l->ids));
 }
 
 /* Their versions are asked for one by one. */
@@ -238,8 +252,12 @@ remote_list_answered(struct remote_list *l)
 	l->twice |= l->page > 1 && d->total != l->total && l->name == NULL; /* one came or went */
 	l->total = d->total;
 	more = d->items > 0 && (d->next_page > l->page || d->total_pages > l->page);
+	if (l->name != NULL)
+		more = remote_list_tell_versions(l) && more;
 	if (more && l->page++ < REMOTE_PAGES_MAX)
 		return op_go(op, LIST_PAGE);
+	if (l->name != NULL)
+		return op_ok(op);
 	if (!remote_list_is_whole(l)) {
 		if (l->tries < REMOTE_LIST_TRIES)
 			return remote_list_again(l);
@@ -275,10 +293,7 @@ remote_list_forget(struct remote *r)
 static void
 remote_list_tell(struct remote_list *l, const struct remote_listed *x)
 {
-	if (l->name != NULL)
-		l->version(l->arg, &(struct version_seen){ .id = x->state, .etag = x->state, .size = x->size, .modified = x->modified,
-		    .latest = strcmp(x->state, l->found.state) == 0, .deleted = x->deleted });
-	else if (x->state[0] != '\0' || x->tag.etag[0] != '\0')
+	if (x->state[0] != '\0' || x->tag.etag[0] != '\0')
 		l->seen(l->arg, &(struct state_seen){ .name = x->name, .etag = x->asked ? x->tag.etag : x->state, .modified = x->modified,
 		    .locked = x->locked });
 }
@@ -299,7 +314,7 @@ remote_list_hand_out(struct remote_list *l)
 	if (!l->looked) {
 		l->looked = true;
 		l->next = 0;
-		if (l->name == NULL && l->r->select.name == NULL)
+		if (l->r->select.name == NULL)
 			remote_list_forget(l->r);
 	}
 	for (size_t n = 0; l->next < l->n && n < REMOTE_SEEN_CHUNK; n++)

@@ -247,6 +247,7 @@ remote_received(struct remote_reading *x)
 	x->reader = NULL;
 	if (remote_is_whole(x, s, &op->res) == ERR_OK) {
 		snprintf(s->etag, ETAG_MAX, "%s", x->ask.doc.item.id);
+		snprintf(s->version, VERSION_ID_MAX, "%s", x->ask.doc.item.id);
 		if (!time_parse(x->ask.doc.item.created, &s->modified))
 			s->modified = 0;
 		return op_ok(op);

@@ -331,10 +331,18 @@ waits_as_the_server_asks(void)
 
 /* --- older versions --- */
 
-static void
+static bool
 saw_version(void *arg, const struct version_seen *v)
 {
 	buf_printf(arg, "%s%s%s ", v->id, v->latest ? "*" : "", v->deleted ? "-" : "");
+	return true;
+}
+
+static bool
+saw_enough(void *arg, const struct version_seen *v)
+{
+	buf_printf(arg, "%s ", v->id);
+	return false;
 }
 
 static void
@@ -343,6 +351,7 @@ reads_older_versions(void)
 	struct snapshot  s = { 0 };
 	struct state_ref at = ref("x");
 	struct buf       b;
+	uint64_t         sent;
 
 	begin("");
 	fake->page = 2;
@@ -353,12 +362,21 @@ reads_older_versions(void)
 	fake_tfe_put(fake, "x", span_str(STATE(3)));
 	fake_tfe_workspace(fake, "x")->versions[0].status = "backing_data_soft_deleted";
 	buf_init(&b, 0);
-	IS(run(r.b->provider->history(r.b, &at, saw_version, &b)), ERR_OK);
+	IS(run(provider_history(r.b, &at, saw_version, &b)), ERR_OK);
 	CHECK_STR(buf_str(&b), "sv-00000006* sv-00000004 sv-00000003 sv-00000002- ");
-	IS(run(r.b->provider->get_version(r.b, &at, "sv-00000004", &s)), ERR_OK);
+	IS(run(provider_get_version(r.b, &at, "sv-00000004", &s)), ERR_OK);
 	CHECK(span_is(body_span(s.body), STATE(2)));
+	CHECK_STR(s.version, "sv-00000004");
 	snapshot_free(&s);
-	IS(run(r.b->provider->get_version(r.b, &at, "sv-00000099", &s)), ERR_NOT_FOUND);
+	IS(run(provider_get_version(r.b, &at, "sv-00000099", &s)), ERR_NOT_FOUND);
+	IS(run(provider_get(r.b, &at, NULL, &s)), ERR_OK);
+	CHECK_STR(s.version, "sv-00000006");
+	snapshot_free(&s);
+	buf_reset(&b);
+	sent = r.b->requests;
+	IS(run(provider_history(r.b, &at, saw_enough, &b)), ERR_OK);
+	CHECK_STR(buf_str(&b), "sv-00000006 ");
+	CHECK_U64(r.b->requests - sent, 2); /* the workspace, and one page */
 	buf_free(&b);
 	end();
 }

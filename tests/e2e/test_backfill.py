@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Versions that a source kept before the agent came, or between two of its looks: they are versions here, and none of them travels."""
+import time
+
+import pytest
+
+from states import serial_of
+
+ROUNDS = 5
+NAMES = {"remote": "prod"}
+OFF = ()    # kinds where it has to be asked for
+
+
+class Applied:
+    """A state that terraform wrote five times before anybody looked: its bytes, and a moment after the second."""
+
+    def __init__(self, places, terraform, kind):
+        self.live, self.name = places(kind), NAMES.get(kind, "net/prod.tfstate")
+        if hasattr(self.live, "prepare"):
+            self.live.prepare(self.name)
+        self.tf = terraform("tf", self.live.terraform(self.name), cli=getattr(self.live, "cli", ""), env=getattr(self.live, "env", None))
+        self.tf.init()
+        self.bodies = []
+        for n in range(ROUNDS):
+            self.apply(n)
+            if n == 1:
+                time.sleep(1.1)
+                self.moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                time.sleep(1.1)
+
+    def apply(self, n):
+        self.tf.apply(text=f"round {n}", items=3)
+        self.bodies.append(self.live.get(self.name))
+
+    @property
+    def serials(self):
+        return [serial_of(body) for body in self.bodies]
+
+
+@pytest.fixture(params=["remote"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def applied(agent, places, terraform, kind):
+    a = Applied(places, terraform, kind)
+    a.live.add(agent, "live", **({"backfill": 100} if kind in OFF else {}))
+    a.dr = places("local")
+    a.dr.add(agent, "dr")
+    return a
+
+
+def log(agent, a):
+    """Oldest first."""
+    return agent.json("log", f"live:{a.name}")["versions"][::-1]
+
+
+def test_before_the_agent_came(agent, applied, kind, workdir):
+    a = applied
+    agent.replicate("out", "live", "dr")
+    assert agent.edge(agent.sync(), "out")["written"] == 1
+    seen = log(agent, a)
+    assert [v["serial"] for v in seen] == a.serials and [v["head"] for v in seen] == [False] * 4 + [True]
+    assert [v["verdict"] for v in seen] == ["first"] + ["advance"] * 4
+    for n, body in enumerate(a.bodies, 1):
+        agent.call("restore", f"live:{a.name}@{n}", "--out", workdir / f"v{n}", "--yes")
+        assert (workdir / f"v{n}").read_bytes() == body
+    agent.call("restore", f"live:{a.name}", "--at", a.moment, "--to", "dr:then.tfstate", "--keep-serial", "--yes")
+    assert a.dr.get("then.tfstate") == a.bodies[1]
+    copy = a.name if a.name.endswith(".tfstate") else f"{a.name}.tfstate"
+    assert a.dr.get(copy) == a.bodies[-1]
+    for n in range(ROUNDS, ROUNDS + 3):         # nobody looks meanwhile
+        a.apply(n)
+    assert agent.edge(agent.sync(), "out")["written"] == 1
+    assert [v["serial"] for v in log(agent, a)] == a.serials
+    assert a.dr.get(copy) == a.bodies[-1]
+    agent.call("restore", f"live:{a.name}@2", "--yes")
+    assert a.tf.pull()["serial"] == a.serials[-1] + 1
+    agent.sync()
+    a.apply(ROUNDS + 3)
+    agent.sync()
+    assert [v["serial"] for v in log(agent, a)] == [*a.serials[:-1], a.serials[-2] + 1, a.serials[-1]]
+
+
+def test_each_is_a_snapshot(agent, applied):
+    a = applied
+    agent.snapshot("history", "live", "dr", every="change", compress="none")
+    for _ in range(ROUNDS):
+        agent.sync()
+    kept = sorted(p for p in a.dr.folder.rglob("*.tfstate") if "history" in p.parts)
+    assert [p.read_bytes() for p in kept] == a.bodies
+
+
+def test_no_more_than_asked_for(agent, applied, kind):
+    a = applied
+    agent.forget("backend", "live")
+    a.live.add(agent, "live", backfill=2)
+    agent.replicate("out", "live", "dr")
+    agent.sync()
+    assert [v["serial"] for v in log(agent, a)] == a.serials[-3:]
+    agent.forget("backend", "live")
+    a.live.add(agent, "live", backfill=0)
+    for n in range(ROUNDS, ROUNDS + 2):
+        a.apply(n)
+    agent.sync()
+    assert [v["serial"] for v in log(agent, a)] == [*a.serials[2:5], a.serials[-1]]
