@@ -18,6 +18,8 @@ backend "cloud" "tagged" {
     tags = { env = "prod" }
     # project = "shop"
   }
+
+  # backfill = 100 # how many of the versions from before the first look are read, and between two looks; 0: none
 }
 
 backend "local" "copy" {
