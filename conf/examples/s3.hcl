@@ -32,6 +32,7 @@ backend "s3" "live" {
   # https_proxy               = "http://proxy.example.com:3128"
   # no_proxy                  = "169.254.169.254,.internal"
   # skip_metadata_api_check   = true # never ask the instance's metadata
+  # backfill                  = 100 # older versions of a bucket with versioning: needs s3:ListBucketVersions and s3:GetObjectVersion
 }
 
 # Every *.tfstate of a bucket below a prefix, on a store that speaks S3. Whether it keeps its promises:

@@ -18,10 +18,11 @@
 
 /* Strings are offsets into the page's text, each with a NUL at its end; 0: there is none. */
 struct list_page_entry {
-	size_t   name, name_len, etag, md5;
+	size_t   name, name_len, etag, md5, version;
 	uint64_t size;     /* bytes */
 	int64_t  modified; /* wall clock, ms; 0: not told */
 	bool     leased, broken; /* broken: the name is cut, or holds a NUL */
+	bool     latest, deleted; /* of versions */
 };
 
 struct list_page {

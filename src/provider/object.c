@@ -31,6 +31,7 @@ object_free(struct op *op)
 	send_answer_free(&o->ans);
 	body_unref(o->body);
 	free(o->name);
+	free(o->version);
 	free(o);
 }
 
@@ -51,6 +52,12 @@ void
 object_want(struct object *o, const char *etag)
 {
 	snprintf(o->etag, sizeof(o->etag), "%s", etag != NULL ? etag : "");
+}
+
+void
+object_want_version(struct object *o, const char *version)
+{
+	o->version = xstrdup(version);
 }
 
 void
@@ -89,7 +96,8 @@ object_unreadable(struct object *o, const char *doing)
 enum op_turn
 object_absent(struct object *o)
 {
-	err_set(&o->op.res, ERR_NOT_FOUND, 404, "%s %s has no %.120s", o->driver->place, o->where, o->name);
+	err_set(&o->op.res, ERR_NOT_FOUND, 404, "%s %s has no %s%.120s", o->driver->place, o->where, o->version != NULL ? "such version of " : "",
+	    o->name);
 	return op_fail(&o->op);
 }
 

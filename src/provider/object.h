@@ -41,6 +41,7 @@ struct object {
 	struct state_tag           *ret_tag;
 	enum put_if                 when;
 	char                        etag[ETAG_MAX]; /* asked for; "": any */
+	char                       *version;        /* which one is read; NULL: the current one */
 	struct body                *body;           /* to be written */
 	char                       *ret_etag;
 };
@@ -53,6 +54,7 @@ void         object_free(struct op *op);
 struct op   *object_op(struct object *o, size_t n);
 /* What is asked of it. */
 void         object_want(struct object *o, const char *etag);  /* NULL: any */
+void         object_want_version(struct object *o, const char *version);
 void         object_write(struct object *o, const struct snapshot *body, const struct put_condition *when, char ret_etag[ETAG_MAX]);
 
 /* Ends of the op: by what the last answer says, as the functions of the driver tell; absence of the place is none of a state. */

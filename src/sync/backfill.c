@@ -125,6 +125,7 @@ struct fill {
 	int64_t               floor;         /* when the last one that is known was made */
 	struct fill_version  *all;           /* newest first, n, those that were made before now */
 	size_t                n, max;
+	char                  tail[ETAG_MAX]; /* of the oldest in all */
 	bool                  met_any, met_now, met_known, more;
 	struct pull_result    one;
 	unsigned              tries;
@@ -178,12 +179,15 @@ fill_seen(void *arg, const struct version_seen *v)
 	}
 	if (v->deleted)
 		return true;
+	if (f->n > 0 && v->etag != NULL && v->etag[0] != '\0' && strcmp(v->etag, f->tail) == 0)
+		f->n--; /* the same bytes twice in a row: the first time counts */
 	if (f->n == f->max) {
 		f->more = true;
 		return false;
 	}
 	if ((f->n & (f->n - 1)) == 0)
 		f->all = xreallocarray(f->all, f->n > 0 ? 2 * f->n : 1, sizeof(*f->all));
+	snprintf(f->tail, sizeof(f->tail), "%s", v->etag != NULL ? v->etag : "");
 	snprintf(f->all[f->n].id, sizeof(f->all[f->n].id), "%s", v->id);
 	f->all[f->n++].made = v->modified;
 	return true;

@@ -589,7 +589,7 @@ s3_caps(const struct backend *b)
 	const struct s3 *s = s3_of(b);
 	bool             table = s3_has_table(s);
 
-	return PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS |
+	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_IF_MATCH | PROVIDER_CAS |
 	    (s->conf->use_lockfile || table ? PROVIDER_LOCK | PROVIDER_LOCK_ID : 0u) | (table ? PROVIDER_LOCK_UNLISTED : 0u) |
 	    (s->aws ? 0u : (unsigned)PROVIDER_UNPROVEN);
 }
@@ -624,6 +624,8 @@ const struct provider provider_s3 = {
 	.unlock = s3_unlock,
 	.seal = s3_seal,
 	.lock_peek = s3_lock_peek,
+	.history = s3_history,
+	.get_version = s3_get_version,
 	.probe = s3_probe,
 	.lock_path = s3_lock_path,
 	.signed_in = s3_signed_in,

@@ -123,6 +123,8 @@ int64_t    s3_now(const struct s3 *s); /* the server's wall clock as far as know
 struct op *s3_list(struct backend *b, state_seen_fn *seen, void *arg);
 struct op *s3_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
 struct op *s3_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *s3_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
+struct op *s3_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 struct op *s3_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
     char ret_etag[ETAG_MAX]);
 struct op *s3_del(struct backend *b, const struct state_ref *ref, const char *if_etag);
@@ -170,10 +172,14 @@ struct s3_entry {
 	uint64_t    size;
 	int64_t     modified;
 	bool        broken;        /* key cannot be decoded, or holds a NUL */
+	const char *version;       /* of a listing of versions, as the two below */
+	bool        latest, deleted;
 };
 
 struct s3_pages;
 struct s3_pages *s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys);
+/* The versions of all keys that begin with prefix: newest first for each. */
+struct s3_pages *s3_pages_new_versions(struct s3 *s, const char *prefix, unsigned max_keys);
 void             s3_pages_free(struct s3_pages *p);
 /* Asks for the next page, at first the first one. Ends OK with any answer. */
 struct op       *s3_pages_read(struct s3_pages *p);

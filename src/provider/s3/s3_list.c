@@ -22,7 +22,9 @@ struct s3_pages {
 	struct list_page     page;
 	struct buf          decoded;
 	bool                truncated, url_encoded;
-	char                token[S3_TOKEN_MAX];
+	bool                versions;
+	char                token[S3_TOKEN_MAX];    /* where the next page begins; of versions: its key */
+	char                version[S3_TOKEN_MAX];  /* of versions */
 };
 
 static xml_fn s3_page_element;
@@ -37,6 +39,15 @@ s3_pages_new(struct s3 *s, const char *prefix, unsigned max_keys)
 	p->max_keys = max_keys;
 	list_page_init(&p->page, s3_page_element, p, S3_OTHER_HINT);
 	buf_init(&p->decoded, LIST_PAGE_TEXT_MAX);
+	return p;
+}
+
+struct s3_pages *
+s3_pages_new_versions(struct s3 *s, const char *prefix, unsigned max_keys)
+{
+	struct s3_pages *p = s3_pages_new(s, prefix, max_keys);
+
+	p->versions = true;
 	return p;
 }
 
@@ -74,6 +85,10 @@ s3_page_contents(struct list_page *p, const char *name, struct span text, struct
 	}
 	if (strcmp(name, "ETag") == 0)
 		return list_page_text(p, text, &p->cur.etag, reterr);
+	if (strcmp(name, "VersionId") == 0)
+		return list_page_text(p, text, &p->cur.version, reterr);
+	if (strcmp(name, "IsLatest") == 0)
+		p->cur.latest = span_is(text, "true");
 	if (strcmp(name, "Size") == 0) {
 		p->cur.size = s3_page_number(text);
 	} else if (strcmp(name, "LastModified") == 0 && text.n < sizeof(time)) {
@@ -85,29 +100,49 @@ s3_page_contents(struct list_page *p, const char *name, struct span text, struct
 	return ERR_OK;
 }
 
+static void
+s3_page_marker(char ret[S3_TOKEN_MAX], struct span text)
+{
+	if (text.n >= S3_TOKEN_MAX)
+		return;
+	memcpy(ret, text.p, text.n);
+	ret[text.n] = '\0';
+}
+
+/* What an entry is called, by kind of listing. */
+static const char *const s3_page_entries[] = { "Contents", "Version", "DeleteMarker", NULL };
+
 static enum err_code
 s3_page_element(void *arg, const char *path, struct span text, struct err *reterr)
 {
 	struct s3_pages *p = arg;
 	const char      *name = strchr(path, '/');
 
-	if (name == NULL) { /* the end of the root */
-		p->page.listing = strcmp(path, "ListBucketResult") == 0;
+	if (name == NULL) { /* the end of the root; of versions not every store calls it by its name */
+		p->page.listing = strcmp(path, "ListBucketResult") == 0 || (p->versions && strcmp(path, "ListVersionsResult") == 0);
 		return ERR_OK;
 	}
 	name++;
-	if (strncmp(name, "Contents/", 9) == 0)
-		return s3_page_contents(&p->page, name + 9, text, reterr);
-	if (strcmp(name, "Contents") == 0)
+	for (const char *const *e = s3_page_entries; *e != NULL; e++) {
+		size_t n = strlen(*e);
+
+		if (strncmp(name, *e, n) != 0)
+			continue;
+		if (name[n] == '/')
+			return s3_page_contents(&p->page, name + n + 1, text, reterr);
+		if (name[n] != '\0')
+			continue;
+		p->page.cur.deleted = **e == 'D';
 		return list_page_push(&p->page, reterr);
+	}
 	if (strcmp(name, "IsTruncated") == 0)
 		p->truncated = span_is(text, "true");
 	else if (strcmp(name, "EncodingType") == 0)
 		p->url_encoded = span_is(text, "url");
-	else if (strcmp(name, "NextContinuationToken") == 0 && text.n < sizeof(p->token)) {
-		memcpy(p->token, text.p, text.n);
-		p->token[text.n] = '\0';
-	}
+	else if (strcmp(name, p->versions ? "NextKeyMarker" : "NextContinuationToken") == 0)
+		s3_page_marker(p->token, text);
+	else if (strcmp(name, "NextVersionIdMarker") == 0)
+		s3_page_marker(p->version, text);
 	return ERR_OK;
 }
 
@@ -126,7 +161,31 @@ s3_page_restart(void *arg)
 
 	list_page_begin(&p->page);
 	p->truncated = p->url_encoded = false;
-	p->token[0] = '\0';
+	p->token[0] = p->version[0] = '\0';
+}
+
+static void
+s3_pages_query(struct s3_pages *p, struct buf *query)
+{
+	struct buf key;
+
+	if (!p->versions) {
+		if (p->token[0] != '\0')
+			url_query_add(query, "continuation-token", p->token);
+		url_query_add(query, "encoding-type", "url");
+		url_query_add(query, "list-type", "2");
+		return;
+	}
+	url_query_add(query, "encoding-type", "url");
+	if (p->token[0] == '\0')
+		return;
+	buf_init(&key, 0);
+	if (!p->url_encoded || !url_unescape(span_str(p->token), true, &key)) {
+		buf_reset(&key);
+		buf_puts(&key, p->token);
+	}
+	url_query_add(query, "key-marker", buf_str(&key));
+	buf_free(&key);
 }
 
 struct op *
@@ -137,12 +196,13 @@ s3_pages_read(struct s3_pages *p)
 
 	snprintf(max_keys, sizeof(max_keys), "%u", p->max_keys);
 	buf_init(&query, 0);
-	if (p->token[0] != '\0')
-		url_query_add(&query, "continuation-token", p->token);
-	url_query_add(&query, "encoding-type", "url");
-	url_query_add(&query, "list-type", "2");
+	s3_pages_query(p, &query);
 	url_query_add(&query, "max-keys", max_keys);
 	url_query_add(&query, "prefix", p->prefix);
+	if (p->versions && p->version[0] != '\0')
+		url_query_add(&query, "version-id-marker", p->version);
+	if (p->versions)
+		url_query_add(&query, "versions", "");
 	send_request_free(&p->req);
 	p->req = (struct send_request){ .method = "GET", .query = buf_take(&query), .max_body = S3_PAGE_BODY_MAX,
 		.on_body = s3_page_feed, .restart = s3_page_restart, .arg = p };
@@ -153,9 +213,11 @@ enum err_code
 s3_pages_check(struct s3_pages *p, struct err *reterr)
 {
 	const char *bucket = p->s->conf->bucket;
+	char       *marker;
 
+	err_clear(reterr);
 	if (p->ans.http.status != 200)
-		return s3_refused(p->s, &p->req, &p->ans, "listing", reterr);
+		return s3_refused(p->s, &p->req, &p->ans, p->versions ? "listing versions" : "listing", reterr);
 	if (!list_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		return err_hint(reterr, S3_OTHER_HINT);
@@ -165,7 +227,12 @@ s3_pages_check(struct s3_pages *p, struct err *reterr)
 	if (p->token[0] == '\0')
 		return err_set(reterr, ERR_CORRUPT, 200, "bucket %s: the listing breaks off after %zu objects of a page", bucket,
 		    p->page.nentries);
-	return list_page_go_on(&p->page, "bucket", bucket, p->token, reterr);
+	if (!p->versions)
+		return list_page_go_on(&p->page, "bucket", bucket, p->token, reterr);
+	marker = xasprintf("%s %s", p->version, p->token);
+	list_page_go_on(&p->page, "bucket", bucket, marker, reterr);
+	free(marker);
+	return reterr->code;
 }
 
 /* By "+" and %XX only where the answer says so: stores that do not know encoding-type list keys as they are. */
@@ -178,7 +245,8 @@ s3_pages_next(struct s3_pages *p, struct s3_entry *ret)
 	if (e == NULL)
 		return false;
 	raw = span_of(list_page_str(&p->page, e->name), e->name_len);
-	*ret = (struct s3_entry){ .key = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified };
+	*ret = (struct s3_entry){ .key = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified,
+		.version = list_page_str(&p->page, e->version), .latest = e->latest, .deleted = e->deleted };
 	s3_etag(list_page_str(&p->page, e->etag), ret->etag);
 	ret->broken = memchr(raw.p, '\0', raw.n) != NULL;
 	if (!p->url_encoded || ret->broken)

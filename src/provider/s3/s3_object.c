@@ -47,7 +47,7 @@ s3_object_sum_begin(struct object *b)
 	struct s3_object *o = s3_object(b);
 
 	s3_object_sum(o);
-	o->md5 = s3_has_digest(o->s, b->name) ? md5_new() : NULL;
+	o->md5 = b->version == NULL && s3_has_digest(o->s, b->name) ? md5_new() : NULL;
 }
 
 static void
@@ -111,6 +111,8 @@ s3_get_send(struct s3_object *o)
 
 	s3_object_request(o, "GET");
 	object_reads(&o->obj);
+	if (o->obj.version != NULL)
+		send_query(&o->obj.req, "versionId", o->obj.version);
 	s3_request_sse_read(o->s, &o->obj.req);
 	if (o->s->checksum_mode)
 		send_header(&o->obj.req, "x-amz-checksum-mode", "ENABLED");
@@ -153,13 +155,24 @@ s3_get_whole(struct s3_object *o, struct err *reterr)
 	return false;
 }
 
+/* "null" is whatever was written without versioning: no name of these bytes. */
+static void
+s3_get_version_told(struct s3_object *o)
+{
+	const char *id = http_header_get(&o->obj.ans.http, "x-amz-version-id");
+
+	if (id != NULL && strcmp(id, "null") != 0 && strlen(id) < VERSION_ID_MAX)
+		snprintf(o->obj.ret->version, VERSION_ID_MAX, "%s", id);
+}
+
 static enum op_turn
 s3_get_done(struct s3_object *o)
 {
 	struct snapshot *ret = o->obj.ret;
 
 	s3_etag(http_header_get(&o->obj.ans.http, "etag"), ret->etag);
-	if (!s3_has_digest(o->s, o->obj.name) || s3_is_unsealed(o->s, o->obj.name, &ret->digest))
+	s3_get_version_told(o);
+	if (o->obj.version != NULL || !s3_has_digest(o->s, o->obj.name) || s3_is_unsealed(o->s, o->obj.name, &ret->digest))
 		return op_ok(&o->obj.op);
 	s3_object_sum(o);
 	return op_await(&o->obj.op, GET_DIGEST, s3_digest_read(o->s, o->obj.name, &o->row));
@@ -200,7 +213,8 @@ s3_get_step(struct op *op)
 			return op_fail(op);
 		if (o->obj.ans.http.status == 304 && o->obj.etag[0] != '\0')
 			return object_unchanged(&o->obj);
-		if (o->obj.ans.http.status != 200 && s3_no_such_object(&o->obj.req, &o->obj.ans) && s3_wants_digest(o->s, o->obj.name))
+		if (o->obj.ans.http.status != 200 && s3_no_such_object(&o->obj.req, &o->obj.ans) && o->obj.version == NULL &&
+		    s3_wants_digest(o->s, o->obj.name))
 			return op_await(op, GET_ABSENT, s3_digest_read(o->s, o->obj.name, &o->row));
 		if (o->obj.ans.http.status != 200)
 			return object_unreadable(&o->obj, "reading");
@@ -223,6 +237,17 @@ s3_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, 
 
 	o->obj.ret = ret;
 	object_want(&o->obj, unless_etag);
+	return object_op(&o->obj, strlen(o->s->b.common.prefix) + strlen(o->obj.name));
+}
+
+/* The row of a table speaks of the current version alone. */
+struct op *
+s3_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct s3_object *o = s3_object_new(b, &s3_get_class, ref);
+
+	o->obj.ret = ret;
+	object_want_version(&o->obj, version);
 	return object_op(&o->obj, strlen(o->s->b.common.prefix) + strlen(o->obj.name));
 }
 

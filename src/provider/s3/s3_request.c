@@ -155,6 +155,7 @@ bool
 s3_no_such_object(const struct send_request *r, const struct send_answer *a)
 {
 	return a->http.status == 404 && (strcmp(a->code, "NoSuchKey") == 0 || strcmp(a->code, "NotFound") == 0 ||
+	    strcmp(a->code, "NoSuchVersion") == 0 ||
 	    (a->code[0] == '\0' && strcmp(r->method, "HEAD") == 0));
 }
 
@@ -471,6 +472,8 @@ s3_permission(const struct send_request *r)
 		return object ? "s3:PutObject" : "s3:CreateBucket";
 	if (strcmp(r->method, "DELETE") == 0)
 		return "s3:DeleteObject";
+	if (r->query != NULL && strstr(r->query, "version") != NULL)
+		return object ? "s3:GetObjectVersion" : "s3:ListBucketVersions";
 	return object ? "s3:GetObject" : "s3:ListBucket";
 }
 
