@@ -99,6 +99,7 @@ struct version_seen {
 	uint64_t    size;
 	int64_t     modified;        /* wall ms when it was made; 0: unknown */
 	bool        latest, deleted; /* deleted: it has no bytes (any more) */
+	bool        guessed;         /* only a read tells whether it is there */
 };
 typedef bool version_seen_fn(void *arg, const struct version_seen *v); /* false: enough, older ones need not be asked for */
 

@@ -111,6 +111,7 @@ static const char *const fill_states[] = { "start", "listed", "next", "read" };
 struct fill_version {
 	char    id[VERSION_ID_MAX];
 	int64_t made;
+	bool    guessed;
 };
 
 struct fill {
@@ -189,6 +190,7 @@ fill_seen(void *arg, const struct version_seen *v)
 		f->all = xreallocarray(f->all, f->n > 0 ? 2 * f->n : 1, sizeof(*f->all));
 	snprintf(f->tail, sizeof(f->tail), "%s", v->etag != NULL ? v->etag : "");
 	snprintf(f->all[f->n].id, sizeof(f->all[f->n].id), "%s", v->id);
+	f->all[f->n].guessed = v->guessed;
 	f->all[f->n++].made = v->modified;
 	return true;
 }
@@ -334,6 +336,8 @@ fill_read(struct fill *f)
 	if (op->res.code == ERR_CONFLICT && ++f->tries < FILL_TRIES) /* another version came in between */
 		return op_go(op, NEXT);
 	f->tries = 0;
+	if (op->res.code == ERR_NOT_FOUND && f->all[f->n - 1].guessed)
+		err_clear(&op->res);
 	if (op_failed(op) && f->why.code == ERR_OK)
 		f->why = op->res;
 	if (op_failed(op) && !fill_skips(op->res.code)) {

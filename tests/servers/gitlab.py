@@ -40,7 +40,7 @@ class GitLab(HttpState):
         return super().backend(name, locking) | {"retry_wait_min": 1}
 
     def put(self, name, body):
-        """Past every rule: the versions before are gone, as if somebody had removed them."""
+        """Past every rule."""
         with self._mutex:
             self.keep(self.state(name), body)
 
@@ -51,6 +51,7 @@ class GitLab(HttpState):
         except (ValueError, KeyError, TypeError):
             serial = getattr(state, "serial", 0) + 1
         state.body, state.serial, state.created = body, serial, time.time_ns()
+        state.__dict__.setdefault("kept", {})[serial] = body
 
     # --- one request -------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,9 @@ class GitLab(HttpState):
             if state is None:
                 raise refuse(404, "404 Terraform State Not Found")
             raise Answer(204) if state.body is None else Answer(200, state.body, Content_Type="application/octet-stream")
+        if entry["method"] == "GET" and tail.startswith("/versions/"):
+            body = getattr(self.states.get(name), "kept", {}).get(int(tail.rpartition("/")[2]))
+            raise refuse(404, "404 Not Found") if body is None else Answer(200, body, Content_Type="application/octet-stream")
         if verb == ("POST", ""):
             self.upload(self.state(name), entry, headers, given, body)
         if verb == ("POST", "/lock"):
@@ -114,6 +118,7 @@ class GitLab(HttpState):
         state.writes.append((serial, doc["lineage"], hashlib.sha256(body).hexdigest(), state.lock_id()))
         if state.body is None or serial > state.serial:  # a lower one is kept, and never shown
             self.keep(state, body, serial)
+        state.kept[serial] = body
         raise Answer(200)
 
     def take(self, state, entry, headers, body):

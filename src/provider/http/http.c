@@ -275,6 +275,8 @@ hb_caps(const struct backend *b)
 
 	if (h->lock_address != NULL && h->unlock_address != NULL) /* GitLab's is known, and a made-up name leaves a row there */
 		caps |= PROVIDER_LOCK | PROVIDER_LOCK_ID | (h->api == NULL ? PROVIDER_LOCK_UNPROVEN : 0u);
+	if (h->api != NULL && strchr(h->address, '?') == NULL)
+		caps |= PROVIDER_HISTORY | PROVIDER_SERIALS;
 	return caps;
 }
 
@@ -418,5 +420,8 @@ const struct provider provider_http = {
 	.unlock = hb_unlock,
 	.lock_break = hb_lock_break,
 	.sweep = hb_sweep,
+	.history = hb_gitlab_history,
+	.get_version = hb_get_version,
+	.backfill = 100,
 	.remark = hb_remark,
 };

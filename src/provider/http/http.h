@@ -128,12 +128,16 @@ struct op *hb_gitlab_list(struct hb *h, state_seen_fn *seen, void *arg);
 /* Deletes the row that a lock of REACH_SCRATCH has made, and sees it gone. */
 struct op *hb_gitlab_sweep(struct hb *h);
 /* hb_get() with the change tag that the listing shows. */
+/* Nobody lists them: every serial below the current one may be there, which a read tells. */
+struct op *hb_gitlab_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 struct op *hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 
 /* --- the calls --- */
 
 struct op *hb_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
 struct op *hb_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+/* GitLab: the version of that serial. */
+struct op *hb_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
 struct op *hb_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body,
     const struct put_condition *when, char ret_etag[ETAG_MAX]);
 struct op *hb_del(struct backend *b, const struct state_ref *ref, const char *if_etag);

@@ -356,6 +356,7 @@ hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag
 	return &g->op;
 }
 
+<<<<<<< HEAD
 /* ---------------------------------------------------------------- what a probe leaves */
 
 struct gitlab_sweep {
@@ -434,5 +435,66 @@ hb_gitlab_sweep(struct hb *h)
 
 	op_init(&g->op, &gitlab_sweep_class, h->env->loop);
 	g->h = h;
+=======
+/* ---------------------------------------------------------------- older versions */
+
+struct gitlab_history {
+	struct op        op;
+	struct hb       *h;
+	char            *name;
+	struct snapshot  now;
+	version_seen_fn *seen;
+	void            *arg;
+};
+
+static void
+gitlab_walk(struct gitlab_history *g)
+{
+	char id[24];
+
+	for (uint64_t serial = g->now.info.serial;; serial--) {
+		snprintf(id, sizeof(id), "%llu", (unsigned long long)serial);
+		if (!g->seen(g->arg, &(struct version_seen){ .id = id, .etag = "", .latest = serial == g->now.info.serial, .guessed = true }) ||
+		    serial == 0)
+			return;
+	}
+}
+
+static enum op_turn
+gitlab_history_step(struct op *op)
+{
+	struct gitlab_history *g = container_of(op, struct gitlab_history, op);
+
+	if ((enum gitlab_state)op->state == START)
+		return op_await(op, ANSWERED, hb_get(&g->h->b, &(struct state_ref){ g->name }, NULL, &g->now));
+	if (!op_failed(op) && state_is_good(&g->now.info))
+		gitlab_walk(g);
+	return op_finish(op);
+}
+
+static void
+gitlab_history_free(struct op *op)
+{
+	struct gitlab_history *g = container_of(op, struct gitlab_history, op);
+
+	snapshot_free(&g->now);
+	free(g->name);
+	free(g);
+}
+
+static const struct op_class gitlab_history_class = { "gitlab versions", gitlab_history_step, NULL, gitlab_history_free, gitlab_states,
+	ARRAY_LEN(gitlab_states) };
+
+struct op *
+hb_gitlab_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	struct gitlab_history *g = xcalloc(1, sizeof(*g));
+
+	op_init(&g->op, &gitlab_history_class, b->env->loop);
+	g->h = hb_of(b);
+	g->name = xstrdup(ref->name);
+	g->seen = seen;
+	g->arg = arg;
+>>>>>>> 051ff93 (http: GitLab's versions are read, serial by serial)
 	return &g->op;
 }

@@ -14,6 +14,7 @@ struct hb_state_call {
 	struct hb        *h;
 	enum hb_kind      kind;
 	char             *name, etag[ETAG_MAX], id[256];
+	char             *address;      /* of a version; NULL: the backend's */
 	struct body      *body;
 	void             *ret;
 	struct hb_answer  answer;
@@ -120,6 +121,9 @@ hb_got(struct hb_state_call *c, struct err *reterr)
 	}
 	*(struct snapshot *)c->ret = c->answer.now;
 	memset(&c->answer.now, 0, sizeof(c->answer.now));
+	if (c->h->api != NULL && state_is_good(&((struct snapshot *)c->ret)->info))
+		snprintf(((struct snapshot *)c->ret)->version, VERSION_ID_MAX, "%llu",
+		    (unsigned long long)((struct snapshot *)c->ret)->info.serial);
 	return ERR_OK;
 }
 
@@ -175,7 +179,7 @@ hb_deleted(struct hb_state_call *c, struct err *reterr)
 static struct op *
 hb_state_send(struct hb_state_call *c)
 {
-	struct hb_request r = { .address = c->h->address, .name = c->name, .body = c->body,
+	struct hb_request r = { .address = c->address != NULL ? c->address : c->h->address, .name = c->name, .body = c->body,
 		.again = c->kind == HB_PUT || c->kind == HB_DEL ? HB_ONCE : HB_READ };
 
 	r.method = c->kind == HB_PUT ? c->h->conf->update_method : c->kind == HB_DEL ? "DELETE" : "GET";
@@ -233,6 +237,7 @@ hb_state_free(struct op *op)
 
 	hb_answer_free(&c->answer);
 	body_unref(c->body);
+	free(c->address);
 	free(c->name);
 	free(c);
 }
@@ -264,6 +269,15 @@ struct op *
 hb_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret)
 {
 	return &hb_state_call(b, HB_GET, ref, unless_etag, ret)->op;
+}
+
+struct op *
+hb_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct hb_state_call *c = hb_state_call(b, HB_GET, ref, NULL, ret);
+
+	c->address = xasprintf("%s/versions/%s", c->h->address, version);
+	return &c->op;
 }
 
 struct op *
