@@ -356,7 +356,6 @@ hb_gitlab_get(struct hb *h, const struct state_ref *ref, const char *unless_etag
 	return &g->op;
 }
 
-<<<<<<< HEAD
 /* ---------------------------------------------------------------- what a probe leaves */
 
 struct gitlab_sweep {
@@ -435,7 +434,9 @@ hb_gitlab_sweep(struct hb *h)
 
 	op_init(&g->op, &gitlab_sweep_class, h->env->loop);
 	g->h = h;
-=======
+	return &g->op;
+}
+
 /* ---------------------------------------------------------------- older versions */
 
 struct gitlab_history {
@@ -495,6 +496,5 @@ hb_gitlab_history(struct backend *b, const struct state_ref *ref, version_seen_f
 	g->name = xstrdup(ref->name);
 	g->seen = seen;
 	g->arg = arg;
->>>>>>> 051ff93 (http: GitLab's versions are read, serial by serial)
 	return &g->op;
 }
