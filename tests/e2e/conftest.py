@@ -316,8 +316,8 @@ def places(workdir, request):
             bucket = request.getfixturevalue("make_bucket")(**kw)
             return TablePlace(bucket, request.getfixturevalue("proxy")(bucket.server), request.getfixturevalue("_session")(Dynalite))
         if kind == "gcs":
-            server = request.getfixturevalue("_session")(FakeGcs)
-            return GcsPlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server))
+            server = request.getfixturevalue("_session")(kw.pop("cls", FakeGcs))
+            return GcsPlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server), **kw)
         if kind == "azurerm":
             server = request.getfixturevalue("_session")(Azurite)
             return AzurePlace(server, f"bucket-{next(_buckets)}", request.getfixturevalue("proxy")(server),

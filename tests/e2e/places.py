@@ -125,10 +125,11 @@ class GcsPlace:
 
     kind = "gcs"
 
-    def __init__(self, server, bucket, front):
+    def __init__(self, server, bucket, front, versioning=False):
         self.server, self.bucket, self.front = server, bucket, front
         self.rules = front.rules
-        status, answer = server.call("POST", "/storage/v1/b", json.dumps({"name": bucket}), project="test")
+        more = {"versioning": {"enabled": True}} if versioning else {}
+        status, answer = server.call("POST", "/storage/v1/b", json.dumps({"name": bucket} | more), project="test")
         assert status == 200, answer
 
     def add(self, agent, label, **more):

@@ -325,7 +325,7 @@ gcs_open(const struct provider_env *env, struct conf *c, struct conf_block *bloc
 static unsigned
 gcs_caps(const struct backend *b)
 {
-	return PROVIDER_LIST | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
+	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
 	    (gcs_of(b)->google ? 0u : (unsigned)(PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN));
 }
 
@@ -347,6 +347,8 @@ const struct provider provider_gcs = {
 	.hidden = gcs_hidden,
 	.locate = gcs_locate,
 	.create = gcs_create,
+	.history = gcs_history,
+	.get_version = gcs_get_version,
 	.probe = gcs_probe,
 	.list = gcs_list,
 	.head = gcs_head,

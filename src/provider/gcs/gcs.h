@@ -101,6 +101,8 @@ void          gcs_page_free(struct gcs_page *p);  /* contents */
 struct op *gcs_list(struct backend *b, state_seen_fn *seen, void *arg);
 struct op *gcs_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
 struct op *gcs_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *gcs_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
+struct op *gcs_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 struct op *gcs_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,
     char ret_etag[ETAG_MAX]);
 struct op *gcs_del(struct backend *b, const struct state_ref *ref, const char *if_etag);

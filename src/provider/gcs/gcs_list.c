@@ -13,6 +13,16 @@
 #define GCS_PAGE_KEYS     "1000"
 #define GCS_SEEN_CHUNK    500   /* names handed out in one turn of the loop */
 
+#define GCS_GENERATION_MAX 24
+
+/* One of the versions of an object. */
+struct gcs_version {
+	char     generation[GCS_GENERATION_MAX];
+	uint64_t size;
+	int64_t  made;
+	size_t   at;   /* in the listing */
+};
+
 struct gcs_list {
 	struct op           op;
 	struct gcs         *g;
@@ -25,6 +35,11 @@ struct gcs_list {
 	char               *below;  /* one page of all that is there, not of states alone; NULL: states, all pages */
 	const char         *keys;   /* of a page */
 	int64_t            *ret_date;
+	/* The versions of one object, oldest first: the order of the listing. */
+	char               *object;
+	struct gcs_version *versions;
+	size_t              nversions;
+	version_seen_fn    *version_seen;
 };
 
 enum gcs_list_state { LIST_READ, LIST_PAGE, LIST_HAND_OUT };
@@ -38,6 +53,8 @@ gcs_list_free(struct op *op)
 
 	gcs_page_free(&l->page);
 	free(l->below);
+	free(l->object);
+	free(l->versions);
 	map_free(l->locks);
 	send_request_free(&l->req);
 	send_answer_free(&l->ans);
@@ -60,9 +77,12 @@ static struct op *
 gcs_list_send(struct gcs_list *l)
 {
 	gcs_to_objects(l->g, &l->req, "GET");
-	send_query(&l->req, "prefix", l->below != NULL ? l->below : l->g->prefix);
+	send_query(&l->req, "prefix", l->object != NULL ? l->object : l->below != NULL ? l->below : l->g->prefix);
 	send_query(&l->req, "maxResults", l->keys);
-	send_query(&l->req, "fields", "items(name,generation,size,updated),nextPageToken");
+	send_query(&l->req, "fields", l->object != NULL ? "items(name,generation,size,timeCreated),nextPageToken" :
+	    "items(name,generation,size,updated),nextPageToken");
+	if (l->object != NULL)
+		send_query(&l->req, "versions", "true");
 	if (l->page.token[0] != '\0')
 		send_query(&l->req, "pageToken", l->page.token);
 	l->req.max_body = GCS_PAGE_BODY_MAX;
@@ -78,7 +98,7 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 	const char *bucket = l->g->conf->bucket;
 
 	if (l->ans.http.status != 200) {
-		gcs_refused(l->g, &l->req, &l->ans, "listing", reterr);
+		gcs_refused(l->g, &l->req, &l->ans, l->object != NULL ? "listing versions" : "listing", reterr);
 	} else if (!gcs_page_end(&l->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "bucket %s: the answer to a listing is none", bucket);
 		err_hint(reterr, GCS_OTHER_HINT);
@@ -93,12 +113,56 @@ gcs_list_check(struct gcs_list *l, struct err *reterr)
 /* ---------------------------------------------------------------- handing out */
 
 static void
+gcs_list_version(struct gcs_list *l, const struct list_page_entry *i)
+{
+	const char *generation = list_page_str(&l->page.page, i->etag);
+
+	if (strcmp(list_page_str(&l->page.page, i->name), l->object) != 0 || strlen(generation) >= GCS_GENERATION_MAX)
+		return;
+	if ((l->nversions & (l->nversions - 1)) == 0)
+		l->versions = xreallocarray(l->versions, l->nversions > 0 ? 2 * l->nversions : 1, sizeof(*l->versions));
+	snprintf(l->versions[l->nversions].generation, GCS_GENERATION_MAX, "%s", generation);
+	l->versions[l->nversions].size = i->size;
+	l->versions[l->nversions].at = l->nversions;
+	l->versions[l->nversions++].made = i->modified;
+}
+
+/* Generations are in no promised order. */
+static int
+gcs_version_compare(const void *a, const void *b)
+{
+	const struct gcs_version *x = a, *y = b;
+
+	if (x->made != y->made)
+		return x->made < y->made ? -1 : 1;
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void
+gcs_list_tell_versions(struct gcs_list *l)
+{
+	if (l->nversions > 0)
+		qsort(l->versions, l->nversions, sizeof(*l->versions), gcs_version_compare);
+	for (size_t n = l->nversions; n-- > 0;) {
+		const struct gcs_version *v = &l->versions[n];
+
+		if (!l->version_seen(l->arg, &(struct version_seen){ .id = v->generation, .etag = v->generation, .size = v->size,
+		        .modified = v->made, .latest = n + 1 == l->nversions }))
+			return;
+	}
+}
+
+static void
 gcs_list_item(struct gcs_list *l, const struct list_page_entry *i)
 {
 	size_t      n = strlen(l->g->prefix);
 	const char *object = list_page_str(&l->page.page, i->name), *generation = list_page_str(&l->page.page, i->etag);
 	struct span name;
 
+	if (l->object != NULL) {
+		gcs_list_version(l, i);
+		return;
+	}
 	if (strncmp(object, l->g->prefix, n) != 0)
 		return;
 	name = span_str(object + n);
@@ -154,7 +218,10 @@ gcs_list_step(struct op *op)
 			return op_fail(op);
 		if (!gcs_list_hand_out(l))
 			return op_await(op, LIST_HAND_OUT, op_sleep(op->loop, 0));
-		return l->page.token[0] != '\0' && l->below == NULL ? op_go(op, LIST_READ) : op_ok(op);
+		if (l->page.token[0] != '\0' && l->below == NULL)
+			return op_go(op, LIST_READ);
+		gcs_list_tell_versions(l);
+		return op_ok(op);
 	}
 	return OP_DONE;
 }
@@ -181,6 +248,16 @@ struct op *
 gcs_list(struct backend *b, state_seen_fn *seen, void *arg)
 {
 	return &gcs_list_new(gcs_of(b), GCS_PAGE_KEYS, seen, arg)->op;
+}
+
+struct op *
+gcs_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	struct gcs_list *l = gcs_list_new(gcs_of(b), GCS_PAGE_KEYS, NULL, arg);
+
+	l->object = gcs_object_of(l->g, ref->name);
+	l->version_seen = seen;
+	return &l->op;
 }
 
 struct op *

@@ -79,6 +79,8 @@ gcs_get_send(struct gcs_object *o)
 {
 	gcs_to_object(o->g, &o->obj.req, "GET", o->object);
 	send_query(&o->obj.req, "alt", "media");
+	if (o->obj.version != NULL)
+		send_query(&o->obj.req, "generation", o->obj.version);
 	if (o->obj.etag[0] != '\0')
 		send_query(&o->obj.req, "ifGenerationNotMatch", o->obj.etag);
 	gcs_with_csek(o->g, &o->obj.req);
@@ -153,6 +155,7 @@ gcs_get_answered(struct gcs_object *o)
 		return object_unchanged(&o->obj);
 	object_read_end(&o->obj);
 	snprintf(o->obj.ret->etag, ETAG_MAX, "%s", generation);
+	snprintf(o->obj.ret->version, VERSION_ID_MAX, "%s", generation);
 	return op_ok(op);
 }
 
@@ -181,6 +184,16 @@ gcs_get(struct backend *b, const struct state_ref *ref, const char *unless_etag,
 
 	o->obj.ret = ret;
 	object_want(&o->obj, unless_etag);
+	return object_op(&o->obj, strlen(o->object));
+}
+
+struct op *
+gcs_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct gcs_object *o = gcs_object_new(b, &gcs_get_class, ref);
+
+	o->obj.ret = ret;
+	object_want_version(&o->obj, version);
 	return object_op(&o->obj, strlen(o->object));
 }
 

@@ -20,7 +20,7 @@ gcs_page_member(struct gcs_page *p, const struct json_token *t)
 		return list_page_text(&p->page, t->text, &cur->etag, &p->broken);
 	if (strcmp(p->key, "size") == 0)
 		cur->size = strtoull(text, NULL, 10);
-	else if (strcmp(p->key, "updated") == 0 && !time_parse(text, &cur->modified))
+	else if ((strcmp(p->key, "updated") == 0 || strcmp(p->key, "timeCreated") == 0) && !time_parse(text, &cur->modified))
 		cur->modified = 0;
 	return ERR_OK;
 }
