@@ -395,7 +395,7 @@ azurerm_open(const struct provider_env *env, struct conf *c, struct conf_block *
 static unsigned
 azurerm_caps(const struct backend *b)
 {
-	return PROVIDER_LIST | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
+	return PROVIDER_LIST | PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_IF_MATCH | PROVIDER_CAS |
 	    (azurerm_of(b)->azure ? 0u : (unsigned)PROVIDER_LOCK_UNPROVEN);
 }
 
@@ -428,6 +428,8 @@ const struct provider provider_azurerm = {
 	.lock = azurerm_lock,
 	.unlock = azurerm_unlock,
 	.lock_peek = azurerm_lock_peek,
+	.history = azurerm_history,
+	.get_version = azurerm_get_version,
 	.probe = azurerm_probe,
 	.lock_path = azurerm_lock_path,
 	.signed_in = azurerm_signed_in,

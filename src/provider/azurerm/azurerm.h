@@ -137,12 +137,15 @@ struct azurerm_entry {
 	uint64_t    size;
 	int64_t     modified;
 	bool        leased;
+	const char *version;   /* of a listing of versions */
+	bool        latest;
 };
 
 struct azurerm_pages     *azurerm_pages_new(struct azurerm *z, const char *prefix, unsigned max);
 void                      azurerm_pages_free(struct azurerm_pages *p);
 struct op                *azurerm_pages_read(struct azurerm_pages *p);  /* the first, or the next one */
 enum err_code             azurerm_pages_check(struct azurerm_pages *p, struct err *reterr); /* after a read that ended OK */
+void                      azurerm_pages_versions(struct azurerm_pages *p); /* of each blob, oldest first; before the first read */
 bool                      azurerm_pages_next(struct azurerm_pages *p, struct azurerm_entry *ret);
 bool                      azurerm_pages_more(const struct azurerm_pages *p);
 const struct send_answer *azurerm_pages_answer(const struct azurerm_pages *p);
@@ -151,6 +154,8 @@ const struct send_answer *azurerm_pages_answer(const struct azurerm_pages *p);
 
 struct op *azurerm_create(struct backend *b);
 struct op *azurerm_list(struct backend *b, state_seen_fn *seen, void *arg);
+struct op *azurerm_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
+struct op *azurerm_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
 struct op *azurerm_head(struct backend *b, const struct state_ref *ref, struct state_tag *ret);
 struct op *azurerm_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 struct op *azurerm_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body, const struct put_condition *when,

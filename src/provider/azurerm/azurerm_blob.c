@@ -158,6 +158,8 @@ static struct op *
 azurerm_get_send(struct azurerm_blob *o)
 {
 	azurerm_to_blob(o->z, &o->obj.req, "GET", o->blob, NULL);
+	if (o->obj.version != NULL)
+		send_query(&o->obj.req, "versionid", o->obj.version);
 	object_reads(&o->obj);
 	return azurerm_send(o->z, &o->obj.req, &o->obj.ans);
 }
@@ -177,6 +179,15 @@ azurerm_get_whole(struct azurerm_blob *o, struct err *reterr)
 	return false;
 }
 
+static void
+azurerm_get_version_told(struct azurerm_blob *o)
+{
+	const char *id = http_header_get(&o->obj.ans.http, "x-ms-version-id");
+
+	if (id != NULL && strlen(id) < VERSION_ID_MAX)
+		snprintf(o->obj.ret->version, VERSION_ID_MAX, "%s", id);
+}
+
 static enum op_turn
 azurerm_get_answered(struct azurerm_blob *o)
 {
@@ -194,6 +205,7 @@ azurerm_get_answered(struct azurerm_blob *o)
 		return object_unchanged(&o->obj);
 	object_read_end(&o->obj);
 	memcpy(o->obj.ret->etag, o->props.tag, ETAG_MAX);
+	azurerm_get_version_told(o);
 	return op_ok(op);
 }
 
@@ -224,6 +236,16 @@ azurerm_get(struct backend *b, const struct state_ref *ref, const char *unless_e
 
 	o->obj.ret = ret;
 	object_want(&o->obj, unless_etag);
+	return &o->obj.op;
+}
+
+struct op *
+azurerm_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	struct azurerm_blob *o = azurerm_blob_new(b, &azurerm_get_class, ref);
+
+	o->obj.ret = ret;
+	object_want_version(&o->obj, version);
 	return &o->obj.op;
 }
 

@@ -21,6 +21,7 @@ struct azurerm_pages {
 	struct send_request req;
 	struct send_answer  ans;
 	struct list_page     page;
+	bool                versions;
 	char                marker[AZURERM_MARKER_MAX]; /* of the next one; "": this is the last */
 };
 
@@ -50,6 +51,12 @@ azurerm_pages_free(struct azurerm_pages *p)
 	free(p);
 }
 
+void
+azurerm_pages_versions(struct azurerm_pages *p)
+{
+	p->versions = true;
+}
+
 /* ---------------------------------------------------------------- a page */
 
 static enum err_code
@@ -61,6 +68,8 @@ azurerm_page_blob(struct list_page *p, const char *name, struct span text, struc
 		p->cur.name_len = text.n;
 		return list_page_text(p, text, &p->cur.name, reterr);
 	}
+	if (strcmp(name, "VersionId") == 0)
+		return list_page_text(p, text, &p->cur.version, reterr);
 	if (strcmp(name, "Properties/Etag") == 0)
 		return list_page_text(p, text, &p->cur.etag, reterr);
 	if (strcmp(name, "Properties/Content-MD5") == 0)
@@ -68,6 +77,8 @@ azurerm_page_blob(struct list_page *p, const char *name, struct span text, struc
 	span_text(word, sizeof(word), text);
 	if (strcmp(name, "Properties/Content-Length") == 0)
 		p->cur.size = strtoull(word, NULL, 10);
+	else if (strcmp(name, "IsCurrentVersion") == 0)
+		p->cur.latest = strcmp(word, "true") == 0;
 	else if (strcmp(name, "Properties/LeaseStatus") == 0)
 		p->cur.leased = strcmp(word, "locked") == 0;
 	else if (strcmp(name, "Properties/Last-Modified") == 0 && !time_parse_http(word, &p->cur.modified))
@@ -126,6 +137,8 @@ azurerm_pages_read(struct azurerm_pages *p)
 	snprintf(max, sizeof(max), "%u", p->max);
 	azurerm_to_container(p->z, &p->req, "GET");
 	send_query(&p->req, "comp", "list");
+	if (p->versions)
+		send_query(&p->req, "include", "versions");
 	send_query(&p->req, "maxresults", max);
 	if (p->prefix[0] != '\0')
 		send_query(&p->req, "prefix", p->prefix);
@@ -144,7 +157,7 @@ azurerm_pages_check(struct azurerm_pages *p, struct err *reterr)
 	const char *container = p->z->conf->container_name;
 
 	if (p->ans.http.status != 200)
-		return azurerm_refused(p->z, &p->ans, "listing", reterr);
+		return azurerm_refused(p->z, &p->ans, p->versions ? "listing versions" : "listing", reterr);
 	if (!list_page_end(&p->page)) {
 		err_set(reterr, ERR_UNSUPPORTED, 200, "container %s: the answer to a listing is none", container);
 		return err_hint(reterr, AZURERM_OTHER_HINT);
@@ -162,7 +175,8 @@ azurerm_pages_next(struct azurerm_pages *p, struct azurerm_entry *ret)
 
 	if (e == NULL)
 		return false;
-	*ret = (struct azurerm_entry){ .blob = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified, .leased = e->leased };
+	*ret = (struct azurerm_entry){ .blob = list_page_str(&p->page, e->name), .size = e->size, .modified = e->modified, .leased = e->leased,
+		.version = list_page_str(&p->page, e->version), .latest = e->latest };
 	azurerm_etag(list_page_str(&p->page, e->etag), etag);
 	azurerm_tag(list_page_str(&p->page, e->md5), etag, ret->tag);
 	return true;
