@@ -12,7 +12,7 @@ from http_state import BODY_MAX, LOCK_MAX, Answer, HttpState, lock_problem
 
 ACCOUNT, ORG, PROJECT = "dRz8JkPq-VEu_7w0Kc3b0A", "acme", "net"
 TOKEN = "pat.dRz8.harness-t0ken-41b7"
-ROUTE = re.compile(r"(?:/([A-Za-z0-9_$-]{1,128})(/terraform-backend(?:/lock)?|/actions/force-unlock)?)?")
+ROUTE = re.compile(r"(?:/([A-Za-z0-9_$-]{1,128})(/terraform-backend(?:/lock)?|/actions/force-unlock|/data(?:/[A-Za-z0-9]+)?)?)?")
 INCIDENT = "5fLxQ2hR"
 
 
@@ -26,6 +26,7 @@ class Workspace:
     def __init__(self, name):
         self.name, self.status, self.prune = name, "active", False
         self.created = self.updated = time.time_ns()
+        self.data = []                  # id, type, when, bytes: of each push its plan too
 
 
 class Harness(HttpState):
@@ -42,7 +43,11 @@ class Harness(HttpState):
     def put(self, name, body):
         self.add(name)
         super().put(name, body)
-        self.workspaces[name].updated = time.time_ns()
+        w = self.workspaces[name]
+        w.updated = time.time_ns()
+        for kind, data in (("plan", b"PK a plan"), ("tf-state", body)):
+            if body is not None:
+                w.data.append((f"d{len(w.data):05}", kind, w.updated // 10**6 + len(w.data), data))
 
     @property
     def endpoint(self):
@@ -80,6 +85,8 @@ class Harness(HttpState):
             if headers.get("Harness-Account") != ACCOUNT:
                 self.blame(entry, "no Harness-Account")
                 raise error(400, "bad_request", "missing header Harness-Account")
+        if entry["method"] == "GET" and (tail or "").startswith("/data"):
+            self.artefacts(self.workspaces[name], tail, entry, headers, args)
         if verb == ("GET", "list"):
             self.list(entry, args)
         if verb == ("GET", None):
@@ -123,12 +130,27 @@ class Harness(HttpState):
         return {"identifier": w.name, "name": f"The {w.name}", "status": w.status, "created": w.created // 10**6,
                 "updated": w.updated // 10**6, "tags": {"identifier": "tag"}}
 
+    def artefacts(self, w, tail, entry, headers, args):
+        """Oldest first, and whatever it is: the order is not documented."""
+        if tail != "/data":
+            found = [d for d in w.data if d[0] == tail.rpartition("/")[2]]
+            raise Answer(200, found[0][3], Content_Type="application/octet-stream") if found else error(404, "not_found", "no such data")
+        page, limit = args.pop("page", ["1"])[0], args.pop("limit", ["30"])[0]
+        if args or headers.get("Harness-Account") != ACCOUNT or not 1 <= int(limit) <= 1000:
+            self.blame(entry, f"a query of {args}, page {page}, limit {limit}")
+            raise error(400, "bad_request", "no such query")
+        size = min(self.page, int(limit))
+        shown = w.data[(int(page) - 1) * size:int(page) * size]
+        raise Answer(200, json.dumps([{"id": i, "data_type": kind, "created": at, "pipeline_id": "p"} for i, kind, at, _ in shown]).encode(),
+                     Content_Type="application/json", X_Total_Items=len(w.data), X_Total_Pages=-(-len(w.data) // size), X_Page_Size=size)
+
     def describe(self, w):
         state = self.state(w.name)
         doc = self.short(w) | {"backend_locked": bool(state.lock), "prune_sensitive_data": w.prune, "provisioner": "opentofu",
                                "terraform_variables": {"status": {"value": "planning"}}}
         if state.body is not None:
             doc["state_checksum"] = hashlib.sha256(state.body).hexdigest()
+            doc["terraform_state"] = next(d[0] for d in reversed(w.data) if d[1] == "tf-state")
         raise Answer(200, json.dumps(doc).encode(), Content_Type="application/json")
 
     @staticmethod

@@ -227,7 +227,7 @@ static unsigned
 harness_caps(const struct backend *b)
 {
 	(void)b;
-	return PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_UNLISTED;
+	return PROVIDER_HISTORY | PROVIDER_LOCK | PROVIDER_LOCK_ID | PROVIDER_LOCK_UNLISTED;
 }
 
 static bool
@@ -295,6 +295,9 @@ const struct provider provider_harness = {
 	.lock = harness_lock,
 	.unlock = harness_unlock,
 	.lock_peek = harness_lock_peek,
+	.history = harness_history,
+	.get_version = harness_get_version,
+	.backfill = 100,
 	.locate = harness_locate,
 	.signed_in = harness_signed_in,
 	.remark = harness_remark,

@@ -51,16 +51,21 @@ harness_of(const struct backend *b)
 /* --- harness_page.c --------------------------------------------------------------------------------------------------- */
 
 #define HARNESS_NAME_MAX 128
+#define HARNESS_DATA_MAX 64 /* names around what Harness keeps of a workspace's runs: states, plans and more */
 
 /* What the API tells of one. */
 struct harness_workspace {
 	char    identifier[HARNESS_NAME_MAX + 1], status[32];
 	char    checksum[DIGEST_HEX]; /* of its state, "": none is told */
+	char    state[HARNESS_DATA_MAX]; /* which of its artefacts is the current state; "": not told */
+	/* of an artefact */
+	char    id[HARNESS_DATA_MAX], type[HARNESS_DATA_MAX];
+	int64_t created;              /* wall ms */
 	int64_t updated;              /* wall ms */
 	bool    locked, pruned, odd;  /* odd: the identifier is none that can be used */
 };
 
-/* One workspace, or an array of them, read as it arrives; zeroed memory before its first begin. */
+/* One workspace, or an array of them or of artefacts, read as it arrives; zeroed memory before its first begin. */
 struct harness_page {
 	struct json_reader      *json;
 	char                     key[24];
@@ -78,6 +83,8 @@ void          harness_page_free(struct harness_page *p); /* contents */
 /* --- harness_api.c ---------------------------------------------------------------------------------------------------- */
 
 struct op *harness_list(struct backend *b, state_seen_fn *seen, void *arg);
+/* The artefacts that are states, as far as one can tell before reading them. */
+struct op *harness_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg);
 /* ERR_NOT_FOUND: no such workspace, or none that these credentials see. */
 struct op *harness_ask(struct harness *x, const char *workspace, struct harness_workspace *ret);
 /* Removes whatever lock there is, as the button in Harness does. */
@@ -86,6 +93,7 @@ struct op *harness_force_unlock(struct harness *x, const char *workspace);
 /* --- harness_state.c -------------------------------------------------------------------------------------------------- */
 
 struct op *harness_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
+struct op *harness_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
 struct op *harness_lock(struct backend *b, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder);
 struct op *harness_unlock(struct backend *b, const struct state_ref *ref, const struct lock_info *l);
 struct op *harness_lock_peek(struct backend *b, const struct state_ref *ref, struct lock_info *ret);

@@ -8,7 +8,15 @@
 #define HARNESS_LIMIT     "1000" /* workspaces of a page: the most that the API gives */
 #define HARNESS_PAGES_MAX 1000
 
-/* One request, whose answer is a workspace, several of them, or nothing that matters. */
+#define HARNESS_DATA_PAGES_MAX 100
+
+/* Something that Harness keeps of a workspace. */
+struct harness_artefact {
+	char    id[HARNESS_DATA_MAX], type[HARNESS_DATA_MAX];
+	int64_t created;
+};
+
+/* One request, whose answer is a workspace, several of them or artefacts, or nothing that matters. */
 struct harness_call {
 	struct op                 op;
 	struct harness           *x;
@@ -23,6 +31,11 @@ struct harness_call {
 	struct map               *names;    /* that were told */
 	unsigned                  number;   /* of the page under way; the first is asked for once more at the end */
 	bool                      last;
+	/* of a state's versions */
+	struct harness_workspace  now;
+	struct harness_artefact  *artefacts;
+	size_t                    nartefacts;
+	version_seen_fn          *version_seen;
 };
 
 static enum err_code
@@ -74,6 +87,7 @@ harness_call_free(struct op *op)
 	hb_answer_free(&c->answer);
 	harness_page_free(&c->page);
 	map_free(c->names);
+	free(c->artefacts);
 	free(c->name);
 	free(c);
 }
@@ -241,5 +255,111 @@ harness_list(struct backend *b, state_seen_fn *seen, void *arg)
 	c->seen = seen;
 	c->arg = arg;
 	c->page.seen = harness_listed;
+	return &c->op;
+}
+
+/* ---------------------------------------------------------------- what it keeps of one */
+
+enum harness_history_state { HISTORY_START, HISTORY_ASKED, HISTORY_PAGED };
+
+static const char *const harness_history_states[] = { "start", "asked", "paged" };
+
+static void
+harness_keeps(void *arg, const struct harness_workspace *w)
+{
+	struct harness_call     *c = arg;
+	struct harness_artefact *a;
+
+	if (w->id[0] == '\0')
+		return;
+	if ((c->nartefacts & (c->nartefacts - 1)) == 0)
+		c->artefacts = xreallocarray(c->artefacts, c->nartefacts > 0 ? 2 * c->nartefacts : 1, sizeof(*c->artefacts));
+	a = &c->artefacts[c->nartefacts++];
+	memcpy(a->id, w->id, sizeof(a->id));
+	memcpy(a->type, w->type, sizeof(a->type));
+	a->created = w->created;
+}
+
+static int
+harness_newer(const void *a, const void *b)
+{
+	int64_t x = ((const struct harness_artefact *)a)->created, y = ((const struct harness_artefact *)b)->created;
+
+	return x > y ? -1 : x < y;
+}
+
+/* Plans and more lie there too. What states are called is not documented: as the current one is, whose id the workspace tells; else only
+ * reading shows it. */
+static void
+harness_tell_states(struct harness_call *c)
+{
+	const char *type = NULL;
+
+	if (c->nartefacts > 0)
+		qsort(c->artefacts, c->nartefacts, sizeof(*c->artefacts), harness_newer);
+	for (size_t i = 0; i < c->nartefacts && type == NULL; i++)
+		if (strcmp(c->artefacts[i].id, c->now.state) == 0)
+			type = c->artefacts[i].type;
+	for (size_t i = 0; i < c->nartefacts; i++) {
+		const struct harness_artefact *a = &c->artefacts[i];
+
+		if ((type == NULL || strcmp(a->type, type) == 0) &&
+		    !c->version_seen(c->arg, &(struct version_seen){ .id = a->id, .etag = "", .modified = a->created,
+		        .latest = strcmp(a->id, c->now.state) == 0, .guessed = true }))
+			return;
+	}
+}
+
+static enum op_turn
+harness_data_page(struct harness_call *c)
+{
+	char        *tail = xasprintf("/data%s&limit=" HARNESS_LIMIT "&page=%u", c->x->query, ++c->number), *path;
+	struct buf   name;
+	enum op_turn turn;
+
+	buf_init(&name, 0);
+	url_escape(URL_SEGMENT, span_str(c->name), &name);
+	path = xasprintf("/%s%s", buf_str(&name), tail);
+	turn = op_await(&c->op, HISTORY_PAGED, harness_send(c, "GET", path));
+	buf_free(&name);
+	free(path);
+	free(tail);
+	return turn;
+}
+
+static enum op_turn
+harness_history_step(struct op *op)
+{
+	struct harness_call *c = container_of(op, struct harness_call, op);
+
+	switch ((enum harness_history_state)op->state) {
+	case HISTORY_START:
+		return op_await(op, HISTORY_ASKED, harness_ask(c->x, c->name, &c->now));
+	case HISTORY_ASKED:
+		if (op_failed(op))
+			return op_fail(op);
+		return harness_data_page(c);
+	case HISTORY_PAGED:
+		if (!harness_answered(c) || harness_page_end(&c->page, true, &op->res) != ERR_OK)
+			return op_finish(op);
+		if (c->number < harness_pages(c) && c->number < HARNESS_DATA_PAGES_MAX)
+			return harness_data_page(c);
+		harness_tell_states(c);
+		return op_ok(op);
+	}
+	return OP_DONE;
+}
+
+static const struct op_class harness_history_class = { "harness versions", harness_history_step, NULL, harness_call_free,
+	harness_history_states, ARRAY_LEN(harness_history_states) };
+
+struct op *
+harness_history(struct backend *b, const struct state_ref *ref, version_seen_fn *seen, void *arg)
+{
+	struct harness_call *c = harness_call(harness_of(b), &harness_history_class, "listing what Harness keeps of", ref->name);
+
+	c->version_seen = seen;
+	c->arg = arg;
+	c->page.seen = harness_keeps;
 	return &c->op;
 }

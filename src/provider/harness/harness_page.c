@@ -18,6 +18,12 @@ harness_page_text(struct harness_page *p, const struct json_token *t)
 		span_text(w->status, sizeof(w->status), t->text);
 	} else if (strcmp(p->key, "state_checksum") == 0 && t->text.n < sizeof(w->checksum)) {
 		span_text(w->checksum, sizeof(w->checksum), t->text);
+	} else if (strcmp(p->key, "terraform_state") == 0 && t->text.n < sizeof(w->state)) {
+		span_text(w->state, sizeof(w->state), t->text);
+	} else if (strcmp(p->key, "id") == 0 && t->text.n < sizeof(w->id)) {
+		span_text(w->id, sizeof(w->id), t->text);
+	} else if (strcmp(p->key, "data_type") == 0 && t->text.n < sizeof(w->type)) {
+		span_text(w->type, sizeof(w->type), t->text);
 	}
 }
 
@@ -32,9 +38,9 @@ harness_page_value(struct harness_page *p, const struct json_token *t)
 		p->cur.locked = t->event == JSON_EV_TRUE;
 	else if (strcmp(p->key, "prune_sensitive_data") == 0)
 		p->cur.pruned = t->event == JSON_EV_TRUE;
-	else if (strcmp(p->key, "updated") == 0 && t->event == JSON_EV_NUMBER) {
+	else if (t->event == JSON_EV_NUMBER && (strcmp(p->key, "updated") == 0 || strcmp(p->key, "created") == 0)) {
 		span_text(number, sizeof(number), t->text);
-		p->cur.updated = strtoll(number, NULL, 10);
+		*(p->key[0] == 'u' ? &p->cur.updated : &p->cur.created) = strtoll(number, NULL, 10);
 	}
 }
 

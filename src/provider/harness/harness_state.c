@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "harness.h"
+#include "net/url.h"
 
 /*
  * Calls of the state protocol, with what Harness's API adds: the checksum of a state saves reading it, a run that is under way keeps us
@@ -111,6 +112,8 @@ harness_got(struct harness_state *s)
 		x->other_sums += strcasecmp(sum, s->now.checksum) != 0;
 	}
 	snprintf(s->ret->etag, ETAG_MAX, "%s", sum);
+	if (s->asked && strcasecmp(sum, s->now.checksum) == 0)
+		snprintf(s->ret->version, VERSION_ID_MAX, "%s", s->now.state);
 	if (strcmp(sum, s->etag) != 0)
 		return op_ok(op);
 	snapshot_free(s->ret);
@@ -153,6 +156,19 @@ harness_get(struct backend *b, const struct state_ref *ref, const char *unless_e
 	snprintf(s->etag, sizeof(s->etag), "%s", unless_etag != NULL ? unless_etag : "");
 	s->ret = ret;
 	return &s->op;
+}
+
+struct op *
+harness_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	const struct harness *x = harness_of(b);
+	struct buf            address;
+
+	buf_init(&address, 0);
+	buf_printf(&address, "%s/workspaces/{name}/data/", x->project);
+	url_escape(URL_SEGMENT, span_str(version), &address);
+	buf_puts(&address, x->query);
+	return hb_get_at(b, ref, buf_take(&address), ret);
 }
 
 /* ---------------------------------------------------------------- locks */

@@ -138,6 +138,8 @@ struct op *hb_head(struct backend *b, const struct state_ref *ref, struct state_
 struct op *hb_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, struct snapshot *ret);
 /* GitLab: the version of that serial. */
 struct op *hb_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret);
+/* The state of that name at another address; ERR_NOT_FOUND also when what is there is none. */
+struct op *hb_get_at(struct backend *b, const struct state_ref *ref, char *address_owned, struct snapshot *ret);
 struct op *hb_put(struct backend *b, const struct state_ref *ref, const struct snapshot *body,
     const struct put_condition *when, char ret_etag[ETAG_MAX]);
 struct op *hb_del(struct backend *b, const struct state_ref *ref, const char *if_etag);

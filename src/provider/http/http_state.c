@@ -15,6 +15,7 @@ struct hb_state_call {
 	enum hb_kind      kind;
 	char             *name, etag[ETAG_MAX], id[256];
 	char             *address;      /* of a version; NULL: the backend's */
+	bool              picky;        /* what is no state is not there */
 	struct body      *body;
 	void             *ret;
 	struct hb_answer  answer;
@@ -119,6 +120,8 @@ hb_got(struct hb_state_call *c, struct err *reterr)
 		tag->size = r->body_size;
 		return ERR_OK;
 	}
+	if (c->picky && !state_is_good(&c->answer.now.info))
+		return err_set(reterr, ERR_NOT_FOUND, 200, "what is there of %s is no state", c->name);
 	*(struct snapshot *)c->ret = c->answer.now;
 	memset(&c->answer.now, 0, sizeof(c->answer.now));
 	if (c->h->api != NULL && state_is_good(&((struct snapshot *)c->ret)->info))
@@ -272,12 +275,19 @@ hb_get(struct backend *b, const struct state_ref *ref, const char *unless_etag, 
 }
 
 struct op *
-hb_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+hb_get_at(struct backend *b, const struct state_ref *ref, char *address, struct snapshot *ret)
 {
 	struct hb_state_call *c = hb_state_call(b, HB_GET, ref, NULL, ret);
 
-	c->address = xasprintf("%s/versions/%s", c->h->address, version);
+	c->address = address;
+	c->picky = true;
 	return &c->op;
+}
+
+struct op *
+hb_get_version(struct backend *b, const struct state_ref *ref, const char *version, struct snapshot *ret)
+{
+	return hb_get_at(b, ref, xasprintf("%s/versions/%s", hb_of(b)->address, version), ret);
 }
 
 struct op *
