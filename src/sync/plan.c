@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/plan.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -46,6 +48,7 @@ struct edge_conf {
 	const char      *every, *deletes;
 };
 
+#define PLAN_COMMON_MAX 32 /* arguments that all backends have */
 #define LATER_DELETES "only \"keep\" is known to this version"
 
 const struct conf_field replicate_fields[] = {
@@ -737,6 +740,23 @@ plan_open(struct plan *p, const struct provider_env *env, struct err *reterr)
 	return ERR_OK;
 }
 
+/* The agent's arguments, with what a default depends on. */
+static void
+plan_common(const struct backend *b, char number[24], struct conf_field ret[PLAN_COMMON_MAX])
+{
+	size_t n = 0;
+
+	for (; provider_common_fields[n].name != NULL; n++) {
+		assert(n + 1 < PLAN_COMMON_MAX);
+		ret[n] = provider_common_fields[n];
+		if (ret[n].offset == offsetof(struct backend_common, backfill) && b != NULL) {
+			snprintf(number, 24, "%lld", (long long)b->common.backfill);
+			ret[n].def = number;
+		}
+	}
+	ret[n] = provider_common_fields[n];
+}
+
 void
 plan_print(const struct plan *p, struct buf *ret)
 {
@@ -746,6 +766,8 @@ plan_print(const struct plan *p, struct buf *ret)
 		const struct conf_block       *b = &root->blocks[i];
 		const struct conf_field       *tables[3] = { NULL, NULL, NULL };
 		const struct provider         *provider;
+		struct conf_field              common[PLAN_COMMON_MAX];
+		char                           number[24];
 
 		if (strcmp(b->type, "agent") == 0) {
 			tables[0] = agent_fields;
@@ -755,7 +777,8 @@ plan_print(const struct plan *p, struct buf *ret)
 			tables[0] = snapshot_fields;
 		} else if (b->nlabels == 2 && (provider = provider_find(b->labels[0])) != NULL) {
 			tables[0] = provider->fields;
-			tables[1] = provider_common_fields;
+			plan_common(plan_backend(p, b->labels[1]), number, common);
+			tables[1] = common;
 		}
 		if (ret->len > 0)
 			buf_putc(ret, '\n');
