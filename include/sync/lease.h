@@ -114,12 +114,14 @@ uint64_t      lease_epoch(const struct lease *l);  /* of the last time that it w
 /* What came of the work that it stands for. After max_failures in a row it is handed over and left to others for a while. */
 void          lease_worked(struct lease *l);
 void          lease_failed(struct lease *l);
+/* Can we do that work at all? Who cannot neither takes it nor keeps it. True until it is said. */
+void          lease_able(struct lease *l, bool able);
 
 enum lease_standing {
 	LEASE_WATCHING,  /* another's record, not seen to change yet; or not read yet */
 	LEASE_OURS,
 	LEASE_THEIRS,    /* and it was renewed while we watched */
-	LEASE_YIELDED,   /* given up after failures, for a while */
+	LEASE_YIELDED,   /* given up after failures, for a while, or as long as the work cannot be done here */
 	LEASE_RELEASED,  /* given up by a person, until that person takes it back */
 	LEASE_UNREAD,    /* the coordinator does not answer, or refuses us */
 };

@@ -55,6 +55,7 @@ struct push;
 /* What a look found. */
 struct look_result {
 	uint64_t seen, changed, failed, requests;
+	uint64_t unkept;                /* states that were read, and could not be kept */
 	bool     locked;                /* somebody holds a lock: a change is near */
 };
 
@@ -195,6 +196,7 @@ bool track_lease_refused(const struct track *t, struct err *ret);
 void leases_start(struct engine *e);
 void leases_leave(struct engine *e);           /* those under which nothing runs: handed over. To be called again when that has ended */
 bool leases_idle(const struct engine *e);      /* but for those that a reload keeps */
+void leases_looked(const struct place *p);     /* after a look of the agent's own */
 void leases_adopted(struct engine *e);         /* the agent has another id by now */
 /* Over a reload: those of lanes that the next plan has too are not handed over. Marked (next NULL: none is) before the rest is left;
  * then paused, asked until true; taken out of the old plan and put into the new one, by index of its lanes. */

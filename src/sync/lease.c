@@ -36,6 +36,7 @@ struct lease {
 	void               *arg;
 	uint64_t           *requests;
 	bool                running, leaving, pausing;
+	bool                unable;      /* to do what it stands for */
 	bool                released;    /* by a person */
 	struct lease_record sent;        /* the last that was sent; before the first, who we are */
 	int64_t             sent_at;     /* loop_now() when its request began */
@@ -89,7 +90,7 @@ lease_poke(struct lease *l)
 static bool
 lease_yields(const struct lease *l)
 {
-	return loop_now(l->loop) < l->yield_until;
+	return l->unable || loop_now(l->loop) < l->yield_until;
 }
 
 static void
@@ -471,6 +472,17 @@ lease_failed(struct lease *l)
 	l->yields++;
 	l->yield_until = loop_now(l->loop) + (ms > LEASE_YIELD_MAX_MS ? LEASE_YIELD_MAX_MS : ms);
 	log_event(LOG_WARN, "lease", "given up for a while, the work under it keeps failing", { "key", log_str(l->key) });
+	lease_poke(l);
+}
+
+void
+lease_able(struct lease *l, bool able)
+{
+	if (l->unable == !able)
+		return;
+	l->unable = !able;
+	if (l->mine)
+		log_event(LOG_WARN, "lease", "given up, the work under it cannot be done here", { "key", log_str(l->key) });
 	lease_poke(l);
 }
 

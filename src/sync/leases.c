@@ -226,6 +226,43 @@ leases_idle(const struct engine *e)
 	return true;
 }
 
+static bool
+queue_is_not_empty(void *arg, const struct queue_rec *r)
+{
+	(void)r;
+	*(bool *)arg = true;
+	return false;
+}
+
+/* Does anything wait for the target that needs the source no more? */
+static bool
+track_has_work(const struct track *t)
+{
+	struct store_txn *txn;
+	bool              has = false;
+
+	if (store_read(t->engine->store, &txn, NULL) != ERR_OK)
+		return false;
+	store_queue(txn, t->lane->edge->name, t->lane->to->label, queue_is_not_empty, &has);
+	store_end(txn);
+	return has;
+}
+
+/* A source that this agent alone does not reach, or a store that takes nothing more: others may do better. */
+void
+leases_looked(const struct place *p)
+{
+	const struct engine *e = p->engine;
+
+	for (size_t i = 0; i < e->plan->nlanes; i++) {
+		struct track *t = &e->tracks[i];
+		int64_t       most = t->lane->edge->lease.max_failures;
+
+		if (t->lease != NULL && t->lane->edge->from == p->backend)
+			lease_able(t->lease, most == 0 || (p->looked.unkept == 0 && (p->failures < most || track_has_work(t))));
+	}
+}
+
 void
 leases_adopted(struct engine *e)
 {
@@ -425,7 +462,7 @@ track_lease_refused(const struct track *t, struct err *ret)
 		err_set(ret, ERR_LOCKED, 0, "the lease at %s was released here by a person", t->lane->to->label);
 		err_hint(ret, "to have it taken again: stateferry lease release --back %s", t->lane->edge->name);
 	} else if (v.standing == LEASE_YIELDED) {
-		err_set(ret, ERR_LOCKED, 0, "the lease at %s is left to other agents for a while, because writes there kept failing",
+		err_set(ret, ERR_LOCKED, 0, "the lease at %s is left to other agents for a while, because the work under it kept failing",
 		    t->lane->to->label);
 	} else {
 		err_set(ret, ERR_LOCKED, 0, "the lease at %s is held by %s (epoch %llu)", t->lane->to->label,

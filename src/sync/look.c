@@ -307,6 +307,7 @@ look_pulled(struct op *op, void *arg)
 
 		err_unprefix(&why, l->place->backend->label);
 		l->ret->failed++;
+		l->ret->unkept += c->result.judged;
 		log_at(LOG_WARN, l->place->backend->label, "%s: %s", name, why.msg);
 		look_tell(l, name, false, &op->err);
 		look_note_unread(l, name, &op->err);

@@ -273,6 +273,7 @@ place_looked(struct op *op, void *arg)
 	place_result(p, &err);
 	if (!p->engine->started || p->engine->stopping)
 		return;
+	leases_looked(p);
 	place_schedule(p, p->look_again ? 0 : place_interval(p));
 	p->look_again = false;
 	engine_kick(p->engine, p->backend);
