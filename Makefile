@@ -91,7 +91,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo "make deps         install the build libraries with apt, when some are missing"
 	@echo "make install      to DESTDIR and PREFIX"
-	@echo "make check-long   clang-tidy, valgrind, fuzzing, power cuts and kills; PARTS=... names some; into tests/RESULTS.md"
+	@echo "make check-long   clang-tidy, valgrind, fuzzing, power cuts, kills and agents; PARTS=... names some; into tests/RESULTS.md"
 	@echo "make check-unit   the C unit tests alone"
 	@echo "make check-cli    what a shell or a Python test can see: the configuration against terraform fmt"
 	@echo "make check-e2e    end to end with real terraform and real servers"

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
 
-    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases fail wire; all of them unless named
+    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases agents fail wire; all of them unless named
 
 FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of the kinds of target), ROUNDS (60, for
-each of two), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into tests/RELIABILITY.md. A part that ran
+each of two), AGENT_ROUNDS (200), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into tests/RELIABILITY.md. A part that ran
 replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
@@ -162,9 +162,21 @@ def wire():
     return ok and len(cells) > 0, f"{len(cells)} requests met a fault; {closing(out)}", wire_table(cells)
 
 
+def agents():
+    """Three agents that share edges, one fault in each round; how long take-overs took stands in tests/RELIABILITY.md."""
+    make("O=build", "all", "tests")
+    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_agents.py"],
+                   AGENT_ROUNDS=os.environ.get("AGENT_ROUNDS", "200"), STATEFERRY=str(ROOT / "build" / "stateferry"))
+    counted = re.search(r"^\d+ rounds, .*$", out, re.M)
+    taken = re.findall(r"^([a-z ]+), (\d+), ([\d.]+), ([\d.]+)$", out, re.M)
+    return ok and bool(counted), "; ".join([counted[0] if counted else "nothing counted"] + [
+        f"{fault}: {n} take-overs, p50 {p50} s, max {most} s" for fault, n, p50, most in taken])
+
+
 PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills, "leases": leases,
-         "fail": fail, "wire": wire}
-SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS", "fail": "FAIL_ALLOCS"}
+         "agents": agents, "fail": fail, "wire": wire}
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS",
+            "agents": "AGENT_ROUNDS", "fail": "FAIL_ALLOCS"}
 
 
 def rows():

@@ -312,7 +312,7 @@ status_lease(void *arg, const struct lane *l, const struct lease_view *v)
 		snprintf(next, sizeof(next), "stateferry lease release --back %s", l->edge->name);
 	} else if (v->standing == LEASE_YIELDED && nobody) {
 		p.code = 3;
-		snprintf(cause, sizeof(cause), "its lease was given up because writes kept failing, and no other agent has taken it");
+		snprintf(cause, sizeof(cause), "its lease was given up because the work under it kept failing, and no other agent has taken it");
 		snprintf(next, sizeof(next), "it is taken again by itself; stateferry probe %s tells what fails", l->to->label);
 	} else {
 		return;

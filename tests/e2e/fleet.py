@@ -19,7 +19,6 @@ TTL = 2 * SLOW              # seconds; the least that a configuration may say, w
 CLOCK_OFF = 300             # seconds that the clock of one of them is wrong
 EDGES = {"to-target": "target", "to-dynamodb": "dynamodb", "to-etcd": "etcd"}
 FAULTS = ("kill", "frozen in a write", "cut off", "silent", "full disk", "stop")
-OTHERS = {"kill", "frozen in a write", "cut off", "silent"}      # others have to take over, in 1.5 ttl and a look or two
 
 
 class Member:
@@ -41,7 +40,7 @@ class Member:
     def heal(self):
         for way in self.ways:
             way.rules.clear()
-            if way._listener is None:
+            if not way.listens:
                 way.start()
 
     def send(self, sig):
@@ -61,7 +60,7 @@ class Fleet:
         self.dynamo.create("locks")
         self.disk, self.line = disk, lineage()
         self.times, self.refused, self.changes, self.versions, self.n = {}, 0, 0, 0, 0
-        self.members = [self.member(agents(name, env=env), agents) for name, env in (("one", {}), ("two", {}), ("three", shift))]
+        self.members = [self.member(agents(name, env=env)) for name, env in (("one", {}), ("two", {}), ("three", shift))]
         two = self.named("two").agent
         two.prefix = disk.prefix
         two.blocks[0].args["store"] = str(disk.folder / "store")
@@ -69,7 +68,7 @@ class Fleet:
     def named(self, name):
         return next(m for m in self.members if m.name == name)
 
-    def member(self, agent, _):
+    def member(self, agent):
         m = Member(agent, self.servers)
         agent.backend("s3", "live", self.s3.backend("live", port=m.s3.port), poll="500ms")
         lease = {

@@ -168,11 +168,6 @@ def etcd():
     return by_deb("etcd", "etcd-server") / "usr/bin/etcd"
 
 
-def faketime():
-    """A library to be preloaded: another clock for one process."""
-    return next(iter((by_deb("faketime", "libfaketime") / "usr/lib").rglob("libfaketime.so.1")))
-
-
 def fake_gcs_server():
     return by_go("fake-gcs-server", "v1.56.1", "github.com/fsouza/fake-gcs-server")
 
@@ -240,7 +235,7 @@ def mc():
 
 
 PROGRAMS = {f.__name__.replace("_", "-"): f for f in (terraform, versitygw, ministack, moto, dynalite, etcd, azurite, fake_gcs_server,
-                                                        tfe_judge, pytest, prometheus, faketime)}
+                                                        tfe_judge, pytest, prometheus)}
 OPTIONAL = {f.__name__: f for f in (tofu,)}  # minutes of building: whoever asks for them by name
 BENCH = {f.__name__: f for f in (rclone, mc)}
 

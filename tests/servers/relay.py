@@ -44,6 +44,10 @@ class Relay:
         self.stop()
 
     @property
+    def listens(self):
+        return self._listener is not None
+
+    @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 

@@ -437,6 +437,31 @@ failing_holder_leaves_it_to_a_peer(void)
 	end();
 }
 
+/* Not for a while: as long as that lasts, and not longer. */
+static void
+who_cannot_work_does_not_hold_it(void)
+{
+	struct node      *first, *second;
+	struct lease_view v;
+
+	begin(12, 2);
+	pass(TTL);
+	first = holder();
+	lease_able(first->lease, false);
+	CHECK(!lease_holds(first->lease));
+	CHECK(until_held_by_other(first, 1000) <= 1000);
+	lease_look(first->lease, &v);
+	CHECK_U64(v.standing, LEASE_YIELDED);
+	second = holder();
+	lease_able(second->lease, false);
+	pass(4 * TTL);
+	CHECK_U64(holders(), 0);
+	lease_able(first->lease, true);
+	pass(1000);
+	CHECK(holder() == first);
+	end();
+}
+
 static void
 failing_alone_it_tries_again_later_and_later(void)
 {
@@ -543,6 +568,7 @@ main(int argc, char **argv)
 		{ "a store that refuses is not stormed", store_that_refuses_is_not_stormed },
 		{ "trouble is told", trouble_is_told },
 		{ "a failing holder leaves it to a peer", failing_holder_leaves_it_to_a_peer },
+		{ "who cannot work does not hold it", who_cannot_work_does_not_hold_it },
 		{ "failing alone, it tries again later and later", failing_alone_it_tries_again_later_and_later },
 		{ "never two, and always one in the end", never_two_and_always_one_in_the_end },
 		{ "a lease lies at the target", lies_at_the_target },

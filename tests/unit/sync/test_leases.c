@@ -182,6 +182,64 @@ holder_whose_target_fails_leaves_it(void)
 	end();
 }
 
+/* Its own network, its own rights: whoever reaches the source goes on, and when nobody does, nobody holds it. */
+static void
+holder_without_its_source_leaves_it(void)
+{
+	struct mem_world *gone = mem_world_new();
+	unsigned          first;
+
+	begin(2);
+	engine_start(r[0].engine);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	first = leader();
+	mem_world_down(gone, ERR_NETWORK);
+	agent_rig_world(&r[first], "a", gone);
+	agent_rig_wait(&r[0], 10 * TTL);
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(leader(), 1 - first);
+	CHECK(equal("x.tfstate"));
+	agent_rig_world(&r[1 - first], "a", gone);
+	agent_rig_wait(&r[0], 20 * TTL);
+	CHECK(who(0).standing == LEASE_YIELDED && who(1).standing == LEASE_YIELDED);
+	mem_world_put(a, "x.tfstate", rig_state(7, "L", 3, "c"));
+	agent_rig_world(&r[0], "a", a);
+	agent_rig_wait(&r[0], 10 * TTL);
+	CHECK_U64(leader(), 0);
+	CHECK(equal("x.tfstate"));
+	end();
+	mem_world_free(gone);
+}
+
+/* What waits for the target needs no source: it is not given up before it is done. */
+static void
+work_that_waits_needs_no_source(void)
+{
+	struct mem_world *gone = mem_world_new();
+	unsigned          first;
+
+	begin(2);
+	engine_start(r[0].engine);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	first = leader();
+	mem_world_lock(b, "x.tfstate", "{\"ID\":\"1\",\"Operation\":\"OperationTypeApply\",\"Who\":\"u@h\"}");
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	agent_rig_wait(&r[0], 30000);
+	mem_world_down(gone, ERR_NETWORK);
+	agent_rig_world(&r[0], "a", gone);
+	agent_rig_world(&r[1], "a", gone);
+	agent_rig_wait(&r[0], 10 * TTL);
+	CHECK_U64(leader(), first);
+	mem_world_lock(b, "x.tfstate", NULL);
+	agent_rig_wait(&r[0], 10 * TTL);
+	CHECK(equal("x.tfstate"));
+	end();
+	mem_world_free(gone);
+}
+
 /* --- who follows --- */
 
 static enum replica_status followed_as;
@@ -684,6 +742,8 @@ main(int argc, char **argv)
 		{ "one of two replicates", one_of_two_replicates },
 		{ "who stops hands over", who_stops_hands_over },
 		{ "a holder whose target fails leaves it", holder_whose_target_fails_leaves_it },
+		{ "a holder without its source leaves it", holder_without_its_source_leaves_it },
+		{ "work that waits needs no source", work_that_waits_needs_no_source },
 		{ "who follows sees what the holder wrote", follower_sees_what_the_holder_wrote },
 		{ "who follows tells what the holder cannot write", follower_tells_what_the_holder_cannot_write },
 		{ "who reads the source late holds nothing back", follower_that_reads_late_holds_nothing },
