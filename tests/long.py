@@ -5,7 +5,8 @@
     long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases agents fail wire; all of them unless named
 
 FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of the kinds of target), ROUNDS (60, for
-each of two), AGENT_ROUNDS (200), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into tests/RELIABILITY.md. A part that ran
+each of two), AGENT_ROUNDS (200), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into
+tests/RELIABILITY.md. A part that ran
 replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
