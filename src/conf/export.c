@@ -130,7 +130,9 @@ export_given(const struct conf_export *x, const struct conf_given *g, struct con
 	if (g->value == NULL)
 		return;
 	buf_init(&value, 0);
-	if (g->plain)
+	if (f != NULL && f->type == CONF_BOOL)
+		buf_puts(&value, g->value);
+	else if (g->plain)
 		conf_quote(&value, g->value);
 	else
 		conf_print_value(&value, &(struct conf_value){ .kind = CONF_TEXT, .text = g->value }, CONF_SHOW_RESULT);

@@ -119,6 +119,21 @@ def test_there_and_back(agent, project, cell, from_, to):
     assert agent.json("check")["ok"]
 
 
+def test_the_block_of_a_compatible_store(agent, places, terraform):
+    """Of what terraform would ask Amazon our block needs to say nothing; the one that is printed keeps terraform from it."""
+    live, dr = places("local"), places("s3")
+    tf = terraform("tf", terraform_of(live, "app"), env=SECRETS)
+    tf.init()
+    tf.apply()
+    live.add(agent, "live")
+    agent.env |= {k: v for k, v in SECRETS.items() if k.startswith("AWS_")}
+    agent.backend("s3", "dr", bucket=dr.bucket.name, region=dr.bucket.server.region, endpoints={"s3": f"http://127.0.0.1:{dr.front.port}"},
+                  use_lockfile=True)
+    paste(tf, agent.json("migrate", "live", "dr", "--yes"), dr)
+    assert tf.unchanged()
+    assert dr.get("app.tfstate") == live.get("app.tfstate")
+
+
 def test_one_state_to_a_name_of_its_own(agent, project):
     live, dr, tf = project("s3", "gcs", workspaces=False)
     doc = agent.json("migrate", "live:net/app.tfstate", "dr:a/b/prod.tfstate", "--yes")

@@ -208,6 +208,18 @@ azurerm_address(const struct backend *b, const char *name, provider_argument_fn 
 	free(blob);
 }
 
+/* Terraform learns where blobs are from the environment, or from a metadata_host, alone. */
+static void
+azurerm_inside(const struct backend *b, const char *name, struct buf *ret)
+{
+	const struct azurerm_conf *c = azurerm_of(b)->conf;
+
+	(void)name;
+	if (azurerm_given(c->blob_endpoint))
+		buf_printf(ret, "    # terraform has no blob_endpoint: it looks for the account at %s\n",
+		    azurerm_given(c->metadata_host) ? "what metadata_host tells" : "the address that environment implies");
+}
+
 static void
 azurerm_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret)
 {
@@ -416,6 +428,7 @@ const struct provider provider_azurerm = {
 	.path = azurerm_path,
 	.named = azurerm_named,
 	.address = azurerm_address,
+	.inside = azurerm_inside,
 	.hidden = azurerm_hidden,
 	.holds = azurerm_holds,
 	.locate = azurerm_locate,

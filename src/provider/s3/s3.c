@@ -142,6 +142,32 @@ s3_path(const struct backend *b, const char *name, struct buf *ret)
 }
 
 /* Where terraform finds it, with the rest of its place: KEY, and WORKSPACE_KEY_PREFIX/W/KEY. */
+static bool
+s3_says(const struct s3 *s, const char *argument)
+{
+	for (size_t i = 0; s->b.block != NULL && i < s->b.block->nattrs; i++)
+		if (strcmp(s->b.block->attrs[i].name, argument) == 0)
+			return true;
+	return false;
+}
+
+/* Where a store is not Amazon's terraform would ask Amazon all the same who it is, which regions there are, and call buckets by names of hosts. */
+static void
+s3_address_elsewhere(const struct s3 *s, provider_argument_fn *put, void *arg)
+{
+	const struct s3_conf *c = s->conf;
+	bool                  accounts = c->allowed_account_ids.n + c->forbidden_account_ids.n > 0;
+	const struct {
+		const char *name;
+		bool        wanted;
+	} rows[] = { { "use_path_style", s->path_style && !c->force_path_style }, { "skip_credentials_validation", !accounts },
+		{ "skip_requesting_account_id", !accounts }, { "skip_region_validation", true } };
+
+	for (size_t i = 0; !s->aws && i < ARRAY_LEN(rows); i++)
+		if (rows[i].wanted && !s3_says(s, rows[i].name))
+			put(arg, rows[i].name, "true", true);
+}
+
 static void
 s3_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg)
 {
@@ -159,6 +185,7 @@ s3_address(const struct backend *b, const char *name, provider_argument_fn *put,
 		put(arg, "workspace_key_prefix", strcmp(spaces, S3_WORKSPACES) != 0 ? spaces : NULL, false);
 		free(spaces);
 	}
+	s3_address_elsewhere(s3_of(b), put, arg);
 	free(key);
 }
 

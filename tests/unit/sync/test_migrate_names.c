@@ -121,7 +121,19 @@ static const struct {
 	  "  blob_endpoint = \"http://127.0.0.1:1/acme\"\n  access_key = \"YQ==\"\n}\n",
 	    "a/net.tfstateenv:W",
 	    "    key                  = \"p/a/net.tfstate\"\n    storage_account_name = \"acme\"\n    container_name       = \"one\"\n"
-	    "    # access_key: export ARM_ACCESS_KEY\n" },
+	    "    # access_key: export ARM_ACCESS_KEY\n"
+	    "    # terraform has no blob_endpoint: it looks for the account at the address that environment implies\n" },
+	{ "backend \"azurerm\" \"b\" {\n  storage_account_name = \"acme\"\n  container_name = \"one\"\n  environment = \"china\"\n"
+	  "  metadata_host = \"stack.example\"\n  access_key = \"YQ==\"\n}\n",
+	    "a.tfstate",
+	    "    key                  = \"a.tfstate\"\n    storage_account_name = \"acme\"\n    container_name       = \"one\"\n"
+	    "    environment          = \"china\"\n    metadata_host        = \"stack.example\"\n    # access_key: export ARM_ACCESS_KEY\n" },
+	{ "backend \"s3\" \"b\" {\n  bucket = \"one\"\n  region = \"garage\"\n  endpoints = { s3 = \"http://127.0.0.1:1\" }\n"
+	  "  skip_region_validation = false\n}\n",
+	    "a.tfstate",
+	    "    key                         = \"a.tfstate\"\n    use_path_style              = true\n    skip_credentials_validation = true\n"
+	    "    skip_requesting_account_id  = true\n    bucket                      = \"one\"\n    region                      = \"garage\"\n"
+	    "    endpoints                   = { s3 = \"http://127.0.0.1:1\" }\n    skip_region_validation      = false\n" },
 	{ "backend \"local\" \"b\" {\n  dir = \"/nowhere\"\n  prefix = \"p/\"\n}\n", "a/net.tfstate.d/W/terraform.tfstate",
 	    "    path          = \"/nowhere/p/a/net.tfstate\"\n    workspace_dir = \"/nowhere/p/a/net.tfstate.d\"\n" },
 	{ "backend \"local\" \"b\" {\n  path = \"/nowhere/x/net.tfstate\"\n}\n", "net.tfstate",
