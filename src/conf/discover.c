@@ -145,19 +145,26 @@ walk_order(const void *a, const void *b)
 	return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
 }
 
+static const char *
+discover_next(int errnum)
+{
+	return errnum == EACCES ? "run it as a user who may read it" : "name a folder that is there";
+}
+
 /* false: told. */
 static bool
 walk_read(struct walk *w, const char *path, struct entries *ret)
 {
 	DIR           *dir = opendir(path);
+	int            errnum = errno;
 	struct dirent *e;
 	struct err     why;
 	bool           folder;
 	const char    *data_dir = conf_env(w->d->conf, "TF_DATA_DIR");
 
 	if (dir == NULL) {
-		err_errno(&why, errno, "cannot read the folder");
-		err_hint(&why, "its states are missing here: run this as somebody who may read it");
+		err_errno(&why, errnum, "cannot read the folder");
+		err_hint(&why, "%s", discover_next(errnum));
 		discover_not(w->d, path, 0, &why);
 		return false;
 	}
@@ -307,15 +314,15 @@ discover(const char *dir, const struct conf_source *src, struct discovery **ret,
 {
 	char             *full = realpath(dir, NULL);
 	DIR              *open = full != NULL ? opendir(full) : NULL;
+	int               errnum = errno;
 	struct walk       w = { .entries = 0 };
 	struct conf_source source = { .env = NULL };
 	struct discovery *d;
 
 	if (open == NULL) {
-		err_errno(reterr, errno, "%s: cannot read the folder", dir);
-		err_hint(reterr, reterr != NULL && reterr->detail == EACCES ? "run this as somebody who may read it" : "name a folder that has terraform projects below it");
+		err_errno(reterr, errnum, "%s: cannot read the folder", dir);
 		free(full);
-		return reterr->code;
+		return err_hint(reterr, "%s", discover_next(errnum));
 	}
 	closedir(open);
 	w.d = d = xcalloc(1, sizeof(*d));

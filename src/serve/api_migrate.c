@@ -221,6 +221,10 @@ migrate_item(struct restores *x, const struct backend *src, const struct backend
 	}
 	if (src == dst && to_name == NULL) {
 		err_set(reterr, ERR_USAGE, 0, "FROM and TO are one backend: nothing would move");
+		if (name != NULL)
+			err_hint(reterr, "name another one as TO; or for another name in it: stateferry migrate %s:%s %s:NAME", src->label, name, src->label);
+		else
+			err_hint(reterr, "name another one as TO");
 		return;
 	}
 	x->all = name == NULL;

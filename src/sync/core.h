@@ -316,6 +316,10 @@ struct pull_options {
 };
 struct op *pull_op(struct engine *e, struct place *p, const char *name, const struct pull_options *o, struct pull_result *ret);
 
+/* --- migrate.c --- */
+/* What is asked for by name and is not there. Returns reterr->code. */
+enum err_code migrate_no_state(const struct backend *from, const struct backend *to, struct err *reterr);
+
 /* --- look.c: one listing of a backend, as source and as target --- */
 /* pass NULL: the agent's own look. */
 struct op *look_op(struct engine *e, struct place *p, struct pass *pass, struct look_result *ret);

@@ -162,6 +162,13 @@ migrate_push(struct migrate *m)
 
 /* --- the source --- */
 
+enum err_code
+migrate_no_state(const struct backend *from, const struct backend *to, struct err *reterr)
+{
+	err_set(reterr, ERR_NOT_FOUND, 0, "%s has no such state", from->label);
+	return err_hint(reterr, "what it holds, under which names: stateferry migrate %s %s --dry-run", from->label, to->label);
+}
+
 static bool
 migrate_can_lock(const struct migrate *m)
 {
@@ -210,7 +217,7 @@ migrate_judged(struct migrate *m, struct err *reterr)
 	bool              told;
 
 	if (m->pulled.gone)
-		return err_set(reterr, ERR_NOT_FOUND, 0, "%s has no such state", label);
+		return migrate_no_state(m->from->backend, m->dst, reterr);
 	if (m->pulled.judged && verdict_is_head(m->pulled.verdict))
 		return ERR_OK;
 	if (!m->dry && store_read(m->e->store, &t, NULL) == ERR_OK) {
@@ -395,10 +402,14 @@ migrate_check(struct migrate *m, const struct migrate_options *o, struct err *re
 
 	if (name_check(span_str(m->to_name), reterr) != ERR_OK || provider_holds_name(m->dst, m->to_name, reterr) != ERR_OK)
 		return reterr->code;
-	if (!provider_gives_name(m->dst, m->to_name))
-		return err_set(reterr, ERR_USAGE, 0, "%s holds one state and its workspaces, and %s is none of them", m->dst->label, m->to_name);
-	if (provider_same_name(from, m->name, m->dst, m->to_name))
-		return err_set(reterr, ERR_USAGE, 0, "%s:%s is the same place", m->dst->label, m->to_name);
+	if (!provider_gives_name(m->dst, m->to_name)) {
+		err_set(reterr, ERR_USAGE, 0, "%s holds one state and its workspaces, and %s is none of them", m->dst->label, m->to_name);
+		return err_hint(reterr, "leave out the name, and it is called as there: stateferry migrate %s:%s %s", from->label, m->name, m->dst->label);
+	}
+	if (provider_same_name(from, m->name, m->dst, m->to_name)) {
+		err_set(reterr, ERR_USAGE, 0, "%s:%s is the same place", m->dst->label, m->to_name);
+		return err_hint(reterr, "give it another name there, or name another backend");
+	}
 	if (!engine_acts(m->e) && !m->dry) {
 		err_set(reterr, ERR_CONFIG, 0, "this store is not active on this host");
 		return err_hint(reterr, "stateferry adopt");

@@ -116,7 +116,7 @@ static enum op_turn
 migrate_look_end(struct migrate_look *m)
 {
 	if (m->one && m->op.res.code == ERR_NOT_FOUND)
-		err_set(&m->found[0].why, ERR_NOT_FOUND, 0, "%s has no such state", m->from->label);
+		migrate_no_state(m->from, m->to, &m->found[0].why);
 	migrate_look_check(m);
 	for (size_t i = 0; i < m->n; i++)
 		m->fn(m->arg, m->found[i].name, m->found[i].to_name, &m->found[i].why);

@@ -25,7 +25,7 @@ from gitlab import JOB_TOKEN, TOKEN as GITLAB_TOKEN, GitLab  # noqa: E402
 from harness import TOKEN as HARNESS_TOKEN, Harness  # noqa: E402
 from hcl import Verbatim, value  # noqa: E402
 from http_state import HttpState  # noqa: E402
-from places import (AzurePlace, BrainboardPlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace,  # noqa: E402
+from places import (AzurePlace, BrainboardPlace, CloudPlace, GcsPlace, GitLabPlace, HarnessPlace, HttpPlace, LocalPlace,  # noqa: E402
                     RemotePlace, S3Place, TablePlace)
 from project import Project  # noqa: E402
 from servers import Azurite, Certificates, Dynalite, FakeGcs, Ministack, Moto, S3Server, Versitygw, die_with_parent  # noqa: E402
@@ -328,6 +328,8 @@ def places(workdir, request):
             return HarnessPlace(request.getfixturevalue("harnesses")(**kw))
         if kind == "remote":
             return RemotePlace(request.getfixturevalue("tfes")(**kw))
+        if kind == "cloud":
+            return CloudPlace(request.getfixturevalue("tfes")(**kw))
         if kind.startswith("brainboard-"):
             return BrainboardPlace(request.getfixturevalue("brainboard"), make(kind.removeprefix("brainboard-"), **kw))
         if kind == "http":

@@ -7,6 +7,7 @@ import os
 import pathlib
 import urllib.parse
 
+import gitlab
 import harness
 from azure_client import AzureError
 from hcl import Block
@@ -415,6 +416,7 @@ class GitLabPlace(HttpPlace):
     """The states of a project of GitLab, which lists them by itself."""
 
     kind = "gitlab"
+    env = {"TF_HTTP_PASSWORD": gitlab.TOKEN}
 
     def add(self, agent, label, states=None, **more):
         return agent.backend("http", label, self.server.backend("{name}"), **more)
@@ -482,6 +484,22 @@ class RemotePlace(HttpPlace):
 
     def on_read(self, _name, **fault):
         return self.rules.add("GET", "/_archivist/*", **fault)
+
+
+class CloudPlace(RemotePlace):
+    """The same by the `cloud` block, found and signed in to as the CLI's configuration says."""
+
+    kind = "cloud"
+
+    def add(self, agent, label, states=None, workspaces=None, **more):
+        cli = agent.folder / "home/.terraformrc"
+        cli.write_text(self.cli)
+        cli.chmod(0o600)
+        return agent.backend("cloud", label, {"hostname": self.host, "organization": self.server.organization},
+                             blocks=[Block("workspaces", **workspaces)] if workspaces else (), **more)
+
+    def terraform(self, name):
+        return self.server.backend("cloud", self.host, token=False, name=name)
 
 
 class LocalPlace:

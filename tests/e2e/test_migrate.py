@@ -25,14 +25,13 @@ def named(kind, path, workspace="default"):
     return {"s3": f"env:/{workspace}/{path}.tfstate" if other else f"{path}.tfstate",
             "gcs": f"{path}/{workspace}.tfstate",
             "azurerm": f"{path}.tfstate" + (f"env:{workspace}" if other else ""),
-            "local": f"{path}.tfstate.d/{workspace}/terraform.tfstate" if other else f"{path}.tfstate",
-            "http": path, "harness": path}[kind]
+            "local": f"{path}.tfstate.d/{workspace}/terraform.tfstate" if other else f"{path}.tfstate"}.get(kind, path)
 
 
 def terraform_of(place, path):
     """Terraform's block for that place."""
-    kind, args = place.terraform(named(place.kind, path))
-    return kind, args | ({"workspace_dir": str(place.folder / f"{path}.tfstate.d")} if kind == "local" else {})
+    kind, args, *nested = place.terraform(named(place.kind, path))
+    return kind, args | ({"workspace_dir": str(place.folder / f"{path}.tfstate.d")} if kind == "local" else {}), *nested
 
 
 def paste(tf, doc, place):
@@ -42,9 +41,14 @@ def paste(tf, doc, place):
     hcl = block["hcl"]
     if place.kind == "gcs":
         hcl = hcl.replace(f":{place.front.port}/", f":{place.server.port}/")
+    if place.kind == "remote":
+        hcl = hcl.replace(f"127.0.0.1:{place.server.port}", place.host)
     (tf.folder / "backend.tf").write_text(hcl)
     for command in doc["commands"]:
         program, *args = command.split()
+        if program == "rm":
+            (tf.folder / args[-1]).unlink(missing_ok=True)
+            continue
         assert program == "terraform"
         tf.call(*args, "-no-color", "-input=false", *(tf.arguments({}) if args == ["plan"] else []))
 
@@ -56,16 +60,16 @@ def at(tf, workspace, **changed):
 
 
 @pytest.fixture
-def project(agent, places, terraform, request):
+def project(agent, places, terraform):
     """project(from, to, workspaces): applied there by terraform; what the agent knows of both places."""
     def make(from_, to, path="net/app", workspaces=True, **more):
         live, dr = places(from_), places(to)
         for place, label, args in ((live, "live", {}), (dr, "dr", more)):
             place.add(agent, label, **({"states": [path]} if place.kind == "http" else {}), **args)
-            if place.kind == "harness":
+            if place.kind in ("harness", "remote", "cloud"):
                 place.prepare(path)
-        names = request.getfixturevalue("azure_names") if "azurerm" in (from_, to) else {}
-        tf = terraform("tf", terraform_of(live, path), env=SECRETS | names | getattr(live if from_ == "harness" else dr, "env", {}))
+        tf = terraform("tf", terraform_of(live, path), env=SECRETS | getattr(live, "env", {}) | getattr(dr, "env", {}),
+                       cli=getattr(live, "cli", "") or getattr(dr, "cli", ""))
         tf.init()
         tf.apply(items=3)
         if workspaces:
@@ -77,14 +81,17 @@ def project(agent, places, terraform, request):
 
 
 PAIRS = [pytest.param(f, t, id=f"{f}:{t}") for f in KINDS for t in KINDS if f != t]
-PAIRS += [pytest.param("harness", "s3", id="harness:s3"), pytest.param("gcs", "harness", id="gcs:harness")]
+# Each of these both ways, for all come back.
+PAIRS += [pytest.param(f, t, id=f"{f}:{t}") for f, t in (("harness", "s3"), ("gcs", "harness"), ("local", "gitlab"), ("s3", "remote"),
+                                                         ("gcs", "cloud"), ("cloud", "azurerm"), ("gitlab", "remote"))]
+ONE_STATE = {"http", "harness", "gitlab", "remote", "cloud"}    # of one configuration, without the workspaces of others
 
 
 @pytest.mark.deadline(150)
 @pytest.mark.parametrize("from_,to", PAIRS)
 def test_there_and_back(agent, project, cell, from_, to):
     cell("migrate from \\ to", from_, to, "ok")
-    http = {"http", "harness"} & {from_, to}    # which have no workspaces of terraform's
+    http = ONE_STATE & {from_, to}
     path = "app" if http else "net/app"
     live, dr, tf = project(from_, to, path, not http)
     spaces = ["default"] if http else ["default", "staging"]
@@ -332,7 +339,52 @@ def test_fifty_workspaces_of_terraform_cloud(agent, places, terraform):
     assert list(live.locks()) == list(dr.locks()) == []
 
 
-def test_into_brainboard(agent, project):
+@pytest.mark.deadline(120)
+@pytest.mark.parametrize("tags,projects", [({"app": "shop"}, None), (["app"], "web"), (None, "web")],
+                         ids=["pairs", "tags of a project", "project"])
+def test_workspaces_of_a_cloud_block(agent, places, terraform, tags, projects):
+    """Out of a block that selects several, and back into one that makes them so that terraform's own selects them; but those of a project are
+    each of a configuration of their own."""
+    old, bucket, new = places("cloud"), places("s3"), places("cloud")
+    new.host = "new.test"
+    selects = ({"tags": tags} if tags else {}) | ({"project": projects} if projects else {})
+    for place in (old, new):
+        place.server.projects["web"] = "prj-0123456789abcdef"
+    for name in ("prod", "test", "other"):
+        w = old.server.add(name, *([projects] if projects and name != "other" else []))
+        w.tags |= {} if not tags or name == "other" else tags if isinstance(tags, dict) else dict.fromkeys(tags, "")
+    tfs = {name: terraform(name, old.server.backend("cloud", old.host, token=False, **selects), env=SECRETS | {"TF_WORKSPACE": name},
+                           cli=old.cli + new.cli) for name in ("prod", "test")}
+    for name, tf in tfs.items():
+        tf.init()
+        tf.apply(text=name)
+    old.put("other", state(1, lineage()))
+    old.add(agent, "old", workspaces=selects)
+    bucket.add(agent, "bucket")
+    new.add(agent, "new", workspaces=selects, create=True)
+    (agent.folder / "home/.terraformrc").write_text(old.cli + new.cli)
+
+    def moved(from_, to, host):
+        doc = agent.json("migrate", from_, to, "--yes")
+        assert len(doc["blocks"]) == (1 if tags else 2) and sum(len(b["workspaces"]) for b in doc["blocks"]) == 2, doc["blocks"]
+        for name, tf in tfs.items():
+            [hcl] = [b["hcl"] for b in doc["blocks"] if any(name in s for s in b["states"])]
+            tf.env.pop("TF_WORKSPACE", None)
+            if tags or host:
+                tf.env["TF_WORKSPACE"] = name
+            paste(tf, {"blocks": [{"hcl": hcl}], "commands": doc["commands"]}, bucket)
+            assert tf.unchanged(), name
+            tf.apply(text=f"{name} at {to}")
+
+    moved("old", "bucket", None)
+    names = [f"env:/{w}/terraform.tfstate" for w in tfs] if tags else [f"{w}.tfstate" for w in tfs]
+    assert sorted(bucket.bucket.keys()) == sorted(names)
+    moved("bucket", "new", new.host)
+    assert sorted(new.server.workspaces) == ["prod", "test"]
+    assert all(serial_of(new.get(w)) == 3 for w in tfs) and new.locks() == old.locks() == []
+
+
+def test_into_brainboard_and_out_of_it(agent, project):
     """To where the platform looks for an architecture's state: the block is that of its storage."""
     live, dr, tf = project("local", "s3", "app", workspaces=False)
     uuid = lineage()
@@ -346,6 +398,8 @@ def test_into_brainboard(agent, project):
     assert serial_of(dr.get(uuid)) > serial_of(live.get("app.tfstate")) and dr.locks() == []
     assert "newer" in agent.json("migrate", "live:app.tfstate", f"bb:{uuid}", "--yes", code=13)["error"]["message"]
     assert "UUIDs" in agent.json("migrate", "live:app.tfstate", "bb", "--yes", code=1)["error"]["message"]
+    paste(tf, agent.json("migrate", f"bb:{uuid}", "live:app.tfstate", "--yes"), live)
+    assert tf.unchanged() and live.get("app.tfstate") == dr.get(uuid)
 
 
 @pytest.mark.deadline(300)
@@ -380,7 +434,8 @@ def test_wrong_input(agent, places):
     for args, code, said in ((("live", "nope"), 2, 'no backend is called "nope"'), (("live", "live"), 2, "one backend"),
                              (("live", "dr:x.tfstate"), 2, "a whole backend"), (("live:gone.tfstate", "dr"), 1, "no such state"),
                              (("dr", "live"), 1, "holds no state"), (("live:../x", "dr"), 2, "..")):
-        assert said in agent.json("migrate", *args, "--yes", code=code)["error"]["message"], args
+        error = agent.json("migrate", *args, "--yes", code=code)["error"]
+        assert said in error["message"] and (error["hint"] or ".." in said or "holds no" in said), (args, error)
     assert "--yes" in agent.call("migrate", "live", "dr", code=2).err
     assert "did you mean" in agent.call("migrate", "live", "dr", "--dryrun", code=2).err
     assert dr.get("app.tfstate") is None

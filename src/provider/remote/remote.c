@@ -83,7 +83,7 @@ remote_is_shared(const struct backend *b)
 {
 	const struct remote *r = remote_of(b);
 
-	return r->prefix[0] != '\0' || r->select.tags.n + r->select.tag_pairs.n > 0;
+	return r->cloud ? r->prefix[0] == '\0' && r->select.tags.n + r->select.tag_pairs.n > 0 : r->prefix[0] != '\0';
 }
 
 static void
@@ -110,7 +110,32 @@ remote_named(const struct backend *b, const char *path, const char *workspace, s
 		buf_printf(ret, "%s%s%s", path, other ? "-" : "", other ? workspace : "");
 }
 
-/* Those of the prefix, where terraform's block knows one; else the one state, whatever the block of ours selects. */
+static void
+remote_inside_tags(const struct remote_select *s, struct buf *ret)
+{
+	bool list = s->tags.n > 0;
+
+	buf_printf(ret, "      tags%s = %c", s->project != NULL ? "   " : "", list ? '[' : '{');
+	for (size_t i = 0; i < s->tags.n; i++) {
+		buf_puts(ret, i > 0 ? ", " : "");
+		conf_quote(ret, s->tags.items[i]);
+	}
+	for (size_t i = 0; i < s->tag_pairs.n; i++) {
+		buf_puts(ret, i > 0 ? ", " : " ");
+		conf_quote(ret, s->tag_pairs.keys[i]);
+		buf_puts(ret, " = ");
+		conf_quote(ret, s->tag_pairs.values[i]);
+	}
+	buf_puts(ret, list ? "]\n" : " }\n");
+	if (s->project == NULL)
+		return;
+	buf_puts(ret, "      project = ");
+	conf_quote(ret, s->project);
+	buf_putc(ret, '\n');
+}
+
+/* Those of the prefix, or of the tags, where terraform's block knows them; else the one state, whatever the block of ours selects. Where
+ * that is of a server of one's own, what terraform needs to know of it stands elsewhere. */
 static void
 remote_inside(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -118,8 +143,18 @@ remote_inside(const struct backend *b, const char *name, struct buf *ret)
 	char                *full = remote_full(r, name);
 	bool                 many = !r->cloud && r->prefix[0] != '\0';
 
-	buf_printf(ret, "    # token: terraform login %s\n\n    workspaces {\n      %s = \"%s\"\n    }\n", r->host, many ? "prefix" : "name",
-	    many ? r->prefix : full);
+	buf_printf(ret, "    # token: terraform login %s\n", r->host);
+	if (remote_given(r->conf->api_base))
+		buf_printf(ret, "    # terraform has no api_base: if %s does not tell where its API is, host \"%s\" in ~/.terraformrc says it\n",
+		    r->host, r->host);
+	if (r->tls.ca_file != NULL)
+		buf_puts(ret, "    # terraform has no ca_file: export SSL_CERT_FILE, or let the system know the authority\n");
+	buf_puts(ret, "\n    workspaces {\n");
+	if (remote_is_shared(b) && r->cloud)
+		remote_inside_tags(&r->select, ret);
+	else
+		buf_printf(ret, "      %s = \"%s\"\n", many ? "prefix" : "name", many ? r->prefix : full);
+	buf_puts(ret, "    }\n");
 	free(full);
 }
 
@@ -132,6 +167,8 @@ remote_holds(const struct backend *b, const char *name, struct err *reterr)
 	bool  ok = remote_is_name(full);
 
 	free(full);
+	if (ok && remote_is_shared(b) && strcmp(name, "default") == 0)
+		return err_set(reterr, ERR_UNSUPPORTED, 0, "terraform has no workspace \"default\" where a block has many of them");
 	if (ok)
 		return ERR_OK;
 	return err_set(reterr, ERR_UNSUPPORTED, 0, "no workspace can be called %.60s: a name is 1 to 90 letters, digits, \"-\" and \"_\"; "

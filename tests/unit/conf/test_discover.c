@@ -376,6 +376,7 @@ no_folder(void)
 
 	CHECK(discover("/nowhere", NULL, &d, &e) == ERR_IO);
 	CHECK_STR(e.msg, "/nowhere: cannot read the folder: No such file or directory");
+	CHECK_STR(e.hint, "name a folder that is there");
 	CHECK(discover("/etc/passwd", NULL, &d, &e) == ERR_IO);
 	CHECK_STR(e.msg, "/etc/passwd: cannot read the folder: Not a directory");
 	CHECK(strstr(e.hint, "name a folder") != NULL);

@@ -56,6 +56,9 @@ tells_names_that_no_workspace_has(void)
 }
 
 /* Each workspace of an organization is the default one of a configuration; those of a prefix are the workspaces of one. */
+#define API_NOTE "    # terraform has no api_base: if app.terraform.io does not tell where its API is, host \"app.terraform.io\" in " \
+	"~/.terraformrc says it\n"
+
 static void
 names_as_terraform_does(void)
 {
@@ -80,10 +83,46 @@ names_as_terraform_does(void)
 		buf_reset(&b);
 		provider_block(r.b, "dev", &b);
 		CHECK_STR(buf_str(&b), i >= 2 ? "terraform {\n  backend \"remote\" {\n    organization = \"acme\"\n"
-		    "    # token: terraform login app.terraform.io\n\n    workspaces {\n      prefix = \"x-\"\n    }\n  }\n}\n" :
-		    "terraform {\n  cloud {\n    organization = \"acme\"\n    # token: terraform login app.terraform.io\n\n"
+		    "    # token: terraform login app.terraform.io\n" API_NOTE "\n    workspaces {\n      prefix = \"x-\"\n    }\n  }\n}\n" :
+		    "terraform {\n  cloud {\n    organization = \"acme\"\n    # token: terraform login app.terraform.io\n" API_NOTE "\n"
 		    "    workspaces {\n      name = \"dev\"\n    }\n  }\n}\n");
 		buf_free(&b);
+		provider_rig_close(&r);
+	}
+}
+
+/* One block for all workspaces that terraform would find by it; what only our block knows is said beside. */
+static void
+prints_what_terraform_takes(void)
+{
+	static const struct {
+		const char *block, *name, *inside;
+	} rows[] = { { HEAD("cloud") "  workspaces {\n    tags = [\"app\", \"x\"]\n  }\n}\n", "dev", "      tags = [\"app\", \"x\"]\n" },
+		{ HEAD("cloud") "  workspaces {\n    tags = { a = \"b\", c = \"\" }\n    project = \"shop \\\"1\\\"\"\n  }\n}\n", "dev",
+		    "      tags    = { \"a\" = \"b\", \"c\" = \"\" }\n      project = \"shop \\\"1\\\"\"\n" },
+		{ HEAD("cloud") "  workspaces {\n    project = \"shop\"\n  }\n}\n", "dev", "      name = \"dev\"\n" },
+		{ HEAD("cloud") "  prefix = \"x-\"\n  workspaces {\n    tags = [\"a\"]\n  }\n}\n", "dev", "      name = \"x-dev\"\n" },
+		{ HEAD("cloud") "  ca_file = \"ca.pem\"\n  workspaces {\n    name = \"dev\"\n  }\n}\n", "dev", "      name = \"dev\"\n" } };
+	struct buf b;
+	struct err e;
+	char      *whole;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		provider_rig_open(&r, false, rows[i].block);
+		buf_init(&b, 0);
+		provider_block(r.b, rows[i].name, &b);
+		whole = xasprintf("terraform {\n  cloud {\n    organization = \"acme\"\n    # token: terraform login app.terraform.io\n"
+		    API_NOTE "%s\n    workspaces {\n%s    }\n  }\n}\n",
+		    strstr(rows[i].block, "ca_file") != NULL ? "    # terraform has no ca_file: export SSL_CERT_FILE, or let the system know the authority\n" : "",
+		    rows[i].inside);
+		CHECK_STR(buf_str(&b), whole);
+		buf_reset(&b);
+		provider_workspace(r.b, "dev", &b);
+		CHECK_STR(buf_str(&b), strstr(rows[i].inside, "tags") != NULL ? "dev" : "default");
+		CHECK(provider_holds_name(r.b, "dev", &e) == ERR_OK);
+		CHECK((provider_holds_name(r.b, "default", &e) == ERR_OK) == (strstr(rows[i].inside, "tags") == NULL));
+		buf_free(&b);
+		free(whole);
 		provider_rig_close(&r);
 	}
 }
@@ -387,6 +426,7 @@ main(int argc, char **argv)
 	return test_main(argc, argv, (struct test[]){ { "refuses", refuses },
 	    { "tells names that no workspace has", tells_names_that_no_workspace_has },
 	    { "names as terraform does", names_as_terraform_does },
+	    { "prints what terraform takes", prints_what_terraform_takes },
 	    { "reads variables", reads_variables },
 	    { "takes what init left", takes_what_init_left },
 	    { "lists what the block selects", lists_what_the_block_selects },

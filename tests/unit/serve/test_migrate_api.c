@@ -67,26 +67,28 @@ what_is_refused(void)
 	static const struct {
 		const char *from, *to;
 		unsigned    exit;
-		const char *said;
+		const char *said, *hint; /* hint NULL: what is said is enough */
 	} cases[] = {
-		{ "from=nope", "to=b", 2, "FROM: no backend is called \"nope\"" },
-		{ "from=a", "to=nope:x", 2, "TO: no backend is called \"nope\"" },
-		{ "from=a", "to=a", 2, "one backend" },
-		{ "from=a", "to=b:x", 2, "a is a whole backend, and b:x is one state" },
-		{ "from=a:../x", "to=b", 2, ".." },
-		{ "from=a:", "to=b", 2, "empty" },
-		{ "from=a:x.tfstate", "to=a:x.tfstate", 2, "is the same place" },
-		{ "from=a:x.tfstate", "to=one:two.tfstate", 2, "two.tfstate is none of them" },
-		{ "from=a:none", "to=b", 1, "no such state" },
-		{ "from=b", "to=a", 1, "b holds no state" },
-		{ "from=a:x.tfstate", "to=", 2, "\"to\" is empty" },
+		{ "from=nope", "to=b", 2, "FROM: no backend is called \"nope\"", NULL },
+		{ "from=a", "to=nope:x", 2, "TO: no backend is called \"nope\"", NULL },
+		{ "from=a", "to=a", 2, "one backend", "name another one as TO" },
+		{ "from=a:x.tfstate", "to=a", 2, "one backend", "stateferry migrate a:x.tfstate a:NAME" },
+		{ "from=a", "to=b:x", 2, "a is a whole backend, and b:x is one state", NULL },
+		{ "from=a:../x", "to=b", 2, "..", NULL },
+		{ "from=a:", "to=b", 2, "empty", NULL },
+		{ "from=a:x.tfstate", "to=a:x.tfstate", 2, "is the same place", "another name there" },
+		{ "from=a:x.tfstate", "to=one:two.tfstate", 2, "two.tfstate is none of them", "stateferry migrate a:x.tfstate one" },
+		{ "from=a:none", "to=b", 1, "no such state", "stateferry migrate a b --dry-run" },
+		{ "from=b", "to=a", 1, "b holds no state", NULL },
+		{ "from=a:x.tfstate", "to=", 2, "\"to\" is empty", NULL },
 	};
 
 	begin("");
 	mem_world_put(wa, "x.tfstate", rig_state(7, "L", 3, "one"));
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		API_POST(&r, &a, "migrate", cases[i].from, cases[i].to, NULL);
-		if (a.exit != (int)cases[i].exit || strstr(api_text(&a, "error.message"), cases[i].said) == NULL)
+		if (a.exit != (int)cases[i].exit || strstr(api_text(&a, "error.message"), cases[i].said) == NULL ||
+		    (cases[i].hint != NULL && strstr(api_text(&a, "error.hint"), cases[i].hint) == NULL))
 			test_fail(__FILE__, __LINE__, "%s %s: exit %d: %s", cases[i].from, cases[i].to, a.exit, api_text(&a, "error.message"));
 	}
 	API_POST(&r, &a, "migrate", "from=a", NULL);
