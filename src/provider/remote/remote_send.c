@@ -321,7 +321,9 @@ remote_asking_step(struct op *op)
 		a->req.restart = remote_ask_restart;
 		a->req.arg = a;
 		return op_await(op, ASK_ANSWERED, remote_send(x->r, &a->req, &a->ans));
-	case ASK_ANSWERED:
+	case ASK_ANSWERED: /* a page of a proxy in the answer's place: what was asked for may be done */
+		if (op_failed(op) && a->req.changing && a->ans.http.sent && (op->res.code == ERR_UNSUPPORTED || op->res.code == ERR_CORRUPT))
+			op->res.code = ERR_UNCERTAIN;
 		if (op_failed(op))
 			return op_fail(op);
 		if (status == 200 || status == 201) {

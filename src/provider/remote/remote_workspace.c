@@ -337,8 +337,10 @@ remote_project_step(struct op *op)
 		return op_fail(op);
 	if (s->ask.ans.http.status == 404)
 		remote_refused(s->r, &s->ask, &op->res);
-	else if (s->r->project_id[0] == '\0')
+	else if (s->r->project_id[0] == '\0') {
 		err_set(&op->res, ERR_CONFIG, 0, "%s: there is no project \"%.90s\", or it may not be seen", s->r->b.where, s->r->select.project);
+		err_hint(&op->res, "check its name: a project is never made; and that the token may see it: %s", remote_token_source(s->r));
+	}
 	return op_finish(op);
 }
 
