@@ -210,6 +210,11 @@ def test_what_is_wrong_is_said(agents, harnesses, places):
     assert "401" in told["message"] and "expired" in told["hint"]
     del agent.env["HARNESS_PLATFORM_API_KEY"]
     assert "HARNESS_PLATFORM_API_KEY" in agent.call("sync", code=10).err
+    agent = agents("misspelt")
+    server.add("empty")
+    replicating(agent, server, places("local"), workspaces=["vpc", "gone", "empty"])
+    told = agent.problem(agent.sync(code=3), "gone")
+    assert "no workspace gone" in told["message"] and "in Harness" in told["hint"]
     agent = agents("elsewhere")
     replicating(agent, server, places("local"), account_id="other")
     told = agent.problem(agent.sync(code=12))

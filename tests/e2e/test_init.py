@@ -318,7 +318,7 @@ def test_nothing_is_there(workdir, agent):
     assert said.out == "" and said.err.count("\n") == 1
     assert said.err.startswith(f"stateferry: {workdir}/empty: found no state of terraform's: looked at 3 folders and read 0 files")
     said = agent.call("init", workdir / "nowhere", code=1)
-    assert "name a folder that has terraform projects" in said.err
+    assert "name a folder that is there" in said.err
     assert "cannot read the folder: No such file or directory" in said.err and said.out == ""
 
 

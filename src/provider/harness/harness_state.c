@@ -24,9 +24,9 @@ struct harness_state {
 	struct lock_info        *lock, *holder;
 };
 
-enum harness_state_state { START, ASKED, DONE };
+enum harness_state_state { START, ASKED, DONE, MISSED };
 
-static const char *const harness_state_states[] = { "start", "asked", "done" };
+static const char *const harness_state_states[] = { "start", "asked", "done", "missed" };
 
 static void
 harness_state_free(struct op *op)
@@ -97,6 +97,20 @@ harness_unchanged(struct op *op)
 	return op_finish(op);
 }
 
+static enum err_code
+harness_no_workspace(const struct harness_state *s, struct err *reterr)
+{
+	err_set(reterr, ERR_CONFIG, 404, "there is no workspace %s in %s, or the API key does not show it", s->name, s->x->place);
+	return err_hint(reterr, "make the workspace in Harness, with its repository: that is never done from here; or give it another name there");
+}
+
+/* 404 is the answer for a workspace without a state, and for none: of those that are listed it is known which. */
+static bool
+harness_may_be_missing(const struct harness_state *s)
+{
+	return s->op.res.code == ERR_NOT_FOUND && s->x->workspaces.n > 0 && !s->asked;
+}
+
 static enum op_turn
 harness_got(struct harness_state *s)
 {
@@ -140,7 +154,15 @@ harness_get_step(struct op *op)
 			return op_await(op, DONE, hb_get(&s->x->h.b, &ref, NULL, s->ret));
 		return harness_unchanged(op);
 	case DONE:
+		if (harness_may_be_missing(s))
+			return op_await(op, MISSED, harness_ask(s->x, s->name, &s->now));
 		return harness_got(s);
+	case MISSED:
+		if (op->res.code == ERR_NOT_FOUND)
+			harness_no_workspace(s, &op->res);
+		else if (!op_failed(op) || op->res.code == ERR_AUTH)
+			err_set(&op->res, ERR_NOT_FOUND, 404, "%s has no state", s->name);
+		return op_fail(op);
 	}
 	return OP_DONE;
 }
@@ -187,8 +209,7 @@ harness_may_lock(struct harness_state *s)
 	struct err *e = &s->op.res;
 
 	if (e->code == ERR_NOT_FOUND) {
-		err_set(e, ERR_CONFIG, 404, "there is no workspace %s in %s, or the API key does not show it", s->name, s->x->place);
-		err_hint(e, "make the workspace in Harness, with its repository: that is never done from here; or give it another name there");
+		harness_no_workspace(s, e);
 	} else if (e->code == ERR_OK && harness_is_running(&s->now)) {
 		harness_hold(s->holder, "a run of Harness");
 		err_set(e, ERR_LOCKED, 0, "%s has a run in progress (%s)", s->name, s->now.status);
@@ -216,6 +237,8 @@ harness_lock_step(struct op *op)
 		if (op->res.code == ERR_LOCKED)
 			harness_hold(s->holder, "somebody that Harness does not tell");
 		return op_finish(op);
+	case MISSED:
+		break;
 	}
 	return OP_DONE;
 }

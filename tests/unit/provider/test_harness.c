@@ -51,6 +51,20 @@ get(const char *unless)
 	return provider_rig_run(&r, provider_get(r.b, &ref, unless, &snap));
 }
 
+/* Named, but not there, or there and empty, or not to be seen: a state is missing only where the workspace is known. */
+static void
+tells_a_missing_workspace_from_an_empty_one(void)
+{
+	begin(BLOCK("  workspaces = [\"vpc\", \"gone\"]\n"));
+	CHECK(get(NULL) == ERR_NOT_FOUND);
+	CHECK(provider_rig_run(&r, provider_get(r.b, &(struct state_ref){ "gone" }, NULL, &snap)) == ERR_CONFIG);
+	CHECK(strstr(r.err.msg, "no workspace gone") != NULL && strstr(r.err.hint, "make the workspace in Harness") != NULL);
+	scripted_expect(r.http, "GET", "/workspaces/vpc/terraform-backend", 404, NULL, "{}");
+	scripted_expect(r.http, "GET", "/workspaces/vpc?accountIdentifier", 403, NULL, "{\"message\":\"no\"}");
+	CHECK(get(NULL) == ERR_NOT_FOUND);
+	end();
+}
+
 static enum err_code
 put(void)
 {
@@ -450,6 +464,7 @@ int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "settings", settings }, { "lists", lists }, { "no listing", no_listing },
+	    { "tells a missing workspace from an empty one", tells_a_missing_workspace_from_an_empty_one },
 	    { "reads by checksum", reads_by_checksum }, { "quiet", quiet }, { "writes", writes }, { "does not lock", does_not_lock },
 	    { "lock doubt", lock_doubt }, { "looks at locks", looks_at_locks }, { "pasted", pasted }, { "as http", as_http },
 	    { NULL, NULL } });
