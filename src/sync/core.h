@@ -137,6 +137,7 @@ struct engine {
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
+	int64_t       clock_off;        /* wall minus monotonic clock, as of the last recovery: see engine_steady() */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
 	bool          outrun;           /* the record of a lease shows that our agent did more than our store knows of */
@@ -221,6 +222,12 @@ void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL:
 const struct push *engine_live_other(const struct engine *e, const struct backend *dst, const char *name, uint64_t state);
 void engine_live_alone(struct engine *e, uint64_t intent);              /* the same for a lock alone: of a probe, of what is migrated */
 bool engine_is_live(const struct engine *e, uint64_t intent);
+/* The wall clock as if nobody had set it since the last recovery, which moves what waits by it: retry_at of intents. */
+static inline int64_t
+engine_steady(const struct engine *e)
+{
+	return loop_now(e->loop) + e->clock_off;
+}
 
 /* One more; true: it was the first, whose reason is that. */
 bool tally_add(struct tally *t, const struct err *why);

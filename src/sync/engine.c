@@ -156,7 +156,7 @@ engine_recovered(struct op *op, void *arg)
 	op_free(op);
 	if (e->started && !e->stopping) {
 		if (r->next != 0)
-			timer_sooner(&e->recover_due, r->next > loop_wall(e->loop) ? r->next - loop_wall(e->loop) : RETRY_MIN_MS);
+			timer_sooner(&e->recover_due, r->next > engine_steady(e) ? r->next - engine_steady(e) : RETRY_MIN_MS);
 		engine_kick(e, NULL);
 	}
 	free(r);
@@ -335,6 +335,7 @@ engine_new(const struct engine_conf *conf)
 	e->store = conf->store;
 	e->plan = conf->plan;
 	e->live = map_new();
+	e->clock_off = loop_wall(e->loop) - loop_now(e->loop);
 	timer_init(&e->recover_due, e->loop, engine_recover, e);
 	engine_build(e);
 	engine_note_places(e);

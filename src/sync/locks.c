@@ -94,10 +94,9 @@ void
 lock_intend(struct batch *b, struct engine *e, uint64_t id, const struct backend *at, const char *name, const struct lock_info *l,
     bool uncertain)
 {
-	int64_t           now = loop_wall(e->loop);
 	struct buf        body;
 	struct intent_rec r = { .id = id, .kind = INTENT_UNLOCK, .edge = "", .target = at->label, .name = name, .lock_id = l->id, .etag = "",
-		.created = now, .retry_at = now, .uncertain = uncertain, .agent = store_agent_id(e->store) };
+		.created = loop_wall(e->loop), .retry_at = engine_steady(e), .uncertain = uncertain, .agent = store_agent_id(e->store) };
 
 	buf_init(&body, LOCK_BODY_MAX);
 	lock_info_body(l, &body);

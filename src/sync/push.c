@@ -144,7 +144,7 @@ push_intent_rec(struct push *p, struct batch *b, bool uncertain)
 	struct buf        body;
 	struct intent_rec i = { .id = p->intent, .kind = p->kind->intent, .edge = p->edge, .target = p->dst->label,
 		.state = p->state, .name = p->name, .lock_id = p->lock.id, .digest = p->want, .etag = p->cur.etag,
-		.created = loop_wall(p->e->loop), .retry_at = loop_wall(p->e->loop), .agent = store_agent_id(p->e->store), .epoch = p->epoch };
+		.created = loop_wall(p->e->loop), .retry_at = engine_steady(p->e), .agent = store_agent_id(p->e->store), .epoch = p->epoch };
 
 	buf_init(&body, LOCK_BODY_MAX);
 	if (p->lock.id[0] != '\0')

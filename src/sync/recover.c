@@ -8,7 +8,10 @@
  * Intents that were never settled: a crash, a lost answer, a lock that could not be released. Nothing is repeated
  * blindly: first the lock by the id that was journalled, then what the target holds. One that is uncertain, as all are that a
  * crash left behind on a remote, may still have an effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
+ * These are minutes by the wall clock, which goes on from one process to the next; when it is set, what waits by it is moved along.
  */
+#define RECOVER_STEP_MS 1000 /* two clocks that differ by more than before: one was set */
+
 enum recover_state { START, PEEKED, LOOKED, SEALED, UNLOCKED, SETTLED };
 
 static const char *const recover_states[] = { "start", "peeked", "looked", "sealed", "unlocked", "settled" };
@@ -36,7 +39,9 @@ struct recover {
 	struct engine *e;
 	uint64_t      *ids;
 	size_t         n, next;
+	bool           now;          /* all, not only those that are due */
 	int64_t       *ret_next;
+	int64_t        step;         /* how far the wall clock was set */
 };
 
 static void
@@ -209,7 +214,7 @@ recover_is_over(const struct recover_one *r)
 	if (r->look_failed || r->unlock_failed)
 		return false;
 	return !r->uncertain || (r->effect && r->lock.id[0] == '\0') ||
-	    (r->tries >= ARRAY_LEN(recover_waits_ms) && r->retry_at <= loop_wall(r->e->loop));
+	    (r->tries >= ARRAY_LEN(recover_waits_ms) && r->retry_at <= engine_steady(r->e));
 }
 
 /* A remote that does not answer, or keeps our lock, is asked less and less. */
@@ -228,7 +233,7 @@ recover_batch(struct recover_one *r)
 	struct store_txn  *t;
 	struct intent_rec  i;
 	uint64_t           n = r->tries < ARRAY_LEN(recover_waits_ms) ? r->tries : ARRAY_LEN(recover_waits_ms) - 1;
-	int64_t            wall = loop_wall(r->e->loop);
+	int64_t            wall = engine_steady(r->e);
 
 	recover_replica(r, b);
 	recover_release(r, b);
@@ -327,27 +332,63 @@ static const struct op_class recover_one_class = { "recover", recover_one_step, 
 
 /* --- all of them --- */
 
-struct recover_due {
-	struct recover *r;
-	bool            now;
-	int64_t         wall, next;
-};
-
 static bool
 recover_collect(void *arg, const struct intent_rec *i)
 {
-	struct recover_due *d = arg;
+	struct recover *r = arg;
 
-	if (engine_is_live(d->r->e, i->id))
+	if (engine_is_live(r->e, i->id) || (!r->now && i->retry_at > engine_steady(r->e)))
 		return true;
-	if (!d->now && i->retry_at > d->wall) {
-		if (d->next == 0 || i->retry_at < d->next)
-			d->next = i->retry_at;
-		return true;
-	}
-	d->r->ids = xreallocarray(d->r->ids, d->r->n + 1, sizeof(*d->r->ids));
-	d->r->ids[d->r->n++] = i->id;
+	r->ids = xreallocarray(r->ids, r->n + 1, sizeof(*r->ids));
+	r->ids[r->n++] = i->id;
 	return true;
+}
+
+struct recover_clock {
+	struct recover *r;
+	struct batch   *b;
+};
+
+/* A write that runs has its own record in its hand. */
+static bool
+recover_move(void *arg, const struct intent_rec *i)
+{
+	struct recover_clock *c = arg;
+	struct intent_rec     moved = *i;
+
+	moved.retry_at += c->r->step;
+	if (!engine_is_live(c->r->e, i->id))
+		batch_intent(c->b, &moved);
+	return true;
+}
+
+/* NULL: the clock was not set, or the store says nothing now. */
+static struct op *
+recover_set_clock(struct recover *r)
+{
+	struct engine       *e = r->e;
+	struct recover_clock c = { .r = r };
+	struct store_txn    *t;
+
+	r->step = loop_wall(e->loop) - engine_steady(e);
+	if ((r->step > -RECOVER_STEP_MS && r->step < RECOVER_STEP_MS) || store_read(e->store, &t, NULL) != ERR_OK)
+		return NULL;
+	e->clock_off += r->step;
+	c.b = batch_new(e->store);
+	store_intents(t, recover_move, &c);
+	store_end(t);
+	return store_apply(e->store, c.b);
+}
+
+static void
+recover_gather(struct recover *r)
+{
+	struct store_txn *t;
+
+	if (store_read(r->e->store, &t, NULL) != ERR_OK)
+		return;
+	store_intents(t, recover_collect, r);
+	store_end(t);
 }
 
 static struct op *
@@ -384,7 +425,7 @@ recover_soonest(void *arg, const struct intent_rec *i)
 	return true;
 }
 
-enum recover_all_state { ALL_START, ALL_DONE };
+enum recover_all_state { ALL_START, ALL_MOVED, ALL_DONE };
 
 static enum op_turn
 recover_step(struct op *op)
@@ -394,6 +435,13 @@ recover_step(struct op *op)
 
 	switch ((enum recover_all_state)op->state) {
 	case ALL_START:
+		return op_await(op, ALL_MOVED, recover_set_clock(r));
+	case ALL_MOVED:
+		if (op_failed(op)) {
+			r->e->clock_off -= r->step;
+			return op_fail(op);
+		}
+		recover_gather(r);
 		return op_await(op, ALL_DONE, op_each_of(op->loop, recover_next, recover_ended, r, PLACE_LOCKS));
 	case ALL_DONE:
 		*r->ret_next = 0;
@@ -417,7 +465,7 @@ recover_free(struct op *op)
 	free(r);
 }
 
-static const char *const recover_all_states[] = { "start", "done" };
+static const char *const recover_all_states[] = { "start", "moved", "done" };
 static const struct op_class recover_class = { "recover all", recover_step, NULL, recover_free, recover_all_states,
 	ARRAY_LEN(recover_all_states) };
 
@@ -445,7 +493,7 @@ recover_meet(void *arg, const struct intent_rec *i)
 
 	if (!recover_may_be_of(m, i) || engine_is_live(m->e, i->id))
 		return true;
-	now.retry_at = loop_wall(m->e->loop);
+	now.retry_at = engine_steady(m->e);
 	batch_intent(m->b, &now);
 	engine_recover_soon(m->e);
 	return true;
@@ -466,17 +514,12 @@ recover_met(struct engine *e, struct batch *b, const struct backend *dst, const 
 struct op *
 recover_op(struct engine *e, bool now, int64_t *ret_next)
 {
-	struct recover    *r = xcalloc(1, sizeof(*r));
-	struct recover_due d = { .r = r, .now = now, .wall = loop_wall(e->loop) };
-	struct store_txn  *t;
+	struct recover *r = xcalloc(1, sizeof(*r));
 
 	op_init(&r->op, &recover_class, e->loop);
 	e->open_intents = false;
 	r->e = e;
+	r->now = now;
 	r->ret_next = ret_next;
-	if (store_read(e->store, &t, NULL) == ERR_OK) {
-		store_intents(t, recover_collect, &d);
-		store_end(t);
-	}
 	return &r->op;
 }

@@ -141,6 +141,10 @@ agent_open(struct sim_agent *a)
 	agent_check_kept(a);
 	sim_say(s, "agent %u starts", a->index);
 	engine_start(a->engine);
+	if (s->healed && a->wall_off != 0) { /* set right while it runs, as a time service does */
+		loop_wall_shift(a->loop, -a->wall_off);
+		a->wall_off = 0;
+	}
 }
 
 static void

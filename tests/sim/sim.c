@@ -295,7 +295,6 @@ sim_heal(struct sim *s)
 		a->frozen_until = a->cut_until = 0;
 		if (a->up && a->wall_off != 0)
 			sim_shift(s, a, 0);
-		a->wall_off = 0;
 		if (!a->up && timer_pending(&a->again))
 			timer_set(&a->again, 1000);
 	}

@@ -187,6 +187,40 @@ an_answer_is_not_believed(void)
 	end();
 }
 
+static bool
+keep_lock(void *arg, const struct intent_rec *i)
+{
+	snprintf(arg, LOCK_BODY_MAX, "%s", i->lock_body);
+	return true;
+}
+
+/* A request for a lock is under way for ten minutes, and meanwhile a time service sets the clock. */
+static void
+a_clock_that_is_set_settles_nothing_early(void)
+{
+	static char       lock[LOCK_BODY_MAX];
+	struct store_txn *t;
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	mem_world_fault(b, 2, ERR_UNCERTAIN, false); /* list, lock */
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	store_intents(t, keep_lock, lock);
+	store_end(t);
+	CHECK(lock[0] != '\0');
+	engine_start(r.engine);
+	agent_rig_wait(&r, 500000);
+	loop_wall_shift(r.loop, 3600000);
+	agent_rig_sync_counts(&r);
+	agent_rig_wait(&r, 100000);
+	mem_world_lock(b, "x.tfstate", lock);
+	agent_rig_wait(&r, 1500000);
+	CHECK_U64(mem_world_locks(b), 0);
+	check_equal("x.tfstate");
+	end();
+}
+
 static void
 held_targets(void)
 {
@@ -549,6 +583,7 @@ main(int argc, char **argv)
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "an_answer_is_not_believed", an_answer_is_not_believed },
+		{ "a clock that is set settles nothing early", a_clock_that_is_set_settles_nothing_early },
 		{ "held_targets", held_targets }, { "a name that cannot be", a_name_that_cannot_be }, { "two states, one name", two_states_one_name },
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
