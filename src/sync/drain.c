@@ -160,7 +160,7 @@ drain_next(void *arg)
 	struct drain_child *c;
 	uint64_t            state;
 
-	if (d->op.cancelled || track_closed(d->track) || track_is_ours(d->track) == d->follow || (d->pass == NULL && d->e->passes > 0) ||
+	if (d->op.cancelled || (track_closed(d->track) && !d->follow) || track_is_ours(d->track) == d->follow || (d->pass == NULL && d->e->passes > 0) ||
 	    (state = d->follow ? drain_next_unread(d) : drain_next_state(d)) == 0)
 		return NULL;
 	bits_set(&d->tried, state);

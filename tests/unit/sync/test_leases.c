@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "sync/core.h"
 
 #include "../../lib/agent_rig.h"
 #include "../../lib/test.h"
@@ -392,6 +393,40 @@ takeover_starts_warm(void)
 	end();
 }
 
+/* Its lane is closed, and something is left that it would have read as a follower: it does not turn on the spot. */
+static void
+who_lost_it_while_the_target_was_down_rests(void)
+{
+	struct engine *e;
+	unsigned       turns = 0;
+	int64_t        until;
+
+	begin(2);
+	engine_start(r[0].engine);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], TTL);
+	e = r[leader()].engine;
+	bits_set(&e->tracks[0].unread, 1);
+	for (unsigned n = 0; n < 5; n++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "y%u.tfstate", n);
+		mem_world_put(a, name, rig_state(1, "L", 3, "b"));
+	}
+	mem_world_down(b, ERR_NETWORK);
+	for (until = loop_now(loop) + 5 * TTL; turns < 200000 && loop_now(loop) < until; turns++) {
+		if (turns % 100 == 0)
+			mem_world_put(a, "x.tfstate", rig_state(6 + turns, "L", 3, "b"));
+		loop_turn(loop, false);
+	}
+	CHECK(loop_now(loop) >= until);
+	CHECK(!track_is_ours(&e->tracks[0]));
+	mem_world_down(b, ERR_OK);
+	agent_rig_wait(&r[0], 12 * TTL);
+	CHECK(equal("y4.tfstate"));
+	end();
+}
+
 /* --- passes --- */
 
 static void
@@ -748,6 +783,7 @@ main(int argc, char **argv)
 		{ "who follows tells what the holder cannot write", follower_tells_what_the_holder_cannot_write },
 		{ "who reads the source late holds nothing back", follower_that_reads_late_holds_nothing },
 		{ "a take-over starts warm", takeover_starts_warm },
+		{ "who lost it while the target was down rests", who_lost_it_while_the_target_was_down_rests },
 		{ "a pass takes it and hands it over", pass_takes_it_and_hands_it_over },
 		{ "a pass beside another holder ends with 11", pass_beside_another_holder_ends_with_11 },
 		{ "a dead holder is followed in one pass", dead_holder_is_followed_in_one_pass },
