@@ -347,22 +347,29 @@ recover_collect(void *arg, const struct intent_rec *i)
 struct recover_clock {
 	struct recover *r;
 	struct batch   *b;
+	size_t          n;
 };
 
-/* A write that runs has its own record in its hand. */
+/* A write that runs has its own record in its hand. No wait is longer than the longest: one that is was begun before the clock was set
+ * back, in an earlier life. */
 static bool
 recover_move(void *arg, const struct intent_rec *i)
 {
 	struct recover_clock *c = arg;
 	struct intent_rec     moved = *i;
+	int64_t               most = loop_wall(c->r->e->loop) + recover_waits_ms[ARRAY_LEN(recover_waits_ms) - 1];
 
 	moved.retry_at += c->r->step;
-	if (!engine_is_live(c->r->e, i->id))
-		batch_intent(c->b, &moved);
+	if (moved.retry_at > most)
+		moved.retry_at = most;
+	if (moved.retry_at == i->retry_at || engine_is_live(c->r->e, i->id))
+		return true;
+	batch_intent(c->b, &moved);
+	c->n++;
 	return true;
 }
 
-/* NULL: the clock was not set, or the store says nothing now. */
+/* NULL: nothing is to be moved, or the store says nothing now. */
 static struct op *
 recover_set_clock(struct recover *r)
 {
@@ -371,13 +378,18 @@ recover_set_clock(struct recover *r)
 	struct store_txn    *t;
 
 	r->step = loop_wall(e->loop) - engine_steady(e);
-	if ((r->step > -RECOVER_STEP_MS && r->step < RECOVER_STEP_MS) || store_read(e->store, &t, NULL) != ERR_OK)
+	if (r->step > -RECOVER_STEP_MS && r->step < RECOVER_STEP_MS)
+		r->step = 0;
+	if (store_read(e->store, &t, NULL) != ERR_OK)
 		return NULL;
 	e->clock_off += r->step;
 	c.b = batch_new(e->store);
 	store_intents(t, recover_move, &c);
 	store_end(t);
-	return store_apply(e->store, c.b);
+	if (c.n > 0)
+		return store_apply(e->store, c.b);
+	batch_free(c.b);
+	return NULL;
 }
 
 static void

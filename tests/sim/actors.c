@@ -377,9 +377,9 @@ operator_helps(struct sim *s)
 
 		if (!a->up || a->stopping || a->asked != NULL)
 			continue;
-		if (store_is_foreign(a->store))
+		if (!engine_acts(a->engine)) /* it has seen that its store is older than what it did */
 			person_ask(a, "adopt", "", engine_adopt(a->engine));
-		else
+		else if (s->odd)
 			person_helps(a);
 	}
 }

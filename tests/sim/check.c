@@ -312,7 +312,7 @@ check_tick(void *arg)
 	s->quiet_since = 0;
 	if (sim_now(s) > s->bound_at)
 		sim_fail(s, "liveness", "%s, %" PRId64 " s after everything was healed", why, (sim_now(s) - s->heal_at) / 1000);
-	if (sim_now(s) % 60000 < 10000 && s->odd)
+	if (sim_now(s) % 60000 < 10000 && (s->odd || s->lost))
 		operator_helps(s);
 	if (sim_now(s) - s->heal_at > CHECK_FORGOTTEN_MS && s->lost && !s->lease)
 		operator_unlocks(s);
