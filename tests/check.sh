@@ -21,7 +21,7 @@ programs() { find "$@" -type f -perm -u+x | sort; }
 $make -s deps CHECK=1
 
 say "build, gcc"
-$make -s -j"$jobs" O=build CC=gcc all tests
+$make -s -j"$jobs" O=build CC=gcc all tests build/sim/sim
 say "build, clang"
 $make -s -j"$jobs" O=build-clang CC=clang all tests
 say "build, address and undefined behaviour sanitizers"
@@ -44,6 +44,9 @@ say "power cuts, and stores that do not survive them"
 run --timeout 900 build/crash/explore tests/crash/test_explore_self.py
 say "the nth allocation fails, in the program that is shipped"
 STATEFERRY=$PWD/build/stateferry $python tests/e2e/main.py --total "$total" -k alloc tests/e2e/test_fail_nth.py || rc=1
+
+say "agents, servers and a faulty network in virtual time"
+run --timeout 900 tests/sim/test_sim.py
 
 say "the command line"
 O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)

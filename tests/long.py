@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: MIT
 """What "make check-long" adds to "make check", and the table of its last results, tests/RESULTS.md.
 
-    long.py [PART...]       tidy valgrind fuzz crash store-kills kills leases agents fail wire; all of them unless named
+    long.py [PART...]       tidy valgrind fuzz crash sim sim-bugs store-kills kills leases agents fail wire; all of them unless named
 
-FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), STORE_KILLS (1000), KILLS (300, for each of the kinds of target), ROUNDS (60, for
-each of two), AGENT_ROUNDS (200), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at length goes into
-tests/RELIABILITY.md. A part that ran
-replaces its row; the others keep theirs, each with its own date and commit."""
+FUZZ_SECONDS (60) for each target, CRASH_STATES (20000), SIM_SEEDS (1-20000), STORE_KILLS (1000), KILLS (300, for each of the kinds of
+target), ROUNDS (60, for each of two), AGENT_ROUNDS (200), FAIL_ALLOCS (300, for each of two kinds of target). What a part has to say at
+length goes into tests/RELIABILITY.md. A part that ran replaces its row; the others keep theirs, each with its own date and commit."""
 import concurrent.futures
 import datetime
 import json
@@ -107,6 +106,21 @@ def crash():
     return ok and caught and len(counted) == 2, said_, lines + [f"| careless: {name} | {n} of {of} |" for name, n, of in careless]
 
 
+def sim():
+    """Agents in virtual time, seed by seed."""
+    make("O=build", "build/sim/sim")
+    ok, out = said(["build/sim/sim", "--jobs", JOBS, "tests/sim/regressions", os.environ.get("SIM_SEEDS", "1-20000")])
+    counted = re.search(r"^(\d+ seeds, \d+ failed.*)$", out, re.M)
+    return ok and bool(counted), counted[1] if counted else "nothing counted"
+
+
+def sim_bugs():
+    """The same on programs with one mistake each."""
+    ok, out = said(["make", "-s", "sim-bugs"])
+    found = re.findall(r"^\| ([a-z-]+) \| .*? \| (\d+|not in \d+) \|", out, re.M)
+    return ok and bool(found), "found after so many seeds: " + ", ".join(f"{name} {n}" for name, n in found)
+
+
 def store_kills():
     make("O=build", "tests")
     ok, out = said(["build/unit/store/test_kill"], STORE_KILLS=os.environ.get("STORE_KILLS", "1000"))
@@ -174,9 +188,10 @@ def agents():
         f"{fault}: {n} take-overs, p50 {p50} s, max {most} s" for fault, n, p50, most in taken])
 
 
-PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "store-kills": store_kills, "kills": kills, "leases": leases,
+PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "sim": sim, "sim-bugs": sim_bugs,
+         "store-kills": store_kills, "kills": kills, "leases": leases,
          "agents": agents, "fail": fail, "wire": wire}
-SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS",
+SETTINGS = {"fuzz": "FUZZ_SECONDS", "crash": "CRASH_STATES", "sim": "SIM_SEEDS", "store-kills": "STORE_KILLS", "kills": "KILLS", "leases": "ROUNDS",
             "agents": "AGENT_ROUNDS", "fail": "FAIL_ALLOCS"}
 
 
