@@ -579,10 +579,15 @@ edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, s
 		return conf_error(reterr, conf_where(b, "prefix"), "prefix: %s", reterr->msg);
 	if (strcmp(c->every, "change") != 0 && (!duration_parse(c->every, &e->every_ms) || e->every_ms < 1000))
 		return conf_error(reterr, conf_where(b, "every"), "every: expected \"change\" or a duration of at least 1s, found \"%s\"", c->every);
-	for (size_t i = 0; i < e->nlanes; i++)
-		if ((provider_caps(e->lanes[i].to) & PROVIDER_IF_MATCH) == 0)
-			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free",
-			    e->lanes[i].to->label);
+	for (size_t i = 0; i < e->nlanes; i++) {
+		const struct backend *to = e->lanes[i].to;
+
+		if (to->provider->behind != NULL)
+			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: %s has no room for other names than its states'; give them a backend of "
+			    "their own", to->label, to->provider->name);
+		if ((provider_caps(to) & PROVIDER_IF_MATCH) == 0)
+			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free", to->label);
+	}
 	return ERR_OK;
 }
 

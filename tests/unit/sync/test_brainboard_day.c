@@ -363,9 +363,46 @@ into_itself(void)
 	CHECK(why != NULL && (strstr(why, "into itself") != NULL || strstr(why, "one name") != NULL));
 }
 
+/* Its names are those of architectures. */
+static void
+no_snapshots(void)
+{
+	const char *why = agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"brainboard\" \"bb\" {\n  key = \"{uuid}\"\n  storage \"mem\" {}\n}\n"
+	    "snapshot \"s\" {\n  from = \"a\"\n  to = [\"bb\"]\n}\n");
+
+	CHECK(why != NULL && strstr(why, "cannot hold snapshots") != NULL && strstr(why, "a backend of their own") != NULL);
+}
+
+/* What one architecture needs otherwise, by its UUID in any case, or by its alias. */
+static void
+overrides(void)
+{
+	struct mem_world *storage = mem_world_new(), *cold = mem_world_new(), *dr_ = mem_world_new();
+	struct span       got;
+
+	memset(&r, 0, sizeof(r));
+	agent_rig_open(&r, 1, NULL, "backend \"mem\" \"dr\" {}\nbackend \"mem\" \"cold\" {}\n"
+	    "backend \"brainboard\" \"bb\" {\n  storage \"mem\" {}\n  state \"A0000000-0000-4000-8000-000000000003\" {\n    alias = \"three\"\n  }\n}\n"
+	    "replicate \"e\" {\n  from = \"bb\"\n  to = [\"dr\"]\n  key = \"{uuid}\"\n  state \"project/env/two\" {\n    to = [\"cold\"]\n  }\n"
+	    "  state \"A0000000-0000-4000-8000-000000000001\" {\n    key = \"first\"\n  }\n  state \"three\" {\n    key = \"third\"\n  }\n}\n");
+	agent_rig_world(&r, "dr", dr_);
+	agent_rig_world(&r, "cold", cold);
+	mem_attach(brainboard_of(plan_backend(engine_plan(r.engine), "bb"))->storages[0].b, storage);
+	for (unsigned n = 1; n <= 3; n++)
+		mem_world_put(storage, uuid(n), rig_state(1, n == 1 ? "L" : n == 2 ? "M" : "N", 2, "x"));
+	provider_set_alias(plan_backend(engine_plan(r.engine), "bb"), uuid(2), "project/env/two"); /* as the API would */
+	CHECK_STR(agent_rig_sync_counts(&r), "3 0 0 0");
+	CHECK(mem_world_get(dr_, "first", &got) && mem_world_get(dr_, "third", &got) && mem_world_get(cold, uuid(2), &got));
+	CHECK(!mem_world_get(dr_, uuid(2), &got));
+	agent_rig_close(&r);
+	mem_world_free(storage);
+	mem_world_free(cold);
+	mem_world_free(dr_);
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "a day of 200 architectures", the_day }, { "into brainboard", into_brainboard },
-	    { "into itself", into_itself }, { NULL, NULL } });
+	    { "into itself", into_itself }, { "no snapshots", no_snapshots }, { "overrides", overrides }, { NULL, NULL } });
 }
