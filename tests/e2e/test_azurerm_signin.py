@@ -9,6 +9,7 @@ import pytest
 import install
 from conftest import need, need_tool
 from entra import ASSERTION, CLIENT, GROUP, PERMIT, SECRET, STORAGE, SUBSCRIPTION, TENANT, Application, Entra
+from hcl import Block
 from project import Project
 from servers import AzuriteTls, Certificates
 from states import lineage, state
@@ -239,3 +240,21 @@ def test_the_example(example, agent, azure, signin):
     assert [server.client().get(box, NAME) for box in boxes.values()] == [body] * 3
     assert not entra.wrong and not machine.wrong and ("keys",) in entra.asked
     agent.check_secrets([*CANARIES, server.key])
+
+
+def test_brainboards_storage_by_entra_id(agent, places, azure, signin, workdir, brainboard):
+    """Brainboard's form has a switch for it: no key of the account is needed then."""
+    entra, id_ = signin(), brainboard.add("net")
+    live, copy = places("local"), places("local")
+    live.add(agent, "live")
+    copy.add(agent, "copy")
+    storage = Block("storage", "azurerm", **block(azure, entra, workdir, client_secret=SECRET))
+    agent.backend("brainboard", "bb", brainboard.backend() | {"key": "{uuid}"}, blocks=[storage])
+    agent.replicate("in", "live", "bb")
+    live.put(f"{id_}.tfstate", state(1, lineage()))
+    agent.sync()
+    agent.forget("replicate", "in")
+    agent.replicate("out", "bb", "copy")
+    agent.sync()
+    assert copy.get(f"{id_}.tfstate") == live.get(f"{id_}.tfstate")
+    agent.check_secrets(CANARIES)

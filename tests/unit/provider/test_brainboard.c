@@ -646,6 +646,20 @@ configuration(void)
 }
 
 static void
+regions(void)
+{
+	begin(BLOCK("  region = \"apac1\"\n  storage \"mem\" {}\n"));
+	CHECK_STR(brainboard_of(r.b)->api, "https://api.apac1.brainboard.co");
+	end();
+	begin(BLOCK("  storage \"mem\" {}\n"));
+	CHECK_STR(brainboard_of(r.b)->api, "https://api.us1.brainboard.co");
+	end();
+	begin(BLOCK("  api_base = \"https://bb.example/api/\"\n  storage \"mem\" {}\n"));
+	CHECK_STR(brainboard_of(r.b)->api, "https://bb.example/api");
+	end();
+}
+
+static void
 managed(void)
 {
 	begin(BLOCK("  storage \"managed\" {}\n"));
@@ -663,5 +677,5 @@ main(int argc, char **argv)
 	    { "ambiguity", ambiguity }, { "pinned names", pinned }, { "names that are nobody's", unknown },
 	    { "names that are not taken", unknown_of_some }, { "expected", expected }, { "forms of names", forms_of_names }, { "asking", asking }, { "storages of their own", own_storage },
 	    { "a storage that cannot be listed", unlisted_trouble }, { "locks", locks }, { "counted", counted }, { "places", places },
-	    { "configuration", configuration }, { "managed", managed }, { NULL, NULL } });
+	    { "configuration", configuration }, { "regions", regions }, { "managed", managed }, { NULL, NULL } });
 }
