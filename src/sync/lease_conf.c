@@ -65,7 +65,8 @@ lease_conf_records(struct conf *c, const struct provider_env *env, struct conf_b
 	if (class == NULL)
 		return ERR_OK;
 	if (own == NULL)
-		return conf_error(reterr, conf_where(b, "coordinator"), "coordinator = \"%s\" needs a block `%s { ... }` inside the lease block", coordinator, coordinator);
+		return conf_error(reterr, conf_where(b, "coordinator"),
+		    "coordinator = \"%s\" needs a block `%s { ... }` inside the lease block", coordinator, coordinator);
 	if (own->nlabels != 0)
 		return conf_error(reterr, own->pos, "%s takes no label", coordinator);
 	return class->open(env, c, own, ret, reterr);

@@ -583,10 +583,12 @@ edge_snapshot_conf(struct edge *e, const struct edge_conf *c, struct arena *a, s
 		const struct backend *to = e->lanes[i].to;
 
 		if (to->provider->behind != NULL)
-			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: %s has no room for other names than its states'; give them a backend of "
+			return conf_error(reterr, conf_where(b, "to"),
+			    "\"%s\" cannot hold snapshots: %s has no room for other names than its states'; give them a backend of "
 			    "their own", to->label, to->provider->name);
 		if ((provider_caps(to) & PROVIDER_IF_MATCH) == 0)
-			return conf_error(reterr, conf_where(b, "to"), "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free", to->label);
+			return conf_error(reterr, conf_where(b, "to"),
+			    "\"%s\" cannot hold snapshots: it has no way to create a name only if it is free", to->label);
 	}
 	return ERR_OK;
 }

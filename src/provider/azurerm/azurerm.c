@@ -289,7 +289,8 @@ static enum err_code
 azurerm_check(struct conf_block *block, const struct azurerm_conf *c, const struct backend_common *common, struct err *reterr)
 {
 	if (!azurerm_only(c->storage_account_name, "", AZURERM_ACCOUNT_MIN, AZURERM_ACCOUNT_MAX))
-		return conf_error(reterr, conf_where(block, "storage_account_name"), "storage_account_name: expected an account's name, %d to %d of a-z and 0-9",
+		return conf_error(reterr, conf_where(block, "storage_account_name"),
+		    "storage_account_name: expected an account's name, %d to %d of a-z and 0-9",
 		    AZURERM_ACCOUNT_MIN, AZURERM_ACCOUNT_MAX);
 	if (!azurerm_only(c->container_name, "-$", AZURERM_CONTAINER_MIN, AZURERM_CONTAINER_MAX))
 		return conf_error(reterr, conf_where(block, "container_name"), "container_name: expected a container's name, %d to %d of a-z, 0-9 and \"-\"",

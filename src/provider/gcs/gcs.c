@@ -200,9 +200,11 @@ gcs_set_base(struct gcs *g, struct conf_block *block, struct err *reterr)
 		return ERR_OK;
 	}
 	if (url_parse(text, &u, &e) != ERR_OK)
-		return conf_error(reterr, conf_where(block, "storage_custom_endpoint"), "storage_custom_endpoint: %s", e.msg);
+		return conf_error(reterr, conf_where(block, "storage_custom_endpoint"),
+		    "storage_custom_endpoint: %s", e.msg);
 	if (u.user != NULL || u.query != NULL || !span_ends(span_str(text), "/" GCS_JSON_PATH))
-		conf_error(reterr, conf_where(block, "storage_custom_endpoint"), "storage_custom_endpoint: expected a URL that ends with \"/%s\"", GCS_JSON_PATH);
+		conf_error(reterr, conf_where(block, "storage_custom_endpoint"),
+		    "storage_custom_endpoint: expected a URL that ends with \"/%s\"", GCS_JSON_PATH);
 	else
 		g->base = xasprintf("%.*s", (int)(strlen(text) - strlen(GCS_JSON_PATH)), text);
 	url_free(&u);
@@ -252,7 +254,8 @@ gcs_set_key(struct gcs *g, struct conf *c, struct conf_block *block, struct err 
 	if (rc != ERR_OK) {
 		rc = conf_error(reterr, conf_where(block, "encryption_key"), "encryption_key: %s", e.msg);
 	} else if (!gcs_key_decode(&text, &key)) {
-		rc = conf_error(reterr, conf_where(block, "encryption_key"), "encryption_key: expected 32 bytes in base64 (44 characters), or a file with them");
+		rc = conf_error(reterr, conf_where(block, "encryption_key"),
+		    "encryption_key: expected 32 bytes in base64 (44 characters), or a file with them");
 	} else {
 		sha256_of(key.data, key.len, &d);
 		base64_encode(span_of(d.b, DIGEST_LEN), &sum);

@@ -19,7 +19,8 @@ takes_a_block_as_terraform_has_it(void)
 	    "no_proxy = \"a\"\nhttp_proxy = \"http://p:1\"\nhttps_proxy = \"http://p:1\"\ncustom_ca_bundle = \"ca.pem\"\n"
 	    "ec2_metadata_service_endpoint = \"http://169.254.169.254\"\nec2_metadata_service_endpoint_mode = \"IPv4\"\n"
 	    "access_key = \"a\"\nsecret_key = \"b\"\ntoken = \"c\"\ninsecure = false\nprofile = \"\"\nprefix = \"\"\nread_only = false");
-	CHECK_U64(provider_caps(r.b), PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | PROVIDER_LOCK | PROVIDER_LOCK_ID);
+	CHECK_U64(provider_caps(r.b), PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | PROVIDER_HISTORY | PROVIDER_LOCK |
+	    PROVIDER_LOCK_ID);
 	CHECK_STR(r.b->where, "s3://acme/network/terraform.tfstate");
 	s3_rig_close(&r);
 }
@@ -146,7 +147,7 @@ says_where_it_is(void)
 
 	s3_rig_open(&r, "prefix = \"states/\"");
 	CHECK_STR(r.b->where, "s3://acme/states/ at http://" FAKE_S3_HOST "/");
-	CHECK_U64(provider_caps(r.b), PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | PROVIDER_UNPROVEN);
+	CHECK_U64(provider_caps(r.b), PROVIDER_LIST | PROVIDER_IF_MATCH | PROVIDER_CAS | PROVIDER_HISTORY | PROVIDER_UNPROVEN);
 	provider_lock_new(r.b, &(struct state_ref){ "a.tfstate" }, "", &l);
 	CHECK_STR(l.path, "acme/states/a.tfstate");
 	buf_init(&hint, 0);
