@@ -57,19 +57,26 @@ prove_free(struct op *op)
 
 /* --- where --- */
 
+static void
+prove_add_ground(struct place *p, struct backend *b, const struct buf *only)
+{
+	p->grounds = xreallocarray(p->grounds, p->ngrounds + 1, sizeof(*p->grounds));
+	p->grounds[p->ngrounds++] = (struct ground){ .backend = b, .only = only->len > 0 ? xstrdup(buf_str(only)) : NULL };
+}
+
 void
 prove_init(struct place *p)
 {
-	struct backend *(*storage)(const struct backend *b, size_t i, struct buf *only) = p->backend->provider->storage;
-	struct backend *b = storage == NULL ? p->backend : NULL;
-	struct buf      only;
+	const struct provider *kind = p->backend->provider;
+	struct backend        *b;
+	struct buf             only;
 
 	buf_init(&only, 0);
-	while (b != NULL || (storage != NULL && (b = storage(p->backend, p->ngrounds, &only)) != NULL)) {
-		p->grounds = xreallocarray(p->grounds, p->ngrounds + 1, sizeof(*p->grounds));
-		p->grounds[p->ngrounds++] = (struct ground){ .backend = b, .only = only.len > 0 ? xstrdup(buf_str(&only)) : NULL };
+	if (kind->storage == NULL)
+		prove_add_ground(p, p->backend, &only);
+	while (kind->storage != NULL && (b = kind->storage(p->backend, p->ngrounds, &only)) != NULL) {
+		prove_add_ground(p, b, &only);
 		buf_reset(&only);
-		b = NULL;
 	}
 	buf_free(&only);
 }
