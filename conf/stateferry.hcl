@@ -66,6 +66,12 @@ replicate "live-to-copy" {
   # state "prod/billing" { # override for one state
   #   paused = true
   # }
+
+  # Several agents with this configuration share the edge: one writes, another follows when it ends, dies or keeps failing.
+  # lease {
+  #   coordinator = "target" # or dynamodb, etcd, with a block of that name: examples/lease-dynamodb.hcl, lease-etcd.hcl
+  #   ttl         = "60s"
+  # }
 }
 
 # Every version as a file of its own below history/, for people with zstd and no stateferry.

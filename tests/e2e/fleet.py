@@ -190,14 +190,18 @@ class Fleet:
         victim.agent.start()
 
     def do_frozen_in_a_write(self, victim, fault, names):
-        rule = victim.s3.rules.add("PUT", f"/to-*/{names[0]}", hold=True)
+        """The write that hung arrives when the replica is newer already: before its sender wakes up, or after."""
+        rule = victim.s3.rules.add("PUT", f"/to-*/{names[0]}", hold=True, nth=self.rng.choice((1, 7)))  # what makes it, or changes it
         rule.wait(10 * TTL)
+        late = next(e for e in reversed(victim.s3.requests("PUT")) if e["fault"])
         held, since = self.held_by(victim), time.monotonic()
         victim.send(signal.SIGSTOP)
         try:
             self.took_over(victim, held, since, fault)
-            time.sleep(self.rng.uniform(0, TTL))
-            if self.rng.random() < 0.5:     # the write that hung arrives before it wakes up, or after
+            edge = late["path"].split("/")[1]
+            eventually(lambda: serial_of(self.client.get(edge, names[0]) or b'{"serial": 0}') > late["serial"], 30 * TTL,
+                       f"round {self.n}: the successor goes on with {names[0]} at {edge}")
+            if self.rng.random() < 0.5:
                 rule.release()
                 time.sleep(0.1)
         finally:
