@@ -210,19 +210,17 @@ $(O)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libstateferry.a
 
 -include $(patsubst %.c,$(O)/%.d,$(TESTS) $(TESTLIB) $(TOOLS) $(BENCHES) $(CRASHES) $(FUZZERS))
 
-# Agents, servers and the network between them in virtual time; and with one mistake in it, each of tests/sim/bugs: a patch that does
-# not apply any more ends the build.
+# Agents, servers and the network between them in virtual time; and with one mistake in the program, each of tests/sim/bugs: one that
+# cannot be made any more ends the build.
 SIM      := $(sort $(wildcard tests/sim/*.c))
-SIM_BUGS := $(patsubst tests/sim/bugs/%.patch,$(O)/sim/bugs/%,$(sort $(wildcard tests/sim/bugs/*.patch)))
+SIM_BUGS := $(patsubst tests/sim/bugs/%.bug,$(O)/sim/bugs/%,$(sort $(wildcard tests/sim/bugs/*.bug)))
 $(O)/sim/sim: $(SIM:%.c=$(O)/%.o) $(O)/libstateferry.a
 	@mkdir -p $(@D)
 	$(CC) $(SF_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(O)/sim/bugs/%.c: tests/sim/bugs/%.patch $(SRCS)
+$(O)/sim/bugs/%.c: tests/sim/bugs/%.bug tests/sim/bugs.py $(SRCS)
 	@mkdir -p $(@D)
-	@cp "$$(sed -n 's,^--- a/,,p' $<)" $@.tmp
-	@patch -s --fuzz=0 --no-backup-if-mismatch -r - $@.tmp $<
-	@mv $@.tmp $@
+	@$(PYTHON) tests/sim/bugs.py --make $< $@
 
 $(O)/sim/bugs/%.o: $(O)/sim/bugs/%.c
 	$(CC) $(SF_CFLAGS) $(LAYERS:%=-iquote src/%) $(CFLAGS) -w -c -o $@ $<

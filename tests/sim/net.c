@@ -292,6 +292,8 @@ message_send(struct sim_message *m, void (*answered)(void *arg), void *arg)
 	m->forced = m->from->asked != NULL;
 	m->answered = answered;
 	m->arg = arg;
+	if (verb_writes(m->verb))
+		sim_strike(m->from);
 	if (net_is_cut(m)) {
 		m->sent = rand_below(&s->luck, 2) == 0;
 		message_lose(m, !m->sent);

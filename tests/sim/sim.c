@@ -14,6 +14,8 @@
  * world's loop carries messages and actors. The next turn is of whoever is due first; of several, one is drawn.
  */
 #define SIM_TURNS_MAX  1500000
+#define SIM_STRIKES    8               /* of 1000 writes, after which their agent dies or stands still */
+#define SIM_STRIKE_MS  120
 #define SIM_BOUND_MS   (90 * 60 * 1000) /* from healed to converged: recovery looks after 1, 5 and 20 minutes, back-off is up to 10 */
 
 const char *const sim_fault_names[FAULT_COUNT] = { "refused", "lost-request", "lost-answer", "late", "twice", "cut", "busy", "raced",
@@ -153,6 +155,8 @@ sim_make_servers(struct sim *s)
 	s->ttl_ms = 1000 * (int64_t)(10 + sim_below(s, 30));
 }
 
+static void sim_struck(void *arg);
+
 static void
 sim_make_agents(struct sim *s)
 {
@@ -171,6 +175,7 @@ sim_make_agents(struct sim *s)
 		snprintf(a->dir, sizeof(a->dir), "%s/%s", s->dir, a->name);
 		timer_init(&a->again, s->world, NULL, a);
 		timer_init(&a->term, s->world, NULL, a);
+		timer_init(&a->struck, s->world, sim_struck, a);
 	}
 }
 
@@ -210,6 +215,27 @@ sim_freeze(struct sim *s, struct sim_agent *a)
 	sim_hit(s, FAULT_FREEZE);
 	sim_say(s, "agent %u is frozen for %" PRId64 " ms", a->index, ms);
 	a->frozen_until = sim_now(s) + ms;
+}
+
+static void
+sim_struck(void *arg)
+{
+	struct sim_agent *a = arg;
+	struct sim       *s = a->sim;
+
+	if (!a->up || a->stopping)
+		return;
+	if (sim_on(s, FAULT_KILL) && sim_chance(s, 600))
+		sim_lose_agent(s, a);
+	else if (sim_on(s, FAULT_FREEZE))
+		sim_freeze(s, a);
+}
+
+void
+sim_strike(struct sim_agent *a)
+{
+	if (!a->sim->healed && rand_below(&a->sim->luck, 1000) < SIM_STRIKES)
+		timer_sooner(&a->struck, (int64_t)rand_below(&a->sim->luck, SIM_STRIKE_MS));
 }
 
 static void

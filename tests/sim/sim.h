@@ -89,6 +89,7 @@ struct sim_agent {
 	struct digest     *kept;        /* versions that its store has acknowledged, as of its last death */
 	size_t             nkept;
 	struct timer       again, term; /* on the world's loop: it starts again; it has had its time to stop */
+	struct timer       struck;      /* likewise: killed or frozen, in the middle of a write */
 	bool               copied;      /* there is a copy of its store */
 };
 
@@ -139,6 +140,7 @@ bool     sim_on(const struct sim *s, enum sim_fault f);      /* may it happen no
 void     sim_hit(struct sim *s, enum sim_fault f);           /* it did */
 uint64_t sim_below(struct sim *s, uint64_t n);
 bool     sim_chance(struct sim *s, unsigned per_mille);
+void     sim_strike(struct sim_agent *a);                     /* it is writing: perhaps this is its end */
 int64_t  sim_local(const struct sim_agent *a, int64_t world);
 /* Everything that happens goes through here: into the hash, and to stdout when it is traced. */
 void     sim_say(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
