@@ -139,6 +139,7 @@ struct engine {
 	struct pass  *pass;             /* the running one */
 	int64_t       clock_off;        /* wall minus monotonic clock, as of the last recovery: see engine_steady() */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
+	struct map   *met;              /* intents (be64 id) whose lock was met: looked after out of turn, which shortens no wait */
 	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
 	bool          outrun;           /* the record of a lease shows that our agent did more than our store knows of */
 	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
@@ -222,6 +223,8 @@ void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL:
 const struct push *engine_live_other(const struct engine *e, const struct backend *dst, const char *name, uint64_t state);
 void engine_live_alone(struct engine *e, uint64_t intent);              /* the same for a lock alone: of a probe, of what is migrated */
 bool engine_is_live(const struct engine *e, uint64_t intent);
+void engine_recover_met(struct engine *e, uint64_t intent);
+bool engine_was_met(struct engine *e, uint64_t intent); /* since this was asked last */
 /* The wall clock as if nobody had set it since the last recovery, which moves what waits by it: retry_at of intents. */
 static inline int64_t
 engine_steady(const struct engine *e)
@@ -386,7 +389,7 @@ bool track_closed(const struct track *t);
 
 /* --- recover.c: intents that an earlier life left open --- */
 /* A write to that name met this lock. One that an earlier write of ours left behind is looked after now. */
-void recover_met(struct engine *e, struct batch *b, const struct backend *dst, const char *name, const struct lock_info *holder);
+void recover_met(struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder);
 /* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (wall ms), 0: none. */
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 

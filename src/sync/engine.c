@@ -155,6 +155,8 @@ engine_recovered(struct op *op, void *arg)
 
 	op_free(op);
 	if (e->started && !e->stopping) {
+		if (map_count(e->met) > 0)
+			timer_sooner(&e->recover_due, RETRY_MIN_MS);
 		if (r->next != 0)
 			timer_sooner(&e->recover_due, r->next > engine_steady(e) ? r->next - engine_steady(e) : RETRY_MIN_MS);
 		engine_kick(e, NULL);
@@ -239,6 +241,23 @@ engine_is_live(const struct engine *e, uint64_t intent)
 	uint8_t key[8];
 
 	return map_get(e->live, engine_live_key(intent, key)) != NULL;
+}
+
+void
+engine_recover_met(struct engine *e, uint64_t intent)
+{
+	uint8_t key[8];
+
+	map_put(e->met, engine_live_key(intent, key), e);
+	engine_recover_soon(e);
+}
+
+bool
+engine_was_met(struct engine *e, uint64_t intent)
+{
+	uint8_t key[8];
+
+	return map_del(e->met, engine_live_key(intent, key)) != NULL;
 }
 
 /* --- life --- */
@@ -335,6 +354,7 @@ engine_new(const struct engine_conf *conf)
 	e->store = conf->store;
 	e->plan = conf->plan;
 	e->live = map_new();
+	e->met = map_new();
 	e->clock_off = loop_wall(e->loop) - loop_now(e->loop);
 	timer_init(&e->recover_due, e->loop, engine_recover, e);
 	engine_build(e);
@@ -351,6 +371,7 @@ engine_free(struct engine *e)
 	timer_stop(&e->recover_due);
 	engine_unbuild(e);
 	map_free(e->live);
+	map_free(e->met);
 	free(e);
 }
 

@@ -336,8 +336,9 @@ static bool
 recover_collect(void *arg, const struct intent_rec *i)
 {
 	struct recover *r = arg;
+	bool            met = engine_was_met(r->e, i->id);
 
-	if (engine_is_live(r->e, i->id) || (!r->now && i->retry_at > engine_steady(r->e)))
+	if (engine_is_live(r->e, i->id) || (!r->now && !met && i->retry_at > engine_steady(r->e)))
 		return true;
 	r->ids = xreallocarray(r->ids, r->n + 1, sizeof(*r->ids));
 	r->ids[r->n++] = i->id;
@@ -483,7 +484,6 @@ static const struct op_class recover_class = { "recover all", recover_step, NULL
 
 struct recover_meeting {
 	struct engine          *e;
-	struct batch           *b;
 	const char             *target, *name;
 	const struct lock_info *holder;
 };
@@ -501,20 +501,16 @@ static bool
 recover_meet(void *arg, const struct intent_rec *i)
 {
 	struct recover_meeting *m = arg;
-	struct intent_rec       now = *i;
 
-	if (!recover_may_be_of(m, i) || engine_is_live(m->e, i->id))
-		return true;
-	now.retry_at = engine_steady(m->e);
-	batch_intent(m->b, &now);
-	engine_recover_soon(m->e);
+	if (recover_may_be_of(m, i) && !engine_is_live(m->e, i->id))
+		engine_recover_met(m->e, i->id);
 	return true;
 }
 
 void
-recover_met(struct engine *e, struct batch *b, const struct backend *dst, const char *name, const struct lock_info *holder)
+recover_met(struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder)
 {
-	struct recover_meeting m = { e, b, dst->label, name, holder };
+	struct recover_meeting m = { e, dst->label, name, holder };
 	struct store_txn      *t;
 
 	if (holder->id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)

@@ -172,7 +172,7 @@ sim_make_agents(struct sim *s)
 		if (sim_on(s, FAULT_WALL) && sim_chance(s, 300))
 			a->wall_off = (int64_t)sim_below(s, 6 * 3600000) - 3 * 3600000;
 		snprintf(a->name, sizeof(a->name), "agent-%u", i);
-		snprintf(a->dir, sizeof(a->dir), "%s/%s", s->dir, a->name);
+		a->dir = xasprintf("%s/%s", s->dir, a->name);
 		timer_init(&a->again, s->world, NULL, a);
 		timer_init(&a->term, s->world, NULL, a);
 		timer_init(&a->struck, s->world, sim_struck, a);

@@ -78,7 +78,7 @@ struct sim_agent {
 	struct store      *store;
 	struct engine     *engine;
 	struct provider_env env;
-	char               name[16], dir[512];
+	char               name[24], *dir;
 	int64_t            base_local, base_world, rate;   /* of its monotonic clock: rate / 10000 */
 	int64_t            wall_off;
 	int64_t            frozen_until;
