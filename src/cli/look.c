@@ -81,17 +81,13 @@ cli_leases(const struct cli *c, const json_t *doc, const char *indent)
 			cli_text(cli_str(l, "name"));
 			printf("%s since %s", strcmp(standing, "ours") == 0 ? ", this agent," : "", cli_has(l, "since") ? cli_str(l, "since") : "?");
 		} else {
-			printf("nobody's");
+			printf("%s", strcmp(standing, "unread") == 0 ? "not known whose" : "nobody's");
 		}
 		printf(", epoch %.0f, %.0f transitions", cli_num(l, "epoch"), cli_num(l, "transitions"));
 		if (cli_has(l, "expires_seconds"))
 			printf(", free in %s unless renewed", duration_format((int64_t)(cli_num(l, "expires_seconds") * 1000), left));
 		if (strcmp(standing, "released") == 0 || strcmp(standing, "yielded") == 0)
 			printf(", %s here", standing);
-		if (cli_has(l, "why")) {
-			printf("; ");
-			cli_text(cli_str(l, "why"));
-		}
 		putchar('\n');
 	}
 }

@@ -9,12 +9,14 @@
 struct lease_list {
 	struct call *c;
 	const char  *edge;    /* NULL: all */
+	struct err   unread;  /* the first that could not be read */
+	const char  *where;   /* its target */
 };
 
 static void
 lease_one(void *arg, const struct lane *l, const struct lease_view *v)
 {
-	const struct lease_list   *x = arg;
+	struct lease_list         *x = arg;
 	const struct lease_record *r = &v->seen.record;
 	struct json_writer        *w = &x->c->w;
 
@@ -33,23 +35,52 @@ lease_one(void *arg, const struct lane *l, const struct lease_view *v)
 	put_text(w, "why", v->why.msg);
 	put_text(w, "hint", v->why.hint);
 	json_obj_end(w);
+	if (v->standing != LEASE_UNREAD || x->unread.code != ERR_OK)
+		return;
+	x->unread = v->why;
+	x->where = l->to->label;
+}
+
+static void
+put_lease_list(struct lease_list *x)
+{
+	json_key(&x->c->w, "leases");
+	json_arr(&x->c->w);
+	engine_leases(x->c->e, lease_one, x);
+	json_arr_end(&x->c->w);
 }
 
 void
 put_leases(struct call *c, const char *edge)
 {
-	json_key(&c->w, "leases");
-	json_arr(&c->w);
-	engine_leases(c->e, lease_one, &(struct lease_list){ c, edge });
-	json_arr_end(&c->w);
+	put_lease_list(&(struct lease_list){ .c = c, .edge = edge });
 }
 
 static void
+lease_problem(struct call *c, const struct err *e, const char *where, int exit)
+{
+	json_key(&c->w, "problems");
+	json_arr(&c->w);
+	if (e->code != ERR_OK) {
+		json_obj(&c->w);
+		put_error(&c->w, e, where);
+		json_obj_end(&c->w);
+		c->exit = exit;
+	}
+	json_arr_end(&c->w);
+}
+
+/* A coordinator that does not answer must not read as "nobody's". */
+static void
 lease_listed(struct call *c, void *arg, struct err *res)
 {
+	struct lease_list x = { .c = c };
+
 	(void)arg;
-	if (res->code == ERR_OK)
-		put_leases(c, NULL);
+	if (res->code != ERR_OK)
+		return;
+	put_lease_list(&x);
+	lease_problem(c, &x.unread, x.where, err_exit(x.unread.code));
 }
 
 struct op *
@@ -74,15 +105,7 @@ releasing_done(struct call *c, void *arg, struct err *res)
 	if (res->code != ERR_OK)
 		return;
 	put_leases(c, r->edge);
-	json_key(&c->w, "problems");
-	json_arr(&c->w);
-	if (r->what.others > 0) {
-		json_obj(&c->w);
-		put_error(&c->w, &r->what.first, r->edge);
-		json_obj_end(&c->w);
-		c->exit = 3;
-	}
-	json_arr_end(&c->w);
+	lease_problem(c, &r->what.first, r->edge, 3);
 }
 
 static void

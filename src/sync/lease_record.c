@@ -77,5 +77,8 @@ lease_record_read(struct span json, struct lease_record *ret, struct err *reterr
 	memset(ret, 0, sizeof(*ret));
 	ok = lease_record_fill(root, ret);
 	json_decref(root);
-	return ok ? ERR_OK : err_set(reterr, ERR_CORRUPT, 0, "not the record of a lease");
+	if (ok)
+		return ERR_OK;
+	err_set(reterr, ERR_CORRUPT, 0, "not the record of a lease");
+	return err_hint(reterr, "nothing is written under it; if nobody needs what is there, remove it");
 }

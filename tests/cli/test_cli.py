@@ -762,6 +762,13 @@ def leases(p):
     for args in (("lease", "list"), ("lease", "release"), ("lease", "ls", "--back"), ("lease", "ls", "out")):
         assert "lease takes ls | release EDGE" in p.error(*args, code=2)
     assert lease("ls")["holder"] is None and lease("ls")["epoch"] == 0
+    record = p.dir / "dr/.stateferry/lease/out"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    unread = p.json("lease", "ls", code=14)
+    assert unread["leases"][0]["standing"] == "unread" and "not the record of a lease" in unread["problems"][0]["message"], unread
+    assert "lease of out at dr: not known whose" in p.text("lease", "ls", code=14)
+    record.unlink()
     p.put("seq/001.tfstate")
     agent = p.start()
     try:
