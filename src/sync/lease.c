@@ -46,6 +46,8 @@ struct lease {
 	int64_t             unchanged;   /* since when it is known to be that */
 	bool                moved;       /* another's, and renewed while we watched */
 	bool                mine;
+	bool                unsure;      /* mine, by a record of ours that is not the last we sent: that one may still arrive */
+	bool                giving;      /* a hand-over was sent, and what came of it is not known yet */
 	int64_t             from;        /* mine: when the request began that made it so */
 	uint64_t            epoch;       /* of the last time that it was ours */
 	uint64_t            next_epoch;  /* of the take that is intended */
@@ -115,7 +117,7 @@ lease_is_sent(struct lease *l, const char *revision)
 	snprintf(l->now.revision, sizeof(l->now.revision), "%s", revision);
 	l->from = l->sent_at;
 	l->unchanged = loop_now(l->loop);
-	l->moved = false;
+	l->moved = l->unsure = l->giving = false;
 	l->gives = 0;
 	if (l->sent.holder[0] != '\0')
 		l->epoch = l->sent.epoch;
@@ -133,11 +135,16 @@ lease_is_read(struct lease *l)
 		lease_is_sent(l, a->revision);
 		return;
 	}
+	/* A renewal was lost, or a late one came first: nobody else has it, but it holds no longer than it did. */
+	l->unsure = l->mine && !l->giving && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.holder[0] != '\0';
 	if (!known || strcmp(a->revision, l->now.revision) != 0) {
-		l->moved = known && a->record.holder[0] != '\0';
+		l->moved = known && !l->unsure && a->record.holder[0] != '\0';
 		l->unchanged = loop_now(l->loop);
 		l->now = *a;
 	}
+	if (l->unsure)
+		return;
+	l->giving = false;
 	lease_set_mine(l, false);
 }
 
@@ -153,6 +160,8 @@ lease_is_free(const struct lease *l)
 {
 	const struct lease_record *r = &l->now.record;
 
+	if (strcmp(r->nonce, l->sent.nonce) == 0) /* what we sent once, and gave up since: nobody acts by it */
+		return true;
 	if (l->epoch == 0 && strcmp(r->holder, l->agent_id) == 0) /* of a process before us: two of one agent never run at once */
 		return true;
 	return r->epoch == 0 || r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(lease_longest_ttl(l));
@@ -181,7 +190,9 @@ lease_rest(struct lease *l)
 		return NULL;
 	if (lease_gives(l))
 		return l->troubles > 0 ? op_sleep(l->loop, LEASE_POLL_MIN_MS) : NULL;
-	if (l->troubles > 0)
+	if (l->mine && l->unsure)
+		ms /= 4;
+	else if (l->troubles > 0)
 		ms = l->mine ? ms / 2 : rand_backoff_ms(loop_rand(l->loop), l->troubles, ms, l->sent.ttl_ms / 4);
 	return op_sleep(l->loop, ms);
 }
@@ -229,6 +240,7 @@ static struct op *
 lease_give(struct lease *l)
 {
 	l->gives++;
+	l->giving = true;
 	l->sent.holder[0] = '\0';
 	return lease_swap(l);
 }
@@ -444,7 +456,7 @@ lease_idle(const struct lease *l)
 bool
 lease_holds(const struct lease *l)
 {
-	return l->mine && !l->leaving && !l->released && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+	return l->mine && !l->leaving && !l->giving && !l->released && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
 }
 
 uint64_t

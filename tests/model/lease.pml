@@ -8,6 +8,7 @@
  *   -DFROM_ANSWER    a holder counts from the answer to its renewal, not from the request violated
  *   -DFROM_ANY       so does one that finds in the record what was never answered         violated
  *   -DNO_COUNTER     a record is known by its nonce alone, not by the counter of what was sent last   violated
+ *   -DEXTENDS        one of ours that is not the last that was sent counts as that         violated
  *   -DEARLY          others wait less than the half ttl that a holder acts                violated
  *   -DGIVE_LATE      it is handed over while its holder still acts                        violated
  *   -DUNCONDITIONAL  it is taken whatever became of it since it was looked at             violated
@@ -111,8 +112,15 @@ inline look()
 			acts[ME] = HOLDS - ago[ME];
 #endif
 			ONE
-		:: !ours && !knew -> same[ME] = 0; mine[ME] = false; waited = 0
-		:: !ours && knew -> mine[ME] = false
+		:: !ours && who == ME && mine[ME] ->
+			/* one of ours, but not the last that was sent: it is kept, and holds no longer than it did */
+			same[ME] = 0; waited = 0;
+#ifdef EXTENDS
+			acts[ME] = HOLDS - ago[ME];
+#endif
+			ONE
+		:: !ours && !(who == ME && mine[ME]) && !knew -> same[ME] = 0; mine[ME] = false; waited = 0
+		:: !ours && !(who == ME && mine[ME]) && knew -> mine[ME] = false
 		fi;
 		ours = false; knew = false
 	}
@@ -140,7 +148,7 @@ active [2] proctype agent()
 		atomic { mine[ME] = false; answered(NOBODY) }
 	:: look();
 		if
-		:: atomic { !mine[ME] && (who == NOBODY || waited >= EXPIRES) -> waited = 0; who = 0 }; take_or_renew()
+		:: atomic { !mine[ME] && (who == NOBODY || who == ME || waited >= EXPIRES) -> waited = 0; who = 0 }; take_or_renew()
 		:: atomic { else -> waited = 0; who = 0 }
 		fi
 	od

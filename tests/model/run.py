@@ -19,7 +19,7 @@ MODELS = [
     ("replica", [], True), ("replica", ["-DNOLEASE"], True), ("replica", ["-DWRITE=0"], False),
     ("replica", ["-DWRITE=1"], False), ("replica", ["-DWRITE=2"], False),
     ("lease", [], True), ("lease", ["-DFROM_ANSWER"], False), ("lease", ["-DFROM_ANY"], False), ("lease", ["-DNO_COUNTER"], False),
-    ("lease", ["-DEARLY"], False), ("lease", ["-DGIVE_LATE"], False),
+    ("lease", ["-DEXTENDS"], False), ("lease", ["-DEARLY"], False), ("lease", ["-DGIVE_LATE"], False),
     ("lease", ["-DUNCONDITIONAL"], False),
     ("unknown", [], True), ("unknown", ["-DBLIND"], False), ("unknown", ["-DSETTLE_EARLY"], False),
 ]

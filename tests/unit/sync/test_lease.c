@@ -25,6 +25,7 @@ struct node {
 	struct coordinator c;
 	struct lease      *lease;
 	bool               cut;         /* no request arrives, no answer either */
+	unsigned           lose;        /* so many swaps that begin now never arrive */
 	unsigned           deaf, mute;  /* so many of a hundred answers, and requests, are lost */
 	int64_t            latency, late; /* each way; of one of ten requests */
 	unsigned           changes;
@@ -83,6 +84,10 @@ fake_step(struct op *op)
 
 	switch ((enum fake_state)op->state) {
 	case START:
+		if (f->swap && n->lose > 0) {
+			n->lose--;
+			return op_await(op, BACK, op_sleep(loop, 10 * TTL));
+		}
 		if (n->cut || chance(n->mute))
 			return op_await(op, BACK, op_sleep(loop, 10 * TTL));
 		return op_await(op, ARRIVED, op_sleep(loop, n->latency + (chance(10) ? n->late : 0)));
@@ -379,6 +384,51 @@ renewals_without_answers_do_not_end_it(void)
 	end();
 }
 
+/* The record still says ours, and nobody else may take it: it is renewed again before its time is over. */
+static void
+lost_renewal_does_not_end_it(void)
+{
+	begin(12, 2);
+	pass(TTL);
+	for (unsigned round = 0; round < 20; round++) {
+		struct node *n = holder();
+		unsigned     changes = n->changes;
+
+		n->lose = 1;
+		for (int64_t end = loop_now(loop) + TTL / 2; loop_now(loop) < end;) {
+			pass(50);
+			CHECK(lease_holds(n->lease));
+		}
+		CHECK_U64(n->lose, 0);
+		CHECK_U64(n->changes, changes);
+	}
+	CHECK_U64(cell.record.epoch, 1);
+	end();
+}
+
+/* A hand-over that was taken back before its answer came: until that is known nobody acts. */
+static void
+hand_over_that_is_taken_back_is_waited_for(void)
+{
+	begin(13, 2);
+	pass(TTL);
+	for (unsigned round = 0; round < 10; round++) {
+		struct node *n = holder();
+
+		n->latency = 400;
+		pass(TTL);
+		n = holder();
+		n->latency = 400;
+		lease_release(n->lease, true);
+		pass(450); /* it has arrived, and the other one may have seen that */
+		lease_release(n->lease, false);
+		pass(TTL);
+		n->latency = 5;
+		CHECK_U64(holders(), 1);
+	}
+	end();
+}
+
 static void
 store_that_refuses_is_not_stormed(void)
 {
@@ -565,6 +615,8 @@ main(int argc, char **argv)
 		{ "a holder that is cut off stops at half its ttl", cut_off_holder_stops_at_half_its_ttl },
 		{ "a take without an answer is seen to be ours", take_without_an_answer_is_seen_to_be_ours },
 		{ "renewals without answers do not end it", renewals_without_answers_do_not_end_it },
+		{ "a lost renewal does not end it", lost_renewal_does_not_end_it },
+		{ "a hand-over that is taken back is waited for", hand_over_that_is_taken_back_is_waited_for },
 		{ "a store that refuses is not stormed", store_that_refuses_is_not_stormed },
 		{ "trouble is told", trouble_is_told },
 		{ "a failing holder leaves it to a peer", failing_holder_leaves_it_to_a_peer },
