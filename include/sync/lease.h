@@ -101,7 +101,7 @@ bool          lease_idle(const struct lease *l);
 /* Ends without handing over: what is held stays so until it expires, or lease_start() goes on with it, maybe at another coordinator. One
  * that does not run reads the record once. */
 void          lease_pause(struct lease *l);
-void          lease_move(struct lease *l, struct coordinator *to, void *arg);  /* idle */
+void          lease_move(struct lease *l, struct coordinator *to, void *arg, uint64_t *requests); /* idle */
 void          lease_belongs_to(struct lease *l, const char *agent_id);         /* copied; what was another agent's is not ours */
 /* By a person: it is handed over once nothing runs under it, and not taken again until the same with false. */
 void          lease_release(struct lease *l, bool released);

@@ -412,11 +412,12 @@ lease_pause(struct lease *l)
 }
 
 void
-lease_move(struct lease *l, struct coordinator *to, void *arg)
+lease_move(struct lease *l, struct coordinator *to, void *arg, uint64_t *requests)
 {
 	assert(!l->running);
 	l->at = to;
 	l->arg = arg;
+	l->requests = requests;
 }
 
 void

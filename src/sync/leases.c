@@ -344,7 +344,7 @@ leases_carried(struct engine *e, struct lease **owned)
 			continue;
 		lease_free(e->tracks[i].lease);
 		e->tracks[i].lease = owned[i];
-		lease_move(owned[i], e->tracks[i].coordinator, &e->tracks[i]);
+		lease_move(owned[i], e->tracks[i].coordinator, &e->tracks[i], &e->tracks[i].requests);
 	}
 	free(owned);
 }
