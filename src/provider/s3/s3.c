@@ -270,17 +270,17 @@ s3_check_names(struct conf_block *block, const struct s3_conf *c, const struct b
 	struct err        e;
 
 	if (n < S3_BUCKET_MIN || n > S3_BUCKET_MAX || !s3_only(c->bucket, upper) || strcmp(c->bucket, "..") == 0)
-		return conf_error(reterr, block->pos, "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\" and \".\"");
+		return conf_error(reterr, conf_where(block, "bucket"), "bucket: expected a bucket's name, 3 to 63 of a-z, 0-9, \"-\" and \".\"");
 	if (w > 0 && (c->workspace_key_prefix[0] == '/' || c->workspace_key_prefix[w - 1] == '/'))
-		return conf_error(reterr, block->pos, "workspace_key_prefix neither begins nor ends with \"/\"");
+		return conf_error(reterr, conf_where(block, "workspace_key_prefix"), "workspace_key_prefix neither begins nor ends with \"/\"");
 	if (!s3_given(c->key))
 		return ERR_OK;
 	if (c->key[0] == '/' || span_ends(span_str(c->key), "/"))
-		return conf_error(reterr, block->pos, "key neither begins nor ends with \"/\"");
+		return conf_error(reterr, conf_where(block, "key"), "key neither begins nor ends with \"/\"");
 	if (name_check(span_str(c->key), &e) != ERR_OK)
-		return conf_error(reterr, block->pos, "key: %s", e.msg);
+		return conf_error(reterr, conf_where(block, "key"), "key: %s", e.msg);
 	if (common->prefix[0] != '\0')
-		return conf_error(reterr, block->pos, "either key (one state and its workspaces) or prefix, not both");
+		return conf_error(reterr, conf_where(block, "key"), "either key (one state and its workspaces) or prefix, not both");
 	return ERR_OK;
 }
 
@@ -333,7 +333,7 @@ s3_check_endpoints(struct conf_block *block, const struct s3_conf *c, struct err
 			return s3_unknown_service(attr->value.items[i].pos, c->endpoints.keys[i], reterr);
 		if (s3_services[k].argument != NULL && conf_attr(block, s3_services[k].argument) != NULL &&
 		    s3_given(*(const char *const *)((const char *)c + s3_services[k].offset)))
-			return conf_error(reterr, block->pos, "either endpoints = { %s = URL } or %s, not both", s3_services[k].name,
+			return conf_error(reterr, conf_where(block, "endpoints"), "either endpoints = { %s = URL } or %s, not both", s3_services[k].name,
 			    s3_services[k].argument);
 	}
 	return ERR_OK;
@@ -364,9 +364,9 @@ s3_endpoint_of(struct s3 *s, struct conf_block *block, const struct s3_profile *
 	if (*ret == NULL)
 		return ERR_OK;
 	if (url_parse(text, u, &e) != ERR_OK)
-		return conf_error(reterr, block->pos, "endpoint of %s: %s", service, e.msg);
+		return conf_error(reterr, conf_where(block, "endpoints"), "endpoint of %s: %s", service, e.msg);
 	if (u->user != NULL || u->query != NULL)
-		return conf_error(reterr, block->pos, "endpoint of %s: expected scheme, host and perhaps a path, nothing else", service);
+		return conf_error(reterr, conf_where(block, "endpoints"), "endpoint of %s: expected scheme, host and perhaps a path, nothing else", service);
 	return ERR_OK;
 }
 
@@ -407,7 +407,7 @@ s3_set_region(struct s3 *s, struct conf_block *block, const struct s3_profile *p
 	if (!s3_given(region))
 		return conf_error(reterr, block->pos, "expected the argument \"region\", or the environment variable AWS_REGION");
 	if (!s3_only(region, "-_ABCDEFGHIJKLMNOPQRSTUVWXYZ") || strlen(region) > S3_REGION_MAX)
-		return conf_error(reterr, block->pos, "region: expected a region's name such as \"eu-west-3\"");
+		return conf_error(reterr, conf_where(block, "region"), "region: expected a region's name such as \"eu-west-3\"");
 	s->region = xstrdup(region);
 	return ERR_OK;
 }
@@ -469,7 +469,7 @@ s3_set_customer_key(struct s3 *s, struct conf_block *block, struct err *reterr)
 	}
 	buf_wipe_free(&key);
 	buf_free(&sum);
-	return ok ? ERR_OK : conf_error(reterr, block->pos, "sse_customer_key: expected 32 bytes in base64 (44 characters)");
+	return ok ? ERR_OK : conf_error(reterr, conf_where(block, "sse_customer_key"), "sse_customer_key: expected 32 bytes in base64 (44 characters)");
 }
 
 static enum err_code
@@ -479,7 +479,7 @@ s3_set_encryption(struct s3 *s, struct conf_block *block, struct err *reterr)
 	bool                  customer = c->sse_customer_key != NULL && secret_len(c->sse_customer_key) > 0;
 
 	if (customer && s3_given(c->kms_key_id))
-		return conf_error(reterr, block->pos, "either kms_key_id or sse_customer_key, not both");
+		return conf_error(reterr, conf_where(block, "kms_key_id"), "either kms_key_id or sse_customer_key, not both");
 	if (!c->encrypt)
 		return ERR_OK;
 	if (customer)
@@ -539,11 +539,12 @@ static enum err_code
 s3_check_accounts(struct conf_block *block, const struct s3_conf *c, struct err *reterr)
 {
 	if (c->max_retries < 0)
-		return conf_error(reterr, block->pos, "max_retries is not negative");
+		return conf_error(reterr, conf_where(block, "max_retries"), "max_retries is not negative");
 	if (c->allowed_account_ids.n > 0 && c->forbidden_account_ids.n > 0)
-		return conf_error(reterr, block->pos, "either allowed_account_ids or forbidden_account_ids, not both");
+		return conf_error(reterr, conf_where(block, "allowed_account_ids"), "either allowed_account_ids or forbidden_account_ids, not both");
 	if (c->skip_requesting_account_id && (c->allowed_account_ids.n > 0 || c->forbidden_account_ids.n > 0))
-		return conf_error(reterr, block->pos, "skip_requesting_account_id = true cannot stand beside allowed_account_ids or "
+		return conf_error(reterr, conf_where(block, "skip_requesting_account_id"),
+		    "skip_requesting_account_id = true cannot stand beside allowed_account_ids or "
 		    "forbidden_account_ids");
 	return ERR_OK;
 }
@@ -557,7 +558,7 @@ s3_set_aws(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_pro
 		return reterr->code;
 	if (s3_cred_new(s->env, s->conf, conf_dir(c), s->web.arn != NULL ? &s->web : NULL, s->role.arn != NULL ? &s->role : NULL, &s->cred,
 	        profile, &e) != ERR_OK) {
-		conf_error(reterr, block->pos, "%s", e.msg);
+		conf_error(reterr, conf_where(block, e.msg), "%s", e.msg);
 		return e.hint[0] != '\0' ? err_hint(reterr, "%s", e.hint) : reterr->code;
 	}
 	if (s3_set_region(s, block, profile, reterr) != ERR_OK || s3_set_table(s, block, profile, reterr) != ERR_OK)

@@ -214,7 +214,7 @@ s3_records_set_up(struct s3_records *x, struct conf *c, struct conf_block *block
 	    conf_finish(c, block, tables, blocks, reterr) != ERR_OK)
 		return reterr->code;
 	if (x->conf.dynamodb_table[0] == '\0')
-		return conf_error(reterr, block->pos, "table is empty; expected the name of a table");
+		return conf_error(reterr, conf_where(block, "table"), "table is empty; expected the name of a table");
 	s3_records_endpoint(x, block);
 	rc = s3_set_aws(&x->s, c, block, &profile, reterr);
 	s3_profile_free(&profile);

@@ -79,7 +79,7 @@ s3_role_flat(struct s3 *s, struct conf_block *block, bool nested, struct err *re
 	if (c->role_arn == NULL || c->role_arn[0] == '\0')
 		return ERR_OK;
 	if (nested)
-		return conf_error(reterr, block->pos, "either assume_role or role_arn, not both");
+		return conf_error(reterr, conf_where(block, "assume_role"), "either assume_role or role_arn, not both");
 	s->role = (struct s3_role){ .arn = c->role_arn, .session_name = c->session_name, .external_id = c->external_id,
 		.policy = c->assume_role_policy, .seconds = c->assume_role_duration_seconds, .policy_arns = c->assume_role_policy_arns,
 		.transitive_tag_keys = c->assume_role_transitive_tag_keys, .tags = c->assume_role_tags };
