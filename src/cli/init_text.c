@@ -99,7 +99,7 @@ init_remarks(const struct init *in, size_t g, struct buf *out)
 		buf_puts(out, ".\n");
 	}
 	if (platform != NULL && init_value(p, "username")[0] == '\0' && conf_attr(p->block, "headers") == NULL &&
-	    strstr(p->variables, "TF_HTTP_PASSWORD") == NULL)
+	    strstr(p->variables, "TF_HTTP_USERNAME") == NULL && strstr(p->variables, "TF_HTTP_PASSWORD") == NULL)
 		buf_puts(out, "# It wants credentials: username and password here, or TF_HTTP_USERNAME and TF_HTTP_PASSWORD.\n");
 	if (p->variables[0] != '\0')
 		buf_printf(out, "# From the environment, which the agent needs too: %s\n", p->variables);
