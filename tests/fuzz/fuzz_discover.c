@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../lib/fuzz.h"
+#include "../lib/fuzz_conf.h"
 #include "conf/discover.h"
 
 struct all {
@@ -30,7 +31,6 @@ static const struct conf_field fields[] = {
 static const char *const files[] = { "a/x.tf", "b/x.tf.json", "b/x_override.tf", "c/.terraform/terraform.tfstate", "c/.terraform/environment",
 	"d/terragrunt.hcl", "e/backend.tf", "e/dev.tfbackend", "e/s/prod.tfbackend.json", "f/x.tofu", "f/x.tf", "f/y.tf" };
 static char        tree[] = "/tmp/fuzz-discover-XXXXXX";
-static struct span given;
 
 static void
 fuzz_end(void)
@@ -62,24 +62,6 @@ fuzz_begin(void)
 		fclose(fopen(path, "w"));
 	}
 }
-
-static enum err_code
-fuzz_file(void *arg, const char *path, struct buf *ret, struct err *reterr)
-{
-	(void)arg;
-	(void)path;
-	return buf_add(ret, given.p, given.n, reterr);
-}
-
-static const char *
-fuzz_env(void *arg, const char *name)
-{
-	(void)arg;
-	(void)name;
-	return NULL;
-}
-
-static const struct conf_source source = { .env = fuzz_env, .file = fuzz_file };
 
 static void
 fuzz_found(struct discovery *d, const struct discover_found *f)

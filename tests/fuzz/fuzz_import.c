@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../lib/fuzz.h"
+#include "../lib/fuzz_conf.h"
 #include "conf/conf.h"
 
 struct all {
@@ -26,25 +27,6 @@ static const struct conf_field fields[] = {
 }, own[] = { { .name = CONF_IMPORT, .type = CONF_STRS, .offset = AT(from_file) }, { .name = NULL } };
 
 static const char *const blocks[] = { "role", "workspaces", NULL };
-static struct span       given;
-
-static enum err_code
-fuzz_file(void *arg, const char *path, struct buf *ret, struct err *reterr)
-{
-	(void)arg;
-	(void)path;
-	return buf_add(ret, given.p, given.n, reterr);
-}
-
-static const char *
-fuzz_env(void *arg, const char *name)
-{
-	(void)arg;
-	(void)name;
-	return NULL;
-}
-
-static const struct conf_source source = { .env = fuzz_env, .file = fuzz_file };
 
 static void
 fuzz_form(const char *text)

@@ -177,6 +177,25 @@ agent_rig_world(struct agent_rig *r, const char *label, struct mem_world *w)
 	return w;
 }
 
+void
+agent_rig_pair(struct agent_rig *r, const char *text, struct mem_world **ret_a, struct mem_world **ret_b)
+{
+	*ret_a = mem_world_new();
+	*ret_b = mem_world_new();
+	agent_rig_open(r, 1, NULL, text);
+	agent_rig_world(r, "a", *ret_a);
+	agent_rig_world(r, "b", *ret_b);
+}
+
+void
+agent_rig_pair_end(struct agent_rig *r, struct mem_world *a, struct mem_world *b)
+{
+	agent_rig_close(r);
+	CHECK_U64(mem_world_locks(a) + mem_world_locks(b), 0);
+	mem_world_free(a);
+	mem_world_free(b);
+}
+
 struct span
 rig_state(uint64_t serial, const char *lineage, unsigned n, const char *tweak)
 {

@@ -25,6 +25,9 @@ struct agent_rig {
 
 /* text: configuration; "agent { store = ... }" is added. dir NULL: a fresh folder. Fails the test unless it opens. */
 void agent_rig_open(struct agent_rig *r, uint64_t seed, const char *dir, const char *text);
+/* As agent_rig_open, with new worlds behind the mem backends "a" and "b"; their end, at which no lock may be left in them. */
+void agent_rig_pair(struct agent_rig *r, const char *text, struct mem_world **ret_a, struct mem_world **ret_b);
+void agent_rig_pair_end(struct agent_rig *r, struct mem_world *a, struct mem_world *b);
 /* As agent_rig_open, on an existing loop: another agent. */
 void agent_rig_join(struct agent_rig *r, struct loop *loop, const char *dir, const char *text);
 /* Only reads and opens the plan: what is wrong with it, as one message (static). NULL: nothing. */

@@ -18,21 +18,14 @@ static struct api_answer a;
 static void
 begin(void)
 {
-	wa = mem_world_new();
-	wb = mem_world_new();
-	agent_rig_open(&r, 1, NULL, one_edge);
-	agent_rig_world(&r, "a", wa);
-	agent_rig_world(&r, "b", wb);
+	agent_rig_pair(&r, one_edge, &wa, &wb);
 }
 
 static void
 end(void)
 {
 	api_answer_free(&a);
-	agent_rig_close(&r);
-	CHECK_U64(mem_world_locks(wa) + mem_world_locks(wb), 0);
-	mem_world_free(wa);
-	mem_world_free(wb);
+	agent_rig_pair_end(&r, wa, wb);
 }
 
 static void

@@ -15,11 +15,7 @@ begin(const char *more)
 	char *text = xasprintf("backend \"mem\" \"a\" {\n  state \"y.tfstate\" {\n    alias = \"why\"\n  }\n}\nbackend \"mem\" \"b\" {}\n"
 	    "backend \"local\" \"one\" {\n  path = \"%s/one.tfstate\"\n}\n%s", test_tmpdir(), more);
 
-	wa = mem_world_new();
-	wb = mem_world_new();
-	agent_rig_open(&r, 1, NULL, text);
-	agent_rig_world(&r, "a", wa);
-	agent_rig_world(&r, "b", wb);
+	agent_rig_pair(&r, text, &wa, &wb);
 	free(text);
 }
 
@@ -27,10 +23,7 @@ static void
 end(void)
 {
 	api_answer_free(&a);
-	agent_rig_close(&r);
-	CHECK_U64(mem_world_locks(wa) + mem_world_locks(wb), 0);
-	mem_world_free(wa);
-	mem_world_free(wb);
+	agent_rig_pair_end(&r, wa, wb);
 }
 
 static void

@@ -16,20 +16,13 @@ static struct mem_world *a, *b;
 static void
 begin(const char *text)
 {
-	a = mem_world_new();
-	b = mem_world_new();
-	agent_rig_open(&r, 1, NULL, text);
-	agent_rig_world(&r, "a", a);
-	agent_rig_world(&r, "b", b);
+	agent_rig_pair(&r, text, &a, &b);
 }
 
 static void
 end(void)
 {
-	agent_rig_close(&r);
-	CHECK_U64(mem_world_locks(a) + mem_world_locks(b), 0);
-	mem_world_free(a);
-	mem_world_free(b);
+	agent_rig_pair_end(&r, a, b);
 }
 
 static void
