@@ -460,6 +460,50 @@ as_http(void)
 	ref.name = "vpc";
 }
 
+/* --- older states --- */
+
+static bool
+note(void *arg, const struct version_seen *x)
+{
+	buf_printf(arg, "%s%s/%lld ", x->id, x->latest ? "*" : "", (long long)x->modified);
+	return true;
+}
+
+/* Among plans and whatever else there is: of the current state's kind, if the workspace tells which that is. */
+static void
+older_states(void)
+{
+	static const struct {
+		const char *workspace, *says;
+	} rows[] = {
+		{ "{\"identifier\":\"vpc\",\"terraform_state\":\"d3\"}", "d3*/3000 d1/1000 " },
+		{ "{\"identifier\":\"vpc\",\"terraform_state\":\"gone\"}", "d3/3000 d2/2000 d1/1000 " },
+		{ "{\"identifier\":\"vpc\"}", "d3/3000 d2/2000 d1/1000 " },
+	};
+	struct buf line;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		begin(BLOCK(""));
+		buf_init(&line, 0);
+		scripted_expect(r.http, "GET", "/workspaces/vpc?", 200, "", rows[i].workspace);
+		scripted_expect(r.http, "GET", "/workspaces/vpc/data?accountIdentifier=" ACCOUNT "&limit=1000&page=1", 200, "x-total-pages: 2",
+		    "[{\"id\":\"d1\",\"data_type\":\"s\",\"created\":1000},{\"id\":\"d2\",\"data_type\":\"plan\",\"created\":2000}]");
+		scripted_expect(r.http, "GET", "page=2", 200, "x-total-pages: 2", "[{\"id\":\"d3\",\"data_type\":\"s\",\"created\":3000}]");
+		CHECK_OK(provider_rig_run(&r, provider_history(r.b, &ref, note, &line)), r.err);
+		CHECK_STR(buf_str(&line), rows[i].says);
+		buf_free(&line);
+		end();
+	}
+	begin(BLOCK(""));
+	scripted_expect(r.http, "GET", "/workspaces/vpc/data/d1?accountIdentifier=" ACCOUNT, 200, "", body);
+	CHECK_OK(provider_rig_run(&r, provider_get_version(r.b, &ref, "d1", &snap)), r.err);
+	CHECK(span_is(body_span(snap.body), body));
+	snapshot_free(&snap);
+	scripted_expect(r.http, "GET", "/workspaces/vpc/data/d2?", 200, "", "PK a plan");
+	CHECK_U64(provider_rig_run(&r, provider_get_version(r.b, &ref, "d2", &snap)), ERR_NOT_FOUND);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -467,5 +511,5 @@ main(int argc, char **argv)
 	    { "tells a missing workspace from an empty one", tells_a_missing_workspace_from_an_empty_one },
 	    { "reads by checksum", reads_by_checksum }, { "quiet", quiet }, { "writes", writes }, { "does not lock", does_not_lock },
 	    { "lock doubt", lock_doubt }, { "looks at locks", looks_at_locks }, { "pasted", pasted }, { "as http", as_http },
-	    { NULL, NULL } });
+	    { "older states", older_states }, { NULL, NULL } });
 }

@@ -376,6 +376,11 @@ a_refused_history_stops_nothing(void)
 	put(5);
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
 	CHECK_STR(versions(), "2:first 3:advance 4:advance 5:advance "); /* from the change tag that was read last */
+	CHECK_U64(events(), 2);
+	mem_world_deny(a, ERR_AUTH, ERR_OK); /* again, and told again */
+	put(6);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK_U64(events(), 3);
 	end();
 }
 
