@@ -556,7 +556,9 @@ push_step(struct op *op)
 			return op_unwind(op, SETTLE);
 		}
 		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
-	case LOCKED: /* held by others, or in doubt: no state was touched */
+	case LOCKED: /* held by others, or in doubt: no state was touched. An earlier request for the same lock may still be under way */
+		p->lock.late |= p->late;
+		p->late = p->lock.late;
 		if (op->res.code == ERR_LOCKED && push_lock_is_orphaned(p)) {
 			p->put_err = op->res;
 			return op_await(op, INHERITED, push_inherit(p));

@@ -48,6 +48,7 @@ struct push {
 	uint64_t                intent;            /* 0: none open */
 	uint64_t                epoch;             /* of the lease under which that was made; 0: none */
 	bool                    inherited;         /* the lock of an earlier holder of our lease was released */
+	bool                    late;              /* a request for our lock, of the one before that or after, may still be carried out */
 	bool                    admitted;          /* one of the target's PLACE_LOCKS */
 	bool                    put_ok, reencoded, wrote, uncertain;
 	bool                    torn;     /* our own half-written bytes are there */
