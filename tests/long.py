@@ -178,14 +178,16 @@ def wire():
 
 
 def agents():
-    """Three agents that share edges, one fault in each round; how long take-overs took stands in tests/RELIABILITY.md."""
+    """Three agents that share edges, one fault in each round."""
     make("O=build", "all", "tests")
     ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_agents.py"],
                    AGENT_ROUNDS=os.environ.get("AGENT_ROUNDS", "200"), STATEFERRY=str(ROOT / "build" / "stateferry"))
     counted = re.search(r"^\d+ rounds, .*$", out, re.M)
     taken = re.findall(r"^([a-z ]+), (\d+), ([\d.]+), ([\d.]+)$", out, re.M)
-    return ok and bool(counted), "; ".join([counted[0] if counted else "nothing counted"] + [
-        f"{fault}: {n} take-overs, p50 {p50} s, max {most} s" for fault, n, p50, most in taken])
+    lines = ["| fault | take-overs | p50 | max |", "|---|---|---|---|"]
+    lines += [f"| `{fault}` | {n} | {p50} s | {most} s |" for fault, n, p50, most in taken]
+    figures = counted[0] if counted else "nothing counted"
+    return ok and bool(counted), f"{figures}; {closing(out)}", [*lines, "", figures + "."]
 
 
 PARTS = {"tidy": tidy, "valgrind": valgrind, "fuzz": fuzz, "crash": crash, "sim": sim, "sim-bugs": sim_bugs,

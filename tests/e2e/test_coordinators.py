@@ -114,6 +114,25 @@ def test_hand_over(agents, places, keeper):
     assert keeper.records()[key]["holder"] == "" and dr.locks() == []
 
 
+def test_a_lock_that_a_dead_agent_left(agents, places, keeper):
+    """The server tells of a lock only when it refuses one: the successor gives back that of its fleet, by its id, and goes on."""
+    live, dr, line = places("local"), places("http"), lineage()
+    live.put(NAME, state(1, line))
+    one, two = fleet(agents, live, dr, keeper.block(), ["one", "two"])
+    one.start()
+    eventually(lambda: dr.get(NAME) == live.get(NAME))
+    two.start()
+    stuck = dr.on_write(NAME, hold=True, drop="before")
+    live.put(NAME, state(2, line))
+    stuck.wait()
+    one.kill()
+    stuck.release()
+    assert dr.locks()
+    eventually(lambda: dr.get(NAME) == live.get(NAME), 40)
+    eventually(lambda: dr.locks() == [])
+    two.stop()
+
+
 def test_the_coordinator_is_away(agents, places, keeper):
     """Without it nobody may write; it comes back with what it knew, and so do they. A pass says what is wrong."""
     live, dr, line = places("local"), places("http"), lineage()
