@@ -57,15 +57,17 @@ WARN := -Wall -Wextra -Wformat=2 -Wconversion -Wsign-conversion -Wshadow -Wvla \
 	-Werror=format-security -Werror=implicit-function-declaration $(WERROR)
 
 # Tables to unwind the stack by are for exceptions, which C has not: 13 % of the binary. A debugger has its own, by -g.
-SMALL := -fno-asynchronous-unwind-tables
-# Layers that wait for the network or for a person are built for size, where CFLAGS ask for no more than -O2.
-COLD := conf net provider sync serve daemon cli
+SMALL := -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections
+# What each byte of a state goes through is built for speed; all else waits for the network, the disk or a person, and is built
+# for size, where CFLAGS ask for no more than -O2.
+HOT  := base/buf base/crc32c base/digest base/map base/state_scan base/utf8 store/blob store/codec store/frame
+COLD := $(filter-out $(HOT:%=src/%.c),$(wildcard src/*/*.c src/*/*/*.c))
 
 # Probed, because compilers differ: whatever is refused is left out.
 PROBE_WARN := -Wduplicated-cond -Wlogical-op -Wtrampolines -Wbidi-chars=any
-PROBE_HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+PROBE_HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection=return \
 	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3
-PROBE_LINK := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen -Wl,--as-needed
+PROBE_LINK := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen -Wl,--as-needed -Wl,--gc-sections
 
 # Tables of pointers are relocated at start; packed, that is told in 70 KB less. Not every linker and C library knows how: tried by running it.
 RELR        := -Wl,-z,pack-relative-relocs
@@ -127,7 +129,7 @@ endif
 
 # --- program -----------------------------------------------------------------------------------------------------------
 
-$(COLD:%=$(O)/src/%/%.o): FOR_SIZE = $(if $(SAN),,$(patsubst -O2,-Os,$(filter -O2,$(CFLAGS))))
+$(COLD:%.c=$(O)/%.o): FOR_SIZE = $(if $(SAN),,$(patsubst -O2,-Os,$(filter -O2,$(CFLAGS))))
 
 $(O)/%.o: %.c $(O)/flags.mk VERSION
 	@mkdir -p $(@D)
