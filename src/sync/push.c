@@ -212,12 +212,12 @@ push_knows_current(struct push *p, bool own)
 }
 
 /* After a look: false when it failed; absent is an answer. So are bytes that contradict their sidecar when they are of this state's
- * own versions: a write of ours was cut off before it. */
+ * own versions: a write of ours was cut off before it. Or one of an earlier holder of our lease, whose lock was still there. */
 static bool
 push_seen(struct push *p)
 {
 	if (p->op.res.code == ERR_CORRUPT && p->cur.body != NULL &&
-	    (digest_eq(&p->cur.digest, &p->next.digest) || push_knows_current(p, true))) {
+	    (p->inherited || digest_eq(&p->cur.digest, &p->next.digest) || push_knows_current(p, true))) {
 		p->unsealed = true;
 		err_clear(&p->op.res);
 	}
@@ -518,8 +518,10 @@ push_step(struct op *op)
 			return op_go(op, INTENT);
 		return op_await(op, PEEKED, push_look(p));
 	case PEEKED: /* without a lock: enough to find it current or held, never to write */
-		if (!push_seen(p))
+		if (!push_seen(p) && (op->res.code != ERR_CORRUPT || push_lease(p) == NULL || p->dry || p->follow))
 			return op_unwind(op, SETTLE);
+		if (op_failed(op)) /* the lock may tell who was cut off */
+			return op_go(op, INTENT);
 		if (push_needs_meaning(p))
 			return op_await(op, PEEK_MEANT, meaning_run(p->e->work, &p->meaning));
 		return push_decide(p);

@@ -173,9 +173,11 @@ def test_reload_keeps_it(fleet):
 @pytest.mark.parametrize("kind, then", some(("s3", "late"), ("s3-table", "applied"), ("gcs", "lost"), ("azurerm", "late"),
                                              of=(REMOTE, ["applied", "lost", "late"])))
 def test_holder_that_never_comes_back(fleet, kind, then):
-    """Killed in the middle of a write, under its lock: the successor releases that, also where it would stay for ever."""
+    """Killed in the middle of a write, under its lock: the successor releases that, also where it would stay for ever. It has never seen
+    what was being written."""
     f = fleet(kind).start()
     rule = f.ways[0].on_write(NAME, hold=True, drop={"applied": "after", "lost": "before"}.get(then, ""))
+    f.agents[1].process.send_signal(signal.SIGSTOP)
     f.change()
     rule.wait()
     f.agents[0].kill()
@@ -183,6 +185,7 @@ def test_holder_that_never_comes_back(fleet, kind, then):
     if then != "late":
         rule.release()
     f.change()
+    f.agents[1].process.send_signal(signal.SIGCONT)
     f.held_by(1)
     f.arrives()
     if then == "late":                      # the write of the dead one meets what its successor wrote
