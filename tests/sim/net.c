@@ -156,6 +156,8 @@ message_arrive(void *arg)
 			message_answer_in(m, net_latency(m->sim));
 	} else {
 		message_apply(m);
+		if (m->again)
+			message_apply(m);
 		if (!message_is_awaited(m) || verb_writes(m->verb))
 			message_say(m, message_is_awaited(m) ? "arrives " : "arrives, and nobody waits ");
 		if (!m->told)
@@ -194,13 +196,17 @@ message_arrive_in(struct sim_message *m, int64_t ms)
 	timer_set(&m->arrives, ms);
 }
 
-/* A lock that is made twice is made while its sender still waits: no protocol of terraform's survives anything else, for a lock that
- * comes to be after its unlock has nobody who knows of it. */
+/* A lock that is made twice is made while its sender still waits, who is told the second answer: no protocol of terraform's survives
+ * anything else, for a lock that comes to be after its unlock, or after a refusal, has nobody who knows of it. */
 static void
 message_twice(struct sim_message *m, int64_t first)
 {
-	bool    creates = m->verb == VERB_LOCK || m->when == PUT_ABSENT;
-	int64_t later = creates ? 0 : (int64_t)rand_below(&m->sim->luck, rand_below(&m->sim->luck, 2) == 0 ? NET_SLOW_MS : NET_LATE_MS);
+	int64_t later;
+
+	m->again = m->verb == VERB_LOCK || (m->verb == VERB_PUT && m->when == PUT_ABSENT);
+	if (m->again)
+		return;
+	later = (int64_t)rand_below(&m->sim->luck, rand_below(&m->sim->luck, 2) == 0 ? NET_SLOW_MS : NET_LATE_MS);
 
 	m->refs++;
 	timer_init(&m->twice, m->sim->world, message_arrive_twice, m);

@@ -196,6 +196,7 @@ struct sim_message {
 	size_t             nlist;
 	/* its way */
 	bool               sent, cut, reset; /* reset: instead of an answer the connection breaks off */
+	bool               again;            /* it arrives a second time before it is answered */
 	bool               told;             /* that it broke off, before it arrives */
 	bool               forced;           /* sent while a person asked for something */
 	unsigned           refs;             /* timers, and who waits */
