@@ -193,3 +193,43 @@ def test_a_wrong_password(agents, places, workdir):
         assert dr.get(NAME) is None
     finally:
         server.kill()
+
+
+def test_the_example_with_dynamodb(example, agent, make_bucket, _session, http_states):
+    live, dr, table = make_bucket(), http_states(user="", password=""), _session(Dynalite)
+    server = live.server
+    agent.env |= {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key,
+                  "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.port}", "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{table.port}"}
+    locks, url = f"leases-of-{live.name}", dr.backend("{name}")["address"]
+    table.create(locks)
+    live.put(NAME, state(1, lineage()))
+    example("lease-dynamodb.hcl", {
+        "acme-tfstate": live.name, "eu-central-1": server.region, "terraform-locks": locks,
+        "https://states.dr.example.com/{name}/lock": url, "https://states.dr.example.com/{name}": url}, {"live": {"use_path_style": True}})
+    agent.sync()
+    assert dr.body(NAME) == live.get(NAME) and list(table.rows(locks)) == [".stateferry/lease/live-to-dr@dr"]
+
+
+def test_the_example_with_etcd(example, agent, make_bucket, tfe, certificates, workdir):
+    """With a certificate that etcd asks for, which stands in the file as a comment."""
+    made = need("etcd", lambda: EtcdKeeps(workdir / "keeper", certificates)).start()
+    try:
+        live, secret = make_bucket(), agent.folder / "etcd"
+        secret.write_text(PASSWORD + "\n")
+        secret.chmod(0o600)
+        agent.env |= {"AWS_ACCESS_KEY_ID": live.server.access_key, "AWS_SECRET_ACCESS_KEY": live.server.secret_key,
+                      "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{live.server.port}", "TFE_TOKEN": tfe.token}
+        live.put("prod.tfstate", state(1, lineage()))
+        tfe.add("prod")
+        args = made.args
+        example("lease-etcd.hcl", {
+            "acme-tfstate": live.name, "eu-central-1": live.server.region, '"stateferry" #': '"ferry" #', "/etc/stateferry/secrets/etcd": secret,
+            "https://etcd-1.example.com:2379": args["endpoints"][0], "https://etcd-2.example.com:2379": args["endpoints"][1],
+            ', "https://etcd-3.example.com:2379"': "", "/etc/stateferry/etcd-ca.pem": args["ca_file"], "# ca_file ": "ca_file ",
+            "/etc/stateferry/etcd.pem": args["cert_file"], "# cert_file ": "cert_file ",
+            "/etc/stateferry/etcd.key": args["key_file"], "# key_file ": "key_file "},
+            {"live": {"use_path_style": True}, "tfe": {"api_base": f"http://127.0.0.1:{tfe.port}/api/v2/"}})
+        agent.sync()
+        assert tfe.body("prod") == live.get("prod.tfstate") and list(made.records()) == [".stateferry/lease/live-to-tfe@tfe"]
+    finally:
+        made.server.kill()
