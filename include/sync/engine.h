@@ -63,6 +63,7 @@ struct problem {
 struct edge_result {
 	const char *name, *kind;
 	uint64_t    seen, changed;    /* states */
+	uint64_t    uncovered;        /* of those seen: their bytes are out of reach */
 	uint64_t    written, unchanged, held, failed, bytes, requests; /* state × target */
 	double      seconds;
 };

@@ -84,6 +84,17 @@ sync_complain(const json_t *doc)
 }
 
 static void
+sync_edge_text(const json_t *e)
+{
+	printf("%s: %.0f states, %.0f changed", cli_str(e, "name"), cli_num(e, "seen"), cli_num(e, "changed"));
+	if (cli_num(e, "uncovered") > 0)
+		printf(", %.0f uncovered", cli_num(e, "uncovered"));
+	printf("; %.0f written, %.0f unchanged, %.0f held, %.0f failed; %.0f bytes, %.0f requests, %.2f s\n", cli_num(e, "written"),
+	    cli_num(e, "unchanged"), cli_num(e, "held"), cli_num(e, "failed"), cli_num(e, "bytes"), cli_num(e, "requests"),
+	    cli_num(e, "seconds"));
+}
+
+static void
 sync_text(const struct cli *c, const json_t *doc)
 {
 	json_t *e;
@@ -107,10 +118,7 @@ sync_text(const struct cli *c, const json_t *doc)
 		printf(", serial %s, %.0f bytes\n", cli_digits(e, "serial", serial), cli_num(e, "bytes"));
 	}
 	json_array_foreach(json_object_get(doc, "edges"), i, e)
-		printf("%s: %.0f states, %.0f changed; %.0f written, %.0f unchanged, %.0f held, %.0f failed; %.0f bytes, %.0f requests, "
-		    "%.2f s\n", cli_str(e, "name"), cli_num(e, "seen"), cli_num(e, "changed"), cli_num(e, "written"),
-		    cli_num(e, "unchanged"), cli_num(e, "held"), cli_num(e, "failed"), cli_num(e, "bytes"), cli_num(e, "requests"),
-		    cli_num(e, "seconds"));
+		sync_edge_text(e);
 	if (json_array_size(json_object_get(doc, "edges")) == 0)
 		printf("nothing to do: the configuration has no replicate and no snapshot block\n");
 	json_array_foreach(json_object_get(doc, "problems"), i, e)

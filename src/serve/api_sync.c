@@ -35,6 +35,7 @@ sync_edges(struct json_writer *w, const struct pass_result *r)
 		json_kv_str(w, "kind", e->kind);
 		json_kv_u64(w, "seen", e->seen);
 		json_kv_u64(w, "changed", e->changed);
+		json_kv_u64(w, "uncovered", e->uncovered);
 		json_kv_u64(w, "written", e->written);
 		json_kv_u64(w, "unchanged", e->unchanged);
 		json_kv_u64(w, "held", e->held);

@@ -56,6 +56,7 @@ struct push;
 struct look_result {
 	uint64_t seen, changed, failed, requests;
 	uint64_t unkept;                /* states that were read, and could not be kept */
+	uint64_t uncovered;             /* of those seen: their bytes are out of reach */
 	bool     locked;                /* somebody holds a lock: a change is near */
 };
 
@@ -394,7 +395,7 @@ void recover_met(struct engine *e, const struct backend *dst, const char *name, 
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 
 /* --- pass.c: where the parts report to --- */
-void pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed);
+void pass_seen(struct pass *p, const struct place *source, const struct look_result *found);
 bool pass_has_edge(const struct pass *p, const struct edge *e);
 bool pass_is_dry(const struct pass *p);
 void pass_replica(struct pass *p, const struct lane *l, enum push_outcome o, const char *state, uint64_t bytes,

@@ -134,7 +134,10 @@ look_seen(void *arg, const struct state_seen *s)
 	x->known = x->met = false;
 	memcpy(x->etag, etag, n);
 	l->ret->locked |= s->locked;
-	l->ret->seen += map_put(l->names, span_str(s->name), x) == NULL;
+	if (map_put(l->names, span_str(s->name), x) != NULL)
+		return;
+	l->ret->seen++;
+	l->ret->uncovered += x->uncovered != NULL;
 }
 
 /* In the order of the listing. */
@@ -160,7 +163,7 @@ look_list(struct look *l)
 	look_forget_names(l);
 	l->names = map_new();
 	l->listed = arena_new();
-	l->ret->seen = 0;
+	l->ret->seen = l->ret->uncovered = 0;
 	l->refused.n = 0;
 	return provider_list(l->place->backend, look_seen, l);
 }
@@ -726,7 +729,7 @@ look_step(struct op *op)
 			return op_ok(op);
 		l->headless |= l->npulls > 0;
 		if (l->pass != NULL && l->place->source)
-			pass_seen(l->pass, l->place, l->ret->seen, l->ret->changed);
+			pass_seen(l->pass, l->place, l->ret);
 		return look_sweep_on(l);
 	case SWEPT:
 		if (op_failed(op))

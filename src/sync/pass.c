@@ -90,15 +90,16 @@ pass_is_dry(const struct pass *p)
 }
 
 void
-pass_seen(struct pass *p, const struct place *source, uint64_t seen, uint64_t changed)
+pass_seen(struct pass *p, const struct place *source, const struct look_result *found)
 {
 	for (size_t i = 0; i < p->e->plan->nedges; i++) {
 		struct edge_result *r = pass_edge(p, &p->e->plan->edges[i]);
 
 		if (r == NULL || p->e->plan->edges[i].from != source->backend)
 			continue;
-		r->seen += seen;
-		r->changed += changed;
+		r->seen += found->seen;
+		r->changed += found->changed;
+		r->uncovered += found->uncovered;
 	}
 }
 

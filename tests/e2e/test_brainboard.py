@@ -313,6 +313,8 @@ def test_managed_storage_is_counted(agent, places, brainboard):
     agent.sync()
     assert flags(agent, id_) == ["uncovered"]
     assert agent.status()["uncovered"] == 1
+    again = agent.call("sync")
+    assert "1 states, 0 changed, 1 uncovered; 0 written" in again.out, "each pass tells it, however well it went"
     problem = next(s for s in agent.json("list")["states"])["problem"]
     assert "managed storage" in problem
     status = agent.call("status", code=3)
