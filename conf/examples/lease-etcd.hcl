@@ -14,6 +14,7 @@ backend "remote" "tfe" {
   hostname     = "tfe.example.com"
   organization = "acme"
   token        = env("TFE_TOKEN")
+  create       = true # workspaces that are missing
 }
 
 replicate "live-to-tfe" {
