@@ -35,10 +35,10 @@ $make -s O=build CC=gcc headers
 STATEFERRY=$PWD/build/stateferry run tests/lint/lint.py
 
 say "unit tests and the corpora of the fuzz targets, address and undefined behaviour sanitizers"
-run --timeout 900 $(programs build-asan/unit build-asan/corpus) $(programs build-openssl/unit)
+run --timeout 900 --jobs "$jobs" $(programs build-asan/unit build-asan/corpus) $(programs build-openssl/unit)
 
 say "store, work pool and loop, thread sanitizer"
-run --timeout 900 $(programs build-tsan/unit/loop build-tsan/unit/store ! -name test_codec)
+run --timeout 900 --jobs "$jobs" $(programs build-tsan/unit/loop build-tsan/unit/store ! -name test_codec)
 
 say "power cuts, and stores that do not survive them"
 run --timeout 900 build/crash/explore tests/crash/test_explore_self.py

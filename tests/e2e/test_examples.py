@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Each file in conf/examples replicates what it says it does, beside its server. Put in its place is only what is particular to a machine
 or an account: folders, names, addresses; and beside it what a server on loopback needs."""
-import json
 import pathlib
 
-from conftest import EXAMPLES, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack, need
+from conftest import EXAMPLES, GITLAB_TOKEN, HARNESS_TOKEN, HTTP_PASSWORD, Dynalite, Ministack
 from hcl import value
-from servers import Etcd
 from states import lineage, state
+
 
 
 def test_every_example_is_tried():
@@ -146,41 +145,6 @@ def test_s3_assume_role(example, agent, make_bucket):
             {label: {"use_path_style": True} for label in ("live", "dr")})
     agent.sync()
     assert dr.get("net/prod.tfstate") == live.get("net/prod.tfstate")
-
-
-def test_lease_dynamodb(example, agent, make_bucket, http_states, _session):
-    live, dr, table = make_bucket(), http_states(user="", password=""), _session(Dynalite)
-    keys_of(agent, live.server, f"http://127.0.0.1:{live.server.port}")
-    agent.env["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{table.port}"
-    locks = f"locks-of-{live.name}"
-    table.create(locks)
-    live.put("prod.tfstate", fresh())
-    url = dr.backend("{name}")["address"]
-    example("lease-dynamodb.hcl", {
-        "https://states.dr.example.com/{name}/lock": url, "https://states.dr.example.com/{name}": url, "acme-tfstate": live.name,
-        "terraform-locks": locks, "eu-central-1": live.server.region}, {"live": {"use_path_style": True}})
-    agent.sync()
-    assert dr.body("prod.tfstate") == live.get("prod.tfstate")
-    assert list(table.rows(locks)) == [".stateferry/lease/live-to-dr@dr"]
-
-
-def test_lease_etcd(example, agent, make_bucket, tfe, workdir):
-    live, etcd = make_bucket(), need("etcd", lambda: Etcd(workdir / "etcd"))
-    etcd.start()
-    try:
-        keys_of(agent, live.server, f"http://127.0.0.1:{live.server.port}")
-        agent.env["TFE_TOKEN"] = tfe.token
-        live.put("prod.tfstate", fresh())
-        example("lease-etcd.hcl", {
-            "acme-tfstate": live.name, "eu-central-1": live.server.region, 'organization = "acme"': f'organization = "{tfe.organization}"',
-            '"https://etcd-1.example.com:2379", "https://etcd-2.example.com:2379", "https://etcd-3.example.com:2379"': f'"{etcd.url}"',
-            'username  = "stateferry" #': "#", 'password  = file("/etc/stateferry/secrets/etcd")': ""},
-            {"live": {"use_path_style": True}, "tfe": {"api_base": f"http://127.0.0.1:{tfe.port}/api/v2/"}})
-        agent.sync()
-        assert tfe.body("prod") == live.get("prod.tfstate") and tfe.locks() == {}
-        assert [json.loads(v)["holder"] for v in etcd.range(".stateferry/lease/").values()] == [""]
-    finally:
-        etcd.kill()
 
 
 def test_azurerm(example, agent, places, azure_names):
