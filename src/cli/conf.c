@@ -39,11 +39,17 @@ cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes)
 	return signal != 0 ? err_exit(ERR_CANCELLED) : 0;
 }
 
+bool
+cli_comes(const struct backend *b, const struct err *e)
+{
+	return e->code == ERR_NOT_FOUND && b->common.create;
+}
+
 static json_t *
 cli_probed_doc(const struct backend *b, json_t *checks, const struct err *e)
 {
-	json_t *doc = json_pack("{s:s, s:s, s:b, s:o}", "backend", b->label, "provider", b->provider->name, "ok", e->code == ERR_OK,
-	    "checks", checks);
+	json_t *doc = json_pack("{s:s, s:s, s:b, s:o}", "backend", b->label, "provider", b->provider->name, "ok",
+	    e->code == ERR_OK || cli_comes(b, e), "checks", checks);
 
 	if (e->code == ERR_OK)
 		json_object_set_new(doc, "error", json_null());
@@ -64,7 +70,7 @@ cli_config_probe(const struct cli *c, struct agent *a, json_t *advice)
 	json_t            *doc;
 
 	for (size_t i = 0; i < plan->nbackends; i++)
-		exit_tally_add(&tally, err_exit(outcomes[i].code));
+		exit_tally_add(&tally, cli_comes(plan->backends[i], &outcomes[i]) ? 0 : err_exit(outcomes[i].code));
 	code = exit_tally_code(&tally);
 	doc = json_pack("{s:s, s:b, s:o, s:o, s:[]}", "format_version", "1.0", "ok", code == 0, "path", cli_string(plan->path), "advice",
 	    advice, "backends");

@@ -159,7 +159,7 @@ doctor_place(struct doctor *d, const struct backend *b, const json_t *checks, co
 	err_unprefix(&why, b->label);
 	if (e->code == ERR_OK)
 		doctor_say(d, DOCTOR_OK, 0, name, "", "%s: %s, %s", b->where, auth, list);
-	else if (e->code == ERR_NOT_FOUND && b->common.create)
+	else if (cli_comes(b, e))
 		doctor_say(d, DOCTOR_WARN, 0, name, "the first write makes it, for create = true is set", "%s", why.msg);
 	else
 		doctor_fail(d, name, &why);

@@ -65,6 +65,8 @@ struct cli_request {
 void cli_arg(struct cli_request *r, const char *name, const char *value);   /* value NULL: left out */
 /* Reaches every backend at once: checks (new arrays) and outcomes in the order of the plan. Exit code of a signal, else 0. */
 int  cli_probe_all(struct agent *a, json_t **checks, struct err *outcomes);
+/* Is an outcome nothing but that the place is not there yet, and create = true makes it? */
+bool cli_comes(const struct backend *b, const struct err *e);
 /* The owner of the store is asked, or this process is it. -1: there is a reply; else the exit code, the error was said. */
 int  cli_reach(const struct cli *c, const struct cli_request *r, struct api_reply *ret);
 /* The same without a word. */

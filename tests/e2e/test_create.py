@@ -32,8 +32,8 @@ def test_a_place_is_made(agent, places, kind):
     agent.replicate("out", "live", "dr")
     said = {c["name"]: c for c in agent.json("doctor", code=3)["checks"]}
     assert said["reach dr"]["status"] == "warn" and said["reach dr"]["hint"] == MISSING
-    probed = agent.json("config", "check", "--probe", code=3)["backends"][1]
-    assert "does not exist" in probed["error"]["message"] and probed["error"]["hint"] == MISSING
+    probed = agent.json("config", "check", "--probe")["backends"][1]
+    assert probed["ok"] and "does not exist" in probed["error"]["message"] and probed["error"]["hint"] == MISSING
     would = agent.call("sync", "--dry-run")
     assert f"write {NAME} to dr" in would.out and "1 written" in would.out
     assert agent.json("doctor", code=3)["exit_code"] == 3, "nothing was made by a dry run"
