@@ -53,7 +53,7 @@ O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)
 
 say "end to end: real terraform, real S3, $((3 * kills)) kills; address and undefined behaviour sanitizers"
 KILLS=$kills STATEFERRY_TEST_SLOW=${STATEFERRY_TEST_SLOW:-3} STATEFERRY=$PWD/build-asan/stateferry \
-	$python tests/e2e/main.py -j 3 --total "$total" ${E2E:-} || rc=1
+	$python tests/e2e/main.py -j 4 --total "$total" ${E2E:-} || rc=1
 
 say "all"
 $python tests/run.py --sum "$total" || rc=1

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE.parent / "servers"))
 import install  # noqa: E402
 
 # Shares of the time that they take, beside 1 for each other file: all processes are to end together.
-WEIGHTS = {"test_matrix.py": 18, "test_kill.py": 7, "test_migrate.py": 6, "test_errors.py": 5, "test_remote.py": 3, "test_restore.py": 3,
+WEIGHTS = {"test_matrix.py": 22, "test_kill.py": 7, "test_migrate.py": 6, "test_errors.py": 5, "test_remote.py": 3, "test_restore.py": 3,
            "test_life.py": 3, "test_lease.py": 4, "test_wire.py": 3, "test_fail_nth.py": 2}
 
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
