@@ -8,6 +8,7 @@ struct hold {
 	struct op      op;
 	struct engine *e;
 	struct op     *asked; /* until it is awaited */
+	struct place  *heard; /* whose inventory answers: the aliases that it gives are kept; NULL: nobody's */
 };
 
 enum hold_state { START, ENDED };
@@ -25,6 +26,8 @@ hold_step(struct op *op)
 		h->asked = NULL;
 		return op_await(op, ENDED, asked);
 	case ENDED:
+		if (h->heard != NULL)
+			place_keep_aliases(h->heard);
 		return op_finish(op);
 	}
 	return OP_DONE;
@@ -52,4 +55,17 @@ hold_op(struct engine *e, struct op *asked)
 	h->asked = asked;
 	e->held++;
 	return &h->op;
+}
+
+struct op *
+engine_ask(struct engine *e, struct backend *b, const char *name)
+{
+	struct op *asked = provider_ask(b, name), *op;
+
+	if (asked == NULL)
+		return NULL;
+	op = hold_op(e, asked);
+	op->about = b->label;
+	container_of(op, struct hold, op)->heard = engine_place(e, b);
+	return op;
 }

@@ -263,7 +263,7 @@ recover_log(struct recover_one *r)
 		log_event(LOG_WARN, op, "our lock could not be released", { "id", log_str(r->lock.id) },
 		    { "reason", log_str(r->op.res.msg) });
 	if (r->effect && !r->known)
-		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) }, 
+		log_event(LOG_INFO, op, "the write had arrived", { "serial", log_u64(r->now.info.serial) },
 		    { "epoch", r->epoch != 0 ? log_u64(r->epoch) : log_str(NULL) });
 }
 
