@@ -43,7 +43,7 @@ run --timeout 900 --jobs "$jobs" $(programs build-tsan/unit/loop build-tsan/unit
 say "power cuts, and stores that do not survive them"
 run --timeout 900 build/crash/explore tests/crash/test_explore_self.py
 say "the nth allocation fails, in the program that is shipped"
-STATEFERRY=$PWD/build/stateferry $python tests/e2e/main.py --total "$total" -k alloc tests/e2e/test_fail_nth.py || rc=1
+STATEFERRY=$PWD/build/stateferry $python tests/e2e/main.py --total "$total" -k "alloc or memory" tests/e2e/test_fail_nth.py || rc=1
 
 say "agents, servers and a faulty network in virtual time"
 run --timeout 900 tests/sim/test_sim.py

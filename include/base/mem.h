@@ -27,6 +27,7 @@ void  mem_exhausted(size_t n) __attribute__((noreturn));
 
 /* Overwrites and is never optimised away. */
 void  mem_wipe(void *p, size_t n);
+void  mem_forget(void *p);                       /* free() of what may hold a secret, for libraries: overwritten first */
 void  mem_free_secret(char *text);               /* overwritten, then freed; NULL: no-op */
 /* Time depends on n only. */
 int   mem_equal_ct(const void *a, const void *b, size_t n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,14 @@ mem_wipe(void *p, size_t n)
 {
 	if (p != NULL && n > 0)
 		explicit_bzero(p, n);
+}
+
+void
+mem_forget(void *p)
+{
+	if (p != NULL)
+		mem_wipe(p, malloc_usable_size(p));
+	free(p);
 }
 
 void

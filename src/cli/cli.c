@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -335,6 +336,7 @@ cli_main(int argc, char **argv)
 	int        rc;
 
 	cli_harden();
+	json_set_alloc_funcs(xmalloc, mem_forget); /* a lock that jansson has no memory to read is not another's; answers hold tokens */
 	rc = cli_parse(&c, argc, argv);
 	assert(rc != -1 || c.command != NULL);
 	if (rc == -1)

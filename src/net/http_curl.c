@@ -175,16 +175,8 @@ http_curl_unyield(struct http_transfer *t)
 
 /* --- the client --- */
 
-/* What libcurl gives back was a request with its credentials, or an answer with a state: memory is overwritten before it is anybody's. */
-static void
-http_curl_forget(void *p)
-{
-	if (p != NULL)
-		mem_wipe(p, malloc_usable_size(p));
-	free(p);
-}
-
-/* Growing moves; what stays behind is overwritten too. */
+/* What libcurl gives back was a request with its credentials, or an answer with a state: memory is overwritten before it is anybody's.
+ * Growing moves; what stays behind is overwritten too. */
 static void *
 http_curl_grow(void *p, size_t n)
 {
@@ -198,7 +190,7 @@ http_curl_grow(void *p, size_t n)
 		return NULL;
 	if (p != NULL)
 		memcpy(more, p, n < had ? n : had);
-	http_curl_forget(p);
+	mem_forget(p);
 	return more;
 }
 
@@ -214,7 +206,7 @@ http_curl_process_setup(void)
 	if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 		sigaction(SIGPIPE, &ignore, NULL);
 	setenv("RES_OPTIONS", "timeout:2 attempts:2", 0);
-	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, http_curl_forget, http_curl_grow, strdup, calloc) != CURLE_OK)
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, mem_forget, http_curl_grow, strdup, calloc) != CURLE_OK)
 		mem_exhausted(0);
 }
 

@@ -21,8 +21,11 @@ lock_object_ask(struct lock_object *k, enum lock_object_request what)
 void
 lock_object_read(struct lock_object *k, struct span body)
 {
-	if (lock_info_parse(body, &k->there, NULL) != ERR_OK)
-		snprintf(k->there.who, sizeof(k->there.who), "a lock that cannot be read");
+	k->unread = lock_info_parse(body, &k->there, NULL) != ERR_OK;
+	if (!k->unread)
+		return;
+	snprintf(k->there.who, sizeof(k->there.who), "a lock that cannot be read");
+	k->there.unnamed = true;
 }
 
 /* A person may name it by its generation, where terraform does. */
@@ -217,6 +220,18 @@ lock_object_unlock_again(struct lock_object *k)
 	return op_await(&k->op, UNLOCK_LOOK, op_sleep(k->op.loop, ms));
 }
 
+/* What cannot be read may be ours, behind a page that a proxy put in its place: nothing is over. */
+static enum op_turn
+lock_object_met(struct lock_object *k)
+{
+	if (lock_object_is_mine(k))
+		return op_go(&k->op, UNLOCK_REMOVE);
+	if (!k->unread)
+		return lock_object_gone(k);
+	err_set(&k->op.res, ERR_UNCERTAIN, 0, "the lock of %.120s cannot be read: %.120s is no lock of terraform's", k->name, k->object);
+	return lock_object_unlock_again(k);
+}
+
 static enum op_turn
 lock_object_removed(struct lock_object *k)
 {
@@ -250,13 +265,11 @@ lock_object_unlock_step(struct op *op)
 			return lock_object_failed(k);
 		return op_await(op, UNLOCK_LOOKED, lock_object_ask(k, LOCK_OBJECT_READ));
 	case UNLOCK_LOOKED:
-		if (op->res.code == ERR_UNSUPPORTED) /* larger than any lock: not ours */
-			return lock_object_gone(k);
 		if (op_failed(op))
 			return lock_object_failed(k);
 		switch (k->driver->answer(k)) {
 		case LOCK_OBJECT_THERE:
-			return lock_object_is_mine(k) ? op_go(op, UNLOCK_REMOVE) : lock_object_gone(k);
+			return lock_object_met(k);
 		case LOCK_OBJECT_ABSENT:
 			return lock_object_gone(k);
 		default:

@@ -47,6 +47,7 @@ struct lock_object {
 	char                            *body;          /* what ours says, owned; NULL: nobody asked for ours */
 	struct lock_info                 mine, there;   /* there: as just read */
 	enum lock_object_request         asked;
+	bool                             unread;        /* there is one, which cannot be read */
 	/* --- the machine's own --- */
 	struct lock_info                *ret, *ret_holder;
 	unsigned                         tries, raced, bounced, busy;

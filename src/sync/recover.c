@@ -124,9 +124,9 @@ recover_peek(struct recover_one *r)
 static bool
 recover_may_hold_half(const struct recover_one *r)
 {
-	if (r->lock.id[0] == '\0' || r->there.id[0] == '\0' || r->look_failed)
+	if (r->lock.id[0] == '\0' || r->look_failed)
 		return false;
-	return r->there.unnamed || (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0;
+	return r->there.unnamed || (r->there.id[0] != '\0' && (provider_caps(r->dst) & PROVIDER_LOCK_UNLISTED) != 0);
 }
 
 /* Nothing of ours is seen under the name, but where a state can be renamed the lock went with it. */
@@ -318,7 +318,7 @@ recover_one_step(struct op *op)
 		r->effect &= !op_failed(op);
 		return op_await(op, UNLOCKED, recover_unlock(r));
 	case UNLOCKED:
-		r->unlock_failed = (r->locked_by_us || r->moved) && op_failed(op);
+		r->unlock_failed = (r->locked_by_us || r->moved || r->there.unnamed) && op_failed(op);
 		recover_log(r);
 		return op_await(op, SETTLED, store_apply(r->e->store, recover_batch(r)));
 	case SETTLED:
@@ -513,7 +513,7 @@ recover_met(struct engine *e, const struct backend *dst, const char *name, const
 	struct recover_meeting m = { e, dst->label, name, holder };
 	struct store_txn      *t;
 
-	if (holder->id[0] == '\0' || store_read(e->store, &t, NULL) != ERR_OK)
+	if ((holder->id[0] == '\0' && !holder->unnamed) || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	store_intents(t, recover_meet, &m);
 	store_end(t);

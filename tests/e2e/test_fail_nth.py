@@ -88,6 +88,15 @@ def chosen(call, total):
     return sorted({1 + (i * total + rng.randrange(total)) // samples for i in range(samples)})
 
 
+@pytest.mark.parametrize("library, own", [("libjansson", False), ("libexpat", False), ("stateferry", True)])
+def test_readers_have_the_programs_memory(agent, places, preload, library, own):
+    """A reader that has no memory would call what it reads malformed: a lock of ours would be taken for another's."""
+    if b"__asan_init" in pathlib.Path(agent.program).read_bytes():
+        pytest.skip("the address sanitizer allocates by itself: tests/check.sh runs this with the program that is shipped")
+    one = Failing(agent, places, "s3", preload("fail_alloc") | {"FAIL_LIBRARY": library})
+    assert (one.calls("alloc") > 0) == own
+
+
 @pytest.mark.deadline(3600 if ALL else 120)
 @pytest.mark.parametrize("ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("kind, call", CASES)

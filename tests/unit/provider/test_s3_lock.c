@@ -92,10 +92,27 @@ sees_who_holds_it(void)
 	CHECK_STR(fake_s3_text(r.fake, LOCK_KEY), foreign);
 	fake_s3_put(r.fake, LOCK_KEY, "<html>");
 	CHECK_U64(take(), ERR_LOCKED);
-	CHECK_OK(give_back(), r.err);
+	CHECK_U64(give_back(), ERR_UNCERTAIN); /* it stays, but nobody can say that ours is gone */
 	CHECK_STR(fake_s3_text(r.fake, LOCK_KEY), "<html>");
 	CHECK_OK(s3_rig_run(&r, provider_lock_peek(r.b, &(struct state_ref){ KEY }, &there)), r.err);
-	CHECK(there.id[0] == '\0' && there.who[0] != '\0');
+	CHECK(there.id[0] == '\0' && there.unnamed && there.who[0] != '\0');
+	s3_rig_close(&r);
+}
+
+/* What comes in the place of our lock says nothing about it. */
+static void
+a_page_is_not_another_lock(void)
+{
+	begin();
+	CHECK_OK(take(), r.err);
+	lock.generation[0] = '\0'; /* as after a crash: it has to be looked at */
+	rule("GET", FAKE_ANSWER, 200, "<html>please sign in</html>", 2);
+	CHECK_OK(give_back(), r.err);
+	CHECK_U64(fake_s3_count(r.fake), 0);
+	CHECK_OK(take(), r.err);
+	rule("GET", FAKE_ANSWER, 200, "<html>please sign in</html>", 100);
+	CHECK_U64(give_back(), ERR_UNCERTAIN);
+	CHECK(is_locked_by_us());
 	s3_rig_close(&r);
 }
 
@@ -453,7 +470,7 @@ main(int argc, char **argv)
 	return test_main(argc, argv, (struct test[]){
 	    { "locks_and_unlocks", locks_and_unlocks },
 	    { "sees_who_holds_it", sees_who_holds_it },
-	    { "knows_its_own_first_try", knows_its_own_first_try },
+	    { "a_page_is_not_another_lock", a_page_is_not_another_lock }, { "knows_its_own_first_try", knows_its_own_first_try },
 	    { "repeats_what_may_not_have_arrived", repeats_what_may_not_have_arrived },
 	    { "finds_another_after_a_doubt", finds_another_after_a_doubt },
 	    { "stays_uncertain_only_without_any_answer", stays_uncertain_only_without_any_answer },
