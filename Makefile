@@ -66,7 +66,7 @@ COLD := $(filter-out $(HOT:%=src/%.c),$(wildcard src/*/*.c src/*/*/*.c))
 # Probed, because compilers differ: whatever is refused is left out.
 PROBE_WARN := -Wduplicated-cond -Wlogical-op -Wtrampolines -Wbidi-chars=any
 PROBE_HARD := -fstack-protector-strong -fstack-clash-protection -fcf-protection=return \
-	-ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3
+	-ftrivial-auto-var-init=zero -fstrict-flex-arrays=3
 PROBE_LINK := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code -Wl,-z,nodlopen -Wl,--as-needed -Wl,--gc-sections
 
 # Tables of pointers are relocated at start; packed, that is told in 70 KB less. Not every linker and C library knows how: tried by running it.
