@@ -9,20 +9,22 @@
  * from top to bottom; what makes it safe is said at each case.
  */
 #define PUSH_PURPOSE_MAX 400
+#define PUSH_LOCKS       3   /* with an ID of its own each, until one is answered at once */
 
 enum push_state { START, EXPECTED, LOADED, PEEKED, PEEK_MEANT, PEEK_CHANGED, INTENT, PROVEN, INTENDED, ADMITTED, INHERITED, LOCKED,
-	LOOKED, LOOK_MEANT, CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
+	GIVEN_BACK, RENEWED, LOOKED, LOOK_MEANT, CHANGED, KEPT, WRITTEN, READ_BACK, BACK_MEANT, SEALED, RELEASE, RELEASED, SETTLE, SETTLED };
 
 static const char *const push_states[] = { "start", "expected", "loaded", "peeked", "compared", "changed", "intent", "proven", "intended",
-	"admitted", "inherited", "locked", "looked", "compared", "changed", "kept", "written", "read back", "compared", "sealed", "release",
-	"released", "settle", "settled" };
+	"admitted", "inherited", "locked", "given back", "renewed", "looked", "compared", "changed", "kept", "written", "read back", "compared",
+	"sealed", "release", "released", "settle", "settled" };
 
 const char *
 push_doing(const struct op *op)
 {
 	static const char *const doing[] = { "starting", "asking the backend", "reading the store", "looking at what is there", "comparing",
 		"raising the serial", "probing the backend", "probing the backend", "noting what is to come", "waiting for its turn", "locking", "locking",
-		"looking at what is there", "comparing", "raising the serial", "keeping what is there", "writing", "reading back", "comparing",
+		"locking", "locking", "looking at what is there", "comparing", "raising the serial", "keeping what is there", "writing",
+		"reading back", "comparing",
 		"completing the write", "unlocking", "unlocking", "noting what came of it", "noting what came of it" };
 
 	_Static_assert(ARRAY_LEN(doing) == SETTLED + 1, "a word for each wait");
@@ -171,6 +173,53 @@ push_intend(struct push *p)
 		push_make_lock(p);
 	push_intent_rec(p, b, push_is_remote(p));
 	return b;
+}
+
+/* The lock was granted when it was asked for again: the request that got no answer may grant it once more, long after we have released it.
+ * Where nothing but the lock guards a write, one that is under way under it then goes through, whatever was written since. */
+static bool
+push_lock_may_return(const struct push *p)
+{
+	unsigned caps = provider_caps(p->dst);
+
+	return p->lock.late && (caps & PROVIDER_LOCK_ID) != 0 && (caps & (PROVIDER_IF_MATCH | PROVIDER_SERIALS)) == 0;
+}
+
+/* That one is released; whether there is to be another. */
+static bool
+push_locks_anew(struct push *p)
+{
+	p->lock_held = false;
+	if (++p->nlocks < PUSH_LOCKS)
+		return true;
+	err_set(&p->op.res, ERR_NETWORK, 0, "%s: no request for a lock is answered at once, and nothing is written under one that may come to be "
+	    "once more", p->name);
+	return false;
+}
+
+/* The intent of the old lock is recovery's from now on, which releases it whenever it comes to be. The new one is on the disk before it is
+ * on the wire. */
+static struct batch *
+push_intend_anew(struct push *p)
+{
+	struct batch *b = batch_new(p->e->store);
+
+	engine_live(p->e, p->intent, NULL);
+	engine_recover_soon(p->e);
+	p->intent = intent_new_id(p->e->store);
+	engine_live(p->e, p->intent, p);
+	p->late = false;
+	push_make_lock(p);
+	push_intent_rec(p, b, push_is_remote(p));
+	return b;
+}
+
+/* Nothing of it is on the disk. */
+static void
+push_forget_intent(struct push *p)
+{
+	engine_live(p->e, p->intent, NULL);
+	p->intent = 0;
 }
 
 /* Its turn has come; but the lane may have closed while it waited. op->res says why it goes no further. */
@@ -541,8 +590,7 @@ push_step(struct op *op)
 		return op_await(op, INTENDED, store_apply(p->e->store, push_intend(p)));
 	case INTENDED:
 		if (op_failed(op)) {
-			engine_live(p->e, p->intent, NULL);
-			p->intent = 0;
+			push_forget_intent(p);
 			return op_unwind(op, SETTLE);
 		}
 		return op_await(op, ADMITTED, quota_take(&engine_place(p->e, p->dst)->locks, 1));
@@ -569,7 +617,21 @@ push_step(struct op *op)
 		p->lock_doubt = op->res.code == ERR_UNCERTAIN;
 		if (!p->lock_held)
 			return op_unwind(op, p->lock_doubt && push_unlock_is_safe(p) ? RELEASE : SETTLE);
+		if (push_lock_may_return(p))
+			return op_await(op, GIVEN_BACK, push_unlock(p));
 		return op_await(op, LOOKED, push_look(p));
+	case GIVEN_BACK:
+		if (op_failed(op))
+			return op_unwind(op, RELEASE);
+		if (!push_locks_anew(p))
+			return op_unwind(op, SETTLE);
+		return op_await(op, RENEWED, store_apply(p->e->store, push_intend_anew(p)));
+	case RENEWED:
+		if (op_failed(op)) {
+			push_forget_intent(p);
+			return op_unwind(op, SETTLE);
+		}
+		return op_await(op, LOCKED, provider_lock(p->dst, &(struct state_ref){ p->name }, &p->lock, &p->holder));
 	case LOOKED: /* absent, older, same, newer, forked? */
 		if (!push_seen(p))
 			return op_unwind(op, RELEASE);

@@ -49,6 +49,7 @@ struct push {
 	uint64_t                epoch;             /* of the lease under which that was made; 0: none */
 	bool                    inherited;         /* the lock of an earlier holder of our lease was released */
 	bool                    late;              /* a request for our lock, of the one before that or after, may still be carried out */
+	unsigned                nlocks;            /* that were given back, because they may come to be once more */
 	bool                    admitted;          /* one of the target's PLACE_LOCKS */
 	bool                    put_ok, reencoded, wrote, uncertain;
 	bool                    torn;     /* our own half-written bytes are there */

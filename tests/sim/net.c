@@ -238,8 +238,6 @@ message_meets(struct sim_message *m, enum sim_fault f)
 	int64_t     ms = net_latency(s);
 	bool        coin = rand_below(&s->luck, 2) == 0;
 
-	if (f == FAULT_LATE && m->verb == VERB_LOCK && m->at->kind == SIM_HTTP) /* see "limits" in tests/RELIABILITY.md */
-		f = FAULT_LOST_REQUEST;
 	sim_hit(s, f);
 	switch (f) {
 	case FAULT_REFUSED:

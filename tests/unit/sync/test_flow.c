@@ -180,67 +180,6 @@ an_answer_is_not_believed(void)
 	end();
 }
 
-static bool
-keep_lock(void *arg, const struct intent_rec *i)
-{
-	snprintf(arg, LOCK_BODY_MAX, "%s", i->lock_body);
-	return true;
-}
-
-/* The first write ends without an answer to its lock, which is then under way. Its body. */
-static const char *
-begin_with_a_lock_under_way(void)
-{
-	static char       lock[LOCK_BODY_MAX];
-	struct store_txn *t;
-
-	begin(one_edge);
-	lock[0] = '\0';
-	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
-	mem_world_fault(b, 2, ERR_UNCERTAIN, false); /* list, lock */
-	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 1");
-	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
-	store_intents(t, keep_lock, lock);
-	store_end(t);
-	CHECK(lock[0] != '\0');
-	engine_start(r.engine);
-	agent_rig_wait(&r, 500000);
-	return lock;
-}
-
-/* Meanwhile a time service sets the clock. */
-static void
-a_clock_that_is_set_settles_nothing_early(void)
-{
-	const char *lock = begin_with_a_lock_under_way();
-
-	loop_wall_shift(r.loop, 3600000);
-	agent_rig_sync_counts(&r);
-	agent_rig_wait(&r, 100000);
-	mem_world_lock(b, "x.tfstate", lock);
-	agent_rig_wait(&r, 1500000);
-	CHECK_U64(mem_world_locks(b), 0);
-	check_equal("x.tfstate");
-	end();
-}
-
-/* Of several requests for one lock more than one may be late: that the first was met says nothing of the second. */
-static void
-a_lock_that_comes_twice_is_released_twice(void)
-{
-	const char *lock = begin_with_a_lock_under_way();
-
-	mem_world_lock(b, "x.tfstate", lock);
-	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "a"));
-	agent_rig_wait(&r, 120000);
-	CHECK_U64(mem_world_locks(b), 0);
-	check_equal("x.tfstate");
-	mem_world_lock(b, "x.tfstate", lock);
-	agent_rig_wait(&r, 1500000);
-	CHECK_U64(mem_world_locks(b), 0);
-	end();
-}
-
 static void
 held_targets(void)
 {
@@ -603,8 +542,6 @@ main(int argc, char **argv)
 		{ "damage_is_told_though_the_head_was_late", damage_is_told_though_the_head_was_late },
 		{ "a_person_releases", a_person_releases },
 		{ "an_answer_is_not_believed", an_answer_is_not_believed },
-		{ "a clock that is set settles nothing early", a_clock_that_is_set_settles_nothing_early },
-		{ "a lock that comes twice is released twice", a_lock_that_comes_twice_is_released_twice },
 		{ "held_targets", held_targets }, { "a name that cannot be", a_name_that_cannot_be }, { "two states, one name", two_states_one_name },
 		{ "evidence_is_not_known", evidence_is_not_known },
 		{ "first_contact", first_contact },
