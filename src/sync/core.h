@@ -138,7 +138,8 @@ struct engine {
 	unsigned      passes;           /* running; lanes are theirs meanwhile */
 	unsigned      held;             /* running, asked for by a person: see hold.c */
 	struct pass  *pass;             /* the running one */
-	int64_t       clock_off;        /* wall minus monotonic clock, as of the last recovery: see engine_steady() */
+	int64_t       clock_off;        /* engine_steady() minus loop_now() */
+	bool          clock_unnoted;    /* which the store does not know yet */
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct map   *met;              /* intents (be64 id) whose lock was met: looked after out of turn, which shortens no wait */
 	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
@@ -226,7 +227,7 @@ void engine_live_alone(struct engine *e, uint64_t intent);              /* the s
 bool engine_is_live(const struct engine *e, uint64_t intent);
 void engine_recover_met(struct engine *e, uint64_t intent);
 bool engine_was_met(struct engine *e, uint64_t intent); /* since this was asked last */
-/* The wall clock as if nobody had set it since the last recovery, which moves what waits by it: retry_at of intents. */
+/* What open intents wait by: about the wall clock, but nobody sets it, and it is never ahead of the time that passed. */
 static inline int64_t
 engine_steady(const struct engine *e)
 {
@@ -389,9 +390,10 @@ struct op *drain_follow_op(struct engine *e, struct track *t);
 bool track_closed(const struct track *t);
 
 /* --- recover.c: intents that an earlier life left open --- */
+void recover_clock_begin(struct engine *e); /* engine_steady() goes on from where an earlier process left it */
 /* A write to that name met this lock. One that an earlier write of ours left behind is looked after now. */
 void recover_met(struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder);
-/* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (wall ms), 0: none. */
+/* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (engine_steady()), 0: none. */
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 
 /* --- pass.c: where the parts report to --- */

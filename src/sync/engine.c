@@ -355,7 +355,7 @@ engine_new(const struct engine_conf *conf)
 	e->plan = conf->plan;
 	e->live = map_new();
 	e->met = map_new();
-	e->clock_off = loop_wall(e->loop) - loop_now(e->loop);
+	recover_clock_begin(e);
 	timer_init(&e->recover_due, e->loop, engine_recover, e);
 	engine_build(e);
 	engine_note_places(e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "core.h"
@@ -8,9 +9,10 @@
  * Intents that were never settled: a crash, a lost answer, a lock that could not be released. Nothing is repeated
  * blindly: first the lock by the id that was journalled, then what the target holds. One that is uncertain, as all are that a
  * crash left behind on a remote, may still have an effect, so it is looked at again after 1, 5 and 20 minutes before it is forgotten.
- * These are minutes by the wall clock, which goes on from one process to the next; when it is set, what waits by it is moved along.
+ * These are minutes by a clock that nobody sets, and that goes on from one process to the next: see recover_clock_begin().
  */
-#define RECOVER_STEP_MS 1000 /* two clocks that differ by more than before: one was set */
+#define RECOVER_CLOCK    "clock" /* mark of the store: that clock, the monotonic and the wall clock at one moment */
+#define RECOVER_SLACK_MS 1000    /* two clocks that differ by more than before: one was set, or the host was started anew */
 
 enum recover_state { START, PEEKED, LOOKED, SEALED, UNLOCKED, SETTLED };
 
@@ -41,7 +43,6 @@ struct recover {
 	size_t         n, next;
 	bool           now;          /* all, not only those that are due */
 	int64_t       *ret_next;
-	int64_t        step;         /* how far the wall clock was set */
 };
 
 static void
@@ -330,6 +331,96 @@ recover_one_step(struct op *op)
 static const struct op_class recover_one_class = { "recover", recover_one_step, NULL, recover_one_free, recover_states,
 	ARRAY_LEN(recover_states) };
 
+/* --- the clock that intents wait by --- */
+
+struct recover_clock {
+	int64_t steady, mono, wall;
+};
+
+static bool
+recover_clock_read(struct engine *e, struct recover_clock *ret)
+{
+	struct store_txn *t;
+	struct span       v;
+	char             *text = NULL;
+	bool              known;
+
+	if (store_read(e->store, &t, NULL) != ERR_OK)
+		return false;
+	if (store_meta(t, RECOVER_CLOCK, &v))
+		text = span_dup(v);
+	store_end(t);
+	known = text != NULL && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64, &ret->steady, &ret->mono, &ret->wall) == 3;
+	free(text);
+	return known;
+}
+
+/*
+ * How long nobody ran is not known for sure: the wall clock may have been set meanwhile, and the monotonic one tells nothing once the host was
+ * started anew, or is another one. Both together are never ahead: a wait may come out longer, never shorter.
+ */
+static int64_t
+recover_clock_passed(const struct recover_clock *since, int64_t mono, int64_t wall)
+{
+	int64_t by_mono = mono >= since->mono ? mono - since->mono : mono, by_wall = wall - since->wall;
+
+	if (by_wall + RECOVER_SLACK_MS >= by_mono)
+		return by_mono;
+	return by_wall > 0 ? by_wall : 0;
+}
+
+void
+recover_clock_begin(struct engine *e)
+{
+	int64_t              mono = loop_now(e->loop), wall = loop_wall(e->loop);
+	struct recover_clock was;
+
+	e->clock_off = wall - mono;
+	e->clock_unnoted = true;
+	if (!recover_clock_read(e, &was))
+		return;
+	e->clock_off = was.steady + recover_clock_passed(&was, mono, wall) - mono;
+	e->clock_unnoted = e->clock_off != was.steady - was.mono;
+}
+
+struct recover_waits {
+	struct engine *e;
+	struct batch  *b;
+};
+
+/* No wait is longer than the longest. One that is was begun when this clock was ahead of what it is now: it begins again. */
+static bool
+recover_wait_anew(void *arg, const struct intent_rec *i)
+{
+	struct recover_waits *w = arg;
+	struct intent_rec     anew = *i;
+	uint64_t              n = i->tries < ARRAY_LEN(recover_waits_ms) ? i->tries : ARRAY_LEN(recover_waits_ms);
+
+	if (i->retry_at <= engine_steady(w->e) + recover_waits_ms[ARRAY_LEN(recover_waits_ms) - 1] || engine_is_live(w->e, i->id))
+		return true;
+	anew.retry_at = engine_steady(w->e) + (n > 0 ? recover_waits_ms[n - 1] : 0);
+	batch_intent(w->b, &anew);
+	return true;
+}
+
+/* NULL: the store has it, or says nothing now. */
+static struct op *
+recover_clock_note(struct engine *e)
+{
+	struct recover_waits w = { .e = e };
+	struct store_txn    *t;
+	char                 text[80];
+
+	if (!e->clock_unnoted || store_read(e->store, &t, NULL) != ERR_OK)
+		return NULL;
+	w.b = batch_new(e->store);
+	store_intents(t, recover_wait_anew, &w);
+	store_end(t);
+	snprintf(text, sizeof(text), "%" PRId64 " %" PRId64 " %" PRId64, engine_steady(e), loop_now(e->loop), loop_wall(e->loop));
+	batch_meta(w.b, RECOVER_CLOCK, span_str(text));
+	return store_apply(e->store, w.b);
+}
+
 /* --- all of them --- */
 
 static bool
@@ -343,54 +434,6 @@ recover_collect(void *arg, const struct intent_rec *i)
 	r->ids = xreallocarray(r->ids, r->n + 1, sizeof(*r->ids));
 	r->ids[r->n++] = i->id;
 	return true;
-}
-
-struct recover_clock {
-	struct recover *r;
-	struct batch   *b;
-	size_t          n;
-};
-
-/* A write that runs has its own record in its hand. No wait is longer than the longest: one that is was begun before the clock was set
- * back, in an earlier life. */
-static bool
-recover_move(void *arg, const struct intent_rec *i)
-{
-	struct recover_clock *c = arg;
-	struct intent_rec     moved = *i;
-	int64_t               most = loop_wall(c->r->e->loop) + recover_waits_ms[ARRAY_LEN(recover_waits_ms) - 1];
-
-	moved.retry_at += c->r->step;
-	if (moved.retry_at > most)
-		moved.retry_at = most;
-	if (moved.retry_at == i->retry_at || engine_is_live(c->r->e, i->id))
-		return true;
-	batch_intent(c->b, &moved);
-	c->n++;
-	return true;
-}
-
-/* NULL: nothing is to be moved, or the store says nothing now. */
-static struct op *
-recover_set_clock(struct recover *r)
-{
-	struct engine       *e = r->e;
-	struct recover_clock c = { .r = r };
-	struct store_txn    *t;
-
-	r->step = loop_wall(e->loop) - engine_steady(e);
-	if (r->step > -RECOVER_STEP_MS && r->step < RECOVER_STEP_MS)
-		r->step = 0;
-	if (store_read(e->store, &t, NULL) != ERR_OK)
-		return NULL;
-	e->clock_off += r->step;
-	c.b = batch_new(e->store);
-	store_intents(t, recover_move, &c);
-	store_end(t);
-	if (c.n > 0)
-		return store_apply(e->store, c.b);
-	batch_free(c.b);
-	return NULL;
 }
 
 static void
@@ -438,7 +481,7 @@ recover_soonest(void *arg, const struct intent_rec *i)
 	return true;
 }
 
-enum recover_all_state { ALL_START, ALL_MOVED, ALL_DONE };
+enum recover_all_state { ALL_START, ALL_NOTED, ALL_DONE };
 
 static enum op_turn
 recover_step(struct op *op)
@@ -448,12 +491,11 @@ recover_step(struct op *op)
 
 	switch ((enum recover_all_state)op->state) {
 	case ALL_START:
-		return op_await(op, ALL_MOVED, recover_set_clock(r));
-	case ALL_MOVED:
-		if (op_failed(op)) {
-			r->e->clock_off -= r->step;
+		return op_await(op, ALL_NOTED, recover_clock_note(r->e));
+	case ALL_NOTED:
+		if (op_failed(op))
 			return op_fail(op);
-		}
+		r->e->clock_unnoted = false;
 		recover_gather(r);
 		return op_await(op, ALL_DONE, op_each_of(op->loop, recover_next, recover_ended, r, PLACE_LOCKS));
 	case ALL_DONE:
@@ -478,7 +520,7 @@ recover_free(struct op *op)
 	free(r);
 }
 
-static const char *const recover_all_states[] = { "start", "moved", "done" };
+static const char *const recover_all_states[] = { "start", "noted", "done" };
 static const struct op_class recover_class = { "recover all", recover_step, NULL, recover_free, recover_all_states,
 	ARRAY_LEN(recover_all_states) };
 

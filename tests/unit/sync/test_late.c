@@ -10,17 +10,12 @@
 #define RECORD ".stateferry/lease/e"
 #define RECOVERED_MS 1700000 /* it looks after 1, 5 and 20 minutes */
 
+static struct loop      *loop;
 static struct agent_rig  r;
 static struct mem_world *a, *b;
 static struct provider   late;                /* mem, of whose requests for locks the first `lates` are granted when asked for again */
 static unsigned          lates, locked;
 static char              body[LOCK_BODY_MAX]; /* of the last such */
-
-static void
-begin(const char *text)
-{
-	agent_rig_pair(&r, text, &a, &b);
-}
 
 static struct op *
 late_lock(struct backend *target, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder)
@@ -40,24 +35,46 @@ late_lock(struct backend *target, const struct state_ref *ref, struct lock_info 
 }
 
 static void
-begin_late(const char *text, unsigned n)
+start(const char *dir, const char *text)
 {
 	struct backend *target;
 
-	begin(text);
+	agent_rig_join(&r, loop, dir, text);
+	agent_rig_world(&r, "a", a);
+	agent_rig_world(&r, "b", b);
 	target = plan_backend(engine_plan(r.engine), "b");
 	late = *target->provider;
 	late.lock = late_lock;
 	target->provider = &late;
+}
+
+static void
+begin(const char *text)
+{
+	loop = loop_new_virtual(7, RIG_WALL);
+	log_setup(LOG_ERROR, false, loop_clock(loop));
+	a = mem_world_new();
+	b = mem_world_new();
+	lates = locked = 0;
+	start(NULL, text);
+}
+
+static void
+begin_late(const char *text, unsigned n)
+{
+	begin(text);
 	lates = n;
-	locked = 0;
 	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
 }
 
 static void
 end(void)
 {
-	agent_rig_pair_end(&r, a, b);
+	agent_rig_close(&r);
+	CHECK_U64(mem_world_locks(a) + mem_world_locks(b), 0);
+	mem_world_free(a);
+	mem_world_free(b);
+	loop_free(loop);
 }
 
 static void
@@ -104,7 +121,7 @@ a_clock_that_is_set_settles_nothing_early(void)
 {
 	const char *lock = begin_with_a_lock_under_way();
 
-	loop_wall_shift(r.loop, 3600000);
+	loop_wall_shift(loop, 3600000);
 	agent_rig_sync_counts(&r);
 	agent_rig_wait(&r, 100000);
 	mem_world_lock(b, "x.tfstate", lock);
@@ -112,6 +129,87 @@ a_clock_that_is_set_settles_nothing_early(void)
 	CHECK_U64(mem_world_locks(b), 0);
 	check_equal("x.tfstate");
 	end();
+}
+
+/* The process ends, its wall clock is set, and another one goes on with its store; anew: after the host was started again. */
+static void
+reborn(int64_t set_ms, bool anew)
+{
+	char   *dir = xstrdup(r.dir);
+	int64_t wall = loop_wall(loop) + set_ms;
+
+	agent_rig_close(&r);
+	if (anew) {
+		loop_free(loop);
+		loop = loop_new_virtual(8, wall);
+		log_setup(LOG_ERROR, false, loop_clock(loop));
+	} else {
+		loop_wall_shift(loop, set_ms);
+	}
+	start(dir, BACKENDS EDGE(""));
+	free(dir);
+	engine_start(r.engine);
+}
+
+static void
+a_clock_that_is_set_between_processes_settles_nothing_early(void)
+{
+	static const int64_t set_ms[] = { -3600000, 0, 3600000 };
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(set_ms); i++) {
+		const char *lock = begin_with_a_lock_under_way();
+
+		reborn(set_ms[i / 2], i % 2 != 0);
+		agent_rig_wait(&r, 100000);
+		reborn(0, false);
+		agent_rig_wait(&r, 500000);
+		mem_world_lock(b, "x.tfstate", lock);
+		agent_rig_wait(&r, RECOVERED_MS);
+		CHECK_U64(mem_world_locks(b), 0);
+		check_equal("x.tfstate");
+		end();
+	}
+}
+
+static bool
+count_intent(void *arg, const struct intent_rec *i)
+{
+	(void)i;
+	++*(unsigned *)arg;
+	return true;
+}
+
+static unsigned
+intents(void)
+{
+	struct store_txn *t;
+	unsigned          n = 0;
+
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	store_intents(t, count_intent, &n);
+	store_end(t);
+	return n;
+}
+
+/* Nor does one that was begun before wait for as long as a clock is behind: the wall clock, or that of the host since it was started. */
+static void
+a_clock_that_is_behind_makes_no_wait_longer_than_the_longest(void)
+{
+	for (unsigned anew = 0; anew < 2; anew++) {
+		begin(BACKENDS EDGE(""));
+		engine_start(r.engine);
+		agent_rig_wait(&r, 3 * 3600000);
+		if (anew != 0)
+			reborn(-60000, false);
+		lates = 1;
+		mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+		agent_rig_wait(&r, 500000);
+		CHECK_U64(intents(), 1);
+		reborn(anew != 0 ? 0 : -4 * 3600000, anew != 0);
+		agent_rig_wait(&r, RECOVERED_MS);
+		CHECK_U64(intents(), 0);
+		end();
+	}
 }
 
 /* Of several requests for one lock more than one may be late: that the first was met says nothing of the second. */
@@ -199,6 +297,8 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
 		{ "a clock that is set settles nothing early", a_clock_that_is_set_settles_nothing_early },
+		{ "a clock that is set between processes settles nothing early", a_clock_that_is_set_between_processes_settles_nothing_early },
+		{ "a clock that is behind makes no wait longer than the longest", a_clock_that_is_behind_makes_no_wait_longer_than_the_longest },
 		{ "a lock that comes twice is released twice", a_lock_that_comes_twice_is_released_twice },
 		{ "nothing is written under a lock that may return", nothing_is_written_under_one_that_may_return },
 		{ "a lock behind an orphan is remembered", one_behind_an_orphan_is_remembered },
