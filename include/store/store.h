@@ -28,6 +28,7 @@
 #define STORE_FREE_MIN     ((uint64_t)256 << 20) /* below this much free disk nothing new is accepted, */
 #define STORE_FREE_SHARE   10                   /* on a small disk: below a tenth of it */
 #define STORE_EVENTS_MAX   100000              /* the newest are kept */
+#define STORE_RUNS_MAX     1000                /* of each state, likewise */
 
 struct store;
 struct store_txn;
@@ -103,7 +104,7 @@ struct version_rec {
 	enum verdict  verdict;
 	const char   *reason;      /* one clause for a person, "" for plain heads */
 	int64_t       seen;        /* wall ms */
-	const char   *run, *who, *operation; /* the terraform lock it was written under, "" unknown */
+	const char   *run, *who, *operation; /* the terraform lock it was written under, "" unknown; it is counted in that run */
 	const char   *origin;      /* "" source; VERSION_FROM_TARGET " EDGE BACKEND", VERSION_FROM_HISTORY or "restore": how it came here */
 	int64_t       added, changed, removed; /* instances against the head before; -1: not known */
 	bool          dropped;     /* a person removed its bytes (quarantine drop) */
@@ -162,6 +163,19 @@ struct queue_rec {
 	uint64_t    attempt;          /* failures so far */
 	int64_t     waiting_since;    /* wall ms: a lock held by others is waited for since; 0: not */
 };
+
+/* What is known of one lock on a state: terraform's runs, and whoever else takes that lock. */
+struct run_rec {
+	uint64_t    number;           /* from 1 within the state; assigned */
+	const char *lock;             /* its ID */
+	const char *who, *operation, *created, *program; /* as its body says; "" unknown. program: terraform's version */
+	int64_t     begun, seen;      /* wall ms: when it was seen first and last (to within a minute) */
+	int64_t     ended;            /* wall ms when it was found gone; 0: it was held when last looked */
+	int64_t     changed;          /* wall ms when its last version was seen; 0: none */
+	uint64_t    versions;         /* how many of its are known */
+	uint64_t    first_version, last_version, first_serial, last_serial; /* 0: none */
+};
+bool run_lasts(const struct run_rec *r);
 
 struct event_rec {
 	uint64_t    seq;              /* assigned */
@@ -226,6 +240,9 @@ void batch_enqueue(struct batch *b, const struct queue_rec *q);
 void batch_unqueue(struct batch *b, const char *edge, const char *target, uint64_t state);
 /* Only if the state's head still is *head; otherwise, a newer head came meanwhile: due at once, attempt 0. */
 void batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t state, const struct digest *head);
+/* That lock is held, as of r->seen; of the rest what its body says is taken. The state is marked as locked from then on; a run of another
+ * lock ends. It ends with the mark: batch_seen() without it. A version of the batch may name it. */
+void batch_run(struct batch *b, const char *backend, const char *name, const struct run_rec *r);
 void batch_event(struct batch *b, const struct event_rec *e);
 void batch_meta(struct batch *b, const char *key, struct span value); /* value.p NULL: deletes */
 uint64_t intent_new_id(struct store *s);                              /* random, never 0 */
@@ -255,6 +272,11 @@ bool store_version(struct store_txn *t, uint64_t state, uint64_t number, struct 
 bool store_version_find(struct store_txn *t, uint64_t state, const struct digest *d, struct version_rec *ret);
 /* Newest first. */
 void store_versions(struct store_txn *t, uint64_t state, bool (*fn)(void *arg, const struct version_rec *r), void *arg);
+
+/* The one that lasts, of a state that is locked; false: none is known. */
+bool store_run(struct store_txn *t, const struct state_rec *s, struct run_rec *ret);
+/* Newest first, only those with a lower number than before; 0: all. */
+void store_runs(struct store_txn *t, uint64_t state, uint64_t before, bool (*fn)(void *arg, const struct run_rec *r), void *arg);
 
 bool store_replica(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct replica_rec *ret);
 /* edge NULL: all. */

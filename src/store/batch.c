@@ -234,6 +234,12 @@ batch_unqueue_if(struct batch *b, const char *edge, const char *target, uint64_t
 }
 
 void
+batch_run(struct batch *b, const char *backend, const char *name, const struct run_rec *r)
+{
+	batch_copy(b, &rec_run, &batch_add_state(b, BATCH_RUN, backend, name)->u.run, r);
+}
+
+void
 batch_event(struct batch *b, const struct event_rec *e)
 {
 	batch_copy(b, &rec_event, &batch_add(b, BATCH_EVENT, NULL, NULL)->u.event, e);
@@ -270,7 +276,7 @@ intent_new_id(struct store *s)
 /* ---------------------------------------------------------------- all ops of a batch */
 
 /* What refers to something of the same batch comes after it, whatever the order of the calls. */
-enum batch_rank { RANK_VERSION, RANK_HEAD, RANK_REST, RANKS };
+enum batch_rank { RANK_RUN, RANK_VERSION, RANK_HEAD, RANK_REST, RANKS };
 
 static const struct batch_rule {
 	enum batch_rank rank;
@@ -293,6 +299,7 @@ static const struct batch_rule {
 	[BATCH_ENQUEUE] = { RANK_REST, state_check_for, queue_put_soon },
 	[BATCH_UNQUEUE] = { RANK_REST, state_check_for, queue_put_del },
 	[BATCH_UNQUEUE_IF] = { RANK_REST, state_check_for, queue_put_del_if },
+	[BATCH_RUN] = { RANK_RUN, state_check_name, run_put },
 	[BATCH_EVENT] = { RANK_REST, NULL, event_put },
 	[BATCH_META] = { RANK_REST, NULL, mark_put },
 	[BATCH_ADOPT] = { RANK_REST, NULL, adopt_put },
@@ -302,7 +309,8 @@ bool
 batch_makes_state(const struct batch *b, const char *backend, const char *name)
 {
 	for (const struct batch_op *op = b->first; op != NULL; op = op->next)
-		if ((op->kind <= BATCH_RELEASE || op->kind == BATCH_HIGH_SERIAL) && strcmp(op->name, name) == 0 &&
+		if ((op->kind <= BATCH_RELEASE || op->kind == BATCH_HIGH_SERIAL || op->kind == BATCH_RUN) &&
+		    strcmp(op->name, name) == 0 &&
 		    strcmp(op->backend, backend) == 0)
 			return true;
 	return false;

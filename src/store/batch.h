@@ -13,7 +13,7 @@
 enum batch_kind {
 	BATCH_STATE, BATCH_VERSION, BATCH_HEAD, BATCH_SEEN, BATCH_RELEASE, BATCH_DROP, BATCH_SEMANTIC,
 	BATCH_HIGH_SERIAL, BATCH_REPLICA, BATCH_REPLICA_DEL, BATCH_INTENT, BATCH_SETTLE, BATCH_QUEUE, BATCH_ENQUEUE,
-	BATCH_UNQUEUE, BATCH_UNQUEUE_IF, BATCH_EVENT, BATCH_META, BATCH_ADOPT, BATCH_KINDS
+	BATCH_UNQUEUE, BATCH_UNQUEUE_IF, BATCH_RUN, BATCH_EVENT, BATCH_META, BATCH_ADOPT, BATCH_KINDS
 };
 
 /* One change, copied into the batch's arena. */
@@ -32,6 +32,7 @@ struct batch_op {
 		struct intent_rec  intent;                          /* also settle: id */
 		struct queue_rec   queue;                           /* also enqueue, unqueue */
 		struct { struct queue_rec queue; struct digest head; } unqueue;
+		struct run_rec     run;
 		struct event_rec   event;
 		struct { const char *key; struct span value; bool del; } meta;
 		struct { char agent[37]; } adopt;
@@ -97,13 +98,17 @@ batch_fn state_put, state_put_seen, state_put_release, state_put_high_serial, st
 batch_fn version_check, version_put, version_check_head, version_put_head, version_check_drop, version_put_drop,
     version_check_semantic, version_put_semantic;
 batch_fn replica_put, replica_put_del, intent_put, intent_put_settle;
-batch_fn queue_put, queue_put_soon, queue_put_del, queue_put_del_if, event_put, mark_put, adopt_put;
+batch_fn queue_put, queue_put_soon, queue_put_del, queue_put_del_if, run_put, event_put, mark_put, adopt_put;
 
 bool store_put_agent(struct store_txn *t, const char *agent);
 bool state_load(struct store_txn *t, const char *backend, const char *name, struct state_rec *ret);
 bool state_load_or_new(struct store_txn *t, struct batch *b, const char *backend, const char *name,
     struct state_rec *ret);
 bool state_save(struct store_txn *t, const struct state_rec *r);
+/* The state is not locked any more, as of now: so has its run ended. s: before its mark goes. */
+bool run_end(struct store_txn *t, const struct state_rec *s, int64_t now);
+/* Counts it in the run that it names. */
+bool run_count_version(struct store_txn *t, uint64_t state, const struct version_rec *v);
 /* 0: none, or txn_failed(). */
 uint64_t version_by_digest(struct store_txn *t, uint64_t state, const struct digest *d);
 

@@ -25,6 +25,7 @@ union check_rec {
 	struct queue_rec   queue;
 	struct intent_rec  intent;
 	struct event_rec   event;
+	struct run_rec     run;
 	struct span        bytes;
 };
 
@@ -280,6 +281,22 @@ check_counts(struct check *c)
 			    store_db_names[pairs[i].index]);
 }
 
+static void
+check_run(struct check *c, struct span key, union check_rec *rec)
+{
+	const struct run_rec *r = &rec->run;
+	uint64_t              state = be64_get(key.p), number = be64_get(key.p + 8);
+	struct state_rec      s;
+
+	if (!store_state_by_id(&c->t, state, &s)) {
+		check_noted(c, "state", state);
+		check_problem(c, "run %llu belongs to state %llu, which is missing", (unsigned long long)number, (unsigned long long)state);
+	} else if (r->last_version > s.versions) {
+		check_problem(c, "%s:%s: run %llu ends with version %llu, which is above its count of versions", s.backend, s.name,
+		    (unsigned long long)number, (unsigned long long)r->last_version);
+	}
+}
+
 /* What each table holds. */
 static const struct check_table {
 	enum db                db;
@@ -295,6 +312,7 @@ static const struct check_table {
 	{ DB_REPLICA_NAMES, "a name at a target", 0, &rec_owner, check_owner },
 	{ DB_QUEUE, "an entry of the queue", 0, &rec_queue, check_queue },
 	{ DB_INTENTS, "intent", 8, &rec_intent, NULL },
+	{ DB_RUNS, "a run of state", 16, &rec_run, check_run },
 	{ DB_EVENTS, "event", 8, &rec_event, NULL },
 	{ DB_MARKS, "a mark", 0, NULL, NULL },
 };

@@ -56,7 +56,7 @@ void rec_encode(const struct rec_type *type, const void *rec, struct buf *out);
  * of that type and format, or has bytes left over. */
 bool rec_decode(const struct rec_type *type, unsigned format, struct span data, void *ret);
 
-extern const struct rec_type rec_state, rec_version, rec_replica, rec_intent, rec_queue, rec_event, rec_blob,
+extern const struct rec_type rec_state, rec_version, rec_replica, rec_intent, rec_queue, rec_run, rec_event, rec_blob,
     rec_counters, rec_number, rec_owner, rec_bytes;
 
 /* Every type above, NULL at the end. */

@@ -35,6 +35,7 @@ const char *const store_db_names[DB_COUNT] = {
 	[DB_QUEUE_KEYS] = "queue_keys",
 	[DB_EVENTS] = "events",
 	[DB_MARKS] = "marks",
+	[DB_RUNS] = "runs",
 };
 
 enum err_code

@@ -104,6 +104,24 @@ static const struct rec_field queue_fields[] = {
 };
 REC_TYPE(rec_queue, "queue", 1, struct queue_rec, queue_fields);
 
+static const struct rec_field run_fields[] = {
+	F(REC_STR, struct run_rec, lock),
+	F(REC_STR, struct run_rec, who),
+	F(REC_STR, struct run_rec, operation),
+	F(REC_STR, struct run_rec, created),
+	F(REC_STR, struct run_rec, program),
+	F(REC_I64, struct run_rec, begun),
+	F(REC_I64, struct run_rec, seen),
+	F(REC_I64, struct run_rec, ended),
+	F(REC_I64, struct run_rec, changed),
+	F(REC_U64, struct run_rec, versions),
+	F(REC_U64, struct run_rec, first_version),
+	F(REC_U64, struct run_rec, last_version),
+	F(REC_U64, struct run_rec, first_serial),
+	F(REC_U64, struct run_rec, last_serial),
+};
+REC_TYPE(rec_run, "run", 1, struct run_rec, run_fields);
+
 static const struct rec_field event_fields[] = {
 	F(REC_I64, struct event_rec, time),
 	F(REC_STR, struct event_rec, kind),
@@ -151,4 +169,4 @@ REC_TYPE(rec_owner, "owner", 1, struct owner_rec, owner_fields);
 const struct rec_type rec_bytes = { "bytes", 1, 0, NULL, 0 };
 
 const struct rec_type *const rec_types[] = { &rec_state, &rec_version, &rec_replica, &rec_intent, &rec_queue,
-	&rec_event, &rec_blob, &rec_counters, &rec_number, &rec_owner, NULL };
+	&rec_run, &rec_event, &rec_blob, &rec_counters, &rec_number, &rec_owner, NULL };

@@ -172,6 +172,8 @@ state_put_seen(struct store_txn *t, struct batch *b, struct batch_op *op)
 
 	if (!state_load_or_new(t, b, op->backend, op->name, &r))
 		return false;
+	if ((s->flags & STATE_IS_LOCKED) == 0 && !run_end(t, &r, b->now))
+		return false;
 	r.etag = s->etag;
 	r.problem = s->problem;
 	r.flags = (r.flags & STATE_TARGET) | s->flags;

@@ -194,7 +194,7 @@ version_put(struct store_txn *t, struct batch *b, struct batch_op *op)
 	number.v = v.number;
 	k = key_version_digest(t->s, r.id, &v.digest);
 	return version_save(t, r.id, &v) && rec_put(t, DB_VERSION_DIGESTS, &k, &rec_number, &number) &&
-	    version_raise_serial(t, &r, &v) && state_save(t, &r);
+	    run_count_version(t, r.id, &v) && version_raise_serial(t, &r, &v) && state_save(t, &r);
 }
 
 /* ---------------------------------------------------------------- the head */

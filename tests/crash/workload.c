@@ -12,6 +12,7 @@
 #define SMALL      3000
 #define LARGE      ((size_t)STORE_STAGE_ABOVE + 4096)
 #define LARGE_RAW  ((size_t)5 << 19)     /* that much of it does not compress: three pieces */
+#define WORKLOAD_RUN "d9c2c1b4-5a1f-7a0e-3f8e-0d7c8a3b1e55" /* which the rig's versions name */
 #define WIDE       ((size_t)150 << 10)   /* of one value: pages that follow each other */
 
 static struct rig     r;
@@ -206,6 +207,9 @@ look(size_t state)
 	    .flags = rand_below(&rnd, 2) == 0 ? STATE_IS_LOCKED : 0 });
 	batch_high_serial(b, "live", workload_state(state), series[state].serial + rand_below(&rnd, 3));
 	batch_release(b, "live", workload_state(state), rand_below(&rnd, 2) == 0 ? &d : NULL);
+	if (rand_below(&rnd, 2) == 0)
+		batch_run(b, "live", workload_state(state), &(struct run_rec){ .lock = rand_below(&rnd, 3) == 0 ? "L" : WORKLOAD_RUN,
+		    .who = "ann@host", .operation = "OperationTypeApply", .seen = (int64_t)rand_below(&rnd, 9999) });
 	if (rand_below(&rnd, 3) == 0) {
 		batch_for(b, "live", workload_state(state));
 		batch_replica_del(b, "out", "dr", 0);
