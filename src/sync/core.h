@@ -34,6 +34,11 @@
 #define TORN_WAIT_MS    2000   /* an empty or unparsable read is read again after this */
 #define POLL_FAST_DIV   6      /* adaptive polling: poll / 6 after a change, then slower until poll */
 #define POLL_FAIL_MUL   8      /* a backend that fails is asked less and less, at least every poll × 8 */
+#define LOCK_POLL_MS    2000   /* a state that others have locked is looked at again after this, in an agent; */
+#define LOCK_POLL_STATES 32    /* so many of them at one place; where there are more, less often */
+#define LOCK_CLOSE_MS   ((int64_t)3600 * 1000) /* not longer than this after its last news: then like all the others */
+#define LOCK_NOTE_MS    60000  /* a run that lasts is noted as still there after this */
+#define WATCH_DATE_MS   1000   /* dates of HTTP are cut to the second */
 #define HINT_WAIT_MS    20     /* several notices of one change are one look */
 #define ENDED_LOOK_MS   20     /* between two looks whether what has to end first has: writes, a probe, all of it for a reload */
 #define UNTAGGED_LOOKS  10     /* a target without change tags is read back at every tenth poll */
@@ -57,7 +62,7 @@ struct look_result {
 	uint64_t seen, changed, failed, requests;
 	uint64_t unkept;                /* states that were read, and could not be kept */
 	uint64_t uncovered;             /* of those seen: their bytes are out of reach */
-	bool     locked;                /* somebody holds a lock: a change is near */
+	bool     locked;                /* somebody holds a lock that cannot be watched: a change is near */
 };
 
 /* Where states of a place really lie, as far as a probe is concerned: each promises its own. */
@@ -251,6 +256,8 @@ bool place_noted(const struct place *p, struct store_txn *t, const char *what, s
 void place_refused(struct place *p, const struct tally *now);
 void place_unread(struct place *p, const struct tally *now);
 void place_keep_aliases(struct place *p); /* with the store, when the last listing changed them */
+void place_follow(struct place *p, const char *name); /* it is read again when place_follows() comes */
+void place_follows(struct place *p, size_t n); /* in an agent: so many of those names are locked by others */
 void place_read_again(struct place *p, const char *name, int64_t wait); /* in an agent: that state alone, after so long */
 void place_wake(struct place *p);            /* in an agent: it is looked at now, not at its next poll */
 /* A label that points elsewhere than before: nothing is read or written until a person adopts it. */
@@ -273,6 +280,29 @@ void lock_intend(struct batch *b, struct engine *e, uint64_t id, const struct ba
     bool uncertain);
 /* Of a backend that cannot show locks: who holds that one, as a refusal said; NULL: nobody does any more. Goes into b. */
 void lock_note(struct batch *b, struct engine *e, const struct backend *at, const char *name, const struct lock_info *holder);
+
+/* --- watch.c: the locks of a source's states, and the runs that hold them --- */
+enum lock_now { LOCK_AS_BEFORE, LOCK_FREE, LOCK_HELD }; /* AS_BEFORE: nothing was seen of it */
+struct lock_look {
+	enum lock_now    now;
+	bool             ours;          /* held by this agent */
+	bool             first;         /* held, and no run was known before: what is there may be older than the lock */
+	struct lock_info lock;          /* held: what its body says; empty when only a listing shows it */
+};
+/* One look, which may cost a request. A run that was not known is kept then; that another one has it by now is left to watch_settle().
+ * Ends OK when nothing could be found out, too, unless it shall be asked later (ERR_BUSY). */
+struct op *watch_op(struct place *p, const char *name, struct lock_look *ret);
+/* After what was there was read: keeps what was seen. NULL: there is nothing to keep. */
+struct op *watch_settle(const struct place *p, const char *name, const struct lock_look *l);
+/* Bytes of that digest were read: does the store know others, so that somebody may be writing? */
+bool watch_asks(const struct place *p, const char *name, const struct digest *d);
+/* Is it to be looked at soon again? */
+bool watch_is_close(const struct place *p, const char *name, const struct lock_look *l);
+/* Of a state that a notice names: is its lock to be looked at before it is read? */
+bool watch_wants(const struct place *p, const char *name);
+/* The run that wrote what is new there, as far as that can be told; l NULL: nothing was seen of the lock. made: wall ms, 0: unknown. */
+bool watch_author(const struct place *p, struct store_txn *t, const struct state_rec *s, const struct lock_look *l, int64_t made,
+    struct run_rec *ret);
 
 /* --- meaning.c: comparing two bodies, on the work pool when they are large --- */
 struct meaning {
@@ -319,7 +349,8 @@ struct pull_options {
 	uint64_t must_be;               /* release: only this version; 0: any */
 	bool dry;                       /* nothing is committed */
 	bool keep;                      /* hand the snapshot out */
-	bool locked;                    /* the listing shows a lock on it */
+	struct lock_look *lock;         /* what was seen of its lock, outlives the op; NULL: nothing */
+	bool ask;                       /* if other bytes are read, its lock is looked at then */
 	bool fill;                      /* what the remote kept since the last look is read first */
 	const char *version;            /* that one of them is read: it becomes a version, never the head. NULL: what is there now */
 	int64_t made;                   /* version: wall ms, 0: unknown */

@@ -40,6 +40,12 @@ look_is_source_of(const struct look *l, const struct edge *e)
 	return e->from == l->place->backend && (l->pass == NULL || pass_has_edge(l->pass, e));
 }
 
+bool
+look_lists_locks(const struct look *l)
+{
+	return (provider_caps(l->place->backend) & (PROVIDER_LIST | PROVIDER_LOCK_UNLISTED)) == PROVIDER_LIST;
+}
+
 static void
 look_bad_name(struct look *l, const struct state_seen *s)
 {
@@ -77,13 +83,27 @@ look_seen(void *arg, const struct state_seen *s)
 	x->uncovered = s->uncovered != NULL ? arena_strdup(l->listed, s->uncovered) : NULL;
 	x->size = s->size;
 	x->locked = s->locked;
-	x->known = x->met = false;
+	x->known = x->met = x->was_locked = false;
 	memcpy(x->etag, etag, n);
-	l->ret->locked |= s->locked;
+	l->ret->locked |= s->locked && (!l->place->source || !provider_shows_locks(l->place->backend));
 	if (map_put(l->names, span_str(s->name), x) != NULL)
 		return;
 	l->ret->seen++;
 	l->ret->uncovered += x->uncovered != NULL;
+}
+
+/* Locks are looked at where the listing shows one; where it does not show all of them, where one was known. */
+static void
+look_want_listed(struct look *l, struct span name, const struct listed *x)
+{
+	bool             lists = look_lists_locks(l);
+	struct look_pull want = { .size = x->size, .spare = x->known, .uncovered = x->uncovered };
+
+	want.lock = lists ? x->locked ? LOCK_HELD : LOCK_FREE : LOCK_AS_BEFORE;
+	want.ask = provider_shows_locks(l->place->backend) && x->uncovered == NULL && (l->pass == NULL || !pass_is_dry(l->pass)) &&
+	    (x->locked || (!lists && x->was_locked));
+	if (!x->known || want.ask)
+		look_want(l, name, &want);
 }
 
 /* In the order of the listing. */
@@ -95,12 +115,8 @@ look_want_unknown(struct look *l)
 
 	if (!l->place->source || l->names == NULL)
 		return;
-	for (size_t i = 0; map_next(l->names, &i, &name, &v);) {
-		const struct listed *x = v;
-
-		if (!x->known)
-			look_want(l, name, x->size, x->locked, x->uncovered);
-	}
+	for (size_t i = 0; map_next(l->names, &i, &name, &v);)
+		look_want_listed(l, name, v);
 }
 
 static struct op *
@@ -218,8 +234,12 @@ look_hinted_op(struct engine *e, struct place *place, struct look_result *ret)
 
 	l->hinted = true;
 	l->sweep = SWEEP_LANES;
-	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);)
-		look_want(l, name, 0, false, NULL);
+	for (size_t i = 0; map_next(place->hints, &i, &name, NULL);) {
+		char *text = span_dup(name);
+
+		look_want(l, name, &(struct look_pull){ .ask = watch_wants(place, text) });
+		free(text);
+	}
 	map_free(place->hints);
 	place->hints = NULL;
 	return op;

@@ -16,6 +16,7 @@ enum sweep_kind { SWEEP_COMPARE, SWEEP_GONE, SWEEP_HELD, SWEEP_LANES };
 struct listed {
 	uint64_t size; /* 0: the listing does not say */
 	bool locked;
+	bool was_locked; /* when last looked, as far as the store knows */
 	bool known; /* the tag is the one whose bytes were judged */
 	bool met; /* it was here before, as far as the store knows */
 	const char *uncovered; /* its bytes are out of reach, and why; NULL: they can be read */
@@ -25,7 +26,9 @@ struct listed {
 struct look_pull {
 	char    *name;
 	uint64_t size;                 /* 0: not known */
-	bool     locked;               /* the listing shows a lock on it */
+	enum lock_now lock;            /* as the listing shows it */
+	bool     ask;                  /* its lock is looked at */
+	bool     spare;                /* and it is read only if it is free by now: there is nothing new */
 	const char *uncovered;         /* as the listing has it */
 };
 
@@ -39,6 +42,7 @@ struct look {
 	struct arena       *listed;    /* where these lie */
 	struct look_pull   *pulls;     /* what to read, npulls */
 	size_t              npulls, cap, next;
+	size_t              follow;    /* locked by others, and soon to be looked at again */
 	/* the sweep: which one, which lane, and the last state id done */
 	enum sweep_kind     sweep;
 	size_t              lane;
@@ -50,12 +54,14 @@ struct look {
 	struct tally        unread;    /* states that could not be read or kept, and of which no record tells that */
 };
 
+/* Does the listing show every lock there is? */
+bool look_lists_locks(const struct look *l);
 bool look_is_source_of(const struct look *l, const struct edge *e);
 /* Every edge that would carry the state hears of what keeps it back. */
 void look_tell(struct look *l, const char *name, bool held, const struct err *e);
 
 /* --- look_read.c --- */
-void look_want(struct look *l, struct span name, uint64_t size, bool locked, const char *uncovered);
+void look_want(struct look *l, struct span name, const struct look_pull *x); /* x: but its name */
 void look_free_wanted(struct look *l);
 /* Reads all that is wanted. Single states may fail: that is told where it happens. */
 struct op *look_read(struct look *l);

@@ -6,13 +6,14 @@
 /* What a look reads: states of a source whose change tag is new, or that a notice named, many at a time. */
 
 void
-look_want(struct look *l, struct span name, uint64_t size, bool locked, const char *uncovered)
+look_want(struct look *l, struct span name, const struct look_pull *x)
 {
 	if (l->npulls == l->cap) {
 		l->cap = l->cap == 0 ? 16 : 2 * l->cap;
 		l->pulls = xreallocarray(l->pulls, l->cap, sizeof(*l->pulls));
 	}
-	l->pulls[l->npulls++] = (struct look_pull){ span_dup(name), size, locked, uncovered };
+	l->pulls[l->npulls] = *x;
+	l->pulls[l->npulls++].name = span_dup(name);
 }
 
 void
@@ -23,36 +24,61 @@ look_free_wanted(struct look *l)
 	free(l->pulls);
 }
 
+/* Its lock comes first: what is written before a lock goes is then read with it. */
 struct look_child {
 	struct op          op;
 	struct look       *l;
 	struct look_pull  *what;
 	uint64_t           bytes;      /* its share of what is on its way from there */
+	bool               admitted;
+	bool               refused;    /* to look at its lock, for now; and nothing new is known to be there */
+	struct lock_look   lock;
 	struct pull_result result;
 };
 
-enum look_child_state { CHILD_START, CHILD_ADMITTED, CHILD_DONE };
+enum look_child_state { CHILD_START, CHILD_ADMITTED, CHILD_ASKED, CHILD_DONE, CHILD_SETTLED };
 
-static const char *const look_child_states[] = { "start", "admitted", "done" };
+static const char *const look_child_states[] = { "start", "admitted", "lock looked at", "done", "settled" };
+
+static struct op *
+look_child_pull(struct look_child *c)
+{
+	struct look        *l = c->l;
+	struct pull_options o = { .lock = &c->lock, .uncovered = c->what->uncovered };
+
+	o.dry = o.keep = l->pass != NULL && pass_is_dry(l->pass);
+	o.fill = !o.dry;
+	/* who asks for every change pays for it: that is worth it only for one who comes often */
+	o.ask = l->pass == NULL && c->lock.now == LOCK_AS_BEFORE && !c->what->ask && provider_shows_locks(l->place->backend);
+	return pull_op(l->e, l->place, c->what->name, &o, &c->result);
+}
 
 static enum op_turn
 look_child_step(struct op *op)
 {
-	struct look_child  *c = container_of(op, struct look_child, op);
-	struct look        *l = c->l;
-	struct pull_options o = { .locked = c->what->locked, .uncovered = c->what->uncovered };
+	struct look_child *c = container_of(op, struct look_child, op);
+	struct place      *place = c->l->place;
 
 	switch ((enum look_child_state)op->state) {
 	case CHILD_START:
-		return op_await(op, CHILD_ADMITTED, quota_take(&l->place->reading, c->bytes));
+		return op_await(op, CHILD_ADMITTED, quota_take(&place->reading, c->bytes));
 	case CHILD_ADMITTED:
 		if (op_failed(op))
 			return op_fail(op);
-		o.dry = o.keep = l->pass != NULL && pass_is_dry(l->pass);
-		o.fill = !o.dry;
-		return op_await(op, CHILD_DONE, pull_op(l->e, l->place, c->what->name, &o, &c->result));
+		c->admitted = true;
+		c->lock.now = c->what->lock;
+		return op_await(op, CHILD_ASKED, c->what->ask ? watch_op(place, c->what->name, &c->lock) : NULL);
+	case CHILD_ASKED:
+		c->refused = op_failed(op) && (c->what->spare || c->l->hinted);
+		if (op_failed(op))
+			return op_fail(op);
+		return op_await(op, CHILD_DONE, c->what->spare && c->lock.now != LOCK_FREE ? NULL : look_child_pull(c));
 	case CHILD_DONE:
-		quota_give(&l->place->reading, c->bytes);
+		if (op_failed(op))
+			return op_fail(op);
+		return op_await(op, CHILD_SETTLED, c->l->pass != NULL && pass_is_dry(c->l->pass) ? NULL :
+		    watch_settle(place, c->what->name, &c->lock));
+	case CHILD_SETTLED:
 		return op_finish(op);
 	}
 	return OP_DONE;
@@ -63,6 +89,8 @@ look_child_free(struct op *op)
 {
 	struct look_child *c = container_of(op, struct look_child, op);
 
+	if (c->admitted)
+		quota_give(&c->l->place->reading, c->bytes);
 	snapshot_free(&c->result.now);
 	free(c);
 }
@@ -82,7 +110,7 @@ look_next_pull(void *arg)
 	op_init(&c->op, &look_child_class, l->e->loop);
 	c->l = l;
 	c->what = &l->pulls[l->next++];
-	c->bytes = c->what->size > 0 ? c->what->size : PLACE_SIZE_UNKNOWN;
+	c->bytes = c->what->size > 0 && !c->what->spare ? c->what->size : PLACE_SIZE_UNKNOWN;
 	return &c->op;
 }
 
@@ -145,7 +173,7 @@ look_pulled(struct op *op, void *arg)
 	struct look_child *c = container_of(op, struct look_child, op);
 	const char        *name = c->what->name;
 
-	if (op->err.code == ERR_CANCELLED)
+	if (op->err.code == ERR_CANCELLED || c->refused) /* the next look asks again */
 		return;
 	if (op->err.code != ERR_OK) {
 		struct err why = op->err;
@@ -158,6 +186,10 @@ look_pulled(struct op *op, void *arg)
 		look_note_unread(l, name, &op->err);
 		look_again(l, name, &op->err);
 		return;
+	}
+	if (l->pass == NULL && watch_is_close(l->place, name, &c->lock)) {
+		place_follow(l->place, name);
+		l->follow++;
 	}
 	l->ret->changed += c->result.changed;
 	if (look_is_new(l, name))
@@ -177,6 +209,7 @@ look_read(struct look *l)
 void
 look_read_ended(struct look *l)
 {
+	place_follows(l->place, l->follow);
 	if (l->pass != NULL && pass_is_dry(l->pass))
 		return;
 	if (!l->hinted || (l->unread.n > 0 && l->place->unread.n == 0))

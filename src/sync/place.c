@@ -294,12 +294,27 @@ place_look_now(void *arg)
 }
 
 void
-place_read_again(struct place *p, const char *name, int64_t wait)
+place_follow(struct place *p, const char *name)
 {
 	if (p->hints == NULL)
 		p->hints = map_new();
 	map_put(p->hints, span_str(name), p);
+}
+
+void
+place_read_again(struct place *p, const char *name, int64_t wait)
+{
+	place_follow(p, name);
 	timer_sooner(&p->hint, wait);
+}
+
+void
+place_follows(struct place *p, size_t n)
+{
+	int64_t wait = LOCK_POLL_MS * (int64_t)(1 + n / LOCK_POLL_STATES);
+
+	if (n > 0)
+		timer_sooner(&p->hint, wait - (int64_t)rand_below(loop_rand(p->engine->loop), (uint64_t)(wait / 10)));
 }
 
 static void

@@ -8,9 +8,10 @@
  * One state from its source into the store: read, judge, keep. A read that is empty or no state at all is read again
  * before any verdict, because terraform truncates first and writes then.
  */
-enum pull_state { START, READ, TORN, READ_AGAIN, FILLED, HEAD_LOADED, MEANT, COMMITTED };
+enum pull_state { START, READ, TORN, READ_AGAIN, LOCK_LOOKED, FILLED, HEAD_LOADED, MEANT, COMMITTED };
 
-static const char *const pull_states[] = { "start", "read", "torn", "read again", "older ones read", "head loaded", "meant", "committed" };
+static const char *const pull_states[] = { "start", "read", "torn", "read again", "lock looked at",
+	"older ones read", "head loaded", "meant", "committed" };
 
 struct pull {
 	struct op           op;
@@ -23,8 +24,9 @@ struct pull {
 	struct snapshot     now;
 	struct body        *head_body;
 	struct meaning      meaning;
+	char                run[256], who[128], operation[64]; /* who wrote what is new; "" unknown */
 	/* what the store knew when the bytes came; checked again by the batch's precondition */
-	bool                has_state, has_from, has_head, known_bytes, seen_again, released, restored, must_fits;
+	bool                has_state, has_from, has_head, known_bytes, seen_again, released, restored, must_fits, was_locked;
 	struct version_rec  head, before;  /* strings are not kept: only numbers and digests are used later */
 	struct digest       from;          /* the state's head; head is a newer one while older versions are read */
 	uint64_t            from_number, seen_version, versions;
@@ -61,7 +63,9 @@ pull_recall(struct pull *p, struct err *reterr)
 
 	if (store_read(p->e->store, &t, reterr) != ERR_OK)
 		return reterr->code;
-	if (!p->opt.force && !p->opt.release && store_state(t, pull_label(p), p->name, &s) && s.last_read != 0 && s.problem[0] == '\0')
+	p->has_state = store_state(t, pull_label(p), p->name, &s);
+	p->was_locked = p->has_state && (s.flags & STATE_IS_LOCKED) != 0;
+	if (!p->opt.force && !p->opt.release && p->has_state && s.last_read != 0 && s.problem[0] == '\0')
 		snprintf(p->known_etag, sizeof(p->known_etag), "%s", s.etag);
 	store_end(t);
 	return ERR_OK;
@@ -103,6 +107,22 @@ pull_was_seen(const struct pull *p, const struct judge_facts *f)
 	    f->seen_before->number <= p->mark.top;
 }
 
+/* Of older versions only when they were made, and that of a lock that lasted then as now. */
+static void
+pull_ascribe(struct pull *p, struct store_txn *t, const struct state_rec *s)
+{
+	const struct lock_look since = { .first = true };
+	struct run_rec         r;
+
+	p->run[0] = p->who[0] = p->operation[0] = '\0';
+	if (p->version != NULL ? p->opt.made == 0 || !watch_author(p->place, t, s, &since, p->opt.made, &r) :
+	    !watch_author(p->place, t, s, p->opt.lock, p->now.modified, &r))
+		return;
+	snprintf(p->run, sizeof(p->run), "%s", r.lock);
+	snprintf(p->who, sizeof(p->who), "%s", r.who);
+	snprintf(p->operation, sizeof(p->operation), "%s", r.operation);
+}
+
 static void
 pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
 {
@@ -125,6 +145,8 @@ pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
 	p->seen_version = s.seen_version;
 	p->versions = s.versions;
 	p->known_bytes = s.last_read != 0 && digest_eq(&s.seen_digest, &p->now.digest);
+	p->was_locked = (s.flags & STATE_IS_LOCKED) != 0;
+	pull_ascribe(p, t, &s);
 	best = pull_recall_fill(p, t, &s);
 	p->has_head = best != 0 && store_version(t, s.id, best, &p->head);
 	f->unwatched = !p->has_from && s.last_read == 0;
@@ -204,7 +226,9 @@ pull_rejudge(struct pull *p, struct err *reterr)
 static unsigned
 pull_flags(const struct pull *p)
 {
-	return p->opt.locked ? STATE_IS_LOCKED : 0;
+	const struct lock_look *l = p->opt.lock;
+
+	return (l == NULL || l->now == LOCK_AS_BEFORE ? p->was_locked : l->now == LOCK_HELD) ? STATE_IS_LOCKED : 0;
 }
 
 /* When it was made, where the remote tells that and may be asked for older ones: they stand in one row. In order, and not to come. */
@@ -235,7 +259,9 @@ pull_version(const struct pull *p, struct version_rec *v)
 	v->verdict = p->judgement.verdict;
 	v->reason = p->judgement.reason;
 	v->seen = pull_seen(p);
-	v->run = v->who = v->operation = "";
+	v->run = p->run;
+	v->who = p->who;
+	v->operation = p->operation;
 	v->origin = p->version != NULL ? VERSION_FROM_HISTORY : "";
 	v->number = p->mark.open ? p->versions + 1 : 0;
 	v->added = p->meaning.added;
@@ -418,7 +444,7 @@ static enum op_turn
 pull_unreadable(struct pull *p)
 {
 	struct err      why = p->op.res;
-	struct sighting s = { .etag = "", .flags = STATE_UNCOVERED, .problem = why.msg };
+	struct sighting s = { .etag = "", .flags = STATE_UNCOVERED | pull_flags(p), .problem = why.msg };
 	struct batch   *b;
 
 	p->op.err = why;
@@ -500,6 +526,10 @@ pull_arrived(struct pull *p)
 static enum op_turn
 pull_fill(struct pull *p)
 {
+	if (p->opt.ask && watch_asks(p->place, p->name, &p->now.digest)) {
+		p->opt.ask = false;
+		return op_await(&p->op, LOCK_LOOKED, watch_op(p->place, p->name, p->opt.lock));
+	}
 	if (p->opt.fill && fill_is_due(p->place, p->name, &p->now))
 		return op_await(&p->op, FILLED, fill_op(p->e, p->place, p->name, &p->now, &p->whole));
 	p->whole = p->opt.fill;
@@ -541,6 +571,8 @@ pull_step(struct op *op)
 		if (op_failed(op))
 			return pull_unreadable(p);
 		return pull_fill(p);
+	case LOCK_LOOKED:
+		return op_failed(op) ? op_fail(op) : pull_fill(p);
 	case FILLED:
 		return op_failed(op) ? op_fail(op) : pull_arrived(p);
 	case HEAD_LOADED:

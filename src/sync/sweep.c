@@ -82,13 +82,14 @@ sweep_knows(const struct state_rec *r, const struct listed *x)
 	    r->last_read != 0;
 }
 
-/* A lock comes and goes without a new version; one that is read is remembered with it. */
+/* A lock comes and goes without a new version; one that can be looked at is remembered with what it says. */
 static void
 sweep_lock(struct sweep *s, const struct state_rec *r, bool locked)
 {
 	struct sighting g = { .etag = r->etag, .flags = r->flags ^ STATE_IS_LOCKED, .problem = r->problem };
+	bool            shown = look_lists_locks(s->l) && !(locked && provider_shows_locks(s->l->place->backend));
 
-	if (locked != ((r->flags & STATE_IS_LOCKED) != 0) && !sweep_dry(s))
+	if (shown && locked != ((r->flags & STATE_IS_LOCKED) != 0) && !sweep_dry(s))
 		batch_seen(sweep_batch(s), r->backend, r->name, &g);
 }
 
@@ -100,8 +101,10 @@ sweep_compare(void *arg, const struct state_rec *r)
 
 	s->last = r->id;
 	s->l->headless |= r->head == 0;
-	if (x != NULL)
+	if (x != NULL) {
 		x->met = (r->flags & STATE_GONE) == 0;
+		x->was_locked = (r->flags & STATE_IS_LOCKED) != 0;
+	}
 	if (x != NULL && (x->known = sweep_knows(r, x)) && x->uncovered == NULL)
 		sweep_lock(s, r, x->locked);
 	else if (x == NULL && provider_selects(s->l->place->backend, r->name))

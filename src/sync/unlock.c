@@ -40,7 +40,7 @@ unlock_keep(struct unlock *u)
 	struct place *p = engine_place(u->e, u->b);
 
 	return u->ret->ours || !p->source || !engine_acts(u->e) ? NULL :
-	    pull_op(u->e, p, u->name, &(struct pull_options){ .force = true, .locked = true }, &u->kept);
+	    pull_op(u->e, p, u->name, &(struct pull_options){ .force = true }, &u->kept);
 }
 
 /* A state that cannot be read shall not stay locked for that. */

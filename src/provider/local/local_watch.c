@@ -11,8 +11,9 @@
 #include "local.h"
 
 /*
- * Notices by inotify: a name as soon as its file was closed after writing, or moved here. Watches are set by a job, folder by
- * folder; a new folder, a lost notice or a failure is "look at all". The slow re-scan of the agent finds whatever slips through.
+ * Notices by inotify: a name as soon as its file was closed after writing, or moved here, or its lock came or went. Watches are
+ * set by a job, folder by folder; a new folder, a lost notice or a failure is "look at all". The slow re-scan of the agent finds whatever
+ * slips through.
  */
 struct local_watch {
 	struct local    *l;
@@ -158,11 +159,26 @@ local_watch_scan(struct local_watch *w)
 
 /* --- events --- */
 
+/* Is it a lock's description, ".NAME.lock.info"? Of which state: ret. */
+static bool
+local_watch_lock(const char *file, struct span *ret)
+{
+	static const char end[] = ".lock.info";
+	size_t            n = strlen(file);
+
+	if (file[0] != '.' || n < sizeof(end) + 1 || strcmp(file + n - (sizeof(end) - 1), end) != 0)
+		return false;
+	*ret = span_of(file + 1, n - sizeof(end));
+	return true;
+}
+
 static void
 local_watch_event(struct local_watch *w, const struct inotify_event *e)
 {
-	char  key[16], *name;
-	char *prefix;
+	char        key[16], *name;
+	char       *prefix;
+	struct span state;
+	bool        lock;
 
 	if ((e->mask & IN_Q_OVERFLOW) != 0) {
 		w->changed(w->arg, NULL);
@@ -180,10 +196,14 @@ local_watch_event(struct local_watch *w, const struct inotify_event *e)
 		local_watch_scan(w);
 		return;
 	}
-	name = xasprintf("%s%s", prefix, e->name);
-	if ((e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0 && span_ends(span_str(name), ".tfstate"))
+	state = span_str(e->name);
+	lock = local_watch_lock(e->name, &state);
+	if (!span_ends(state, ".tfstate"))
+		return;
+	name = xasprintf("%s%.*s", prefix, (int)state.n, (const char *)state.p);
+	if ((e->mask & (IN_CLOSE_WRITE | (lock ? IN_DELETE : IN_MOVED_TO))) != 0)
 		w->changed(w->arg, name);
-	else if ((e->mask & (IN_DELETE | IN_MOVED_FROM)) != 0 && span_ends(span_str(name), ".tfstate"))
+	else if (!lock && (e->mask & (IN_DELETE | IN_MOVED_FROM)) != 0)
 		w->changed(w->arg, NULL);
 	free(name);
 }
