@@ -14,6 +14,7 @@
  *	GET  status                                   verdict, agent, states, replicas, problems
  *	GET  list        [backend]                    states with their replicas
  *	GET  log         state                        versions, newest first
+ *	GET  runs        [state]                      who had the lock of a source's state, and which versions came of it
  *	GET  cat         state                        the bytes, application/octet-stream
  *	GET  show        state [address] [reveal=1]   resources, outputs, metadata; sensitive values masked
  *	GET  locks       [backend]

@@ -77,6 +77,7 @@ const struct cli_command cli_commands[] = {
 	{ "status", "", "one verdict, and what is wrong", NULL, cli_status, 0, 0 },
 	{ "list", "[BACKEND]", "states and their replicas", NULL, cli_list, 0, 1 },
 	{ "log", "STATE", "versions of a state, newest first", raw_options, cli_log, 0, 1 },
+	{ "runs", "[STATE]", "who had the lock of a state, and which versions came of it", raw_options, cli_runs, 0, 1 },
 	{ "cat", "STATE[@V]", "the exact bytes of a version", raw_options, cli_cat, 0, 1 },
 	{ "show", "STATE[@V] [ADDRESS]", "resources and outputs of a version", show_options, cli_show, 0, 2 },
 	{ "restore", "STATE@V", "puts a version back", restore_options, cli_restore, 0, 1 },

@@ -39,10 +39,10 @@ struct cli {
 enum { CLI_MAKES_STORE = 1, CLI_SERVES = 2 };
 
 int cli_run(struct cli *c), cli_sync(struct cli *c), cli_status(struct cli *c), cli_list(struct cli *c), cli_log(struct cli *c),
-    cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c), cli_show(struct cli *c),
-    cli_restore(struct cli *c), cli_locks(struct cli *c), cli_lease(struct cli *c), cli_unlock(struct cli *c), cli_quarantine(struct cli *c),
-    cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c), cli_probe(struct cli *c),
-    cli_doctor(struct cli *c), cli_init(struct cli *c), cli_migrate(struct cli *c);
+    cli_runs(struct cli *c), cli_cat(struct cli *c), cli_help(struct cli *c), cli_version(struct cli *c), cli_config(struct cli *c),
+    cli_show(struct cli *c), cli_restore(struct cli *c), cli_locks(struct cli *c), cli_lease(struct cli *c), cli_unlock(struct cli *c),
+    cli_quarantine(struct cli *c), cli_resolve(struct cli *c), cli_adopt(struct cli *c), cli_check(struct cli *c),
+    cli_probe(struct cli *c), cli_doctor(struct cli *c), cli_init(struct cli *c), cli_migrate(struct cli *c);
 
 const char *cli_value(const struct cli *c, const char *option);     /* NULL: not given; a flag gives "1" */
 void        cli_agent_options(const struct cli *c, int flags, struct agent_options *ret);

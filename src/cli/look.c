@@ -190,6 +190,25 @@ cli_take_state(struct cli *c, struct cli_request *r)
 	return -1;
 }
 
+/* BACKEND:NAME, its lock, and whose it is. */
+static void
+cli_lock_text(const json_t *l)
+{
+	cli_text(cli_str(l, "backend"));
+	putchar(':');
+	cli_text(cli_str(l, "name"));
+	printf("  ");
+	cli_text(cli_str(l, "id"));
+	if (cli_str(l, "operation")[0] != '\0') {
+		printf("  ");
+		cli_text(cli_str(l, "operation"));
+	}
+	if (cli_str(l, "who")[0] != '\0') {
+		printf("  by ");
+		cli_text(cli_str(l, "who"));
+	}
+}
+
 static void
 cli_log_text(const struct cli *c, const json_t *doc)
 {
@@ -207,6 +226,11 @@ cli_log_text(const struct cli *c, const json_t *doc)
 			printf("  by ");
 			cli_text(cli_str(v, "who"));
 		}
+		if (cli_str(v, "operation")[0] != '\0') {
+			printf(" (");
+			cli_text(cli_str(v, "operation"));
+			putchar(')');
+		}
 		if (strncmp(cli_str(v, "origin"), "target ", 7) == 0) {
 			printf("  held by ");
 			cli_text(cli_str(v, "origin"));
@@ -222,6 +246,47 @@ cli_log(struct cli *c)
 	int                rc = cli_take_state(c, &r);
 
 	return rc != -1 ? rc : cli_call(c, &r, cli_log_text);
+}
+
+static void
+cli_run_serials(const json_t *r)
+{
+	char first[CLI_DIGITS_MAX], last[CLI_DIGITS_MAX];
+
+	if (!cli_has(r, "first_serial"))
+		return;
+	cli_digits(r, "first_serial", first);
+	cli_digits(r, "last_serial", last);
+	if (strcmp(first, last) == 0)
+		printf("  serial %s", first);
+	else
+		printf("  serials %s to %s", first, last);
+}
+
+static void
+cli_runs_text(const struct cli *c, const json_t *doc)
+{
+	json_t *r;
+	size_t  i;
+
+	(void)c;
+	json_array_foreach(json_object_get(doc, "runs"), i, r) {
+		cli_lock_text(r);
+		printf("  %s to %s", cli_str(r, "begun"), cli_has(r, "ended") ? cli_str(r, "ended") : "now");
+		cli_run_serials(r);
+		putchar('\n');
+	}
+	if (json_array_size(json_object_get(doc, "runs")) == 0)
+		printf("no run was seen\n");
+}
+
+int
+cli_runs(struct cli *c)
+{
+	struct cli_request r = { .method = "GET", .route = "runs" };
+	int                rc = c->nwords > 0 || cli_value(c, "state") != NULL ? cli_take_state(c, &r) : -1;
+
+	return rc != -1 ? rc : cli_call(c, &r, cli_runs_text);
 }
 
 int
@@ -252,17 +317,7 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 	char    age[TIME_TEXT_MAX];
 
 	json_array_foreach(json_object_get(doc, "locks"), i, l) {
-		cli_text(cli_str(l, "backend"));
-		putchar(':');
-		cli_text(cli_str(l, "name"));
-		printf("  ");
-		cli_text(cli_str(l, "id"));
-		if (cli_str(l, "operation")[0] != '\0') {
-			printf("  ");
-			cli_text(cli_str(l, "operation"));
-		}
-		printf("  by ");
-		cli_text(cli_str(l, "who"));
+		cli_lock_text(l);
 		if (!json_is_null(json_object_get(l, "age_seconds")))
 			printf("  %s old", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age));
 		printf("%s", cli_bool(l, "ours") ? ", this agent's" : "");

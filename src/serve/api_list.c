@@ -88,18 +88,21 @@ list_checked(struct engine *e, const struct state_rec *s)
 }
 
 static void
-list_lock(struct json_writer *w, const struct state_rec *s)
+list_lock(struct json_writer *w, struct store_txn *t, const struct state_rec *s)
 {
-	static const char *const unknown[] = { "id", "who", "operation", "created" };
+	struct run_rec r;
+	bool           known = store_run(t, s, &r);
 
 	json_key(w, "lock");
 	if ((s->flags & STATE_IS_LOCKED) == 0) {
 		json_nil(w);
 		return;
 	}
-	json_obj(w); /* the listing shows that there is one; "locks" asks whose */
-	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
-		json_kv_str(w, unknown[i], NULL);
+	json_obj(w); /* not known: the listing shows that there is one, no more */
+	put_text(w, "id", known ? r.lock : NULL);
+	put_text(w, "who", known ? r.who : NULL);
+	put_text(w, "operation", known ? r.operation : NULL);
+	put_text(w, "created", known ? r.created : NULL);
 	json_obj_end(w);
 }
 
@@ -130,7 +133,7 @@ list_state(void *arg, struct store_txn *t, const struct state_rec *s)
 	json_kv_time(w, "last_changed", s->last_changed);
 	json_kv_time(w, "last_checked", list_checked(x->c->e, s));
 	list_flags(w, s, have ? &head : NULL);
-	list_lock(w, s);
+	list_lock(w, t, s);
 	put_text(w, "problem", s->problem);
 	json_key(w, "replicas");
 	json_arr(w);

@@ -12,6 +12,7 @@ const struct route routes[] = {
 	{ "GET", "states", api_list, { "backend", NULL } },
 	{ "GET", "log", api_log, { "state", "backend", "name", NULL } },
 	{ "GET", "versions", api_log, { "state", "backend", "name", NULL } },
+	{ "GET", "runs", api_runs, { "state", "backend", "name", NULL } },
 	{ "GET", "cat", api_cat, { "state", "backend", "name", NULL } },
 	{ "POST", "sync", api_sync, { "edge", "dry_run", "max_age", NULL } },
 	{ "GET", "show", api_show, { "state", "backend", "name", "address", "reveal", NULL } },

@@ -44,7 +44,7 @@ struct route {
 };
 extern const struct route routes[];
 
-route_fn api_status, api_agent, api_list, api_log, api_cat, api_show, api_sync, api_restore, api_restore_out, api_migrate,
+route_fn api_status, api_agent, api_list, api_log, api_runs, api_cat, api_show, api_sync, api_restore, api_restore_out, api_migrate,
     api_locks, api_lease, api_lease_release, api_unlock, api_unlock_look, api_quarantine, api_release, api_drop, api_resolve, api_resolve_plan,
     api_adopt, api_adopt_plan, api_check, api_probe, api_events, api_ops, api_metrics;
 

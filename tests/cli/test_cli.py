@@ -313,7 +313,7 @@ def restore_asks(p):
     assert ours["who"].startswith("stateferry@") and ours["operation"] == "stateferry" and len(ours["run"]) == 36
     assert theirs["who"] is theirs["operation"] is theirs["run"] is None
     assert [ours[k] for k in ("added", "changed", "removed")] == [theirs["removed"], theirs["changed"], theirs["added"]], (ours, theirs)
-    assert p.text("log", "live:x.tfstate").splitlines()[0].endswith("  by " + ours["who"])
+    assert p.text("log", "live:x.tfstate").splitlines()[0].endswith(f"  by {ours['who']} (stateferry)")
     p.run("sync")
     assert (p.dir / "dr/x.tfstate").read_bytes() == (p.dir / "live/x.tfstate").read_bytes()
     (p.dir / "live/x.tfstate").write_text("")
