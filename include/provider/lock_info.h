@@ -26,10 +26,10 @@ struct lock_info {
 	bool unnamed;         /* of one that was met: nothing there says whose it is, it may be ours; id is only what it goes by */
 };
 
-/* A fresh lock of ours: id drawn from r, who "stateferry@NAME", operation "stateferry". All text is reduced to printable ASCII
+/* A fresh lock of ours: id drawn from r and agent_id (NULL: an agent without a store), who "stateferry@NAME", operation "stateferry". All text is reduced to printable ASCII
  * without < > & so that every JSON encoder prints it alike. */
-void          lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_name, const char *info,
-    const char *path);
+void          lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_id, const char *agent_name,
+    const char *info, const char *path);
 void          lock_info_body(const struct lock_info *l, struct buf *ret);
 /* Tolerant as terraform: key case and unknown keys ignored, missing ones empty, long ones cut. ERR_CORRUPT: no JSON object;
  * then id is empty and whatever is known stays readable. */
@@ -38,6 +38,9 @@ enum err_code lock_info_parse(struct span body, struct lock_info *ret, struct er
 void          lock_info_print(const struct lock_info *l, struct buf *ret);
 /* "NAME is locked by ", and that: a refusal with this code. Returns it. */
 enum err_code lock_info_refuse(const struct lock_info *l, enum err_code code, int detail, const char *name, struct err *reterr);
+/* Ours are told by their ids alone, wherever they turn up: the latter half of one is a digest of the former and of the agent's id. */
+void          lock_id_make(struct rand *r, const char *agent_id, char ret[37]);
+bool          lock_id_is_of(const char *id, const char *agent_id);
 bool          lock_info_is_ours(const struct lock_info *l); /* operation "stateferry": of this fleet, not of this agent */
 
 #endif

@@ -3,12 +3,17 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/digest.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/time.h"
 #include "base/utf8.h"
+
+#define LOCK_ID_DRAWN 18 /* characters of an id that are drawn: 8-4-4 */
 
 /* --- ours --- */
 
@@ -46,13 +51,47 @@ lock_time(int64_t wall_ms, char *ret, size_t size)
 	snprintf(ret, size, "%s.%0*dZ", text, digits, ms);
 }
 
+/* After the 64 bits that were drawn 64 of a digest, spelled as a UUID. */
+static void
+lock_id_close(char id[37], const char *agent_id)
+{
+	struct digest d;
+	char          hex[DIGEST_HEX], *text = xasprintf("stateferry lock %.*s %s", LOCK_ID_DRAWN, id, agent_id);
+
+	sha256_of(text, strlen(text), &d);
+	free(text);
+	digest_hex(&d, hex);
+	snprintf(id + LOCK_ID_DRAWN, 37 - LOCK_ID_DRAWN, "-%.4s-%.12s", hex, hex + 4);
+}
+
 void
-lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_name, const char *info, const char *path)
+lock_id_make(struct rand *r, const char *agent_id, char ret[37])
+{
+	rand_uuid(r, ret);
+	if (agent_id != NULL)
+		lock_id_close(ret, agent_id);
+}
+
+bool
+lock_id_is_of(const char *id, const char *agent_id)
+{
+	char ours[37];
+
+	if (strlen(id) != sizeof(ours) - 1)
+		return false;
+	memcpy(ours, id, sizeof(ours));
+	lock_id_close(ours, agent_id);
+	return strcmp(ours, id) == 0;
+}
+
+void
+lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_id, const char *agent_name, const char *info,
+    const char *path)
 {
 	char who[sizeof(l->who)];
 
 	memset(l, 0, sizeof(*l));
-	rand_uuid(r, l->id);
+	lock_id_make(r, agent_id, l->id);
 	snprintf(who, sizeof(who), "stateferry@%.100s", agent_name);
 	lock_plain(l->who, sizeof(l->who), who);
 	lock_plain(l->info, sizeof(l->info), info);

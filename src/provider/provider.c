@@ -549,7 +549,7 @@ provider_lock_new(struct backend *b, const struct state_ref *ref, const char *in
 	buf_init(&path, 0);
 	if (b->provider->lock_path != NULL)
 		b->provider->lock_path(b, ref->name, &path);
-	lock_info_make(ret, loop_rand(b->env->loop), loop_wall(b->env->loop), b->env->agent_name, info, buf_str(&path));
+	lock_info_make(ret, loop_rand(b->env->loop), loop_wall(b->env->loop), b->env->agent_id, b->env->agent_name, info, buf_str(&path));
 	buf_free(&path);
 }
 

@@ -97,7 +97,7 @@ scratch_init(struct scratch *s, const struct op_class *class, struct backend *b,
 		body_unref(body);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(s->locks); i++)
-		lock_info_make(&s->locks[i], loop_rand(l), loop_wall(l), b->env->agent_name, "probe", "");
+		lock_info_make(&s->locks[i], loop_rand(l), loop_wall(l), b->env->agent_id, b->env->agent_name, "probe", "");
 }
 
 void

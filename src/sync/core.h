@@ -422,8 +422,9 @@ bool track_closed(const struct track *t);
 
 /* --- recover.c: intents that an earlier life left open --- */
 void recover_clock_begin(struct engine *e); /* engine_steady() goes on from where an earlier process left it */
-/* A write to that name met this lock. One that an earlier write of ours left behind is looked after now. */
-void recover_met(struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder);
+/* A write to that name met this lock. One that an earlier write of ours left behind is looked after now; b: where that is journalled, if it
+ * is not yet. */
+void recover_met(struct batch *b, struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder);
 /* now: all that are due and the rest too; else only the due ones. *ret_next: when the next one is due (engine_steady()), 0: none. */
 struct op *recover_op(struct engine *e, bool now, int64_t *ret_next);
 

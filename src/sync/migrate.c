@@ -307,7 +307,7 @@ migrate_settled(struct migrate *m)
 	}
 	m->intent = 0;
 	if (m->op.err.code == ERR_LOCKED && !m->lock_held)
-		recover_met(m->e, m->from->backend, m->name, &m->holder);
+		recover_met(b, m->e, m->from->backend, m->name, &m->holder);
 	lock_note(b, m->e, m->from->backend, m->name, m->lock_held ? NULL : &m->holder);
 	return store_apply(m->e->store, b);
 }

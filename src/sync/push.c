@@ -513,7 +513,7 @@ push_result_batch(struct push *p)
 	} else if (p->intent != 0)
 		batch_settle(b, p->intent);
 	if (p->op.err.code == ERR_LOCKED)
-		recover_met(p->e, p->dst, p->name, &p->holder);
+		recover_met(b, p->e, p->dst, p->name, &p->holder);
 	lock_note(b, p->e, p->dst, p->name, p->lock_held ? NULL : &p->holder);
 	p->kind->settle(p, b);
 	return b;

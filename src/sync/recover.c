@@ -528,6 +528,7 @@ struct recover_meeting {
 	struct engine          *e;
 	const char             *target, *name;
 	const struct lock_info *holder;
+	bool                    known;    /* to an intent */
 };
 
 /* One without a name may be that of any write there. */
@@ -544,21 +545,37 @@ recover_meet(void *arg, const struct intent_rec *i)
 {
 	struct recover_meeting *m = arg;
 
-	if (recover_may_be_of(m, i) && !engine_is_live(m->e, i->id))
+	if (!recover_may_be_of(m, i))
+		return true;
+	m->known = true;
+	if (!engine_is_live(m->e, i->id))
 		engine_recover_met(m->e, i->id);
 	return true;
 }
 
-void
-recover_met(struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder)
+/* By its id it is ours, and of all that we mean to do nothing knows of it: a request for it was delivered twice, and the second time after
+ * the lock was released. */
+static void
+recover_claim(const struct recover_meeting *m, struct batch *b, const struct backend *dst)
 {
-	struct recover_meeting m = { e, dst->label, name, holder };
+	log_event(LOG_WARN, m->target, "a lock of this agent that it has released before is there again; it is released", { "state", log_str(m->name) },
+	    { "id", log_str(m->holder->id) });
+	lock_intend(b, m->e, intent_new_id(m->e->store), dst, m->name, m->holder, false);
+	engine_recover_soon(m->e);
+}
+
+void
+recover_met(struct batch *b, struct engine *e, const struct backend *dst, const char *name, const struct lock_info *holder)
+{
+	struct recover_meeting m = { e, dst->label, name, holder, false };
 	struct store_txn      *t;
 
 	if ((holder->id[0] == '\0' && !holder->unnamed) || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	store_intents(t, recover_meet, &m);
 	store_end(t);
+	if (!m.known && lock_id_is_of(holder->id, store_agent_id(e->store)))
+		recover_claim(&m, b, dst);
 }
 
 struct op *

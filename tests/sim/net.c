@@ -197,7 +197,7 @@ message_arrive_in(struct sim_message *m, int64_t ms)
 }
 
 /* A lock that is made twice is made while its sender still waits, who is told the second answer: no protocol of terraform's survives
- * anything else, for a lock that comes to be after its unlock, or after a refusal, has nobody who knows of it. */
+ * anything else: one that comes to be after its unlock, or after a refusal, is met by the next write, if there is one. */
 static void
 message_twice(struct sim_message *m, int64_t first)
 {

@@ -89,7 +89,7 @@ ours(void)
 	rand_seeded(&r, 1);
 	buf_init(&text, 0);
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-		lock_info_make(&l, &r, times[i].ms, "h<o>\"st\n\xc3\xbc", "why & what", "p");
+		lock_info_make(&l, &r, times[i].ms, NULL, "h<o>\"st\n\xc3\xbc", "why & what", "p");
 		CHECK_STR(l.created, times[i].created);
 		CHECK(lock_info_is_ours(&l));
 		CHECK_U64(strlen(l.id), 36);
@@ -128,10 +128,30 @@ refused(void)
 	CHECK_STR(e.msg, "prod/vpc is locked by ann@laptop, ID 1-2");
 }
 
+/* Half of an id is drawn, the other says whose it is. */
+static void
+an_id_tells_its_agent(void)
+{
+	char        id[37], other[37];
+	struct rand r;
+
+	rand_seeded(&r, 7);
+	for (unsigned i = 0; i < 1000; i++) {
+		lock_id_make(&r, "4fb1", id);
+		CHECK(lock_id_is_of(id, "4fb1") && !lock_id_is_of(id, "4fb2"));
+		lock_id_make(&r, NULL, other);
+		CHECK(!lock_id_is_of(other, "4fb1"));
+		CHECK(strlen(id) == 36 && strncmp(id, other, 18) != 0);
+		id[i % 36] = id[i % 36] == '0' ? '1' : '0';
+		CHECK(!lock_id_is_of(id, "4fb1"));
+	}
+	CHECK(!lock_id_is_of("", "4fb1") && !lock_id_is_of("1700000000", "4fb1"));
+}
+
 int
 main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){ { "there and back", there_and_back }, { "tolerant", tolerant },
 	    { "no_signature", no_signature },
-	    { "long ones are cut", long_ones_are_cut }, { "ours", ours }, { "printed", printed }, { "refused", refused }, { NULL, NULL } });
+	    { "long ones are cut", long_ones_are_cut }, { "an id tells its agent", an_id_tells_its_agent }, { "ours", ours }, { "printed", printed }, { "refused", refused }, { NULL, NULL } });
 }

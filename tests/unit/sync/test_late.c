@@ -16,6 +16,7 @@ static struct mem_world *a, *b;
 static struct provider   late;                /* mem, of whose requests for locks the first `lates` are granted when asked for again */
 static unsigned          lates, locked;
 static char              body[LOCK_BODY_MAX]; /* of the last such */
+static char              last[LOCK_BODY_MAX]; /* of the last of all */
 
 static struct op *
 late_lock(struct backend *target, const struct state_ref *ref, struct lock_info *l, struct lock_info *ret_holder)
@@ -24,13 +25,13 @@ late_lock(struct backend *target, const struct state_ref *ref, struct lock_info 
 
 	locked++;
 	l->late = lates > 0;
-	if (l->late) {
-		lates--;
-		buf_init(&text, sizeof(body) - 1);
-		lock_info_body(l, &text);
-		snprintf(body, sizeof(body), "%s", buf_str(&text));
-		buf_free(&text);
-	}
+	lates -= l->late;
+	buf_init(&text, sizeof(last) - 1);
+	lock_info_body(l, &text);
+	snprintf(last, sizeof(last), "%s", buf_str(&text));
+	if (l->late)
+		memcpy(body, last, sizeof(body));
+	buf_free(&text);
 	return provider_mem.lock(target, ref, l, ret_holder);
 }
 
@@ -229,6 +230,32 @@ a_lock_that_comes_twice_is_released_twice(void)
 	end();
 }
 
+/* All was settled when the network delivers a request for a lock once more: nothing but its id says whose it is. */
+static void
+one_that_comes_after_all_is_known_by_its_id(void)
+{
+	char *another;
+
+	begin_late(BACKENDS EDGE(""), 0);
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	CHECK_U64(intents(), 0);
+	mem_world_lock(b, "x.tfstate", last);
+	mem_world_put(a, "x.tfstate", rig_state(2, "L", 3, "a"));
+	engine_start(r.engine);
+	agent_rig_wait(&r, 120000);
+	check_equal("x.tfstate");
+	CHECK_U64(mem_world_locks(b) + intents(), 0);
+	another = xstrdup(last); /* who is not us may be another agent, or a store that is gone */
+	*strchr(another, '-') = '0';
+	mem_world_lock(b, "x.tfstate", another);
+	mem_world_put(a, "x.tfstate", rig_state(3, "L", 3, "a"));
+	agent_rig_wait(&r, 120000);
+	CHECK_U64(mem_world_locks(b), 1);
+	mem_world_lock(b, "x.tfstate", NULL);
+	free(another);
+	end();
+}
+
 /* --- one that is granted when it is asked for again --- */
 
 /* The first request is carried out at last, long after the lock was released: recovery gives that back, too. */
@@ -300,6 +327,7 @@ main(int argc, char **argv)
 		{ "a clock that is set between processes settles nothing early", a_clock_that_is_set_between_processes_settles_nothing_early },
 		{ "a clock that is behind makes no wait longer than the longest", a_clock_that_is_behind_makes_no_wait_longer_than_the_longest },
 		{ "a lock that comes twice is released twice", a_lock_that_comes_twice_is_released_twice },
+		{ "a lock that comes after all is known by its id", one_that_comes_after_all_is_known_by_its_id },
 		{ "nothing is written under a lock that may return", nothing_is_written_under_one_that_may_return },
 		{ "a lock behind an orphan is remembered", one_behind_an_orphan_is_remembered },
 		{ NULL, NULL } });

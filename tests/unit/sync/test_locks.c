@@ -45,6 +45,13 @@ end(void)
 	loop_free(loop);
 }
 
+static void
+make_theirs(struct backend *b)
+{
+	provider_lock_new(b, &(struct state_ref){ "x.tfstate" }, "", &theirs);
+	lock_id_make(loop_rand(r.loop), NULL, theirs.id);
+}
+
 /* A run of somebody else's. */
 static void
 lock_it(void)
@@ -53,7 +60,7 @@ lock_it(void)
 	struct state_ref ref = { "x.tfstate" };
 	struct lock_info holder;
 
-	provider_lock_new(b, &ref, "", &theirs);
+	make_theirs(b);
 	snprintf(theirs.who, sizeof(theirs.who), "ann@host");
 	snprintf(theirs.operation, sizeof(theirs.operation), "OperationTypeApply");
 	CHECK_U64(agent_rig_run(&r, provider_lock(b, &ref, &theirs, &holder), 60000), ERR_OK);
@@ -221,7 +228,7 @@ lock_source(void)
 	struct state_ref ref = { "x.tfstate" };
 	struct lock_info holder;
 
-	provider_lock_new(a, &ref, "", &theirs);
+	make_theirs(a);
 	snprintf(theirs.who, sizeof(theirs.who), "ann@host");
 	CHECK_U64(agent_rig_run(&r, provider_lock(a, &ref, &theirs, &holder), 60000), ERR_OK);
 }
