@@ -26,8 +26,8 @@ struct lock_info {
 	bool unnamed;         /* of one that was met: nothing there says whose it is, it may be ours; id is only what it goes by */
 };
 
-/* A fresh lock of ours: id drawn from r and agent_id (NULL: an agent without a store), who "stateferry@NAME", operation "stateferry". All text is reduced to printable ASCII
- * without < > & so that every JSON encoder prints it alike. */
+/* A fresh lock of ours: id drawn from r for agent_id (NULL: an agent without a store), who "stateferry@NAME", operation "stateferry". All
+ * text is reduced to printable ASCII without < > & so that every JSON encoder prints it alike. */
 void          lock_info_make(struct lock_info *l, struct rand *r, int64_t wall_ms, const char *agent_id, const char *agent_name,
     const char *info, const char *path);
 void          lock_info_body(const struct lock_info *l, struct buf *ret);

@@ -5,8 +5,10 @@
 #include "../../lib/store_rig.h"
 #include "../../lib/test.h"
 #include "base/mem.h"
+#include "base/rand.h"
 
 #define MANY 64
+#define LONG_COMMIT (32 * 1000 * 1000) /* bytes that cannot be packed, under way while the others come: below those that take several commits */
 
 static struct rig r;
 
@@ -93,6 +95,23 @@ batch_with(const char *name, const char *from, const char *to)
 	return b;
 }
 
+static struct batch *
+batch_that_takes_long(void)
+{
+	struct batch *b;
+	struct rand   noise;
+	char         *text = xmalloc(LONG_COMMIT + 1);
+
+	rand_seeded(&noise, 1);
+	rand_bytes(&noise, text, LONG_COMMIT);
+	for (size_t i = 0; i < LONG_COMMIT; i++)
+		text[i] |= (char)1; /* no end of a string */
+	text[LONG_COMMIT] = '\0';
+	b = batch_with("long", NULL, text);
+	free(text);
+	return b;
+}
+
 static bool
 head_is(const char *name, const char *text)
 {
@@ -114,7 +133,8 @@ share_a_commit_fn(void)
 	struct crowd       c = { .n = 0 };
 
 	store_stats(r.store, &before);
-	for (int i = 0; i < MANY; i++) {
+	crowd_add(&c, batch_that_takes_long());
+	for (int i = 1; i < MANY; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "s%d", i);
