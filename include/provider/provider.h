@@ -351,6 +351,8 @@ enum err_code provider_findable(const struct backend *b, struct err *reterr);
 #define PROVIDER_UNWRITABLE_HINT "\"stateferry probe %s\" shows what it enforces; configure a lock, or set exclusive = true " \
 	"if nothing else writes there"
 enum err_code provider_writable(const struct backend *b, struct err *reterr);
+/* The same of what b keeps in that one of its storages, or in itself: where only others of them have a lock, it has none. */
+enum err_code provider_writable_in(const struct backend *b, const struct backend *storage, struct err *reterr);
 #define PROVIDER_PROXY_HINT "give user and password in the proxy's URL: http://USER:PASSWORD@HOST:PORT" /* of a 407 */
 /* The checks of a probe that a write without a lock rests on. */
 #define PROBE_CONDITIONS 4

@@ -187,6 +187,8 @@ struct proof {
 /* Requests that prove what the backend enforces; fn is called for each check. The result is kept in the store, and a first write
  * to a target without a lock rests on it. ret is written on success. */
 struct op *engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, struct proof *ret);
+/* Would a write there be refused, as far as is known by now? It asks what a write asks. ret_locks: it would take a lock first. */
+enum err_code engine_writable(struct engine *e, const char *backend, bool *ret_locks, struct err *reterr);
 
 /* ---------------------------------------------------------------- looking */
 

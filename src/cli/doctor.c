@@ -215,7 +215,7 @@ doctor_proof(struct doctor *d, const json_t *p)
 	if (cli_bool(p, "enforces"))
 		doctor_say(d, DOCTOR_OK, 0, name, "", "enforces what a safe write needs, seen %s", cli_str(p, "probed"));
 	else if (cli_has(p, "enforces"))
-		doctor_say(d, DOCTOR_WARN, 0, name, hint, "does not enforce what a write without a lock needs, seen %s: %s", cli_str(p, "probed"),
+		doctor_say(d, DOCTOR_WARN, 0, name, hint, "a write is not safe there, seen %s: %s", cli_str(p, "probed"),
 		    cli_str(p, "why"));
 	else if (cli_bool(p, "unproven"))
 		doctor_say(d, DOCTOR_WARN, 0, name, hint, "never probed: what it enforces is only promised");

@@ -408,10 +408,14 @@ cli_probe_text(const struct cli *c, const json_t *doc)
 	cli_print_checks(c, json_object_get(doc, "checks"), "");
 	if (json_object_get(doc, "error") != NULL)
 		return;
-	if (cli_bool(doc, "enforces"))
-		printf("a write without a lock is safe here: preconditions are enforced\n");
-	else
-		printf("preconditions are not enforced: a target needs its lock, or exclusive = true if nothing else writes there\n");
+	printf(cli_bool(doc, "writable") ? "a write here " : "a write here is refused: ");
+	cli_text(cli_str(doc, "write"));
+	printf("\n");
+	if (cli_has(doc, "hint")) {
+		printf("  next: ");
+		cli_text(cli_str(doc, "hint"));
+		printf("\n");
+	}
 }
 
 int

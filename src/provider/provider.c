@@ -352,6 +352,16 @@ provider_writable(const struct backend *b, struct err *reterr)
 	return ERR_OK;
 }
 
+enum err_code
+provider_writable_in(const struct backend *b, const struct backend *storage, struct err *reterr)
+{
+	if (storage == b || b->common.read_only || b->common.exclusive || (storage->caps & PROVIDER_LOCK) != 0)
+		return provider_writable(b, reterr);
+	err_set(reterr, ERR_CONFLICT, 0, "%s: its storage has no lock, so %s takes none, and a write could go back in time", b->label,
+	    b->provider->name);
+	return err_hint(reterr, "configure a lock at both (a DynamoDB table, use_lockfile), or set exclusive = true if no run can happen meanwhile");
+}
+
 void
 provider_workspace(const struct backend *b, const char *name, struct buf *ret)
 {

@@ -70,6 +70,7 @@ api_check(struct call *c, struct err *reterr)
 
 struct probe {
 	struct call *c;
+	const char  *backend;
 	struct proof found;
 	bool         said;              /* a check was told */
 };
@@ -89,6 +90,22 @@ probe_seen(void *arg, const struct probe_check *p)
 	json_obj_end(w);
 }
 
+/* What the next write there is going to meet, which is more than the checks say. */
+static void
+probe_put_write(const struct probe *x, struct json_writer *w)
+{
+	struct err  e;
+	bool        locks, may = engine_writable(x->c->e, x->backend, &locks, &e) == ERR_OK;
+	const char *how = locks && x->found.holds ? "takes the lock, and preconditions are enforced besides" :
+	    locks                               ? "relies on the lock alone: preconditions are not enforced" :
+	    x->found.holds                      ? "is safe without a lock: preconditions are enforced" :
+	                                          "has neither a lock nor a precondition: exclusive = true says that nothing else writes";
+
+	json_kv_bool(w, "writable", may);
+	put_text(w, "write", may ? how : e.msg);
+	put_text(w, "hint", may ? "" : e.hint);
+}
+
 static void
 probe_done(struct call *c, void *arg, struct err *res)
 {
@@ -98,6 +115,8 @@ probe_done(struct call *c, void *arg, struct err *res)
 	json_kv_bool(&c->w, "enforces", x->found.holds);
 	json_kv_time(&c->w, "time", x->found.when);
 	put_text(&c->w, "reason", x->found.why);
+	if (res->code == ERR_OK)
+		probe_put_write(x, &c->w);
 	if (res->code == ERR_OK || res->code == ERR_CANCELLED || !x->said)
 		return;
 	json_key(&c->w, "error"); /* beside the checks, which show how far it came */
@@ -118,6 +137,7 @@ api_probe(struct call *c, struct err *reterr)
 		return NULL;
 	x = xcalloc(1, sizeof(*x));
 	x->c = c;
+	x->backend = backend;
 	json_kv_str(&c->w, "backend", backend);
 	json_key(&c->w, "checks");
 	json_arr(&c->w);

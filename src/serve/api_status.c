@@ -274,6 +274,9 @@ status_about(void *arg, const struct place_health *h)
 	struct call          *c = arg;
 	const struct backend *b = plan_backend(engine_plan(c->e), h->label);
 	unsigned              promised = provider_caps(b) & (PROVIDER_UNPROVEN | PROVIDER_LOCK_UNPROVEN);
+	struct err            e;
+	bool                  locks, may = b->common.read_only || engine_writable(c->e, h->label, &locks, &e) == ERR_OK;
+	const char           *why = !h->proof->known ? "" : !may ? e.msg : h->proof->holds ? "" : h->proof->why;
 
 	json_obj(&c->w);
 	json_kv_str(&c->w, "backend", h->label);
@@ -284,10 +287,10 @@ status_about(void *arg, const struct place_health *h)
 	json_kv_time(&c->w, "probed", h->proof->known ? h->proof->when : 0);
 	json_key(&c->w, "enforces");
 	if (h->proof->known)
-		json_bool(&c->w, h->proof->holds || ((promised & PROVIDER_LOCK_UNPROVEN) != 0 && !h->proof->no_lock));
+		json_bool(&c->w, may && (h->proof->holds || ((promised & PROVIDER_LOCK_UNPROVEN) != 0 && !h->proof->no_lock)));
 	else
 		json_nil(&c->w);
-	json_kv_str(&c->w, "why", h->proof->known && !h->proof->holds ? h->proof->why : "");
+	json_kv_str(&c->w, "why", why);
 	json_obj_end(&c->w);
 }
 

@@ -336,17 +336,27 @@ prove_refuse_lease(const struct place *p, const struct ground *g, struct err *re
 	return err_hint(reterr, "\"stateferry probe %s\" shows what it enforces; agents can share only what does", p->backend->label);
 }
 
-/* NULL: any of them will do. */
+static enum err_code
+ground_writable(const struct place *p, const struct ground *g, struct err *reterr)
+{
+	if (provider_writable_in(p->backend, g->backend, reterr) != ERR_OK)
+		return reterr->code;
+	return prove_is_due(g) && prove_is_no(p, g) ? prove_refuse(p, g, reterr) : ERR_OK;
+}
+
+/* NULL: any of them will do. ret_found: that name is known to lie there. */
 static const struct ground *
-place_ground_or_good(const struct place *p, const char *name)
+place_ground_or_good(const struct place *p, const char *name, bool *ret_found)
 {
 	const struct ground *g = NULL;
 	struct buf           there;
+	struct err           e;
 
 	buf_init(&there, 0);
 	if (name != NULL)
 		g = place_ground(p, name, &there);
-	for (size_t i = 0; name == NULL && i < p->ngrounds && (g == NULL || (prove_is_due(g) && prove_is_no(p, g))); i++)
+	*ret_found = name == NULL || there.len > 0;
+	for (size_t i = 0; name == NULL && i < p->ngrounds && (g == NULL || ground_writable(p, g, &e) != ERR_OK); i++)
 		g = &p->grounds[i];
 	buf_free(&there);
 	return g;
@@ -355,17 +365,34 @@ place_ground_or_good(const struct place *p, const char *name)
 enum err_code
 place_writable(const struct place *p, const char *name, struct err *reterr)
 {
-	const struct ground *g = place_ground_or_good(p, name);
+	bool                 found;
+	const struct ground *g = place_ground_or_good(p, name, &found);
 
-	if (provider_writable(p->backend, reterr) != ERR_OK)
+	if (provider_writable_in(p->backend, g != NULL && found ? g->backend : p->backend, reterr) != ERR_OK)
 		return reterr->code;
 	return g != NULL && prove_is_due(g) && prove_is_no(p, g) ? prove_refuse(p, g, reterr) : ERR_OK;
+}
+
+enum err_code
+engine_writable(struct engine *e, const char *backend, bool *ret_locks, struct err *reterr)
+{
+	const struct backend *b = plan_backend(e->plan, backend);
+	const struct place   *p = b != NULL ? engine_place(e, b) : NULL;
+
+	*ret_locks = p != NULL && p->ngrounds > 0 && !p->proof.no_lock;
+	for (size_t i = 0; p != NULL && i < p->ngrounds; i++) {
+		*ret_locks &= (provider_caps(p->grounds[i].backend) & PROVIDER_LOCK) != 0;
+		if (ground_writable(p, &p->grounds[i], reterr) != ERR_OK)
+			return reterr->code;
+	}
+	return p != NULL && p->ngrounds == 0 ? provider_writable(b, reterr) : ERR_OK;
 }
 
 bool
 place_asks_probe(const struct place *p, const char *name)
 {
-	const struct ground *g = place_ground_or_good(p, name);
+	bool                 found;
+	const struct ground *g = place_ground_or_good(p, name, &found);
 
 	return g != NULL && prove_is_due(g) && !prove_is_yes(g) && !prove_is_no(p, g);
 }

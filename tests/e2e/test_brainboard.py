@@ -148,10 +148,39 @@ def test_a_storage_without_lock_is_not_written(agent, places, brainboard):
     doc = agent.sync(code=None)
     assert "lock" in doc["problems"][0]["message"] and "exclusive" in doc["problems"][0]["hint"]
     assert dr.inner.get(id_) is None
+    probed = agent.json("probe", "bb")
+    assert probed["enforces"] is True and probed["writable"] is False, probed
+    assert probed["write"] == doc["problems"][0]["message"] and probed["hint"] == doc["problems"][0]["hint"]
+    assert "a write here is refused: bb: its storage has no lock" in agent.call("probe", "bb").out
+    doctor = agent.call("doctor", code=None).out
+    assert next(x for x in doctor.splitlines() if "probe bb" in x).startswith("warn"), doctor
     agent.forget("backend", "bb")
     agent.backend("brainboard", "bb", brainboard.backend() | {"key": "{uuid}", "exclusive": True}, blocks=[storage])
     agent.sync()
     assert dr.inner.get(id_) == live.get(f"{id_}.tfstate")
+    assert "a write here is safe without a lock" in agent.call("probe", "bb").out
+
+
+def test_one_storage_of_several_has_no_lock(agent, places, brainboard):
+    """What lies in that one is refused, what lies in another is written; a probe tells it of that one."""
+    live, dr, own = places("local"), places("brainboard-s3"), places("s3")
+    here, there = brainboard.add("here"), brainboard.add("there")
+    live.add(agent, "live")
+    _, args = own.add(Arguments, "x")
+    block = Block("architecture", there, key="{uuid}", blocks=[Block("storage", "s3", **args | {"use_lockfile": False})])
+    dr.add(agent, "bb", blocks=[block])
+    agent.replicate("in", "live", "bb")
+    for id_ in (here, there):
+        live.put(f"{id_}.tfstate", fresh())
+    problem = agent.problem(agent.sync(code=3))
+    assert problem["state"] == f"{there}.tfstate" and "has no lock" in problem["message"] and "exclusive" in problem["hint"]
+    assert dr.get(here) is not None and own.bucket.keys() == []
+    probed = agent.json("probe", "bb")
+    assert probed["writable"] is False and "has no lock" in probed["write"], probed
+    agent.forget("backend", "bb")
+    dr.add(agent, "bb")
+    agent.sync()
+    assert "takes the lock, and preconditions are enforced" in agent.call("probe", "bb").out
 
 
 def test_a_state_moves_into_the_folder_of_its_uuid(agent, places, terraform, brainboard):
@@ -276,6 +305,20 @@ def test_the_api_in_trouble_stops_nothing(agent, places, brainboard):
         brainboard.rules.clear()
         brainboard.spellings = ("raw", "bearer")
     assert agent.edge(agent.sync(), "out")["failed"] == 0
+
+
+def test_a_refused_token_is_no_auth(agent, places, brainboard):
+    """Although the storage, whose credentials are good, shows what lies there."""
+    live = places("brainboard-s3")
+    live.add(agent, "live", key=False)
+    live.put(brainboard.add("net"), fresh())
+    brainboard.spellings = ()
+    doc = agent.json("config", "check", "--probe", code=12)
+    checks = {c["name"]: c for c in doc["backends"][0]["checks"]}
+    assert doc["backends"][0]["error"]["code"] == 12 and checks["reach"]["ok"] and checks["read"]["ok"]
+    assert not checks["auth"]["ok"] and "Brainboard refuses the token" in checks["auth"]["detail"], checks
+    assert not checks["list"]["ok"] and "1 state without what was refused" in checks["list"]["detail"], checks
+    assert brainboard.token not in str(doc)
 
 
 @pytest.mark.parametrize("spelling", ["raw", "bearer"])

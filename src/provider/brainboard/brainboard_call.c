@@ -130,10 +130,9 @@ bb_call_unlockable(struct bb_call *c)
 
 	if (c->kind == REQUEST_LOCK_PEEK)
 		return op_error(l, ERR_NOT_FOUND, 0, "%s: its storage has no locks", c->name);
-	if (c->kind == REQUEST_UNLOCK || c->bb->b.common.exclusive)
+	if (c->kind == REQUEST_UNLOCK || provider_writable_in(&c->bb->b, c->storage, &e) == ERR_OK)
 		return op_result(l, &(struct err){ .code = ERR_OK });
-	err_set(&e, ERR_UNSUPPORTED, 0, "%s: its storage has no lock, so Brainboard takes none, and a write could go back in time", c->name);
-	err_hint(&e, "configure a lock at both (a DynamoDB table, use_lockfile), or set exclusive = true if no run can happen meanwhile");
+	err_unprefix(&e, c->bb->b.label);
 	return op_result(l, &e);
 }
 

@@ -468,7 +468,7 @@ expected(void)
 	CHECK(strncmp(r.err.msg, "b: ", 3) == 0 && strstr(r.err.msg, "nothing says under which name") != NULL);
 	CHECK_U64(expect(uuid(3)), ERR_UNSUPPORTED);
 	CHECK(strstr(r.err.msg, "managed storage") != NULL);
-	CHECK_U64(expect(uuid(4)), ERR_UNSUPPORTED);
+	CHECK_U64(expect(uuid(4)), ERR_CONFLICT);
 	CHECK(strstr(r.err.msg, "has no lock") != NULL);
 	CHECK_U64(expect("x"), ERR_UNSUPPORTED);
 	put(0, "{uuid}", 1);
@@ -576,7 +576,7 @@ locks(void)
 	begin("backend \"brainboard\" \"b\" {\n  key = \"{uuid}\"\n  storage \"mem\" {\n    lock = false\n  }\n"
 	    "  architecture \"a0000000-0000-4000-8000-000000000002\" {\n    storage \"mem\" {}\n  }\n}\n");
 	CHECK_OK(provider_writable(r.b, &r.err), r.err);
-	CHECK_U64(lock(1), ERR_UNSUPPORTED);
+	CHECK_U64(lock(1), ERR_CONFLICT);
 	CHECK(strstr(r.err.msg, "its storage has no lock") != NULL && strstr(r.err.hint, "exclusive") != NULL);
 	CHECK_OK(lock(2), r.err);
 	CHECK_OK(unlock(2), r.err);
