@@ -100,8 +100,9 @@ reach_say_clock(struct reach *r)
 
 /* What the first answer tells of the way there; an http backend's listing is no request, so the read may be the first. */
 static void
-reach_say_way(struct reach *r, const struct err *e)
+reach_say_way(struct reach *r, const struct err *got)
 {
+	const struct err *e = got->code == ERR_OK && r->partly.code == ERR_AUTH ? &r->partly : got; /* an inventory has its own token */
 	char        by[ERR_MSG_MAX];
 	bool        there = e->code != ERR_NETWORK && e->code != ERR_TIMEOUT && e->code != ERR_CANCELLED;
 	const char *server = there && r->b->provider->server != NULL ? r->b->provider->server(r->b) : NULL;
@@ -140,7 +141,9 @@ reach_read(struct reach *r)
 		err_clear(&e);
 	r->op.res = e;
 	reach_say_way(r, &e);
-	if (r->partly.code != ERR_OK)
+	if (r->partly.code == ERR_AUTH && e.code == ERR_OK)
+		reach_say(r, "list", false, "%llu state%s without what was refused", (unsigned long long)r->states, r->states == 1 ? "" : "s");
+	else if (r->partly.code != ERR_OK)
 		reach_say(r, "list", false, "%s", r->partly.msg);
 	else
 		reach_say(r, "list", true, "%llu state%s", (unsigned long long)r->states, r->states == 1 ? "" : "s");
