@@ -326,7 +326,7 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		putchar('\n');
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)
-		printf("no locks\n");
+		printf(json_array_size(json_object_get(doc, "problems")) == 0 ? "no locks\n" : "no locks that could be seen\n");
 	cli_leases(c, doc, "");
 	cli_problems(c, doc);
 }

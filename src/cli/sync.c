@@ -67,16 +67,17 @@ sync_try(const struct cli *c, const struct api_request *req, const struct agent_
 	return reterr->code;
 }
 
-/* A sync that came to nothing is an error like any other: one sentence, where cron and people look for it. */
+/* A sync that came to nothing is an error like any other: one sentence, where cron and people look for it. One that came to something has
+ * warned in the log, but for -q. */
 static void
-sync_complain(const json_t *doc)
+sync_complain(const struct cli *c, const json_t *doc)
 {
 	const json_t *p = json_array_get(json_object_get(doc, "problems"), 0);
 	const char   *state = cli_str(p, "state");
 	long long     exit = json_integer_value(json_object_get(doc, "exit_code"));
 	char         *where;
 
-	if (p == NULL || exit == 0 || exit == 3)
+	if (p == NULL || exit == 0 || (exit == 3 && !c->quiet))
 		return;
 	where = xasprintf("%s%s%s", cli_str(p, "edge"), state[0] != '\0' ? " " : "", state);
 	cli_say(where, cli_str(p, "message"), cli_str(p, "hint"));
@@ -129,7 +130,7 @@ static void
 sync_report(const struct cli *c, const json_t *doc)
 {
 	sync_text(c, doc);
-	sync_complain(doc);
+	sync_complain(c, doc);
 }
 
 static int

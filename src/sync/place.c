@@ -224,8 +224,8 @@ place_result(struct place *p, const struct err *err)
 		p->failures++;
 		if (!was)
 			p->since = p->last_try;
-		if (!was || p->why.code != err->code)
-			log_at(LOG_ERROR, p->backend->label, "%s", err_text(&why, text));
+		if (!was || p->why.code != err->code) /* without an agent whoever asked is told */
+			log_at(p->engine->started ? LOG_ERROR : LOG_WARN, p->backend->label, "%s", err_text(&why, text));
 		p->why = *err;
 	}
 	if (was && !p->failing)

@@ -54,10 +54,26 @@ def test_target_down_for_a_while(agent, setup, kind):
     assert dr.locks() == []
 
 
+def test_quiet_says_a_failure_once(agent, places):
+    """On stderr, whether all failed or some: the result has it, too, and the log has nothing more."""
+    for label, code in (("down", 1), ("up", 3)):
+        place = places("http")
+        place.add(agent, label, states=[NAME])
+        place.put(NAME, state(1, lineage()))
+        places("local").add(agent, f"copy-{label}")
+        agent.replicate(f"out-{label}", label, f"copy-{label}")
+        if label == "down":
+            place.stop()
+        said = agent.call("-q", "sync", code=code).err.splitlines()
+        assert len(said) == 1 and said[0].startswith("stateferry: out-down") and "refused" in said[0], said
+
+
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_sync_while_the_target_is_down(agent, setup, kind):
     live, dr, _ = setup(kind)
     dr.stop()
+    if kind == "s3":    # whose locks are asked for
+        assert "no locks that could be seen" in agent.call("locks", "dr", code=1).out
     one_sentence(agent, 1, "127.0.0.1")
     assert agent.json("status", code=1)["verdict"] == "failing"
     dr.start()
