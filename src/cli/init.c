@@ -111,6 +111,8 @@ init_open(struct init *in, const struct discover_found *f)
 	if (platform != NULL && platform->provider != NULL && init_try(in, &closer, platform->provider, &e) == ERR_OK) {
 		provider_close(p.backend);
 		p = closer;
+	} else if (platform != NULL && platform->provider != NULL) {
+		p.farther = arena_strdup(in->arena, e.msg);
 	}
 	in->places[in->nplaces++] = p;
 }

@@ -14,6 +14,7 @@ struct init_place {
 	struct conf_block           *block; /* with all arguments */
 	const char *name;                   /* its argument that tells states in one bucket apart, "" for none */
 	const char *variables;              /* of the environment, that were read and set; "" for none */
+	const char *farther;                /* why it is not what its platform's own provider could take; NULL: it was not tried */
 	size_t      group;
 	bool        again;                  /* an earlier place of the group is the same state */
 };

@@ -25,8 +25,7 @@ const struct init_platform *
 init_platform(const struct init_place *p)
 {
 	static const struct init_platform platforms[] = {
-		{ "/terraform-backend?accountIdentifier=", "harness",
-		    "A workspace of Harness: with HARNESS_PLATFORM_API_KEY or TF_HTTP_PASSWORD set, init makes backend \"harness\" of it", NULL },
+		{ "/terraform-backend?accountIdentifier=", "harness", "A workspace of Harness, which is no backend \"harness\" because ", NULL },
 		{ "/api/v4/projects/", NULL, "GitLab lists its states", "all of the project are found" },
 		{ "/api/packages/", NULL, "Gitea and Forgejo keep several", "states = [\"...\"] takes as many" },
 	};

@@ -96,8 +96,12 @@ init_remarks(const struct init *in, size_t g, struct buf *out)
 			init_comment(out, p->name[0] != '\0' ? p->name : "the name");
 			buf_printf(out, " in the addresses %s", platform->several);
 		}
+		init_comment(out, p->farther != NULL ? p->farther : "");
 		buf_puts(out, ".\n");
 	}
+	if (p->provider == &provider_harness && conf_attr(p->block, "password") == NULL && strstr(p->variables, "API_KEY") == NULL &&
+	    strstr(p->variables, "TF_HTTP_PASSWORD") == NULL)
+		buf_puts(out, "# It wants a token: HARNESS_PLATFORM_API_KEY, or TF_HTTP_PASSWORD as terraform takes it, or api_key = env(\"...\") here.\n");
 	if (platform != NULL && init_value(p, "username")[0] == '\0' && conf_attr(p->block, "headers") == NULL &&
 	    strstr(p->variables, "TF_HTTP_USERNAME") == NULL && strstr(p->variables, "TF_HTTP_PASSWORD") == NULL)
 		buf_puts(out, "# It wants credentials: username and password here, or TF_HTTP_USERNAME and TF_HTTP_PASSWORD.\n");

@@ -200,6 +200,22 @@ def test_pruned_states_are_told(agent, harnesses, places):
     assert server.locks() == {}
 
 
+def test_a_pasted_block_without_a_token(agent, project, places):
+    """As terraform takes it, so that init may print it; what is missing is told when it is asked for."""
+    server, tf = project
+    tf.apply()
+    agent.backend("harness", "live", {"from_file": str(tf.folder / "backend.tf")})
+    places("local").add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    agent.call("config", "check")
+    told = agent.problem(agent.sync(code=12))
+    assert "none are configured" in told["message"] and "HARNESS_PLATFORM_API_KEY" in told["hint"] and "TF_HTTP_PASSWORD" in told["hint"]
+    checks = {c["name"]: c for c in agent.json("config", "check", "--probe", code=3)["backends"][0]["checks"]}
+    assert not checks["auth"]["ok"] and "credentials from" not in checks["auth"]["detail"]
+    agent.env |= TOKEN
+    agent.sync()
+
+
 def test_what_is_wrong_is_said(agents, harnesses, places):
     server = harnesses()
     server.put("vpc", state(1, lineage()))

@@ -238,6 +238,7 @@ def test_what_a_platform_could_do_is_told(workdir, init):
     infra = workdir / "infra"
     base = {"gitlab": "https://gitlab.example/api/v4/projects/7/terraform/state/net", "gitea": "https://git.example/api/packages/acme/terraform/state/app",
             "harness": "https://app.harness.io/gateway/iacm/api/orgs/o/projects/p/workspaces/w/terraform-backend?accountIdentifier=a",
+            "odd": "https://app.harness.io/gateway/iacm/api/orgs/o/projects/p/workspaces/v/terraform-backend?accountIdentifier=a&x=1",
             "other": "https://host.example/terraform/state/x"}
     for name, address in base.items():
         (infra / name).mkdir(parents=True)
@@ -246,11 +247,12 @@ def test_what_a_platform_could_do_is_told(workdir, init):
     said = {label: block(label, agent.printed) for label in labels(agent)}
     assert "GitLab lists its states: with {name} in the place of net in the addresses" in said["net"]
     assert "Gitea and Forgejo keep several: with {name} in the place of app" in said["app"] and "states = [" in said["app"]
-    assert 'with HARNESS_PLATFORM_API_KEY or TF_HTTP_PASSWORD set, init makes backend "harness" of it' in said["w"]
-    assert all("wants credentials" in said[label] for label in ("net", "app", "w")) and "wants" not in said["x"]
+    assert 'backend "harness" "w"' in said["w"] and "It wants a token: HARNESS_PLATFORM_API_KEY" in said["w"]
+    assert 'backend "http" "v"' in said["v"] and 'no backend "harness" because' in said["v"] and "is not that of a Harness workspace" in said["v"]
+    assert all("wants credentials" in said[label] for label in ("net", "app", "v")) and "wants" not in said["x"]
     agent = init(infra, name="other", env={"HARNESS_PLATFORM_API_KEY": PASSWORD, "TF_HTTP_PASSWORD": PASSWORD, "TF_HTTP_USERNAME": "ann"})
     said = {label: block(label, agent.printed) for label in labels(agent)}
-    assert 'backend "harness" "w"' in said["w"] and "Harness:" not in said["w"] and f"{NEEDED}HARNESS_PLATFORM_API_KEY" in said["w"]
+    assert 'backend "harness" "w"' in said["w"] and "wants a token" not in said["w"] and f"{NEEDED}HARNESS_PLATFORM_API_KEY" in said["w"]
     assert "wants credentials" not in agent.printed
 
 

@@ -115,9 +115,9 @@ harness_check(struct conf_block *block, const struct harness_conf *hc, struct er
 	for (size_t i = 0; i < hc->workspaces.n; i++)
 		if (!hb_harness.fits(hc->workspaces.items[i]))
 			return harness_error(reterr, block, "workspaces", "are identifiers, not the names that people see");
-	if (hc->api_key == NULL && (hc->password == NULL || hc->address == NULL)) {
+	if (hc->api_key == NULL && hc->address == NULL) { /* a block of terraform's is right without, and told when it is used */
 		conf_error(reterr, block->pos, "there is no API key of Harness");
-		return err_hint(reterr, "set HARNESS_PLATFORM_API_KEY or api_key; with an address of terraform's, TF_HTTP_PASSWORD will do");
+		return err_hint(reterr, "%s", hb_harness.no_credentials);
 	}
 	return ERR_OK;
 }
@@ -164,12 +164,12 @@ harness_http(struct conf *c, const struct harness *x, const struct harness_conf 
 	h->retry_wait_max_ms = hc->retry_wait_max;
 	h->headers.keys = arena_alloc(a, 2 * sizeof(*h->headers.keys));
 	h->headers.values = arena_alloc(a, 2 * sizeof(*h->headers.values));
-	h->headers.keys[n] = "Harness-Account";
+	h->headers.keys[n] = HB_HARNESS_ACCOUNT;
 	h->headers.values[n++] = hc->account_id;
 	if (hc->api_key != NULL) {
 		h->headers.keys[n] = "x-api-key";
 		h->headers.values[n++] = arena_strdup(a, secret_str(hc->api_key));
-	} else {
+	} else if (hc->password != NULL) {
 		h->username = hc->username;
 		h->password = hc->password;
 	}
@@ -250,7 +250,9 @@ harness_locate(const struct backend *b, const char *name, struct buf *ret)
 static const char *
 harness_signed_in(const struct backend *b)
 {
-	return harness_of(b)->h.basic != NULL ? "password" : "api_key";
+	const struct hb *h = &harness_of(b)->h;
+
+	return h->basic != NULL ? "password" : hb_is_signed(h) ? "api_key" : NULL;
 }
 
 /* As the platform writes it for a workspace: terraform has no other header than the one of a password. */

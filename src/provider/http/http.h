@@ -31,12 +31,14 @@ struct hb_dialect {
 	bool        id_401;          /* 401 to a write may mean that its lock is not on it */
 	bool        explains;        /* a refusal is JSON with a message for people */
 	const char *sign_in, *permit, *nothing, *busy; /* what to do after 401, 403, 404 and another's lock; NULL: the common advice */
+	const char *no_credentials;  /* what to do after a 401 when none are configured; NULL: sign_in */
 	const char *remark;          /* why it may show other bytes than it took; NULL: no idea */
 };
 extern const struct hb_dialect hb_plain, hb_harness, hb_gitlab, hb_gitea;
 /* By the address alone. */
 const struct hb_dialect *hb_dialect_of(const char *address);
 
+#define HB_HARNESS_ACCOUNT "Harness-Account" /* a header that says whose, no credential */
 #define HB_HEADERS_MAX 48 /* of the argument headers */
 
 struct hb {
@@ -104,6 +106,8 @@ struct op *hb_send(struct hb *h, const struct hb_request *r, struct hb_answer *r
 #define HB_MD5_TEXT 32
 struct op *hb_md5(struct hb *h, struct body *body, char *ret);
 
+/* Do requests carry what could be a credential? */
+bool hb_is_signed(const struct hb *h);
 /* A status that leaves open whether a change was carried out. */
 bool hb_may_be_done(int status);
 /* What a status means where the caller has no rule of its own; what: "reading", "locking" ... */

@@ -40,6 +40,7 @@ const struct hb_dialect hb_harness = {
 	.id_front = true,
 	.explains = true,
 	.sign_in = "check the API key: it may have expired, or be of another account; a service account's is best",
+	.no_credentials = "set HARNESS_PLATFORM_API_KEY or api_key; with an address of terraform's, TF_HTTP_PASSWORD will do",
 	.permit = "give the token's owner \"Workspace: Access State\" and \"View\" on the workspace, and check that it is of this account",
 	.nothing = "check account, organization, project and workspace; a workspace has to be made in Harness, by its identifier",
 	.busy = "wait for the run that holds it; if that is gone: workspace settings, State Locking, Force Unlock",
@@ -82,6 +83,16 @@ hb_dialect_of(const char *address)
 			return known[i].is;
 	}
 	return &hb_plain;
+}
+
+bool
+hb_is_signed(const struct hb *h)
+{
+	bool is = h->basic != NULL || h->conf->cert_pem != NULL;
+
+	for (size_t i = 0; i < h->conf->headers.n; i++)
+		is |= strcmp(h->conf->headers.keys[i], HB_HARNESS_ACCOUNT) != 0;
+	return is;
 }
 
 /* Does a server say our own credentials back to us? */

@@ -33,25 +33,28 @@ hb_refused_redirect(const struct http_response *r, const char *what, const char 
 }
 
 static enum err_code
-hb_refused_auth(const struct http_response *r, const char *what, const char *name, struct err *reterr)
+hb_refused_auth(const struct hb *h, const struct http_response *r, const char *what, const char *name, struct err *reterr)
 {
 	if (r->status == 403) {
 		err_set(reterr, ERR_AUTH, 403, "%s %s: the server does not permit it to these credentials (403)", what, name);
 		return err_hint(reterr, "give this user the right to read, write and lock the state");
 	}
-	err_set(reterr, ERR_AUTH, 401, "%s %s: the server does not accept the credentials (401)", what, name);
+	if (!hb_is_signed(h))
+		err_set(reterr, ERR_AUTH, 401, "%s %s: the server wants credentials, and none are configured (401)", what, name);
+	else
+		err_set(reterr, ERR_AUTH, 401, "%s %s: the server does not accept the credentials (401)", what, name);
 	return err_hint(reterr, "check username and password, or TF_HTTP_USERNAME and TF_HTTP_PASSWORD");
 }
 
 static enum err_code
-hb_refusal(const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr)
+hb_refusal(const struct hb *h, const struct http_response *r, const char *what, const char *name, bool write, struct err *reterr)
 {
 	if (r->status >= 300 && r->status < 400)
 		return hb_refused_redirect(r, what, name, reterr);
 	switch (r->status) {
 	case 401:
 	case 403:
-		return hb_refused_auth(r, what, name, reterr);
+		return hb_refused_auth(h, r, what, name, reterr);
 	case 404:
 	case 410:
 		err_set(reterr, ERR_NOT_FOUND, r->status, "%s %s: there is nothing at this address (%d)", what, name, r->status);
@@ -90,8 +93,10 @@ hb_refused(const struct hb *h, const struct http_response *r, const char *what, 
 {
 	const struct hb_dialect *d = h->dialect;
 	const char              *next = r->status == 401 ? d->sign_in : r->status == 403 ? d->permit : r->status == 404 ? d->nothing : NULL;
-	enum err_code            rc = hb_refusal(r, what, name, write, reterr);
+	enum err_code            rc = hb_refusal(h, r, what, name, write, reterr);
 
+	if (r->status == 401 && d->no_credentials != NULL && !hb_is_signed(h))
+		next = d->no_credentials;
 	if (next != NULL)
 		err_hint(reterr, "%s", next);
 	hb_explain(h, r, reterr);

@@ -116,7 +116,6 @@ settings(void)
 	refuses(BLOCK("  lock_method = \"POST\"\n"), "lock_method goes with address");
 	refuses(BLOCK("  retry_max = 101\n"), "retry_max");
 	refuses(PASTED("  password = \"p\"\n  org_id = \"acme\"\n"), "org_id is what address says");
-	refuses(PASTED(""), "no API key");
 	refuses("backend \"harness\" \"b\" {\n  address = \"https://state.example.com/prod\"\n  api_key = \"k\"\n}\n", "not that of a Harness");
 	refuses("backend \"harness\" \"b\" {\n  address = \"" STATE_OF("vpc") "?accountIdentifier=" ACCOUNT "&x=1\"\n  api_key = \"k\"\n}\n",
 	    "not that of a Harness");
