@@ -217,6 +217,11 @@ cli_log_text(const struct cli *c, const json_t *doc)
 	char    serial[CLI_DIGITS_MAX];
 
 	(void)c;
+	if (json_array_size(json_object_get(doc, "versions")) == 0) {
+		printf("no version of it is kept%s", cli_has(doc, "problem") ? ": " : ": none was seen yet");
+		cli_text(cli_str(doc, "problem"));
+		putchar('\n');
+	}
 	json_array_foreach(json_object_get(doc, "versions"), i, v) {
 		printf("%s%.0f  serial %s  %s  %s  %.0f bytes  %.12s", cli_bool(v, "head") ? "* " : "  ", cli_num(v, "version"),
 		    cli_digits(v, "serial", serial), cli_str(v, "seen"), cli_str(v, "verdict"), cli_num(v, "size"), cli_str(v, "sha256"));

@@ -54,6 +54,7 @@ log_begin(struct log *l, struct store_txn *t, struct err *reterr)
 	l->head = s.head;
 	l->next = s.versions;
 	put_state(l->w, "state", s.backend, s.name);
+	put_text(l->w, "problem", s.problem);
 	json_key(l->w, "versions");
 	json_arr(l->w);
 	return ERR_OK;

@@ -360,6 +360,8 @@ def test_managed_storage_is_counted(agent, places, brainboard):
     assert "1 states, 0 changed, 1 uncovered; 0 written" in again.out, "each pass tells it, however well it went"
     problem = next(s for s in agent.json("list")["states"])["problem"]
     assert "managed storage" in problem
+    assert agent.call("log", id_).out == f"no version of it is kept: {problem}\n"
+    assert agent.json("log", id_)["problem"] == problem
     status = agent.call("status", code=3)
     assert status.out.startswith("0 of 1 states covered, agent not running") and "stateferry list" in status.out, status.out
 
