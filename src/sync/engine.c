@@ -290,7 +290,7 @@ engine_build(struct engine *e)
 		store_end(t);
 }
 
-/* Where each label points is remembered the first time, so that a change is noticed. */
+/* Where each label points is remembered, so that a change is noticed once something was read or written there. */
 static void
 engine_note_places(struct engine *e)
 {
@@ -302,7 +302,9 @@ engine_note_places(struct engine *e)
 	if (!engine_acts(e) || store_read(e->store, &t, NULL) != ERR_OK)
 		return;
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
-		if (e->places[i].where_unread || place_noted(&e->places[i], t, "where", &value))
+		const struct place *p = &e->places[i];
+
+		if (p->moved || (place_noted(p, t, "where", &value) && span_is(value, p->backend->where)))
 			continue;
 		place_key(&e->places[i], "where", &key);
 		b = b != NULL ? b : batch_new(e->store);

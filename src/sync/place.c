@@ -175,6 +175,50 @@ place_recall(struct place *p, struct store_txn *t)
 	prove_recall(p, t);
 }
 
+struct place_past {
+	const struct place *place;
+	bool                is;
+};
+
+static bool
+place_past_state(void *arg, const struct state_rec *r)
+{
+	((struct place_past *)arg)->is = r->versions > 0;
+	return r->versions == 0;
+}
+
+static bool
+place_past_replica(void *arg, const struct replica_rec *r)
+{
+	struct place_past *x = arg;
+
+	x->is = strcmp(r->target, x->place->backend->label) == 0 && !digest_is_zero(&r->digest);
+	return !x->is;
+}
+
+static bool
+place_past_intent(void *arg, const struct intent_rec *r)
+{
+	struct place_past *x = arg;
+
+	x->is = strcmp(r->target, x->place->backend->label) == 0;
+	return !x->is;
+}
+
+/* Was anything ever read or written there? Else a label that points elsewhere now was misspelt. */
+static bool
+place_has_past(const struct place *p, struct store_txn *t)
+{
+	struct place_past x = { .place = p };
+
+	store_states(t, p->backend->label, 0, place_past_state, &x);
+	if (!x.is)
+		store_replicas(t, NULL, place_past_replica, &x);
+	if (!x.is)
+		store_intents(t, place_past_intent, &x);
+	return x.is;
+}
+
 /* A record that cannot be read is none that says "here": in a transaction of its own, for an error of the store stays in its
  * transaction. */
 static void
@@ -187,8 +231,8 @@ place_recall_where(struct place *p)
 	p->where_unread = true;
 	if (store_read(p->engine->store, &t, NULL) == ERR_OK) {
 		noted = place_noted(p, t, "where", &value);
+		p->moved = noted && !span_is(value, p->backend->where) && place_has_past(p, t);
 		p->where_unread = store_txn_error(t, NULL) != ERR_OK;
-		p->moved = noted && !span_is(value, p->backend->where);
 		store_end(t);
 	}
 	p->moved |= p->where_unread;

@@ -91,6 +91,30 @@ no_snapshot_goes_there(void)
 	agent_rig_close(&r);
 }
 
+/* A name that was misspelt, and corrected before anything was read or written there, needs nobody. */
+static void
+what_never_held_anything_may_move(void)
+{
+	for (int i = 0; i < DIRS; i++) {
+		snprintf(dirs[i], sizeof(dirs[i]), "%s/early-%d", test_tmpdir(), i);
+		CHECK(mkdir(dirs[i], 0700) == 0);
+	}
+	snprintf(store, sizeof(store), "%s/store-early", test_tmpdir());
+	agent_rig_open(&r, 1, store, text(ELSEWHERE, ARCHIVE, ARCHIVE));
+	CHECK_STR(agent_rig_sync_counts(&r), "0 0 0 0");
+	agent_rig_close(&r);
+	state_write(SOURCE, rig_state(1, "L", 3, "one"));
+	agent_rig_open(&r, 1, store, text(SOURCE, TARGET, ARCHIVE));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	agent_rig_close(&r);
+	for (int source = SOURCE; source <= TARGET; source++) { /* where both are now was noted */
+		agent_rig_open(&r, 1, store, source == SOURCE ? text(SOURCE, ELSEWHERE, ARCHIVE) : text(ELSEWHERE, TARGET, ARCHIVE));
+		check_refused(agent_rig_run(&r, engine_restore(r.engine, &(struct restore_options){ .backend = "a", .name = "x.tfstate", .version = 1,
+		    .to_backend = source == SOURCE ? "b" : "a" }, &(struct restore_result){ 0 }), 60000));
+		agent_rig_close(&r);
+	}
+}
+
 static void
 no_restore_goes_there(void)
 {
@@ -258,6 +282,7 @@ main(int argc, char **argv)
 {
 	static const struct test tests[] = {
 		{ "no_snapshot_goes_there", no_snapshot_goes_there },
+		{ "what_never_held_anything_may_move", what_never_held_anything_may_move },
 		{ "no_restore_goes_there", no_restore_goes_there },
 		{ "nothing_there_is_released", nothing_there_is_released },
 		{ "nothing_there_is_resolved", nothing_there_is_resolved },
