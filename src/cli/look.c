@@ -106,7 +106,8 @@ cli_status_text(const struct cli *c, const json_t *doc)
 	if (none)
 		printf("0 of %.0f states covered%s", uncovered, strcmp(verdict, "failing") == 0 ? ", failing" : "");
 	else
-		printf("%.0f states, %s", cli_num(doc, "states") - uncovered, ok ? "all replicated" : verdict);
+		printf("%.0f states, %s", cli_num(doc, "states") - uncovered, ok && cli_num(doc, "states") == 0 ? "none was found" :
+		    ok ? "all replicated" : verdict);
 	printf("%s", cli_paint(c, "\033[0m"));
 	if (!ok && !none)
 		printf(": %.0f replicas current, %.0f behind, %.0f held, %.0f failed", cli_num(r, "current"), cli_num(r, "behind"),

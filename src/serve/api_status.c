@@ -352,8 +352,8 @@ status_ended(void *arg, struct err *reterr)
 		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3,
 		    .cause = "nothing is watched: the configuration has no replicate and no snapshot block", .next = "add one" });
 	else if (!x->looked)
-		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no source was looked at yet",
-		    .next = "stateferry sync, or stateferry run" });
+		status_add(x, &(struct status_problem){ .kind = "never_looked", .code = 3, .cause = "no state was seen yet",
+		    .next = "stateferry sync, or stateferry run; where that finds none: do the addresses of the sources hold states?" });
 	status_coverage(x);
 	json_arr_end(&x->w);
 	verdict = status_verdict(x);

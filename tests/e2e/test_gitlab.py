@@ -100,6 +100,26 @@ def test_the_token_of_a_job(agent, gitlabs, places):
     assert folder.get("vpc.tfstate") == server.body("vpc")
 
 
+@pytest.mark.parametrize("id_", ["acme%2Fother", "8"])
+@pytest.mark.parametrize("how", ["listed", "named", "one", "job"])
+def test_a_project_that_is_not_there_is_no_empty_one(agent, gitlabs, places, id_, how):
+    """GitLab says 404 to it as to a state that is not there yet; terraform would begin with an empty state."""
+    server = gitlabs(project=id_, **({"user": "gitlab-ci-token", "token": gitlab.JOB_TOKEN} if how == "job" else {}))
+    server.put("vpc", state(1, lineage()))
+    agent.backend("http", "live", server.backend("vpc" if how in ("one", "job") else "{name}"), **({"states": ["vpc"]} if how == "named" else {}))
+    places("local").add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    told = agent.problem(agent.sync(code=12))
+    assert "no such project" in told["message"] or "Project Not Found" in told["message"], told
+    assert told["hint"]
+    server.project = gitlab.NUMBER      # and one that is there has no such state yet
+    agent.forget("backend", "live")
+    agent.backend("http", "live", server.backend("other"))
+    agent.sync()
+    status = agent.call("status", code=(0, 3)).out
+    assert "no state was seen yet" in status or "0 states, none was found" in status, status
+
+
 def test_headers_instead_of_a_user(agent, gitlabs, places):
     server, folder = gitlabs(user="", token=""), places("local")
     server.put("vpc", state(1, lineage()))

@@ -13,7 +13,8 @@ from http_state import BODY_MAX, LOCK_FIELDS, LOCK_MAX, Answer, HttpState, lock_
 PROJECT, NUMBER, USER = "acme/net", "7", "ann"
 TOKEN, JOB_TOKEN = "glpat-t0ken-9d21f7", "job-t0ken-77ac"
 ROUTE = re.compile(r"/api/v4/projects/([^/]+)/terraform/state/([^/]+)(/lock|/versions/\d+)?")
-BY_PATH, BY_NUMBER = f'query{{project(fullPath:"{PROJECT}"){{', f'query{{projects(ids:["gid://gitlab/Project/{NUMBER}"]){{nodes{{'
+BY_PATH, BY_NUMBER = (re.compile(r'query\{project\(fullPath:"([^"\\]+)"\)\{'),
+                      re.compile(r'query\{projects\(ids:\["gid://gitlab/Project/(\d+)"\]\)\{nodes\{'))
 NODE = r"\{name lockedAt lockedByUser\{username\} latestVersion\{serial createdAt\}\}"
 ONE = re.compile(r'terraformState\(name:("(?:[^"\\]|\\.)*")\)' + NODE)
 ALL = re.compile(r'terraformStates\(first:(\d+)(?:,after:"(\d+)")?\)\{nodes' + NODE + r" pageInfo\{hasNextPage endCursor\}\}")
@@ -159,13 +160,13 @@ class GitLab(HttpState):
         if headers.get("PRIVATE-TOKEN") not in (None, TOKEN):
             raise refuse(401, "Invalid token")
         query = json.loads(body)["query"]
-        begin = next((b for b in (BY_PATH, BY_NUMBER) if query.startswith(b)), None)
-        what = query[len(begin):].rstrip("}") + "}" * 2 if begin else ""
+        begin = BY_PATH.match(query) or BY_NUMBER.match(query)
+        what = query[begin.end():].rstrip("}") + "}" * 2 if begin else ""
         one, every = ONE.fullmatch(what[:-1]) or ONE.fullmatch(what), ALL.fullmatch(what)
         if not one and not every:
             self.blame(entry, f"no such question: {query}")
             raise refuse(400, "parse error")
-        if headers.get("PRIVATE-TOKEN") is None:        # what may not be seen is not there
+        if headers.get("PRIVATE-TOKEN") is None or begin[1] not in (PROJECT, NUMBER):   # what may not be seen is not there
             project = None
         elif one:
             name = json.loads(one[1])
@@ -175,5 +176,5 @@ class GitLab(HttpState):
             names = sorted(self.states)
             project = {"terraformStates": {"nodes": [self.node(n, self.states[n]) for n in names[start:start + size]],
                                            "pageInfo": {"hasNextPage": start + size < len(names), "endCursor": str(start + size)}}}
-        data = {"project": project} if begin == BY_PATH else {"projects": {"nodes": [project] if project else []}}
+        data = {"project": project} if begin.re == BY_PATH else {"projects": {"nodes": [project] if project else []}}
         raise Answer(200, json.dumps({"data": data}).encode(), Content_Type="application/json")

@@ -32,6 +32,7 @@ struct hb_dialect {
 	bool        explains;        /* a refusal is JSON with a message for people */
 	const char *sign_in, *permit, *nothing, *busy; /* what to do after 401, 403, 404 and another's lock; NULL: the common advice */
 	const char *no_credentials;  /* what to do after a 401 when none are configured; NULL: sign_in */
+	const char *no_place;        /* stands in a 404 that is no missing state: where states could be is not there; NULL: nobody knows */
 	const char *remark;          /* why it may show other bytes than it took; NULL: no idea */
 };
 extern const struct hb_dialect hb_plain, hb_harness, hb_gitlab, hb_gitea;

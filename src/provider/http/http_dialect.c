@@ -55,6 +55,7 @@ const struct hb_dialect hb_gitlab = {
 	.sign_in = "give a personal, project or group access token with scope api as password (or header PRIVATE-TOKEN), or in a job "
 	    "gitlab-ci-token and CI_JOB_TOKEN",
 	.permit = "reading takes the role Developer in the project, locking and writing Maintainer, and the token the scope api",
+	.no_place = "Project Not Found",
 	.nothing = "check project and name; GitLab says the same to who may not see the project",
 	.remark = "GitLab shows the version with the highest serial, whatever is written later",
 };

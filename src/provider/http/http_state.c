@@ -7,6 +7,8 @@
 #include "base/log.h"
 
 /* Reading, writing and deleting a state. Which status means what: docs/protocol/http-state.md. */
+#define HB_REFUSAL_MAX 512 /* bytes of a refusal in which a word is looked for */
+
 enum hb_kind { HB_HEAD, HB_GET, HB_PUT, HB_DEL };
 
 struct hb_state_call {
@@ -103,12 +105,29 @@ hb_refused(const struct hb *h, const struct http_response *r, const char *what, 
 	return rc;
 }
 
+/* A place that is not there, or not for these credentials, is no empty one. */
+static bool
+hb_is_no_place(const struct hb *h, const struct http_response *r)
+{
+	const char *word = h->dialect->no_place;
+	char        text[HB_REFUSAL_MAX];
+
+	if (r->status != 404 || word == NULL || r->body == NULL || !body_in_memory(r->body))
+		return false;
+	span_text(text, sizeof(text), body_span(r->body));
+	return strstr(text, word) != NULL;
+}
+
 /* "No state" has three spellings. */
 static enum err_code
 hb_got(struct hb_state_call *c, struct err *reterr)
 {
 	const struct http_response *r = &c->answer.res;
 
+	if (hb_is_no_place(c->h, r)) {
+		hb_refused(c->h, r, "reading", c->name, false, reterr);
+		return reterr->code = ERR_AUTH;
+	}
 	if (r->status == 404 || r->status == 204 || (r->status == 200 && r->body_size == 0))
 		return err_set(reterr, ERR_NOT_FOUND, r->status, "no state %s", c->name);
 	if (r->status == 304 && c->etag[0] != '\0')
