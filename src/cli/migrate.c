@@ -19,6 +19,20 @@ migrate_words(const json_t *list)
 }
 
 static void
+migrate_older(const json_t *doc)
+{
+	double n = cli_num(doc, "backfill");
+
+	if (!cli_bool(doc, "older_versions_stay"))
+		return;
+	printf("\nThe version that is there now moves; older ones stay at the old place");
+	if (n > 0)
+		printf(", and up to %.0f of each are kept in the store: stateferry log\n", n);
+	else
+		printf(": backfill in its block, before a state is read the first time, keeps them in the store\n");
+}
+
+static void
 migrate_text(const struct cli *c, const json_t *doc)
 {
 	const json_t *list = json_object_get(doc, "result"), *blocks = json_object_get(doc, "blocks");
@@ -41,7 +55,10 @@ migrate_text(const struct cli *c, const json_t *doc)
 		if (json_array_size(blocks) > 0)
 			printf("  %s\n", json_string_value(v));
 	}
-	if (json_array_size(edges) == 0 || json_array_size(blocks) == 0)
+	if (json_array_size(blocks) == 0)
+		return;
+	migrate_older(doc);
+	if (json_array_size(edges) == 0)
 		return;
 	printf("\nThese still copy from the old place, until their \"from\" is another: ");
 	migrate_words(edges);

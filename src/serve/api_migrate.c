@@ -166,6 +166,7 @@ migrate_finish(struct restores *x)
 {
 	struct json_writer   *w = &x->c->w;
 	struct migrate_places all;
+	const struct backend *src = plan_backend(engine_plan(x->c->e), x->items[0].backend);
 	bool                  cloud = migrate_to(x)->provider == &provider_cloud;
 
 	migrate_places(x, &all);
@@ -182,6 +183,8 @@ migrate_finish(struct restores *x)
 	json_str(w, "terraform plan");
 	json_arr_end(w);
 	migrate_edges(w, x);
+	json_kv_bool(w, "older_versions_stay", (provider_caps(src) & PROVIDER_HISTORY) != 0);
+	json_kv_i64(w, "backfill", src->common.backfill);
 	map_free(all.by_block);
 	free(all.places);
 	free(all.next);

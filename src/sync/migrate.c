@@ -6,14 +6,15 @@
 #include "push.h"
 
 /*
- * One state moved to another backend: under the lock of its source it is read, judged and kept as every look does it (pull.c), then
+ * One state moved to another backend: what its source kept of older versions is read first, for they stay there and a state that is known
+ * is not asked for them again; then under the lock of the source it is read, judged and kept as every look does it (pull.c), then
  * written under the lock of the target as every guarded write is (push.c), and read once more at the source before that is unlocked. The
  * source is left in place. Both locks are journalled before they are asked for, each as an intent of its own, so that whoever comes
  * after a death releases them.
  */
-enum migrate_state { START, INTENDED, LOCKED, PULLED, PUSHED, READ_AGAIN, RELEASE, RELEASED, SETTLE, SETTLED };
+enum migrate_state { START, FILLED, INTENDED, LOCKED, PULLED, PUSHED, READ_AGAIN, RELEASE, RELEASED, SETTLE, SETTLED };
 
-static const char *const migrate_states[] = { "start", "intended", "locked", "pulled", "pushed", "read again", "release", "released",
+static const char *const migrate_states[] = { "start", "filled", "intended", "locked", "pulled", "pushed", "read again", "release", "released",
 	"settle", "settled" };
 
 struct migrate {
@@ -193,6 +194,15 @@ migrate_intend(struct migrate *m)
 	return store_apply(m->e->store, b);
 }
 
+/* Before the lock, for it may take a while. What goes wrong here the read under the lock tells. */
+static struct op *
+migrate_fill(struct migrate *m)
+{
+	if (m->dry || m->from->backend->common.backfill == 0)
+		return NULL;
+	return pull_op(m->e, m->from, m->name, &(struct pull_options){ .fill = true }, &m->pulled);
+}
+
 static struct op *
 migrate_lock(struct migrate *m)
 {
@@ -337,10 +347,15 @@ migrate_step(struct op *op)
 	struct migrate *m = container_of(op, struct migrate, op);
 
 	switch ((enum migrate_state)op->state) {
-	case START: /* the lock's id and body are on the disk before they are on the wire */
+	case START:
 		op->res = m->refused;
 		if (op_failed(op))
 			return op_fail(op);
+		return op_await(op, FILLED, migrate_fill(m));
+	case FILLED: /* the lock's id and body are on the disk before they are on the wire */
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		memset(&m->pulled, 0, sizeof(m->pulled));
 		return op_await(op, INTENDED, migrate_intend(m));
 	case INTENDED:
 		if (op_failed(op)) { /* nothing was sent, and nothing of it is on the disk */
@@ -450,8 +465,8 @@ engine_migrate(struct engine *e, const struct migrate_options *o, struct restore
 const char *
 engine_migrate_doing(const struct op *op)
 {
-	static const char *const doing[] = { "starting", "noting what is to come", "locking the source", "reading the source", "writing",
-		"reading the source again", "unlocking the source", "unlocking the source", "noting what came of it", "noting what came of it" };
+	static const char *const doing[] = { "starting", "reading older versions", "noting what is to come", "locking the source", "reading the source",
+		"writing", "reading the source again", "unlocking the source", "unlocking the source", "noting what came of it", "noting what came of it" };
 	const struct op         *migrate = op->child; /* op is the hold_op() around it */
 
 	_Static_assert(ARRAY_LEN(doing) == SETTLED + 1, "a word for each wait");

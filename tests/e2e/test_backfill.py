@@ -100,6 +100,24 @@ def test_each_is_a_snapshot(agent, applied, kind):
     assert [p.read_bytes() for p in kept] == a.bodies
 
 
+@pytest.mark.parametrize("kind", ["remote", "ministack"])
+def test_a_migration_says_that_they_stay(agent, applied, kind):
+    """What it says of those in the store is so, and a snapshot block has each of them."""
+    a = applied
+    said = agent.call("migrate", "live", "dr", "--yes").out
+    assert "older ones stay at the old place, and up to 100 of each are kept in the store" in said, said
+    assert [v["serial"] for v in log(agent, a)] == a.serials
+    again = agent.json("migrate", "live", "dr", "--dry-run")
+    assert again["older_versions_stay"] is True and again["backfill"] == 100
+    assert "older ones" not in agent.call("migrate", "dr", "live", "--dry-run").out     # a folder has none
+    agent.snapshot("history", "live", "dr", every="change", compress="none")
+    for _ in a.bodies:
+        agent.sync()
+    assert [v["serial"] for v in log(agent, a)] == a.serials
+    kept = sorted(p for p in a.dr.folder.rglob("*.tfstate") if "history" in p.parts and p.is_file())
+    assert [p.read_bytes() for p in kept] == a.bodies
+
+
 @pytest.mark.parametrize("kind", ["remote"])
 def test_no_more_than_asked_for(agent, applied, kind):
     a = applied
