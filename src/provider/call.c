@@ -193,8 +193,10 @@ call_step(struct op *op)
 		call_log(c);
 		if (op->res.code == ERR_BUSY && op->res.retry_after_ms > 0 && c->b->provider->behind == NULL) /* else one of several behind it */
 			c->b->busy_until = loop_now(op->loop) + op->res.retry_after_ms;
-		if (op_failed(op) && op->res.code != ERR_CANCELLED && op->res.code != ERR_UNCHANGED)
+		if (op_failed(op) && op->res.code != ERR_CANCELLED && op->res.code != ERR_UNCHANGED) {
+			err_unprefix(&op->res, c->b->label); /* of a probe, which makes calls of this kind itself */
 			err_prefix(&op->res, "%s", c->b->label);
+		}
 		return op_finish(op);
 	}
 	return OP_DONE;

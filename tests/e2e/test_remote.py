@@ -274,6 +274,15 @@ def test_renamed_after_we_were_killed(fleet, made):
     assert fleet.server.body("before") == state(4, line)     # a workspace of that name is made anew
 
 
+def test_probe_of_what_does_not_answer(agent, places):
+    """Says once whose trouble it is."""
+    live = places("remote")
+    live.add(agent, "live")
+    live.rules.add(times=0, status=200, body=b"")
+    said = agent.json("probe", "live", code=1)["error"]["message"]
+    assert said == f"live: 127.0.0.1:{live.server.port}/acme: listing workspaces: the answer is none of this API", said
+
+
 def test_no_workspace_without_create(fleet):
     fleet.folder.put("prod.tfstate", state(3, lineage()))
     fleet.target(create=False)

@@ -329,8 +329,8 @@ remote_asking_step(struct op *op)
 		if (status == 200 || status == 201) {
 			if (remote_ask_is_whole(a))
 				return op_ok(op);
-			err_set(&op->res, a->req.changing ? ERR_UNCERTAIN : ERR_UNSUPPORTED, status, "%s: %s %.90s: the answer is none of this API",
-			    x->r->b.where, a->what, a->name);
+			err_set(&op->res, a->req.changing ? ERR_UNCERTAIN : ERR_UNSUPPORTED, status, "%s: %s%s%.90s: the answer is none of this API",
+			    x->r->b.where, a->what, a->name[0] != '\0' ? " " : "", a->name);
 			err_hint(&op->res, REMOTE_OTHER_HINT);
 			return op_fail(op);
 		}
