@@ -345,6 +345,8 @@ bool       provider_lists_name_of(const struct backend *from, const struct backe
 bool       provider_same_name(const struct backend *a, const char *an, const struct backend *b, const char *bn);
 const char *provider_remark(const struct backend *b, const char *name); /* NULL: nothing is known */
 void       provider_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret);
+/* ERR_UNSUPPORTED: it keeps its states where nothing outside comes to, all of them. */
+enum err_code provider_within_reach(const struct backend *b, struct err *reterr);
 /* Can it be a source: ERR_CONFIG when nothing says which states it holds. */
 enum err_code provider_findable(const struct backend *b, struct err *reterr);
 /* May this be written at all: a lock, or preconditions, or exclusive = true, and not read_only. */

@@ -340,8 +340,25 @@ provider_selects(const struct backend *b, const char *name)
 }
 
 enum err_code
+provider_within_reach(const struct backend *b, struct err *reterr)
+{
+	struct buf only;
+	bool       none;
+
+	buf_init(&only, 0);
+	none = b->provider->storage != NULL && b->provider->storage(b, 0, &only) == NULL;
+	buf_free(&only);
+	if (!none)
+		return ERR_OK;
+	err_set(reterr, ERR_UNSUPPORTED, 0, "%s: %s are out of reach: nothing outside can read or write them", b->label, b->where);
+	return err_hint(reterr, "give the organization, or the architectures, storage of their own, and name it here");
+}
+
+enum err_code
 provider_writable(const struct backend *b, struct err *reterr)
 {
+	if (provider_within_reach(b, reterr) != ERR_OK)
+		return reterr->code;
 	if (b->common.read_only)
 		return err_set(reterr, ERR_UNSUPPORTED, 0, "%s is read_only", b->label);
 	if ((b->caps & (PROVIDER_LOCK | PROVIDER_IF_MATCH)) == 0 && !b->common.exclusive) {

@@ -104,21 +104,26 @@ edge_no_backend(const struct plan *p, struct conf_pos pos, const char *label, st
 }
 
 static enum err_code
-edge_add_lane(struct plan *p, struct edge *e, const char *label, struct conf_pos pos, struct err *reterr)
+edge_add_lane(struct plan *p, struct edge *edge, const char *label, struct conf_pos pos, struct err *reterr)
 {
 	struct backend *to = plan_backend(p, label);
+	struct err      e;
 
 	if (to == NULL)
 		return edge_no_backend(p, pos, label, reterr);
-	if (to == e->from)
+	if (provider_within_reach(to, &e) != ERR_OK) {
+		conf_error(reterr, pos, "%s", e.msg);
+		return err_hint(reterr, "%s", e.hint);
+	}
+	if (to == edge->from)
 		return conf_error(reterr, pos, "\"%s\" cannot be written from itself", label);
 	if (to->common.read_only)
 		return conf_error(reterr, pos, "\"%s\" is read_only", label);
-	for (size_t i = 0; i < e->nlanes; i++)
-		if (e->lanes[i].to == to)
+	for (size_t i = 0; i < edge->nlanes; i++)
+		if (edge->lanes[i].to == to)
 			return ERR_OK;
-	e->lanes = xreallocarray(e->lanes, e->nlanes + 1, sizeof(*e->lanes));
-	e->lanes[e->nlanes++] = (struct lane){ NULL, to, 0 };
+	edge->lanes = xreallocarray(edge->lanes, edge->nlanes + 1, sizeof(*edge->lanes));
+	edge->lanes[edge->nlanes++] = (struct lane){ NULL, to, 0 };
 	return ERR_OK;
 }
 

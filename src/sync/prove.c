@@ -628,11 +628,12 @@ engine_probe(struct engine *e, const char *backend, probe_fn *fn, void *arg, str
 	struct backend *b = plan_backend(e->plan, backend);
 	struct place   *place = b != NULL ? engine_place(e, b) : NULL;
 	struct prove   *p;
+	struct err      err;
 
 	if (b == NULL)
 		return op_error(e->loop, ERR_USAGE, 0, "no backend is called \"%s\"", backend);
-	if (place->ngrounds == 0)
-		return op_error(e->loop, ERR_UNSUPPORTED, 0, "%s: nothing of it can be reached, so there is nothing to probe", b->label);
+	if (provider_within_reach(b, &err) != ERR_OK)
+		return op_result(e->loop, &err);
 	p = prove_new(place, &place->grounds[0]);
 	p->asked = true;
 	p->fn = fn;

@@ -366,6 +366,20 @@ def test_managed_storage_is_counted(agent, places, brainboard):
     assert status.out.startswith("0 of 1 states covered, agent not running") and "stateferry list" in status.out, status.out
 
 
+def test_managed_storage_is_no_target(agent, places, brainboard):
+    """Refused before anything runs, with the reason and the way out; and so is a migration into it, and a probe."""
+    src = places("local")
+    src.add(agent, "src")
+    src.put(f"{brainboard.add('net')}.tfstate", fresh())
+    agent.backend("brainboard", "bb", brainboard.backend(), blocks=[Block("storage", "managed")])
+    agent.replicate("in", "src", "bb")
+    for command, code in ((["config", "check"], 10), (["sync"], 10), (["migrate", "src", "bb", "--yes"], 1), (["probe", "bb"], 1)):
+        if command[0] == "migrate":
+            agent.forget("replicate", "in")
+        said = agent.call(*command, code=code).err
+        assert "in its managed storage are out of reach" in said and "storage of their own" in said, said
+
+
 def test_an_agent_follows_the_runner(agent, places, terraform, brainboard):
     live = places("brainboard-s3-table")
     id_ = brainboard.add("net")

@@ -256,7 +256,7 @@ api_read(struct api *a, void (*fn)(void *arg, const struct brainboard_item *i))
 		return api_refused(a->bb, &a->ans, e) == ERR_OK;
 	if (brainboard_parse(a->ans.http.body != NULL ? body_span(a->ans.http.body) : SPAN_LIT(""), fn, a, e) != ERR_OK) {
 		err_prefix(e, "Brainboard at %s%s", a->bb->api, a->req.path);
-		err_hint(e, "check region or api_base");
+		err_hint(e, "check region or api_base, and that no proxy or login page answers in its place");
 		return false;
 	}
 	if (a->nenvs <= API_ITEMS_MAX && map_count(a->found) <= API_ITEMS_MAX)

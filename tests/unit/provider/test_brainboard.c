@@ -665,7 +665,7 @@ managed(void)
 	begin(BLOCK("  storage \"managed\" {}\n"));
 	fake_brainboard_put(&fake, 1, 0, "net");
 	CHECK_STR(list(), "1 project-0/env-0/net uncovered; ");
-	CHECK_U64(provider_writable(r.b, &r.err), ERR_CONFLICT);
+	CHECK_U64(provider_writable(r.b, &r.err), ERR_UNSUPPORTED);
 	end();
 }
 
