@@ -117,7 +117,7 @@ agent_plan(struct sim_agent *a, struct plan **ret)
 }
 
 /* The monotonic clock goes on in the next process; sometimes the host was started anew, or the store is on another one by now that has been
- * up for longer. */
+ * up for longer, and whose wall clock is no more ahead than that of the first. */
 static int64_t
 agent_uptime(const struct sim_agent *a)
 {
@@ -128,7 +128,7 @@ agent_uptime(const struct sim_agent *a)
 	case 6:
 		return 0;
 	case 5:
-		return up + AGENT_OTHER_UP_MS;
+		return a->wall_set ? up : up + AGENT_OTHER_UP_MS;
 	default:
 		return up;
 	}

@@ -264,6 +264,7 @@ sim_shift(struct sim *s, struct sim_agent *a, int64_t ms)
 	sim_say(s, "agent %u finds its wall clock %" PRId64 " ms off", a->index, ms);
 	loop_wall_shift(a->loop, ms - a->wall_off);
 	a->wall_off = ms;
+	a->wall_set = true;
 }
 
 static void

@@ -81,6 +81,7 @@ struct sim_agent {
 	char               name[24], *dir;
 	int64_t            base_local, base_world, rate;   /* of its monotonic clock: rate / 10000 */
 	int64_t            wall_off;
+	bool               wall_set;    /* while it ran, once at least */
 	int64_t            frozen_until;
 	int64_t            cut_until;   /* partitioned, from the servers in cut_mask */
 	unsigned           cut_mask;
