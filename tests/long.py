@@ -28,7 +28,7 @@ The last run of each part, written by the run itself; `make check` is continuous
 | part | ended | commit | command | seconds | result | figures |
 |---|---|---|---|---|---|---|
 """
-JOBS = os.cpu_count() or 1
+JOBS = int(os.environ.get("JOBS") or os.cpu_count() or 1)
 VALGRIND = ("valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect "
             "--num-callers=30 --child-silent-after-fork=yes")
 # Minutes each, or nothing to see: a process that is killed, and measures of time and of memory.
@@ -109,16 +109,19 @@ def crash():
 def sim():
     """Agents in virtual time, seed by seed."""
     make("O=build", "build/sim/sim")
-    ok, out = said(["build/sim/sim", "--jobs", JOBS, "tests/sim/regressions", os.environ.get("SIM_SEEDS", "1-20000")])
+    ok, out = said(["build/sim/sim", "--table", "--jobs", JOBS, "tests/sim/regressions", os.environ.get("SIM_SEEDS", "1-20000")])
     counted = re.search(r"^(\d+ seeds, \d+ failed.*)$", out, re.M)
-    return ok and bool(counted), counted[1] if counted else "nothing counted"
+    figures = counted[1] if counted else "nothing counted"
+    met = ", ".join(f"{name} {n}" for name, n in re.findall(r"^  ([a-z-]+|servers \w+) +(\d+)$", out, re.M))
+    return ok and bool(counted), figures, [f"{figures}.", "", f"What befell them: {met}."]
 
 
 def sim_bugs():
     """The same on programs with one mistake each."""
     ok, out = said(["make", "-s", "sim-bugs"])
     found = re.findall(r"^\| ([a-z-]+) \| .*? \| (\d+|not in \d+) \|", out, re.M)
-    return ok and bool(found), "found after so many seeds: " + ", ".join(f"{name} {n}" for name, n in found)
+    return (ok and bool(found), "found after so many seeds: " + ", ".join(f"{name} {n}" for name, n in found),
+            re.findall(r"^\|.*\|$", out, re.M))
 
 
 def store_kills():
