@@ -219,14 +219,12 @@ def proxy():
         p.stop()
 
 
-@pytest.fixture
-def http_states(workdir):
-    """http_states(...): strict state servers; each must have met only requests it knows."""
+def strict(workdir, cls, name, **usual):
+    """A maker of servers of that class; in the end each must have met only requests it knows."""
     made = []
 
     def make(**kw):
-        kw = {"user": "ferry", "password": HTTP_PASSWORD, "etag": True} | kw
-        made.append(HttpState(journal=workdir / f"http-{len(made)}.jsonl", **kw).start())
+        made.append(cls(journal=workdir / f"{name}-{len(made)}.jsonl", **usual | kw).start())
         return made[-1]
 
     yield make
@@ -234,6 +232,12 @@ def http_states(workdir):
         server.stop()
     for server in made:
         server.check()
+
+
+@pytest.fixture
+def http_states(workdir):
+    """http_states(...): state servers of terraform's HTTP protocol."""
+    yield from strict(workdir, HttpState, "http", user="ferry", password=HTTP_PASSWORD, etag=True)
 
 
 @pytest.fixture
@@ -243,59 +247,31 @@ def http_state(http_states):
 
 @pytest.fixture
 def gitlabs(workdir):
-    """gitlabs(...): strict projects of GitLab; each must have met only requests it knows."""
-    made = []
-
-    def make(**kw):
-        made.append(GitLab(journal=workdir / f"gitlab-{len(made)}.jsonl", **kw).start())
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop()
-    for server in made:
-        server.check()
+    """gitlabs(...): projects of GitLab."""
+    yield from strict(workdir, GitLab, "gitlab")
 
 
 @pytest.fixture
 def harnesses(workdir):
-    """harnesses(...): strict projects of Harness; each must have met only requests it knows."""
-    made = []
-
-    def make(**kw):
-        made.append(Harness(journal=workdir / f"harness-{len(made)}.jsonl", **kw).start())
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop()
-    for server in made:
-        server.check()
+    """harnesses(...): projects of Harness."""
+    yield from strict(workdir, Harness, "harness")
 
 
 @pytest.fixture
 def tfes(workdir):
-    """tfes(...): strict fakes of HCP Terraform; each must have met only requests it knows."""
-    made = []
-
-    def make(**kw):
-        made.append(Tfe(journal=workdir / f"tfe-{len(made)}.jsonl", **kw).start())
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop()
-    for server in made:
-        server.check()
+    """tfes(...): fakes of HCP Terraform."""
+    yield from strict(workdir, Tfe, "tfe")
 
 
 @pytest.fixture
-def brainboard(workdir):
-    """Brainboard's API; it must have met only requests it knows."""
-    server = Brainboard(journal=workdir / "brainboard.jsonl").start()
-    yield server
-    server.stop()
-    server.check()
+def brainboards(workdir):
+    """brainboards(): Brainboard's API."""
+    yield from strict(workdir, Brainboard, "brainboard")
+
+
+@pytest.fixture
+def brainboard(brainboards):
+    return brainboards()
 
 
 @pytest.fixture
