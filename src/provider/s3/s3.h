@@ -73,16 +73,32 @@ s3_of(const struct backend *b)
 	return container_of((struct backend *)(uintptr_t)b, struct s3, b);
 }
 
+/* An argument that is written, and not empty; terraform treats "" as absent almost everywhere. */
+static inline bool
+s3_given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
 extern const struct conf_field s3_fields[];
 /* The last of them: how AWS is reached, and who signs. */
 const struct conf_field *s3_aws_fields(void);
 /* s3.c: of what those arguments say, and region and dynamodb_table: cred, table and STS of a zeroed s that has env and conf. */
 enum err_code s3_set_aws(struct s3 *s, struct conf *c, struct conf_block *block, struct s3_profile *profile, struct err *reterr);
 void        s3_clear(struct s3 *s);     /* contents */
-/* s3.c: prefix + name, owned. */
+
+/* --- s3_name.c: names and keys; those of struct provider are told in provider/provider.h ------------------------------ */
+#define S3_STATE ".tfstate"
+
+/* prefix + name, owned. */
 char       *s3_key_of(const struct s3 *s, const char *name);
 /* For a listed object: is it a state of this backend? Its name then is key + the prefix's length. */
 bool        s3_key_is_state(const struct s3 *s, const char *key);
+void        s3_workspace(const struct backend *b, const char *name, struct buf *ret);
+void        s3_path(const struct backend *b, const char *name, struct buf *ret);
+void        s3_named(const struct backend *b, const char *path, const char *workspace, struct buf *ret);
+bool        s3_fixed(const struct backend *b, const char *workspace, struct buf *ret);
+void        s3_address(const struct backend *b, const char *name, provider_argument_fn *put, void *arg);
 
 /* s3_role.c: the roles that the block names. */
 enum err_code s3_roles_read(struct s3 *s, struct conf *c, struct conf_block *block, struct err *reterr);

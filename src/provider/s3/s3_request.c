@@ -218,7 +218,7 @@ s3_throttled(const struct send_answer *a)
 
 /* "host:port" as it is sent and signed; the URL without a path. */
 static void
-s3_address(const struct s3 *s, struct buf *host, struct buf *url)
+s3_request_address(const struct s3 *s, struct buf *host, struct buf *url)
 {
 	char *aws = s->endpoint.scheme == NULL ? aws_host(s->conf, "s3", s->region) : NULL;
 
@@ -233,7 +233,7 @@ s3_address(const struct s3 *s, struct buf *host, struct buf *url)
 }
 
 static void
-s3_path(const struct s3 *s, const char *key, struct buf *ret)
+s3_request_path(const struct s3 *s, const char *key, struct buf *ret)
 {
 	const char *base = s->endpoint.path != NULL ? s->endpoint.path : "";
 	size_t      n = strlen(base);
@@ -314,8 +314,8 @@ s3_attempt(struct send *send, const struct send_request *r, struct send_answer *
 	buf_init(&host, 0);
 	buf_init(&url, 0);
 	buf_init(&path, 0);
-	s3_address(s, &host, &url);
-	s3_path(s, r->object, &path);
+	s3_request_address(s, &host, &url);
+	s3_request_path(s, r->object, &path);
 	buf_printf(&url, "%s%s%s", buf_str(&path), r->query != NULL ? "?" : "", r->query != NULL ? r->query : "");
 	s3_sign(x, r, buf_str(&host), buf_str(&path), own, &h.nheaders);
 	h.url = buf_str(&url);
