@@ -5,8 +5,9 @@
 #include "provider/provider.h"
 
 /*
- * Places of small texts that are changed by compare-and-set only. Agents keep their leases there (sync/lease.h) where a target has no
- * preconditions of a write, or shall not carry them: a table of DynamoDB, etcd. What belongs to one fleet begins with its prefix.
+ * Places of small texts that are changed by compare-and-set only. Agents keep their leases there (sync/lease.h): at a target itself, or
+ * where that has no preconditions of a write, or shall not carry them, in a table of DynamoDB or in etcd. What belongs to one fleet begins
+ * with its prefix.
  */
 #define RECORD_MAX    4096           /* bytes of a text; a longer one is none of ours */
 #define RECORD_PREFIX ".stateferry/" /* unless the block says otherwise */
@@ -20,8 +21,8 @@ struct record {
 struct records;
 struct records_class {
 	const char *name;                /* of the block */
-	/* From a block 'NAME { ... }'. No I/O beyond reading files of credentials. ERR_CONFIG with the position. Texts of the configuration
-	 * are used until it is closed. */
+	/* From a block 'NAME { ... }'; NULL: it has none. No I/O beyond reading files of credentials. ERR_CONFIG with the position. Texts of
+	 * the configuration are used until it is closed. */
 	enum err_code (*open)(const struct provider_env *env, struct conf *c, struct conf_block *block, struct records **ret, struct err *reterr);
 	void          (*close)(struct records *r);  /* no op may be left */
 	/* Sees all that was swapped before it began. ERR_NOT_FOUND: nothing has that key. ERR_CORRUPT: what has it is no record. */
@@ -38,6 +39,8 @@ struct records {
 };
 
 extern const struct records_class records_dynamodb, records_etcd;
+/* At a backend itself: objects .stateferry/KEY beside its states. b is borrowed; it has to enforce preconditions (PROVIDER_CAS). */
+struct records *records_target(struct backend *b);
 
 static inline void
 records_close(struct records *r) /* NULL: no-op */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "loop/op.h"
-#include "provider/provider.h"
+#include "provider/records.h"
 
 /*
  * Leases: which of several agents with the same configuration runs a replication. A lease is a small record that is changed
@@ -21,8 +21,7 @@
 #define LEASE_HOLDER_MAX     64
 #define LEASE_NAME_MAX       128
 #define LEASE_NONCE_MAX      40
-#define LEASE_REVISION_MAX   ETAG_MAX
-#define LEASE_RECORD_MAX     4096  /* bytes; a longer one is none of ours */
+#define LEASE_FOLDER         "lease/" /* of the keys of its records */
 #define LEASE_EXPIRES(ttl)   ((ttl) + (ttl) / 2) /* unchanged for so long: free for everybody */
 #define LEASE_HOLDS(ttl)     ((ttl) / 2)         /* since the request of the last renewal began: so long a holder acts */
 
@@ -45,37 +44,15 @@ enum err_code lease_record_read(struct span json, struct lease_record *ret, stru
 /* A record as it was read, and which one it was. */
 struct lease_seen {
 	struct lease_record record;
-	char                revision[LEASE_REVISION_MAX];
+	char                revision[ETAG_MAX];
 };
-
-/* Where leases are kept. What an op is given must outlive it. */
-struct coordinator;
-struct coordinator_class {
-	const char *name;
-	/* ERR_NOT_FOUND: nobody ever held it. */
-	struct op *(*read)(struct coordinator *c, const char *key, struct lease_seen *ret);
-	/* Only while it still is that revision ("": while there is none). ERR_CONFLICT it is not; ERR_UNCERTAIN. */
-	struct op *(*swap)(struct coordinator *c, const char *key, const struct lease_record *next, const char *revision,
-	    char ret_revision[LEASE_REVISION_MAX]);
-	void       (*free)(struct coordinator *c);
-};
-struct coordinator {
-	const struct coordinator_class *class;
-};
-
-/* The target itself: an object .stateferry/lease/KEY. b is borrowed; it has to enforce preconditions. */
-struct coordinator *coordinator_target(struct backend *b);
-/* Among the records of r, which is borrowed: "lease/KEY". */
-struct records;
-struct coordinator *coordinator_records(struct records *r);
-void                coordinator_free(struct coordinator *c); /* no op may be left; NULL: no-op */
 
 struct lease;
 
 struct lease_conf {
 	struct loop        *loop;
-	struct coordinator *coordinator;  /* borrowed */
-	const char         *key;          /* copied, as are the ids */
+	struct records     *coordinator;  /* borrowed */
+	const char         *key;          /* copied, as are the ids; the record's is LEASE_FOLDER KEY */
 	const char         *agent_id, *agent_name;
 	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
@@ -101,7 +78,7 @@ bool          lease_idle(const struct lease *l);
 /* Ends without handing over: what is held stays so until it expires, or lease_start() goes on with it, maybe at another coordinator. One
  * that does not run reads the record once. */
 void          lease_pause(struct lease *l);
-void          lease_move(struct lease *l, struct coordinator *to, void *arg, uint64_t *requests); /* idle */
+void          lease_move(struct lease *l, struct records *to, void *arg, uint64_t *requests); /* idle */
 void          lease_belongs_to(struct lease *l, const char *agent_id);         /* copied; what was another agent's is not ours */
 /* By a person: it is handed over once nothing runs under it, and not taken again until the same with false. */
 void          lease_release(struct lease *l, bool released);

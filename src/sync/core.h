@@ -116,7 +116,7 @@ struct track {
 	unsigned       closings;        /* in a row */
 	struct err     closed;          /* why it closed */
 	int64_t        hold_until;      /* loop_now(): closed after strikes */
-	struct coordinator *coordinator; /* NULL: no lease, it is always ours */
+	struct records *coordinator;    /* NULL: no lease, it is always ours */
 	struct lease  *lease;
 	bool           keeps_lease;     /* over the reload that runs */
 	struct err     unproven;        /* why it cannot be taken; OK: nothing is known against it */

@@ -27,8 +27,9 @@ static const char *const lease_states[] = { "look", "seen", "intended", "taken",
 struct lease {
 	struct op           op;          /* while it runs */
 	struct loop        *loop;
-	struct coordinator *at;
+	struct records     *at;
 	char               *key, *agent_id;
+	const char         *name;        /* of key, without its folder */
 	unsigned            max_failures, crowd;
 	void              (*changed)(void *arg);
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
@@ -41,7 +42,7 @@ struct lease {
 	struct lease_record sent;        /* the last that was sent; before the first, who we are */
 	int64_t             sent_at;     /* loop_now() when its request began */
 	struct lease_seen   now;         /* what we know the record to be; epoch 0: there is none */
-	struct lease_seen   answer;      /* of the running read; its revision also of a swap */
+	struct record       answer;      /* of the running read; its revision also of a swap */
 	int64_t             asked;       /* when the running read began */
 	int64_t             unchanged;   /* since when it is known to be that */
 	bool                moved;       /* another's, and renewed while we watched */
@@ -103,7 +104,7 @@ lease_set_mine(struct lease *l, bool mine)
 	l->mine = mine;
 	if (mine == was)
 		return;
-	log_event(LOG_INFO, "lease", mine ? "taken" : "not ours any more", { "key", log_str(l->key) }, { "epoch", log_u64(l->now.record.epoch) },
+	log_event(LOG_INFO, "lease", mine ? "taken" : "not ours any more", { "key", log_str(l->name) }, { "epoch", log_u64(l->now.record.epoch) },
 	    { "holder", log_str(l->now.record.name) });
 	if (l->changed != NULL)
 		l->changed(l->arg);
@@ -126,10 +127,9 @@ lease_is_sent(struct lease *l, const char *revision)
 
 /* What a look found. Between two looks nothing changed from the end of the first to the beginning of the second. */
 static void
-lease_is_read(struct lease *l)
+lease_is_read(struct lease *l, const struct lease_seen *a)
 {
-	const struct lease_seen *a = &l->answer;
-	bool                     known = l->now.record.epoch != 0;
+	bool known = l->now.record.epoch != 0;
 
 	if (a->record.epoch != 0 && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.counter == l->sent.counter) {
 		lease_is_sent(l, a->revision);
@@ -202,7 +202,8 @@ lease_rest(struct lease *l)
 static struct op *
 lease_read(struct lease *l)
 {
-	memset(&l->answer, 0, sizeof(l->answer));
+	l->answer.revision[0] = '\0';
+	l->answer.n = 0;
 	l->asked = loop_now(l->loop);
 	return l->at->class->read(l->at, l->key, &l->answer);
 }
@@ -210,9 +211,16 @@ lease_read(struct lease *l)
 static struct op *
 lease_swap(struct lease *l)
 {
+	struct buf text;
+	struct op *op;
+
 	l->sent.counter++;
 	l->sent_at = loop_now(l->loop);
-	return l->at->class->swap(l->at, l->key, &l->sent, l->now.revision, l->answer.revision);
+	buf_init(&text, 0);
+	lease_record_write(&l->sent, &text);
+	op = l->at->class->swap(l->at, l->key, buf_span(&text), l->now.revision, l->answer.revision);
+	buf_free(&text);
+	return op;
 }
 
 static struct op *
@@ -266,15 +274,19 @@ lease_swapped(struct lease *l)
 static enum op_turn
 lease_seen(struct lease *l)
 {
-	struct op *op = &l->op;
+	struct op        *op = &l->op;
+	struct lease_seen a = { .revision = "" };
 
+	if (!op_failed(op) && lease_record_read(span_of(l->answer.text, l->answer.n), &a.record, &op->res) != ERR_OK)
+		err_prefix(&op->res, "%s", l->key);
 	if (op_failed(op) && op->res.code != ERR_NOT_FOUND) {
 		l->trouble = op->res;
 		l->troubles++;
 		return op_await(op, RESTED, lease_rest(l));
 	}
+	memcpy(a.revision, l->answer.revision, sizeof(a.revision));
 	l->troubles = 0;
-	lease_is_read(l);
+	lease_is_read(l, &a);
 	if (lease_may_take(l))
 		return op_await(op, INTENDED, lease_intend(l));
 	return op_await(op, RESTED, lease_rest(l));
@@ -347,7 +359,8 @@ lease_new(const struct lease_conf *c)
 	assert(c->ttl_ms >= LEASE_TTL_MIN_MS);
 	l->loop = c->loop;
 	l->at = c->coordinator;
-	l->key = xstrdup(c->key);
+	l->key = xasprintf(LEASE_FOLDER "%s", c->key);
+	l->name = l->key + strlen(LEASE_FOLDER);
 	l->agent_id = xstrdup(c->agent_id);
 	l->max_failures = c->max_failures;
 	l->crowd = c->crowd;
@@ -382,7 +395,7 @@ lease_run(struct lease *l)
 	l->gives = l->troubles = 0;
 	memset(&l->op, 0, sizeof(l->op));
 	op_init(&l->op, &lease_class, l->loop);
-	l->op.about = l->key;
+	l->op.about = l->name;
 	l->op.tally = l->requests;
 	op_start(&l->op, NULL, NULL);
 }
@@ -412,7 +425,7 @@ lease_pause(struct lease *l)
 }
 
 void
-lease_move(struct lease *l, struct coordinator *to, void *arg, uint64_t *requests)
+lease_move(struct lease *l, struct records *to, void *arg, uint64_t *requests)
 {
 	assert(!l->running);
 	l->at = to;
@@ -484,7 +497,7 @@ lease_failed(struct lease *l)
 	l->failures = 0;
 	l->yields++;
 	l->yield_until = loop_now(l->loop) + (ms > LEASE_YIELD_MAX_MS ? LEASE_YIELD_MAX_MS : ms);
-	log_event(LOG_WARN, "lease", "given up for a while, the work under it keeps failing", { "key", log_str(l->key) });
+	log_event(LOG_WARN, "lease", "given up for a while, the work under it keeps failing", { "key", log_str(l->name) });
 	lease_poke(l);
 }
 
@@ -495,7 +508,7 @@ lease_able(struct lease *l, bool able)
 		return;
 	l->unable = !able;
 	if (l->mine)
-		log_event(LOG_WARN, "lease", "given up, the work under it cannot be done here", { "key", log_str(l->key) });
+		log_event(LOG_WARN, "lease", "given up, the work under it cannot be done here", { "key", log_str(l->name) });
 	lease_poke(l);
 }
 

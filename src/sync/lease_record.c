@@ -71,7 +71,7 @@ lease_record_fill(const json_t *root, struct lease_record *r)
 enum err_code
 lease_record_read(struct span json, struct lease_record *ret, struct err *reterr)
 {
-	json_t *root = json.n > 0 && json.n <= LEASE_RECORD_MAX ? json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+	json_t *root = json.n > 0 && json.n <= RECORD_MAX ? json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	bool    ok;
 
 	memset(ret, 0, sizeof(*ret));

@@ -173,7 +173,7 @@ track_lease_init(struct track *t)
 	else
 		key = xstrdup(e->name);
 	c.key = key;
-	c.coordinator = t->coordinator = e->lease.records != NULL ? coordinator_records(e->lease.records) : coordinator_target(t->lane->to);
+	c.coordinator = t->coordinator = e->lease.records != NULL ? e->lease.records : records_target(t->lane->to);
 	t->lease = lease_new(&c);
 	free(key);
 }
@@ -182,7 +182,8 @@ void
 track_lease_free(struct track *t)
 {
 	lease_free(t->lease);
-	coordinator_free(t->coordinator);
+	if (t->coordinator != t->lane->edge->lease.records)
+		records_close(t->coordinator);
 }
 
 bool

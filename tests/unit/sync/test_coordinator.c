@@ -18,6 +18,7 @@
 #define WALL      ((int64_t)1795305600000)
 #define LONG_MS   ((int64_t)3600 * 1000)
 #define TTL       ((int64_t)60000)
+#define RECORD    LEASE_FOLDER KEY
 #define KEY       "prod/\xc3\xa9t\xc3\xa9 \"x\"@dr" /* an edge's and a target's name */
 #define RACERS    8
 #define DYNAMO    "dynamodb {\n  table = \"" FAKE_DYNAMO_TABLE "\"\n  region = \"us-east-1\"\n  endpoint = \"http://" FAKE_DYNAMO_HOST \
@@ -38,7 +39,6 @@ static struct mem_world   *world;
 static struct provider_env env;
 static struct conf        *conf;
 static struct records     *records;
-static struct coordinator *c;
 static char                folder[] = "/tmp/coordinator.XXXXXX";
 static struct err          err;
 /* Members of etcd that do not answer: bit n for etcd-n; and what happens to the next transaction. */
@@ -110,7 +110,6 @@ begin_records(enum kind k, const char *text)
 		scripted_latency(http, 5, 5, 1);
 	}
 	CHECK_OK(open_records(k == DYNAMODB ? &records_dynamodb : &records_etcd, text), err);
-	c = coordinator_records(records);
 }
 
 static void
@@ -132,7 +131,7 @@ begin(enum kind k)
 	if (k == MEM)
 		mem_attach(rig.b, world);
 	loop = rig.loop;
-	c = coordinator_target(rig.b);
+	records = records_target(rig.b);
 }
 
 static void
@@ -140,7 +139,8 @@ end(void)
 {
 	char *command;
 
-	coordinator_free(c);
+	if (kind == MEM || kind == LOCAL)
+		records_close(records);
 	if (kind == MEM || kind == LOCAL) {
 		provider_rig_close(&rig);
 		mem_world_free(world);
@@ -175,22 +175,40 @@ record(uint64_t counter)
 }
 
 static struct lease_seen seen;
-static char              revision[LEASE_REVISION_MAX];
+static char              revision[ETAG_MAX];
 
 static enum err_code
 look(void)
 {
+	struct record r = { .n = 0 };
+
 	memset(&seen, 0, sizeof(seen));
-	err = run_op(loop, c->class->read(c, KEY, &seen), LONG_MS);
+	err = run_op(loop, records->class->read(records, RECORD, &r), LONG_MS);
+	if (err.code == ERR_OK)
+		lease_record_read(span_of(r.text, r.n), &seen.record, &err);
+	snprintf(seen.revision, sizeof(seen.revision), "%s", r.revision);
 	return err.code;
+}
+
+/* The text is the op's own by the time it runs. */
+static struct op *
+swap_op(uint64_t counter, const char *from, char ret_revision[ETAG_MAX])
+{
+	struct lease_record r = record(counter);
+	struct buf          text;
+	struct op          *op;
+
+	buf_init(&text, 0);
+	lease_record_write(&r, &text);
+	op = records->class->swap(records, RECORD, buf_span(&text), from, ret_revision);
+	buf_free(&text);
+	return op;
 }
 
 static enum err_code
 swap(uint64_t counter, const char *from)
 {
-	struct lease_record r = record(counter);
-
-	err = run_op(loop, c->class->swap(c, KEY, &r, from, revision), LONG_MS);
+	err = run_op(loop, swap_op(counter, from, revision), LONG_MS);
 	return err.code;
 }
 
@@ -220,7 +238,7 @@ put_by_hand(const char *text)
 static void
 is_made_if_absent_and_swapped(void)
 {
-	char first[LEASE_REVISION_MAX], second[LEASE_REVISION_MAX];
+	char first[ETAG_MAX], second[ETAG_MAX];
 
 	for (enum kind k = 0; k < KINDS; k++) {
 		begin(k);
@@ -269,8 +287,7 @@ garbage_is_told_and_not_overwritten(void)
 }
 
 struct racer {
-	char     revision[LEASE_REVISION_MAX];
-	struct lease_record r;
+	char     revision[ETAG_MAX];
 	struct err err;
 	bool     done;
 };
@@ -306,7 +323,7 @@ one_of_many_wins(void)
 	for (enum kind k = 0; k < KINDS; k++) {
 		begin(k);
 		for (unsigned round = 0; round < 3; round++) {
-			char from[LEASE_REVISION_MAX] = "";
+			char from[ETAG_MAX] = "";
 
 			if (round > 0) {
 				CHECK_OK(look(), err);
@@ -314,8 +331,7 @@ one_of_many_wins(void)
 			}
 			memset(x, 0, sizeof(x));
 			for (unsigned i = 0; i < RACERS; i++) {
-				x[i].r = record(100 * round + i);
-				op_start(c->class->swap(c, KEY, &x[i].r, from, x[i].revision), racer_done, &x[i]);
+				op_start(swap_op(100 * round + i, from, x[i].revision), racer_done, &x[i]);
 			}
 			CHECK(loop_run_until(loop, racers_are_done, x, LONG_MS));
 			won = 0;
@@ -369,7 +385,7 @@ carries_leases(void)
 			continue;
 		begin(k);
 		lc.loop = loop;
-		lc.coordinator = c;
+		lc.coordinator = records;
 		for (int i = 0; i < 2; i++) {
 			lc.agent_id = lc.agent_name = i == 0 ? "one" : "two";
 			l[i] = lease_new(&lc);
@@ -598,13 +614,11 @@ etcd_takes_certificates(void)
 	char              *text;
 
 	begin_records(ETCD3, ETCD "}\n");
-	coordinator_free(c);
 	records_close(records);
 	conf_free(conf);
 	env.source = &source;
 	CHECK_OK(open_records(&records_etcd, "etcd {\n  endpoints = [\"https://etcd-1:2379\"]\n  ca_file = \"ca.pem\"\n  cert_file = \"c.pem\"\n"
 	    "  key_file = \"c.key\"\n  prefix = \"fleet-a/\"\n}\n"), err);
-	c = coordinator_records(records);
 	CHECK_OK(swap(1, ""), err);
 	CHECK_STR(last.tls->ca_file, "/etc/sf/ca.pem");
 	CHECK_STR(last.tls->cert_pem, "CERT");

@@ -22,7 +22,7 @@ static struct cell {
 } cell;
 
 struct node {
-	struct coordinator c;
+	struct records     c;
 	struct lease      *lease;
 	bool               cut;         /* no request arrives, no answer either */
 	unsigned           lose;        /* so many swaps that begin now never arrive */
@@ -38,7 +38,7 @@ struct fake_call {
 	struct op           op;
 	struct node        *node;
 	bool                swap, applied;
-	struct lease_seen  *seen;
+	struct record      *seen;
 	struct lease_record next;
 	uint64_t            was;
 	char               *revision;
@@ -56,20 +56,32 @@ chance(unsigned percent)
 }
 
 static void
+fake_text(struct record *ret)
+{
+	struct buf text;
+
+	buf_init(&text, sizeof(ret->text));
+	lease_record_write(&cell.record, &text);
+	memcpy(ret->text, text.data, text.len);
+	ret->n = text.len;
+	buf_free(&text);
+}
+
+static void
 fake_apply(struct fake_call *f)
 {
 	cell.requests++;
 	if (!f->swap && cell.revision == 0) {
 		err_set(&f->answer, ERR_NOT_FOUND, 0, "no record");
 	} else if (!f->swap) {
-		f->seen->record = cell.record;
+		fake_text(f->seen);
 		snprintf(f->seen->revision, sizeof(f->seen->revision), "r%llu", (unsigned long long)cell.revision);
 	} else if (f->was != cell.revision || cell.refuses) {
 		err_set(&f->answer, ERR_CONFLICT, 0, "another revision");
 	} else {
 		f->applied = true;
 		cell.record = f->next;
-		snprintf(f->revision, LEASE_REVISION_MAX, "r%llu", (unsigned long long)++cell.revision);
+		snprintf(f->revision, ETAG_MAX, "r%llu", (unsigned long long)++cell.revision);
 		CHECK(f->next.epoch >= cell.epochs);
 		cell.epochs = f->next.epoch;
 	}
@@ -117,7 +129,7 @@ fake_free(struct op *op)
 static const struct op_class fake_class = { "fake coordinator", fake_step, NULL, fake_free, fake_states, ARRAY_LEN(fake_states) };
 
 static struct fake_call *
-fake_new(struct coordinator *c)
+fake_new(struct records *c)
 {
 	struct fake_call *f = xcalloc(1, sizeof(*f));
 
@@ -127,30 +139,30 @@ fake_new(struct coordinator *c)
 }
 
 static struct op *
-fake_read(struct coordinator *c, const char *key, struct lease_seen *ret)
+fake_read(struct records *c, const char *key, struct record *ret)
 {
 	struct fake_call *f = fake_new(c);
 
-	CHECK_STR(key, "edge");
+	CHECK_STR(key, "lease/edge");
 	f->seen = ret;
 	return &f->op;
 }
 
 static struct op *
-fake_swap(struct coordinator *c, const char *key, const struct lease_record *next, const char *revision,
-    char ret_revision[LEASE_REVISION_MAX])
+fake_swap(struct records *c, const char *key, struct span text, const char *revision, char ret_revision[ETAG_MAX])
 {
 	struct fake_call *f = fake_new(c);
+	struct err        e;
 
-	CHECK_STR(key, "edge");
+	CHECK_STR(key, "lease/edge");
 	f->swap = true;
-	f->next = *next;
+	CHECK_OK(lease_record_read(text, &f->next, &e), e);
 	f->was = revision[0] == '\0' ? 0 : strtoull(revision + 1, NULL, 10);
 	f->revision = ret_revision;
 	return &f->op;
 }
 
-static const struct coordinator_class fake_coordinator = { "fake", fake_read, fake_swap, NULL };
+static const struct records_class fake_coordinator = { "fake", NULL, NULL, fake_read, fake_swap };
 
 static void
 node_changed(void *arg)
@@ -166,7 +178,7 @@ node_start(struct node *n, unsigned max_failures)
 		.max_failures = max_failures, .changed = node_changed, .arg = n };
 
 	snprintf(id, sizeof(id), "agent-%d", (int)(n - nodes));
-	*n = (struct node){ .c = { &fake_coordinator }, .latency = 5 };
+	*n = (struct node){ .c = { .class = &fake_coordinator }, .latency = 5 };
 	n->lease = lease_new(&c);
 	lease_start(n->lease);
 }
@@ -570,7 +582,7 @@ static void
 lies_at_the_target(void)
 {
 	struct provider_rig r;
-	struct coordinator *c;
+	struct records     *c;
 	struct lease       *l;
 	struct lease_conf   conf;
 	struct mem_world   *w = mem_world_new();
@@ -579,7 +591,7 @@ lies_at_the_target(void)
 
 	provider_rig_open(&r, false, "backend \"mem\" \"b\" {}");
 	mem_attach(r.b, w);
-	c = coordinator_target(r.b);
+	c = records_target(r.b);
 	conf = (struct lease_conf){ .loop = r.loop, .coordinator = c, .key = "e", .agent_id = "me", .agent_name = "edge-7", .ttl_ms = TTL };
 	l = lease_new(&conf);
 	lease_start(l);
@@ -598,7 +610,7 @@ lies_at_the_target(void)
 	run_op(r.loop, op_sleep(r.loop, 1000), 2000);
 	CHECK(lease_idle(l));
 	lease_free(l);
-	coordinator_free(c);
+	records_close(c);
 	provider_rig_close(&r);
 	mem_world_free(w);
 }
