@@ -125,6 +125,14 @@ struct track {
 	struct bits    unread;          /* not ours: states under whose name the target shows what was not read yet */
 	struct bits    doubted;         /* not ours: their replica was newer than the head; perhaps the source has not been read since */
 	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
+	struct op     *inherit;         /* running, top level or a pass's child */
+	bool           handed_over;     /* by whoever had the lease before us */
+	struct bits    locked;          /* with a lease: states on which a lock of an earlier holder may lie, which is to be looked at */
+	struct bits    judged;          /* states on which the target lists a lock that is none */
+	struct bits    left;            /* states on which one lies, or may lie where nobody can look: the next push sees to it */
+	bool           inherit_all;     /* no listing tells of locks: all states are to be asked for */
+	bool           inherit_late;    /* for the last time */
+	int64_t        inherit_due;     /* loop_now(): not before */
 };
 
 
@@ -217,6 +225,19 @@ void leases_carried(struct engine *e, struct lease **owned);
 struct op *leases_settled_op(struct engine *e, const struct pass *pass);
 /* The same of one lane, for what a person asked for. Without an agent it is taken for as long as the process lasts. NULL: it is ours. */
 struct op *track_settled_op(struct track *t);
+
+/* --- inherit.c: locks that earlier holders of a lane's lease left at its target --- */
+/* Was that lock taken under an earlier epoch of the lease than the one that was ours last? */
+bool inherit_is_left(const struct track *t, const struct lock_info *holder);
+void inherit_begin(struct track *t, bool handed_over); /* the lease has become ours */
+/* A listing of the target shows that state's replica, and a lock on it or none. */
+void inherit_see(struct track *t, uint64_t state, bool locked);
+/* There may be some: inherit_op() is to run, once at a time, while the lease is ours. */
+bool inherit_is_due(const struct track *t);
+struct op *inherit_op(struct track *t);
+struct op *inherit_lanes_op(struct engine *e, const struct pass *pass); /* of the pass's lanes */
+/* A push of that state is to take its lock whatever it knows of the replica: asked once. */
+bool inherit_by_push(struct track *t, uint64_t state);
 
 /* Queue entries came in for lanes of this source (NULL: any): start what is due. */
 void engine_kick(struct engine *e, const struct backend *from);

@@ -85,6 +85,7 @@ struct drain_child {
 	struct drain      *d;
 	uint64_t           state;
 	uint64_t           bytes;  /* its share of what is on its way there */
+	bool               left;   /* it may be there only for a lock: as a replica it is counted already */
 	struct push_result result;
 };
 
@@ -169,6 +170,7 @@ drain_next(void *arg)
 	c->d = d;
 	c->state = state;
 	c->bytes = drain_bytes(d, state);
+	c->left = bits_get(&d->track->left, state);
 	return &c->op;
 }
 
@@ -255,6 +257,8 @@ drain_ended(struct op *op, void *arg)
 		return;
 	drain_strike(d, &c->result);
 	if (drain_waits(d, c))
+		return;
+	if (c->left && c->result.outcome == PUSH_CURRENT)
 		return;
 	if (d->pass != NULL)
 		drain_see_quarantine(d, c);

@@ -53,6 +53,25 @@ track_first_due(void *arg, const struct queue_rec *q)
 }
 
 static void track_drained(struct op *op, void *arg);
+static void track_kick(struct track *t);
+
+/* What was done under the lease has ended. */
+static void
+track_rested(struct track *t)
+{
+	if (t->lease != NULL)
+		lease_work_ended(t->lease);
+	if (t->engine->stopping)
+		leases_leave(t->engine);
+	track_kick(t);
+}
+
+static void
+track_inherited(struct op *op, void *arg)
+{
+	op_free(op);
+	track_rested(arg);
+}
 
 static void
 track_kick(struct track *t)
@@ -64,6 +83,8 @@ track_kick(struct track *t)
 
 	if (!e->started || e->stopping || e->passes > 0 || !engine_acts(e))
 		return;
+	if (ours && inherit_is_due(t))
+		op_start(inherit_op(t), track_inherited, t);
 	if (t->drain != NULL) {
 		t->again = true;
 		if (ours && t->follows) /* there is more to do now */
@@ -94,11 +115,7 @@ track_drained(struct op *op, void *arg)
 
 	op_free(op);
 	t->again = false;
-	if (t->lease != NULL)
-		lease_work_ended(t->lease);
-	if (t->engine->stopping)
-		leases_leave(t->engine);
-	track_kick(t);
+	track_rested(t);
 }
 
 static void
@@ -327,6 +344,9 @@ engine_unbuild(struct engine *e)
 		bits_free(&e->tracks[i].present);
 		bits_free(&e->tracks[i].unread);
 		bits_free(&e->tracks[i].doubted);
+		bits_free(&e->tracks[i].locked);
+		bits_free(&e->tracks[i].judged);
+		bits_free(&e->tracks[i].left);
 	}
 	free(e->places);
 	free(e->tracks);
@@ -417,6 +437,7 @@ engine_stop(struct engine *e)
 	for (size_t i = 0; i < e->plan->nlanes; i++) {
 		timer_stop(&e->tracks[i].due);
 		op_cancel(e->tracks[i].drain);
+		op_cancel(e->tracks[i].inherit);
 	}
 	op_cancel(e->recover);
 	leases_leave(e);
@@ -440,7 +461,7 @@ engine_idle(const struct engine *e)
 		if (e->places[i].look != NULL)
 			return false;
 	for (size_t i = 0; i < e->plan->nlanes; i++)
-		if (e->tracks[i].drain != NULL)
+		if (e->tracks[i].drain != NULL || e->tracks[i].inherit != NULL)
 			return false;
 	return e->recover == NULL && e->passes == 0 && e->held == 0 && leases_idle(e);
 }

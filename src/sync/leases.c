@@ -20,17 +20,19 @@ track_lease_changed(void *arg)
 {
 	struct track *t = arg;
 
-	if (lease_holds(t->lease))
-		engine_kick(t->engine, t->lane->edge->from);
+	if (!lease_holds(t->lease))
+		return;
+	inherit_begin(t, t->handed_over);
+	engine_kick(t->engine, t->lane->edge->from);
 }
 
-/* Is an entry of the queue on its way to the target? */
+/* Is anything on its way to the target? */
 static bool
 track_lease_busy(void *arg)
 {
 	const struct track *t = arg;
 
-	return t->drain != NULL && !t->follows;
+	return (t->drain != NULL && !t->follows) || t->inherit != NULL;
 }
 
 /* --- what is noted of a take --- */
@@ -139,6 +141,7 @@ track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
 	uint64_t      noted;
 	struct err    e;
 
+	t->handed_over = was->epoch == 0 || was->holder[0] == '\0';
 	if (track_epoch_noted(t, &noted, &e) != ERR_OK)
 		return op_result(t->engine->loop, &e);
 	if (track_is_outrun(t, was, noted, &e)) {
@@ -196,7 +199,7 @@ track_is_ours(const struct track *t)
 static void
 track_lease_leave(struct track *t)
 {
-	if (t->lease == NULL || t->drain != NULL || t->keeps_lease)
+	if (t->lease == NULL || t->drain != NULL || t->inherit != NULL || t->keeps_lease)
 		return;
 	lease_leave(t->lease);
 }

@@ -8,10 +8,10 @@
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
  * then the queue of each lane once; what happened is counted by edge.
  */
-enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, LEASED, DRAINED, CLEANED, LEAVE, LEFT };
+enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPARED, LEASED, INHERITED, DRAINED, CLEANED, LEAVE, LEFT };
 
-static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "leased", "drained",
-	"cleaned", "leave", "left" };
+static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "leased",
+	"inherited", "drained", "cleaned", "leave", "left" };
 
 struct would_write {
 	struct lane        *lane;
@@ -566,7 +566,8 @@ bool
 engine_progress(const struct engine *e, struct pass_progress *ret)
 {
 	static const char *const steps[] = { "starting", "waiting for writes under way", "settling what was left open", "looking at sources",
-		"looking at targets", "comparing", "waiting for leases", "writing", "cleaning up", "handing over leases", "handing over leases" };
+		"looking at targets", "comparing", "waiting for leases", "releasing what was left locked", "writing", "cleaning up", "handing over leases",
+		"handing over leases" };
 	const struct pass *p = e->pass;
 
 	memset(ret, 0, sizeof(*ret));
@@ -596,7 +597,7 @@ static bool
 pass_must_wait(const struct pass *p)
 {
 	for (size_t i = 0; i < p->e->plan->nlanes; i++)
-		if (p->e->tracks[i].drain != NULL && pass_has_edge(p, p->e->tracks[i].lane->edge))
+		if ((p->e->tracks[i].drain != NULL || p->e->tracks[i].inherit != NULL) && pass_has_edge(p, p->e->tracks[i].lane->edge))
 			return true;
 	return p->e->recover != NULL;
 }
@@ -662,6 +663,10 @@ pass_step(struct op *op)
 		if (op->res.code == ERR_CANCELLED)
 			return op_unwind(op, LEAVE);
 		pass_tell_leases(p);
+		return op_await(op, INHERITED, inherit_lanes_op(p->e, p));
+	case INHERITED: /* what could not be read or released is told where it happened */
+		if (op->res.code == ERR_CANCELLED)
+			return op_unwind(op, LEAVE);
 		return op_await(op, DRAINED, pass_each(p, pass_next_lane, pass_ignore, 0));
 	case DRY_COMPARED:
 		pass_count_would(p);

@@ -32,7 +32,7 @@ push_is_led(struct push *p)
 	return false;
 }
 
-/* What our locks say they are for, and with a lease up to the number of its epoch. Returns ret. */
+/* What our locks say they are for, and with a lease up to the number of its epoch: inherit_is_left() reads it. Returns ret. */
 static const char *
 push_purpose(const struct push *p, char ret[PUSH_PURPOSE_MAX])
 {
@@ -43,18 +43,11 @@ push_purpose(const struct push *p, char ret[PUSH_PURPOSE_MAX])
 
 /* --- what an earlier holder of our lease left --- */
 
-/* The lock that is in the way was taken under an earlier epoch of our lease: whoever took it has lost the lease since, and what it
- * may still send is refused by its precondition. */
+/* The lock that is in the way is one of those. */
 bool
 push_lock_is_orphaned(const struct push *p)
 {
-	char   what[PUSH_PURPOSE_MAX];
-	size_t n;
-
-	if (push_lease(p) == NULL || p->inherited || !lock_info_is_ours(&p->holder) || (provider_caps(p->dst) & PROVIDER_LOCK_ID) == 0)
-		return false;
-	n = strlen(push_purpose(p, what));
-	return strncmp(p->holder.info, what, n) == 0 && strtoull(p->holder.info + n, NULL, 10) < lease_epoch(push_lease(p));
+	return p->lane != NULL && !p->inherited && inherit_is_left(engine_track(p->e, p->lane), &p->holder);
 }
 
 struct op *

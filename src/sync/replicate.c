@@ -377,6 +377,8 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 		p->prelook |= r.status == REPLICA_HELD || (r.status == REPLICA_CURRENT && digest_eq(&r.digest, &p->want));
 	else
 		p->prelook |= bits_get(&engine_track(p->e, l)->present, p->state);
+	if (!o->dry && !o->follow && inherit_by_push(engine_track(p->e, l), p->state))
+		p->prelook = false;
 	if (m == MAP_NO || m == MAP_PAUSED)
 		err_set(&p->refused, ERR_CANCELLED, 0, "the edge does not carry it");
 	else if (m == MAP_ERROR)

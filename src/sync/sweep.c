@@ -218,9 +218,11 @@ sweep_follow(struct sweep *s, const struct state_rec *r, const char *name, const
 static void
 sweep_replica(struct sweep *s, const struct state_rec *r, const char *name)
 {
-	struct replica_rec rep = { .name = "" };
-	struct err         e;
+	const struct listed *there = map_get(s->l->names, span_str(name));
+	struct replica_rec   rep = { .name = "" };
+	struct err           e;
 
+	inherit_see(engine_track(s->l->e, s->lane), r->id, there != NULL && there->locked);
 	switch (sweep_weigh(s, r, name, &rep)) {
 	case SIGHT_FINE:
 		sweep_fine(s, r);

@@ -249,6 +249,30 @@ def test_holder_of_a_plain_lock_that_never_comes_back(fleet, table, kind, then):
     assert "a lock that an earlier holder of the lease left is released" in f.agents[1].said()
 
 
+@pytest.mark.parametrize("kind", REMOTE + LOCKED if ALL else ["s3", "s3-table", "azurerm", "http"])
+def test_left_lock_is_in_nobodys_way(fleet, request, terraform, kind):
+    """Killed behind its last write, under its lock, and nothing new comes: terraform works there once the lease has another holder."""
+    f = fleet(kind, **({"names": ["prod.tfstate"], "table": request.getfixturevalue("table")} if kind in LOCKED else {})).start()
+    name = f.at(f.names[0])
+    eventually(lambda: all_current(f.agents[1]), LAST, "who follows has seen it")
+    rule = f.ways[0].on_write(name, hold=True, drop="after")
+    f.change()
+    rule.wait()
+    f.agents[0].kill()
+    rule.release()
+    f.arrives()
+    assert f.dr.locks() != []
+    f.held_by(1)
+    eventually(lambda: f.dr.locks() == [], LAST, "no lock is left")
+    assert "a lock that an earlier holder of the lease left is released" in f.agents[1].said()
+    if kind != "remote":                    # where a write is several requests, its successor finishes it
+        assert f.written_by(1) == 0
+        tf = terraform("tf", f.dr.terraform(name), env=getattr(f.dr, "env", None))
+        tf.init()
+        tf.plan()
+    f.all_is_well()
+
+
 def ended(f, i, how):
     """The holder is no more, in one of the ways; afterwards the other one has its place."""
     agent, begun = f.agents[i], time.monotonic()

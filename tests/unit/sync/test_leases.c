@@ -511,6 +511,109 @@ other_locks_stay(void)
 	}
 }
 
+/* The replica is as it should be, and nothing new comes: the lock is in terraform's way all the same. caps: what listings do not show. */
+static void
+left_lock_needs_no_new_version(unsigned caps)
+{
+	begin(2);
+	for (unsigned i = 0; i < 2; i++)
+		plan_backend(engine_plan(r[i].engine), "b")->caps |= caps;
+	engine_start(r[0].engine);
+	engine_start(r[1].engine);
+	agent_rig_wait(&r[0], 2 * TTL);
+	CHECK(equal("x.tfstate") && says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	mem_world_put(b, RECORD, span_str(DEAD("7")));
+	mem_world_lock(b, "x.tfstate", LEFT("7", "stateferry"));
+	agent_rig_wait(&r[0], 2 * TTL);
+	CHECK_U64(who(leader()).epoch, 8);
+	CHECK(mem_world_locked(b, "x.tfstate") == NULL);
+	mem_world_lock(b, "x.tfstate", LEFT("6", "stateferry")); /* asked for by one that is long gone, and late on its way */
+	agent_rig_wait(&r[0], caps == 0 ? TTL : 30 * TTL);
+	CHECK(mem_world_locked(b, "x.tfstate") == NULL);
+	agent_rig_wait(&r[0], TTL);
+	CHECK(says(0) == REPLICA_CURRENT && says(1) == REPLICA_CURRENT);
+	end();
+}
+
+static void
+left_lock_is_released_by_itself(void)
+{
+	left_lock_needs_no_new_version(0);
+}
+
+static void
+left_lock_that_no_listing_shows(void)
+{
+	left_lock_needs_no_new_version(PROVIDER_LOCK_UNLISTED);
+}
+
+static void
+left_lock_that_nobody_can_look_at(void)
+{
+	left_lock_needs_no_new_version(PROVIDER_LOCK_HIDDEN);
+}
+
+static void
+left_lock_is_released_by_a_pass(void)
+{
+	begin(1);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	reborn(0);
+	mem_world_put(b, RECORD, span_str(DEAD("7")));
+	mem_world_lock(b, "x.tfstate", LEFT("7", "stateferry"));
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "0 1 0 0");
+	end(); /* which counts locks */
+}
+
+/* A lock that could not be released is tried again, and so is one that could not be read. */
+static void
+left_lock_survives_faults(void)
+{
+	for (uint64_t n = 1; n < 40; n++) {
+		begin(1);
+		engine_start(r[0].engine);
+		agent_rig_wait(&r[0], TTL);
+		mem_world_put(b, RECORD, span_str(DEAD("7")));
+		mem_world_lock(b, "x.tfstate", LEFT("7", "stateferry"));
+		agent_rig_wait(&r[0], TTL + TTL / 2 - 2000);
+		mem_world_fault(b, n, ERR_UNCERTAIN, n % 2 == 0);
+		agent_rig_wait(&r[0], 4 * TTL);
+		CHECK_U64(who(0).standing, LEASE_OURS);
+		CHECK(mem_world_locked(b, "x.tfstate") == NULL);
+		agent_rig_wait(&r[0], 40 * TTL);
+		end();
+	}
+}
+
+/* Looked at once, and left alone as long as the listing shows it. */
+static void
+lock_of_others_is_looked_at_once(void)
+{
+	static const char *const locks[] = { LEFT("8", "stateferry"), LEFT("9", "stateferry"), LEFT("7", "OperationTypeApply") };
+	uint64_t                 asked_before;
+
+	for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
+		begin(1);
+		engine_start(r[0].engine);
+		agent_rig_wait(&r[0], TTL);
+		mem_world_put(b, RECORD, span_str(DEAD("7")));
+		mem_world_lock(b, "x.tfstate", locks[i]);
+		agent_rig_wait(&r[0], 3 * TTL);
+		CHECK_U64(who(0).epoch, 8);
+		CHECK_STR(mem_world_locked(b, "x.tfstate"), locks[i]);
+		asked_before = asked(0, REQUEST_LOCK_PEEK);
+		agent_rig_wait(&r[0], 10 * TTL);
+		CHECK_U64(asked(0, REQUEST_LOCK_PEEK), asked_before);
+		CHECK_STR(mem_world_locked(b, "x.tfstate"), locks[i]);
+		mem_world_lock(b, "x.tfstate", NULL);
+		agent_rig_wait(&r[0], TTL);
+		mem_world_lock(b, "x.tfstate", LEFT("3", "stateferry"));
+		agent_rig_wait(&r[0], TTL);
+		CHECK(mem_world_locked(b, "x.tfstate") == NULL);
+		end();
+	}
+}
+
 /* --- what a process before us held --- */
 
 /* As one that was killed leaves it. */
@@ -789,6 +892,12 @@ main(int argc, char **argv)
 		{ "a dead holder is followed in one pass", dead_holder_is_followed_in_one_pass },
 		{ "the lock of a dead agent is released", lock_of_a_dead_agent_is_released },
 		{ "other locks stay", other_locks_stay },
+		{ "the lock of a dead agent is released without a new version", left_lock_is_released_by_itself },
+		{ "the same where listings do not show locks", left_lock_that_no_listing_shows },
+		{ "the same where nobody can look at locks", left_lock_that_nobody_can_look_at },
+		{ "the lock of a dead agent is released by a pass", left_lock_is_released_by_a_pass },
+		{ "the lock of a dead agent is released whatever is lost", left_lock_survives_faults },
+		{ "somebody's lock is looked at once", lock_of_others_is_looked_at_once },
 		{ "an own process that died is followed at once", own_process_that_died_is_followed_at_once },
 		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
 		{ "an agent whose name another one goes by stops until it is adopted", agent_that_was_overtaken_stops_until_adopted },
