@@ -32,6 +32,7 @@ struct lease_record {
 	uint64_t counter;                  /* of its renewals: with the nonce, no two records are alike */
 	uint64_t epoch;                    /* raised by each take-over */
 	uint64_t transitions;              /* how often it went from one agent to another */
+	uint64_t given;                    /* leases that the holder's process has handed over, this one or others */
 	int64_t  ttl_ms;                   /* the holder's */
 	int64_t  since;                    /* wall ms by the holder's clock, for people only; 0: unknown */
 };
@@ -49,6 +50,13 @@ struct lease_seen {
 
 struct lease;
 
+/* The leases of one agent. Those that another agent keeps are looked at in turn, for what it hands over it tells in all of them; when one
+ * of its leases was handed over, or taken from it, the others are looked at at once. Zeroed at first; outlives them. */
+struct lease_group {
+	struct lease *first;
+	uint64_t      given;
+};
+
 struct lease_conf {
 	struct loop        *loop;
 	struct records     *coordinator;  /* borrowed */
@@ -56,7 +64,7 @@ struct lease_conf {
 	const char         *agent_id, *agent_name;
 	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
-	unsigned            crowd;        /* leases that the agent keeps or watches, all in all: the more, the slower each is watched */
+	struct lease_group *group;        /* NULL: it is the only one */
 	void              (*changed)(void *arg); /* held or not any more; from the loop; NULL: nobody asks */
 	/* Before it is taken: was is the record that lies there (epoch 0: none), *epoch the one that ours will have, which may be raised.
 	 * The op notes that durably; when it fails nothing is sent. NULL: nothing is noted. */

@@ -156,6 +156,7 @@ struct engine {
 	bool          open_intents;     /* since the last recovery a push could not settle its own */
 	struct map   *met;              /* intents (be64 id) whose lock was met: looked after out of turn, which shortens no wait */
 	struct map   *live;             /* intents (be64 id) and the push that runs, or e for a lock alone: nobody else's business */
+	struct lease_group leases;
 	bool          outrun;           /* the record of a lease shows that our agent did more than our store knows of */
 	bool          hurried;          /* the end is near: what was sent is left as it is, locks are given back */
 	struct engine_counters counters;

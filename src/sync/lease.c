@@ -14,7 +14,8 @@
  */
 #define LEASE_POLL_MIN_MS    200
 #define LEASE_POLL_MAX_MS    800   /* so that a successor sees within a second that it was handed over */
-#define LEASE_POLL_SHARE_MS  400   /* for each lease of the agent: what it asks for all of them is bounded */
+#define LEASE_POLL_SHARE_MS  100   /* for each agent that keeps some of those: what is asked for all of them is bounded */
+#define LEASE_HURRY_MS       10000 /* an agent that ends hands over one lease after the other, as what was begun under them ends */
 #define LEASE_REQUEST_MIN_MS 500
 #define LEASE_YIELD_MAX_MS   600000
 #define LEASE_YIELD_DOUBLINGS 10
@@ -30,7 +31,9 @@ struct lease {
 	struct records     *at;
 	char               *key, *agent_id;
 	const char         *name;        /* of key, without its folder */
-	unsigned            max_failures, crowd;
+	unsigned            max_failures;
+	struct lease_group *group, own;  /* own: it is the only one */
+	struct lease       *next;        /* of the group */
 	void              (*changed)(void *arg);
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
 	bool              (*busy)(void *arg);
@@ -46,6 +49,8 @@ struct lease {
 	int64_t             asked;       /* when the running read began */
 	int64_t             unchanged;   /* since when it is known to be that */
 	bool                moved;       /* another's, and renewed while we watched */
+	int64_t             look_at;     /* another's: when it is looked at next */
+	int64_t             hurry_until; /* its holder is handing over */
 	bool                mine;
 	bool                unsure;      /* mine, by a record of ours that is not the last we sent: that one may still arrive */
 	bool                giving;      /* a hand-over was sent, and what came of it is not known yet */
@@ -60,16 +65,44 @@ struct lease {
 
 /* --- how long --- */
 
-/* So often that a hand-over is seen within a second; with many leases less often, because each look is a request. */
-static int64_t
-lease_poll_ms(const struct lease *l)
+/* Of the group, and not ours: those that one agent keeps. */
+static bool
+lease_is_beside(const struct lease *l, const struct lease *o, const char *holder)
 {
-	int64_t ms = l->sent.ttl_ms / 60, share = (int64_t)l->crowd * LEASE_POLL_SHARE_MS;
+	return o != l && o->running && !o->mine && strcmp(o->now.record.holder, holder) == 0;
+}
+
+/* From one look at any lease of an agent to the next: so often that a hand-over is seen within a second; less often where they are kept by
+ * very many, because each look is a request. */
+static int64_t
+lease_watch_ms(const struct lease *l)
+{
+	int64_t  ms = l->sent.ttl_ms / 60, share;
+	unsigned holders = 0;
 
 	ms = ms < LEASE_POLL_MIN_MS ? LEASE_POLL_MIN_MS : ms > LEASE_POLL_MAX_MS ? LEASE_POLL_MAX_MS : ms;
-	if (l->crowd > 1 && share > ms)
-		ms = share < l->sent.ttl_ms / 6 ? share : l->sent.ttl_ms / 6;
-	return rand_jitter(loop_rand(l->loop), ms, 10);
+	for (const struct lease *o = l->group->first; o != NULL; o = o->next) {
+		const struct lease *twin = o->next;
+
+		while (twin != NULL && !lease_is_beside(o, twin, o->now.record.holder))
+			twin = twin->next;
+		holders += o->running && !o->mine && twin == NULL;
+	}
+	share = holders * LEASE_POLL_SHARE_MS;
+	return rand_jitter(loop_rand(l->loop), ms > share ? ms : share, 10);
+}
+
+/* In turn with those that the same agent keeps, but often enough to see in time that it renews this one too. */
+static int64_t
+lease_poll_ms(struct lease *l)
+{
+	int64_t now = loop_now(l->loop), last = now, ms = lease_watch_ms(l), most = l->sent.ttl_ms / 6;
+
+	for (const struct lease *o = l->group->first; o != NULL && now >= l->hurry_until; o = o->next)
+		if (lease_is_beside(l, o, l->now.record.holder) && o->look_at > last)
+			last = o->look_at;
+	l->look_at = last + ms < now + most ? last + ms : now + most;
+	return l->look_at - now;
 }
 
 /* No request is waited for so long that the next one would come too late. */
@@ -86,6 +119,36 @@ lease_poke(struct lease *l)
 {
 	if (l->running && (l->op.state == RESTED || l->op.state == INTENDED))
 		op_cancel(l->op.child);
+}
+
+static void
+lease_go_on(struct lease *l)
+{
+	if (l->running && l->op.state == RESTED)
+		op_cancel(l->op.child);
+}
+
+/* That agent handed over a lease, or lost it: what becomes of its others? */
+static void
+lease_rouse(struct lease *l, const char *holder)
+{
+	int64_t now = loop_now(l->loop);
+
+	for (struct lease *o = l->group->first; o != NULL; o = o->next) {
+		if (!lease_is_beside(l, o, holder) || now < o->hurry_until)
+			continue;
+		o->hurry_until = now + LEASE_HURRY_MS;
+		lease_go_on(o);
+	}
+}
+
+/* Those that follow us look at one of our leases, and then at another: each tells that one was handed over. */
+static void
+lease_tell_given(struct lease *l)
+{
+	for (struct lease *o = l->group->first; o != NULL; o = o->next)
+		if (o != l && o->mine)
+			lease_go_on(o);
 }
 
 /* --- whose it is --- */
@@ -122,6 +185,8 @@ lease_is_sent(struct lease *l, const char *revision)
 	l->gives = 0;
 	if (l->sent.holder[0] != '\0')
 		l->epoch = l->sent.epoch;
+	else if (l->mine)
+		lease_tell_given(l);
 	lease_set_mine(l, l->sent.holder[0] != '\0');
 }
 
@@ -138,9 +203,13 @@ lease_is_read(struct lease *l, const struct lease_seen *a)
 	/* A renewal was lost, or a late one came first: nobody else has it, but it holds no longer than it did. */
 	l->unsure = l->mine && !l->giving && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.holder[0] != '\0';
 	if (!known || strcmp(a->revision, l->now.revision) != 0) {
+		struct lease_record was = l->now.record;
+
 		l->moved = known && !l->unsure && a->record.holder[0] != '\0';
 		l->unchanged = loop_now(l->loop);
 		l->now = *a;
+		if (!l->mine && was.holder[0] != '\0' && (strcmp(was.holder, a->record.holder) != 0 || a->record.given > was.given))
+			lease_rouse(l, was.holder);
 	}
 	if (l->unsure)
 		return;
@@ -215,6 +284,7 @@ lease_swap(struct lease *l)
 	struct op *op;
 
 	l->sent.counter++;
+	l->sent.given = l->group->given;
 	l->sent_at = loop_now(l->loop);
 	buf_init(&text, 0);
 	lease_record_write(&l->sent, &text);
@@ -248,6 +318,7 @@ static struct op *
 lease_give(struct lease *l)
 {
 	l->gives++;
+	l->group->given++;
 	l->giving = true;
 	l->sent.holder[0] = '\0';
 	return lease_swap(l);
@@ -363,7 +434,9 @@ lease_new(const struct lease_conf *c)
 	l->name = l->key + strlen(LEASE_FOLDER);
 	l->agent_id = xstrdup(c->agent_id);
 	l->max_failures = c->max_failures;
-	l->crowd = c->crowd;
+	l->group = c->group != NULL ? c->group : &l->own;
+	l->next = l->group->first;
+	l->group->first = l;
 	l->changed = c->changed;
 	l->intend = c->intend;
 	l->busy = c->busy;
@@ -378,9 +451,14 @@ lease_new(const struct lease_conf *c)
 void
 lease_free(struct lease *l)
 {
+	struct lease **at;
+
 	if (l == NULL)
 		return;
 	assert(!l->running);
+	for (at = &l->group->first; *at != l;)
+		at = &(*at)->next;
+	*at = l->next;
 	free(l->key);
 	free(l->agent_id);
 	free(l);

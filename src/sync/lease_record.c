@@ -23,6 +23,7 @@ lease_record_write(const struct lease_record *r, struct buf *ret)
 	json_kv_u64(&w, "counter", r->counter);
 	json_kv_u64(&w, "epoch", r->epoch);
 	json_kv_u64(&w, "transitions", r->transitions);
+	json_kv_u64(&w, "given", r->given);
 	json_kv_i64(&w, "ttl_ms", r->ttl_ms);
 	json_kv_time(&w, "since", r->since);
 	json_obj_end(&w);
@@ -52,7 +53,7 @@ lease_number(const json_t *root, const char *key, int64_t min, int64_t *ret)
 static bool
 lease_record_fill(const json_t *root, struct lease_record *r)
 {
-	int64_t     format, counter, epoch, transitions;
+	int64_t     format, counter, epoch, transitions, given;
 	const char *since = json_string_value(json_object_get(root, "since"));
 
 	if (!lease_number(root, "stateferry_lease", 1, &format) || !lease_text(root, "holder", r->holder, sizeof(r->holder)) ||
@@ -63,6 +64,7 @@ lease_record_fill(const json_t *root, struct lease_record *r)
 	r->counter = (uint64_t)counter;
 	r->epoch = (uint64_t)epoch;
 	r->transitions = (uint64_t)transitions;
+	r->given = lease_number(root, "given", 0, &given) ? (uint64_t)given : 0; /* not in records of the first version */
 	if (since == NULL || !time_parse(since, &r->since))
 		r->since = 0;
 	return true;

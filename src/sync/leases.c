@@ -164,13 +164,11 @@ track_lease_init(struct track *t)
 	char              *key;
 	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t, .requests = &t->requests };
+		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t, .requests = &t->requests,
+		.group = &t->engine->leases };
 
 	if (!e->lease.on)
 		return;
-	for (size_t i = 0; i < t->engine->plan->nedges; i++)
-		if (t->engine->plan->edges[i].lease.on)
-			c.crowd += (unsigned)t->engine->plan->edges[i].nlanes;
 	if (e->lease.records != NULL) /* a label holds no "@" */
 		key = xasprintf("%s@%s", e->name, t->lane->to->label);
 	else

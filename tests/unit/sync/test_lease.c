@@ -11,15 +11,18 @@
 
 #define TTL   INT64_C(60000)
 #define NODES 5
+#define MANY  50
 
 /* A coordinator whose answers and requests can be lost, late or refused, each agent's by themselves. */
-static struct cell {
+struct fake_cell {
 	struct lease_record record;
 	uint64_t            revision;   /* 0: none */
 	uint64_t            requests;
 	uint64_t            epochs;     /* the highest that was ever written */
 	bool                refuses;    /* every swap, whatever it holds */
-} cell;
+};
+static struct fake_cell cells[MANY];     /* of "edge", "edge1" ... */
+#define cell (cells[0])
 
 struct node {
 	struct records     c;
@@ -37,6 +40,7 @@ static struct node  nodes[NODES];
 struct fake_call {
 	struct op           op;
 	struct node        *node;
+	struct fake_cell        *at;
 	bool                swap, applied;
 	struct record      *seen;
 	struct lease_record next;
@@ -56,12 +60,12 @@ chance(unsigned percent)
 }
 
 static void
-fake_text(struct record *ret)
+fake_text(const struct lease_record *r, struct record *ret)
 {
 	struct buf text;
 
 	buf_init(&text, sizeof(ret->text));
-	lease_record_write(&cell.record, &text);
+	lease_record_write(r, &text);
 	memcpy(ret->text, text.data, text.len);
 	ret->n = text.len;
 	buf_free(&text);
@@ -70,20 +74,22 @@ fake_text(struct record *ret)
 static void
 fake_apply(struct fake_call *f)
 {
-	cell.requests++;
-	if (!f->swap && cell.revision == 0) {
+	struct fake_cell *at = f->at;
+
+	at->requests++;
+	if (!f->swap && at->revision == 0) {
 		err_set(&f->answer, ERR_NOT_FOUND, 0, "no record");
 	} else if (!f->swap) {
-		fake_text(f->seen);
-		snprintf(f->seen->revision, sizeof(f->seen->revision), "r%llu", (unsigned long long)cell.revision);
-	} else if (f->was != cell.revision || cell.refuses) {
+		fake_text(&at->record, f->seen);
+		snprintf(f->seen->revision, sizeof(f->seen->revision), "r%llu", (unsigned long long)at->revision);
+	} else if (f->was != at->revision || at->refuses) {
 		err_set(&f->answer, ERR_CONFLICT, 0, "another revision");
 	} else {
 		f->applied = true;
-		cell.record = f->next;
-		snprintf(f->revision, ETAG_MAX, "r%llu", (unsigned long long)++cell.revision);
-		CHECK(f->next.epoch >= cell.epochs);
-		cell.epochs = f->next.epoch;
+		at->record = f->next;
+		snprintf(f->revision, ETAG_MAX, "r%llu", (unsigned long long)++at->revision);
+		CHECK(f->next.epoch >= at->epochs);
+		at->epochs = f->next.epoch;
 	}
 }
 
@@ -129,10 +135,12 @@ fake_free(struct op *op)
 static const struct op_class fake_class = { "fake coordinator", fake_step, NULL, fake_free, fake_states, ARRAY_LEN(fake_states) };
 
 static struct fake_call *
-fake_new(struct records *c)
+fake_new(struct records *c, const char *key)
 {
 	struct fake_call *f = xcalloc(1, sizeof(*f));
 
+	CHECK(strncmp(key, "lease/edge", 10) == 0);
+	f->at = &cells[strtoul(key + 10, NULL, 10)];
 	f->node = container_of(c, struct node, c);
 	op_init(&f->op, &fake_class, loop);
 	return f;
@@ -141,9 +149,8 @@ fake_new(struct records *c)
 static struct op *
 fake_read(struct records *c, const char *key, struct record *ret)
 {
-	struct fake_call *f = fake_new(c);
+	struct fake_call *f = fake_new(c, key);
 
-	CHECK_STR(key, "lease/edge");
 	f->seen = ret;
 	return &f->op;
 }
@@ -151,10 +158,9 @@ fake_read(struct records *c, const char *key, struct record *ret)
 static struct op *
 fake_swap(struct records *c, const char *key, struct span text, const char *revision, char ret_revision[ETAG_MAX])
 {
-	struct fake_call *f = fake_new(c);
+	struct fake_call *f = fake_new(c, key);
 	struct err        e;
 
-	CHECK_STR(key, "lease/edge");
 	f->swap = true;
 	CHECK_OK(lease_record_read(text, &f->next, &e), e);
 	f->was = revision[0] == '\0' ? 0 : strtoull(revision + 1, NULL, 10);
@@ -188,7 +194,7 @@ begin(uint64_t seed, unsigned count)
 {
 	loop = loop_new_virtual(seed, INT64_C(1790000000000));
 	log_setup(LOG_ERROR, false, loop_clock(loop));
-	memset(&cell, 0, sizeof(cell));
+	memset(cells, 0, sizeof(cells));
 	memset(nodes, 0, sizeof(nodes));
 	for (unsigned i = 0; i < count; i++)
 		node_start(&nodes[i], 3);
@@ -257,7 +263,7 @@ static void
 record_comes_back(void)
 {
 	struct lease_record r = { .holder = "3f0e", .name = "edge-7 \"x\"", .nonce = "n", .counter = 4, .epoch = 2, .transitions = 1,
-		.ttl_ms = TTL, .since = INT64_C(1790000000000) }, back;
+		.given = 5, .ttl_ms = TTL, .since = INT64_C(1790000000000) }, back;
 	struct buf          text;
 	struct err          e = { .code = ERR_OK };
 
@@ -362,6 +368,136 @@ cut_off_holder_stops_at_half_its_ttl(void)
 	CHECK(lease_holds(nodes[0].lease));
 	CHECK_U64(lease_epoch(nodes[0].lease), 1);
 	end();
+}
+
+/* ---------------------------------------------------------------- many leases of few agents */
+
+struct fleet {
+	struct node        node;
+	struct lease_group group;
+	struct lease      *leases[MANY];
+	char               id[20];
+};
+
+static void
+fleet_open(struct fleet *f, unsigned agent, unsigned n, bool tells)
+{
+	memset(f, 0, sizeof(*f));
+	f->node = (struct node){ .c = { .class = &fake_coordinator }, .latency = 5 };
+	snprintf(f->id, sizeof(f->id), "agent-%u", agent);
+	for (unsigned i = 0; i < n; i++) {
+		char              key[20];
+		struct lease_conf c = { .loop = loop, .coordinator = &f->node.c, .key = key, .agent_id = f->id, .agent_name = f->id, .ttl_ms = TTL,
+			.group = tells ? &f->group : NULL };
+
+		snprintf(key, sizeof(key), i == 0 ? "edge" : "edge%u", i);
+		f->leases[i] = lease_new(&c);
+	}
+}
+
+static unsigned
+fleet_holds(const struct fleet *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MANY; i++)
+		n += f->leases[i] != NULL && lease_holds(f->leases[i]);
+	return n;
+}
+
+static void
+fleet_close(struct fleet *f)
+{
+	for (unsigned i = 0; i < MANY && f->leases[i] != NULL; i++)
+		lease_leave(f->leases[i]);
+	run_op(loop, op_sleep(loop, 5000), 10000);
+	for (unsigned i = 0; i < MANY; i++)
+		lease_free(f->leases[i]);
+}
+
+/* One agent keeps n, and another watches them. tells: each of them tells of the others. */
+static void
+fleet_begin(struct fleet f[2], unsigned n, bool tells)
+{
+	begin(20 + n, 0);
+	for (unsigned i = 0; i < 2; i++)
+		fleet_open(&f[i], i, n, i > 0 || tells);
+	for (unsigned i = 0; i < n; i++)
+		lease_start(f[0].leases[i]);
+	pass(1000);
+	for (unsigned i = 0; i < n; i++)
+		lease_start(f[1].leases[i]);
+	pass(TTL);
+	CHECK_U64(fleet_holds(&f[0]), n);
+}
+
+static void
+fleet_end(struct fleet f[2])
+{
+	for (unsigned i = 0; i < 2; i++)
+		fleet_close(&f[i]);
+	loop_free(loop);
+}
+
+static uint64_t
+requests(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < MANY; i++)
+		n += cells[i].requests;
+	return n;
+}
+
+static void
+many_are_handed_over_within_a_second(void)
+{
+	static struct fleet f[2];
+	uint64_t            before;
+
+	for (unsigned n = 1; n <= MANY; n = n < 10 ? n + 3 : n + 20) {
+		fleet_begin(f, n, true);
+		before = requests();
+		pass(TTL);
+		CHECK(requests() - before <= (n <= 12 ? 80 : 6 * n + 20) + 6 * n); /* looks in turn, and renewals */
+		for (unsigned i = 0; i < n; i++)
+			lease_leave(f[0].leases[i]);
+		pass(1000);
+		CHECK_U64(fleet_holds(&f[1]), n);
+		fleet_end(f);
+	}
+}
+
+/* Its other leases tell of it. */
+static void
+one_of_many_is_handed_over_within_a_second(void)
+{
+	static struct fleet f[2];
+
+	for (unsigned i = 0; i < 10; i++) {
+		fleet_begin(f, 10, true);
+		lease_release(f[0].leases[i], true);
+		pass(1000);
+		CHECK(lease_holds(f[1].leases[i]) && fleet_holds(&f[0]) == 9);
+		pass(2 * TTL);
+		CHECK(fleet_holds(&f[0]) == 9 && fleet_holds(&f[1]) == 1);
+		fleet_end(f);
+	}
+}
+
+/* The last one is handed over when what was begun under it has ended. */
+static void
+who_hands_over_one_by_one_is_watched(void)
+{
+	static struct fleet f[2];
+
+	fleet_begin(f, 10, false);
+	for (unsigned i = 0; i < 10; i++) {
+		lease_leave(f[0].leases[i]);
+		pass(i == 0 ? 10000 : 1000);
+		CHECK_U64(fleet_holds(&f[1]), i + 1);
+	}
+	fleet_end(f);
 }
 
 /* ---------------------------------------------------------------- doubt */
@@ -623,6 +759,9 @@ main(int argc, char **argv)
 		{ "what is no record is told", what_is_no_record },
 		{ "a free lease is taken and kept", is_taken_and_kept },
 		{ "what is handed over has a successor within a second", is_handed_over_within_a_second },
+		{ "many leases have a successor within a second", many_are_handed_over_within_a_second },
+		{ "so has one of many", one_of_many_is_handed_over_within_a_second },
+		{ "who hands over one by one is watched", who_hands_over_one_by_one_is_watched },
 		{ "a dead holder is followed within two ttl", dead_holder_is_followed_within_two_ttl },
 		{ "a holder that is cut off stops at half its ttl", cut_off_holder_stops_at_half_its_ttl },
 		{ "a take without an answer is seen to be ours", take_without_an_answer_is_seen_to_be_ours },
