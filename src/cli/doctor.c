@@ -11,12 +11,15 @@
 
 #include "base/secret.h"
 #include "internal.h"
+#include "provider/records.h"
 
 /* doctor: from the configuration to the replicas, one line for each thing that has to be right: ok, warn or fail, and what to do. */
 
 #define DOCTOR_DISK_FAIL ((uint64_t)64 << 20) /* bytes free where the store lies: less than one large state */
 #define DOCTOR_DISK_WARN ((uint64_t)1 << 30)
 #define DOCTOR_WARN_EXIT 3
+#define DOCTOR_RECORD      "doctor" /* the key of a record that is never made */
+#define DOCTOR_NO_REVISION "1"      /* of none: DynamoDB's are digests, and etcd's first one is that of its empty store */
 
 enum doctor_level { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
 
@@ -195,6 +198,70 @@ doctor_places(struct doctor *d, struct agent *a)
 	return stopped;
 }
 
+/* ---------------------------------------------------------------- where leases are kept */
+
+/* The first edge that keeps its leases there; NULL: that was another one, or its leases are elsewhere. */
+static struct records *
+doctor_coordinator(const struct plan *plan, size_t edge)
+{
+	struct records *r = plan->edges[edge].lease.records;
+
+	for (size_t i = 0; r != NULL && i < edge; i++) {
+		const struct records *o = plan->edges[i].lease.records;
+
+		if (o != NULL && o->class == r->class && strcmp(o->where, r->where) == 0)
+			return NULL;
+	}
+	return r;
+}
+
+static void
+doctor_swapped(struct doctor *d, const struct records *r, const struct err *read, const struct err *swap)
+{
+	char *name = xasprintf("leases %s", r->class->name);
+
+	if (read->code != ERR_OK && read->code != ERR_NOT_FOUND)
+		doctor_fail(d, name, read);
+	else if (swap->code == ERR_CONFLICT)
+		doctor_say(d, DOCTOR_OK, 0, name, "", "%s: records can be read, and written where they are what is expected", r->where);
+	else if (swap->code != ERR_OK)
+		doctor_fail(d, name, swap);
+	else
+		doctor_say(d, DOCTOR_FAIL, 12, name, "keep leases elsewhere: two agents could hold one", "%s: a record was written although another one "
+		    "was expected", r->where);
+	free(name);
+}
+
+/* A swap that has to be refused, because no record is what it expects, shows that another would be carried out: it writes nothing.
+ * Exit code of a signal, else 0. */
+static int
+doctor_coordinators(struct doctor *d, struct agent *a)
+{
+	const struct plan *plan = agent_plan(a);
+	size_t             n = 2 * plan->nedges;
+	struct op        **ops = xcalloc(n + 1, sizeof(*ops));
+	struct err        *outcomes = xcalloc(n + 1, sizeof(*outcomes)), e;
+	struct record     *seen = xcalloc(1, sizeof(*seen));
+	int                stopped = 0;
+
+	for (size_t i = 0; i < n; i += 2) {
+		struct records *r = doctor_coordinator(plan, i / 2);
+
+		if (r == NULL)
+			continue;
+		ops[i] = r->class->read(r, DOCTOR_RECORD, seen);
+		ops[i + 1] = r->class->swap(r, DOCTOR_RECORD, span_str("{}"), DOCTOR_NO_REVISION, seen->revision);
+	}
+	agent_await(agent_loop(a), op_all(agent_loop(a), ops, n, 0, outcomes), &e, &stopped);
+	for (size_t i = 0; i < n && stopped == 0; i += 2)
+		if (doctor_coordinator(plan, i / 2) != NULL)
+			doctor_swapped(d, doctor_coordinator(plan, i / 2), &outcomes[i], &outcomes[i + 1]);
+	free(ops);
+	free(outcomes);
+	free(seen);
+	return stopped != 0 ? err_exit(ERR_CANCELLED) : 0;
+}
+
 /* ---------------------------------------------------------------- what the store knows */
 
 static void
@@ -327,6 +394,8 @@ doctor_configured(struct doctor *d)
 		plan_advise(agent_plan(a), doctor_advice, d);
 		doctor_memory(d);
 		stopped = doctor_places(d, a);
+		if (stopped == 0)
+			stopped = doctor_coordinators(d, a);
 	} else {
 		doctor_say(d, DOCTOR_FAIL, err_exit(ERR_CONFIG), "configuration", e.hint, "%s", e.msg);
 	}

@@ -153,6 +153,30 @@ def test_the_coordinator_is_away(agents, places, keeper):
     assert len(dr.writes(NAME)) == 2
 
 
+def test_doctor_asks_the_coordinator(agents, places, keeper):
+    """Whether records can be read and swapped there, without making one."""
+    live, dr = places("local"), places("http")
+    live.put(NAME, state(1, lineage()))
+    one, = fleet(agents, live, dr, keeper.block(), ["one"])
+    name = f"leases {keeper.block().kind}"
+    said = next(c for c in one.json("doctor", code=None)["checks"] if c["name"] == name)
+    assert said["status"] == "ok" and "can be read, and written" in said["message"], said
+    assert keeper.records() == {}
+    keeper.server.kill()
+    said = next(c for c in one.json("doctor", code=None)["checks"] if c["name"] == name)
+    assert said["status"] == "fail", said
+    keeper.server.start()
+
+
+def test_doctor_says_that_the_table_is_missing(agents, places, _session):
+    server, live, dr = need("dynalite", lambda: _session(Dynalite)), places("local"), places("http")
+    live.put(NAME, state(1, lineage()))
+    one, = fleet(agents, live, dr, Block("dynamodb", table="nowhere", region=S3Server.region, endpoint=f"http://127.0.0.1:{server.port}",
+                                         access_key=S3Server.access_key, secret_key=S3Server.secret_key), ["one"])
+    said = next(c for c in one.json("doctor", code=None)["checks"] if c["name"] == "leases dynamodb")
+    assert said["status"] == "fail" and "table nowhere does not exist" in said["message"], said
+
+
 def test_what_is_refused(agents, places):
     """By config check, with the next step; and by the server, in words."""
     live, dr = places("local"), places("http")
@@ -190,6 +214,8 @@ def test_a_wrong_password(agents, places, workdir):
         for agent, says in ((one, "user ferry is refused"), (two, "it wants a user"), (three, "user ferry may not")):
             doc = agent.sync(code=None)
             assert says in json.dumps(doc), doc
+            told = next(c for c in agent.json("doctor", code=None)["checks"] if c["name"] == "leases etcd")
+            assert told["status"] == "fail" and says in told["message"], told
         assert dr.get(NAME) is None
     finally:
         server.kill()
