@@ -292,6 +292,7 @@ void store_queue(struct store_txn *t, const char *edge, const char *target,
     bool (*fn)(void *arg, const struct queue_rec *r), void *arg);
 bool store_queued(struct store_txn *t, const char *edge, const char *target, uint64_t state, struct queue_rec *ret);
 uint64_t store_queue_length(struct store_txn *t);
+uint64_t store_commits(struct store_txn *t); /* since it was made: also a copy goes on from there; 0: it cannot be read */
 /* Newest first, only those with a lower number than before; 0: all. */
 void store_events(struct store_txn *t, uint64_t before, bool (*fn)(void *arg, const struct event_rec *r), void *arg);
 bool store_meta(struct store_txn *t, const char *key, struct span *ret);   /* valid until store_end() */

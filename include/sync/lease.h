@@ -21,9 +21,16 @@
 #define LEASE_HOLDER_MAX     64
 #define LEASE_NAME_MAX       128
 #define LEASE_NONCE_MAX      40
+#define LEASE_STORES         8     /* agents whose stores a record knows of */
 #define LEASE_FOLDER         "lease/" /* of the keys of its records */
 #define LEASE_EXPIRES(ttl)   ((ttl) + (ttl) / 2) /* unchanged for so long: free for everybody */
 #define LEASE_HOLDS(ttl)     ((ttl) / 2)         /* since the request of the last renewal began: so long a holder acts */
+
+/* An agent that had the lease, and how far its store had come when it last wrote the record. */
+struct lease_store {
+	char     agent[LEASE_HOLDER_MAX];
+	uint64_t commits;
+};
 
 struct lease_record {
 	char     holder[LEASE_HOLDER_MAX]; /* agent id; "": handed over, free for everybody */
@@ -35,7 +42,10 @@ struct lease_record {
 	uint64_t given;                    /* leases that the holder's process has handed over, this one or others */
 	int64_t  ttl_ms;                   /* the holder's */
 	int64_t  since;                    /* wall ms by the holder's clock, for people only; 0: unknown */
+	struct lease_store stores[LEASE_STORES]; /* the last that wrote it first; agent "": no more */
 };
+/* How far that agent's store had come at least; 0: it does not say. */
+uint64_t      lease_record_commits(const struct lease_record *r, const char *agent_id);
 
 /* One JSON object, members in a fixed order. */
 void          lease_record_write(const struct lease_record *r, struct buf *ret);
@@ -69,6 +79,7 @@ struct lease_conf {
 	/* Before it is taken: was is the record that lies there (epoch 0: none), *epoch the one that ours will have, which may be raised.
 	 * The op notes that durably; when it fails nothing is sent. NULL: nothing is noted. */
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
+	uint64_t         (*commits)(void *arg); /* how far our store has come, for the record. NULL: it does not say */
 	/* Work begun under it still runs: it is kept until lease_work_ended(). NULL: never. */
 	bool              (*busy)(void *arg);
 	void               *arg;

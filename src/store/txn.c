@@ -94,6 +94,14 @@ txn_renew(struct store_txn *t, struct err *reterr)
 	return code;
 }
 
+uint64_t
+store_commits(struct store_txn *t)
+{
+	struct counters n;
+
+	return txn_read_counters(t, &n) ? n.commits : 0;
+}
+
 int
 txn_commit(struct store_txn *t)
 {

@@ -36,6 +36,7 @@ struct lease {
 	struct lease       *next;        /* of the group */
 	void              (*changed)(void *arg);
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
+	uint64_t          (*commits)(void *arg);
 	bool              (*busy)(void *arg);
 	void               *arg;
 	uint64_t           *requests;
@@ -277,6 +278,25 @@ lease_read(struct lease *l)
 	return l->at->class->read(l->at, l->key, &l->answer);
 }
 
+/* Ours first, then those that the record knows of. */
+static void
+lease_note_stores(struct lease *l)
+{
+	const struct lease_store *was = l->now.record.stores;
+	struct lease_store       *next = l->sent.stores;
+	uint64_t                  commits = l->commits != NULL ? l->commits(l->arg) : 0;
+	size_t                    n = 0;
+
+	memset(next, 0, sizeof(l->sent.stores));
+	if (commits != 0) {
+		snprintf(next[n].agent, LEASE_HOLDER_MAX, "%s", l->agent_id);
+		next[n++].commits = commits;
+	}
+	for (size_t i = 0; i < LEASE_STORES && n < LEASE_STORES; i++)
+		if (was[i].agent[0] != '\0' && (commits == 0 || strcmp(was[i].agent, l->agent_id) != 0))
+			next[n++] = was[i];
+}
+
 static struct op *
 lease_swap(struct lease *l)
 {
@@ -285,6 +305,7 @@ lease_swap(struct lease *l)
 
 	l->sent.counter++;
 	l->sent.given = l->group->given;
+	lease_note_stores(l);
 	l->sent_at = loop_now(l->loop);
 	buf_init(&text, 0);
 	lease_record_write(&l->sent, &text);
@@ -439,6 +460,7 @@ lease_new(const struct lease_conf *c)
 	l->group->first = l;
 	l->changed = c->changed;
 	l->intend = c->intend;
+	l->commits = c->commits;
 	l->busy = c->busy;
 	l->arg = c->arg;
 	l->requests = c->requests;

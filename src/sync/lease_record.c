@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/time.h"
@@ -26,6 +27,11 @@ lease_record_write(const struct lease_record *r, struct buf *ret)
 	json_kv_u64(&w, "given", r->given);
 	json_kv_i64(&w, "ttl_ms", r->ttl_ms);
 	json_kv_time(&w, "since", r->since);
+	json_key(&w, "stores");
+	json_obj(&w);
+	for (size_t i = 0; i < LEASE_STORES && r->stores[i].agent[0] != '\0'; i++)
+		json_kv_u64(&w, r->stores[i].agent, r->stores[i].commits);
+	json_obj_end(&w);
 	json_obj_end(&w);
 }
 
@@ -50,10 +56,39 @@ lease_number(const json_t *root, const char *key, int64_t min, int64_t *ret)
 	return json_is_integer(v) && *ret >= min;
 }
 
+uint64_t
+lease_record_commits(const struct lease_record *r, const char *agent_id)
+{
+	for (size_t i = 0; i < LEASE_STORES; i++)
+		if (strcmp(r->stores[i].agent, agent_id) == 0)
+			return r->stores[i].commits;
+	return 0;
+}
+
+/* In records of the first version there is none of this. */
+static void
+lease_record_later(json_t *root, struct lease_record *r)
+{
+	const char *agent;
+	json_t     *commits;
+	int64_t     given;
+	size_t      n = 0;
+
+	r->given = lease_number(root, "given", 0, &given) ? (uint64_t)given : 0;
+	json_object_foreach(json_object_get(root, "stores"), agent, commits) {
+		if (n == LEASE_STORES)
+			break;
+		if (agent[0] == '\0' || strlen(agent) >= LEASE_HOLDER_MAX || json_integer_value(commits) <= 0)
+			continue;
+		snprintf(r->stores[n].agent, LEASE_HOLDER_MAX, "%s", agent);
+		r->stores[n++].commits = (uint64_t)json_integer_value(commits);
+	}
+}
+
 static bool
 lease_record_fill(const json_t *root, struct lease_record *r)
 {
-	int64_t     format, counter, epoch, transitions, given;
+	int64_t     format, counter, epoch, transitions;
 	const char *since = json_string_value(json_object_get(root, "since"));
 
 	if (!lease_number(root, "stateferry_lease", 1, &format) || !lease_text(root, "holder", r->holder, sizeof(r->holder)) ||
@@ -64,7 +99,6 @@ lease_record_fill(const json_t *root, struct lease_record *r)
 	r->counter = (uint64_t)counter;
 	r->epoch = (uint64_t)epoch;
 	r->transitions = (uint64_t)transitions;
-	r->given = lease_number(root, "given", 0, &given) ? (uint64_t)given : 0; /* not in records of the first version */
 	if (since == NULL || !time_parse(since, &r->since))
 		r->since = 0;
 	return true;
@@ -78,6 +112,8 @@ lease_record_read(struct span json, struct lease_record *ret, struct err *reterr
 
 	memset(ret, 0, sizeof(*ret));
 	ok = lease_record_fill(root, ret);
+	if (ok)
+		lease_record_later(root, ret);
 	json_decref(root);
 	if (ok)
 		return ERR_OK;

@@ -62,16 +62,37 @@ track_epoch_noted(const struct track *t, uint64_t *ret, struct err *reterr)
 	return code;
 }
 
-/* A record of this very agent with a higher epoch than any that it noted: the store is older than what its agent did, or another one goes
- * by its name. Nothing is written until a person has seen that. */
+static uint64_t
+track_commits(void *arg)
+{
+	const struct track *t = arg;
+	struct store_txn   *txn;
+	uint64_t            n = 0;
+
+	if (store_read(t->engine->store, &txn, NULL) == ERR_OK) {
+		n = store_commits(txn);
+		store_end(txn);
+	}
+	return n;
+}
+
+/* The record tells more of this very agent than its store knows: a higher epoch than any that it noted, or more commits. The store is
+ * older than what its agent did, or another one goes by its name. Nothing is written until a person has seen that. */
 static bool
 track_is_outrun(struct track *t, const struct lease_record *was, uint64_t noted, struct err *reterr)
 {
-	if (strcmp(was->holder, store_agent_id(t->engine->store)) != 0 || was->epoch <= noted)
+	const char *us = store_agent_id(t->engine->store);
+	uint64_t    done = lease_record_commits(was, us), now = track_commits(t);
+
+	if (strcmp(was->holder, us) == 0 && was->epoch > noted)
+		err_set(reterr, ERR_CONFIG, 0, "this agent has held it at epoch %llu already, and its store knows of %llu: the store was put back "
+		    "from a backup, or is a copy", (unsigned long long)was->epoch, (unsigned long long)noted);
+	else if (now != 0 && done > now)
+		err_set(reterr, ERR_CONFIG, 0, "when this agent last had it, its store had made %llu commits, and now it knows of %llu: it was put "
+		    "back from a backup, or is a copy", (unsigned long long)done, (unsigned long long)now);
+	else
 		return false;
 	t->engine->outrun = true;
-	err_set(reterr, ERR_CONFIG, 0, "this agent has held it at epoch %llu already, and its store knows of %llu: the store was put back from a "
-	    "backup, or is a copy", (unsigned long long)was->epoch, (unsigned long long)noted);
 	err_hint(reterr, "if it shall be active here: stateferry adopt");
 	return true;
 }
@@ -164,8 +185,8 @@ track_lease_init(struct track *t)
 	char              *key;
 	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.changed = track_lease_changed, .intend = track_lease_intend, .busy = track_lease_busy, .arg = t, .requests = &t->requests,
-		.group = &t->engine->leases };
+		.changed = track_lease_changed, .intend = track_lease_intend, .commits = track_commits, .busy = track_lease_busy, .arg = t,
+		.requests = &t->requests, .group = &t->engine->leases };
 
 	if (!e->lease.on)
 		return;

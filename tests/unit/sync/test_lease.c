@@ -263,7 +263,7 @@ static void
 record_comes_back(void)
 {
 	struct lease_record r = { .holder = "3f0e", .name = "edge-7 \"x\"", .nonce = "n", .counter = 4, .epoch = 2, .transitions = 1,
-		.given = 5, .ttl_ms = TTL, .since = INT64_C(1790000000000) }, back;
+		.given = 5, .ttl_ms = TTL, .since = INT64_C(1790000000000), .stores = { { "3f0e", 77 }, { "4a", 1 } } }, back;
 	struct buf          text;
 	struct err          e = { .code = ERR_OK };
 
@@ -271,6 +271,7 @@ record_comes_back(void)
 	lease_record_write(&r, &text);
 	CHECK_OK(lease_record_read(buf_span(&text), &back, &e), e);
 	CHECK(memcmp(&r, &back, sizeof(r)) == 0);
+	CHECK(lease_record_commits(&back, "4a") == 1 && lease_record_commits(&back, "5") == 0);
 	buf_free(&text);
 }
 

@@ -666,6 +666,64 @@ older_store_waits_for_a_person(void)
 	end();
 }
 
+/* Handed over, maybe to another agent that holds it now: what the record knows of our store is older than that itself. */
+static void
+store_put_back_is_seen_behind_a_hand_over(bool other)
+{
+	struct pass_result p;
+	char              *dir, *copy, *command;
+
+	begin(2);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	dir = xstrdup(r[0].dir);
+	copy = xasprintf("%s.copy", dir);
+	agent_rig_close(&r[0]);
+	command = xasprintf("rm -rf '%s' && cp -a '%s' '%s'", copy, dir, copy);
+	CHECK_U64((uint64_t)system(command), 0);
+	free(command);
+	agent_rig_join(&r[0], loop, dir, SHARED);
+	agent_rig_world(&r[0], "a", a);
+	agent_rig_world(&r[0], "b", b);
+	mem_world_put(a, "x.tfstate", rig_state(6, "L", 3, "b"));
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	CHECK(equal("x.tfstate"));
+	agent_rig_close(&r[0]);
+	CHECK(record_says("\"holder\":\"\""));
+	if (other)
+		CHECK_STR(agent_rig_sync_counts(&r[1]), "0 1 0 0");
+	command = xasprintf("rm -rf '%s' && mv '%s' '%s'", dir, copy, dir);
+	CHECK_U64((uint64_t)system(command), 0);
+	free(command);
+	agent_rig_join(&r[0], loop, dir, SHARED);
+	agent_rig_world(&r[0], "a", a);
+	agent_rig_world(&r[0], "b", b);
+	mem_world_put(a, "x.tfstate", rig_state(7, "L", 3, "b"));
+	agent_rig_sync(&r[0], &p);
+	CHECK_U64((uint64_t)pass_result_exit(&p), 10);
+	CHECK(strstr(p.problems[0].message, "put back from a backup") != NULL && strstr(p.problems[0].hint, "stateferry adopt") != NULL);
+	pass_result_free(&p);
+	CHECK(!equal("x.tfstate"));
+	CHECK_U64(agent_rig_run(&r[0], engine_adopt(r[0].engine), 1000), ERR_OK);
+	CHECK_STR(agent_rig_sync_counts(&r[0]), "1 0 0 0");
+	CHECK(equal("x.tfstate"));
+	free(dir);
+	free(copy);
+	end();
+}
+
+static void
+store_put_back_after_a_hand_over(void)
+{
+	store_put_back_is_seen_behind_a_hand_over(false);
+}
+
+static void
+store_put_back_after_another_holder(void)
+{
+	store_put_back_is_seen_behind_a_hand_over(true);
+}
+
 static void
 agent_that_was_overtaken_stops_until_adopted(void)
 {
@@ -900,6 +958,8 @@ main(int argc, char **argv)
 		{ "somebody's lock is looked at once", lock_of_others_is_looked_at_once },
 		{ "an own process that died is followed at once", own_process_that_died_is_followed_at_once },
 		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
+		{ "the same behind a hand-over", store_put_back_after_a_hand_over },
+		{ "the same behind another holder", store_put_back_after_another_holder },
 		{ "an agent whose name another one goes by stops until it is adopted", agent_that_was_overtaken_stops_until_adopted },
 		{ "epochs go on where the record was lost", epochs_go_on_where_the_record_was_lost },
 		{ "an intent says under which epoch it was made", intent_says_under_which_epoch },
