@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/name.h"
 #include "base/time.h"
-#include "provider/provider.h"
+#include "provider/records.h"
 #include "reach.h"
 
 /*
@@ -77,19 +77,23 @@ call_cannot_hold(struct call *c)
 	return true;
 }
 
-/* How long this call has to wait, and its place in the queue behind others. */
+/* How long this call has to wait, and its place in the queue behind others. Who has a lease would lose it behind them, and with it what
+ * they are for: its record comes first. */
 static int64_t
 call_wait(struct call *c)
 {
 	struct backend *b = c->b;
 	int64_t         now = loop_now(c->op.loop), at = now;
+	bool            first = c->ref.name != NULL && strncmp(c->ref.name, RECORD_PREFIX, strlen(RECORD_PREFIX)) == 0;
 
 	if (b->busy_until > at)
 		at = b->busy_until - now < b->common.timeout_ms ? b->busy_until : now + b->common.timeout_ms;
 	if (b->common.requests_per_second > 0) {
-		if (b->next_slot > at)
+		if (b->next_slot < at)
+			b->next_slot = at;
+		if (!first)
 			at = b->next_slot;
-		b->next_slot = at + (1000 + b->common.requests_per_second - 1) / b->common.requests_per_second;
+		b->next_slot += (1000 + b->common.requests_per_second - 1) / b->common.requests_per_second;
 	}
 	return at - now;
 }

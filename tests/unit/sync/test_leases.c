@@ -241,6 +241,32 @@ work_that_waits_needs_no_source(void)
 	mem_world_free(gone);
 }
 
+/* What waits for its turn at a target that is asked rarely does not keep the lease from being renewed. */
+static void
+work_that_waits_does_not_cost_the_lease(void)
+{
+	char name[40];
+
+	begin(0);
+	agent_rig_join(&r[0], loop, NULL, "backend \"mem\" \"a\" {\n  poll = \"10s\"\n}\nbackend \"mem\" \"b\" {\n  poll = \"10s\"\n"
+	    "  requests_per_second = 1\n}\n" EDGE("  lease {\n    ttl = \"60s\"\n  }\n"));
+	agent_rig_world(&r[0], "a", a);
+	agent_rig_world(&r[0], "b", b);
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "s%u.tfstate", i);
+		mem_world_put(a, name, rig_state(1, name, 3, "a"));
+	}
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], 5000);
+	for (unsigned i = 0; i < 600; i++) {
+		agent_rig_wait(&r[0], 1000);
+		CHECK_U64(who(0).standing, LEASE_OURS);
+	}
+	CHECK_U64(who(0).epoch, 1);
+	CHECK(equal("s59.tfstate"));
+	end();
+}
+
 /* --- who follows --- */
 
 static enum replica_status followed_as;
@@ -940,6 +966,7 @@ main(int argc, char **argv)
 		{ "a holder whose target fails leaves it", holder_whose_target_fails_leaves_it },
 		{ "a holder without its source leaves it", holder_without_its_source_leaves_it },
 		{ "work that waits needs no source", work_that_waits_needs_no_source },
+		{ "work that waits does not cost the lease", work_that_waits_does_not_cost_the_lease },
 		{ "who follows sees what the holder wrote", follower_sees_what_the_holder_wrote },
 		{ "who follows tells what the holder cannot write", follower_tells_what_the_holder_cannot_write },
 		{ "who reads the source late holds nothing back", follower_that_reads_late_holds_nothing },
