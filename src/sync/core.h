@@ -130,6 +130,7 @@ struct track {
 	struct bits    locked;          /* with a lease: states on which a lock of an earlier holder may lie, which is to be looked at */
 	struct bits    judged;          /* states on which the target lists a lock that is none */
 	struct bits    left;            /* states on which one lies, or may lie where nobody can look: the next push sees to it */
+	int64_t        judged_until;    /* loop_now(): then they are to be judged again */
 	bool           inherit_all;     /* no listing tells of locks: all states are to be asked for */
 	bool           inherit_late;    /* for the last time */
 	int64_t        inherit_due;     /* loop_now(): not before */

@@ -10,9 +10,10 @@
  * agent that did not hand the lease over, and once more when none of its requests can still be on the way. A protocol that cannot show a
  * lock tells of one by a refusal: there every state is pushed.
  */
-#define INHERIT_LATE_MS  ((int64_t)26 * 60 * 1000) /* as long as an intent of ours is looked after: see recover.c */
-#define INHERIT_AGAIN_MS 60000                     /* after a lock that could not be read */
-#define INHERIT_PEEKS    4                         /* at once */
+#define INHERIT_LATE_MS   ((int64_t)26 * 60 * 1000) /* as long as an intent of ours is looked after: see recover.c */
+#define INHERIT_JUDGED_MS ((int64_t)10 * 60 * 1000) /* then a lock that stays is looked at again: it may be another by now */
+#define INHERIT_AGAIN_MS  60000                     /* after a lock that could not be read */
+#define INHERIT_PEEKS     4                         /* at once */
 
 static bool
 inherit_lists(const struct track *t)
@@ -55,6 +56,10 @@ inherit_see(struct track *t, uint64_t state, bool locked)
 {
 	if (t->lease == NULL || !inherit_lists(t))
 		return;
+	if (loop_now(t->engine->loop) >= t->judged_until) {
+		bits_free(&t->judged);
+		t->judged_until = loop_now(t->engine->loop) + INHERIT_JUDGED_MS;
+	}
 	if (locked && !bits_get(&t->judged, state))
 		bits_set(&t->locked, state);
 	if (locked)

@@ -579,6 +579,24 @@ left_lock_that_nobody_can_look_at(void)
 	left_lock_needs_no_new_version(PROVIDER_LOCK_HIDDEN);
 }
 
+/* Between two listings terraform's lock ends, and one that a dead agent asked for comes in its place. */
+static void
+left_lock_behind_a_living_one(void)
+{
+	begin(1);
+	mem_world_put(b, RECORD, span_str(DEAD("7")));
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], 3 * TTL);
+	CHECK(equal("x.tfstate"));
+	mem_world_lock(b, "x.tfstate", LEFT("7", "OperationTypeApply"));
+	agent_rig_wait(&r[0], TTL);
+	mem_world_lock(b, "x.tfstate", LEFT("7", "stateferry"));
+	agent_rig_wait(&r[0], 11 * TTL);
+	CHECK(mem_world_locked(b, "x.tfstate") == NULL);
+	mem_world_lock(b, "x.tfstate", NULL);
+	end();
+}
+
 static void
 left_lock_is_released_by_a_pass(void)
 {
@@ -611,9 +629,9 @@ left_lock_survives_faults(void)
 	}
 }
 
-/* Looked at once, and left alone as long as the listing shows it. */
+/* Looked at once in ten minutes, and left alone as long as the listing shows it. */
 static void
-lock_of_others_is_looked_at_once(void)
+lock_of_others_is_seldom_looked_at(void)
 {
 	static const char *const locks[] = { LEFT("8", "stateferry"), LEFT("9", "stateferry"), LEFT("7", "OperationTypeApply") };
 	uint64_t                 asked_before;
@@ -629,7 +647,7 @@ lock_of_others_is_looked_at_once(void)
 		CHECK_STR(mem_world_locked(b, "x.tfstate"), locks[i]);
 		asked_before = asked(0, REQUEST_LOCK_PEEK);
 		agent_rig_wait(&r[0], 10 * TTL);
-		CHECK_U64(asked(0, REQUEST_LOCK_PEEK), asked_before);
+		CHECK(asked(0, REQUEST_LOCK_PEEK) <= asked_before + 1);
 		CHECK_STR(mem_world_locked(b, "x.tfstate"), locks[i]);
 		mem_world_lock(b, "x.tfstate", NULL);
 		agent_rig_wait(&r[0], TTL);
@@ -980,9 +998,10 @@ main(int argc, char **argv)
 		{ "the lock of a dead agent is released without a new version", left_lock_is_released_by_itself },
 		{ "the same where listings do not show locks", left_lock_that_no_listing_shows },
 		{ "the same where nobody can look at locks", left_lock_that_nobody_can_look_at },
+		{ "the lock of a dead agent is released behind a living one", left_lock_behind_a_living_one },
 		{ "the lock of a dead agent is released by a pass", left_lock_is_released_by_a_pass },
 		{ "the lock of a dead agent is released whatever is lost", left_lock_survives_faults },
-		{ "somebody's lock is looked at once", lock_of_others_is_looked_at_once },
+		{ "somebody's lock is seldom looked at", lock_of_others_is_seldom_looked_at },
 		{ "an own process that died is followed at once", own_process_that_died_is_followed_at_once },
 		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
 		{ "the same behind a hand-over", store_put_back_after_a_hand_over },
