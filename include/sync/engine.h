@@ -168,9 +168,20 @@ struct lock_seen {
 	struct lock_info  lock;
 	bool              ours;       /* this agent's own, by its intent */
 	int64_t           as_of;      /* wall ms when it was last known to be there; 0: just read */
+	enum here { HERE_UNKNOWN, HERE_NONE, HERE_SOME } here; /* does a terraform run on this host, as far as can be seen? */
 };
 typedef void lock_seen_fn(void *arg, const struct lock_seen *l);
 struct op *engine_locks(struct engine *e, const char *backend, lock_seen_fn *fn, void *arg);
+/* What can be said of one, without asking anybody: how long it is held, and whether its run may be gone. t NULL: without what is known
+ * of its run. */
+struct lock_view {
+	int64_t age_ms, patience_ms;  /* age -1: nobody knows; patience: how long a write waits for a lock there */
+	bool    over;                 /* the patience is */
+	bool    alive;                /* its holder is, beyond doubt */
+	bool    suspect;              /* it may be left by a run that is gone: over, and nothing came of it for as long; or there is none here */
+	char    text[ERR_TEXT_MAX];   /* that, as a sentence without a full stop */
+};
+void engine_lock_view(struct engine *e, struct store_txn *t, const struct lock_seen *l, struct lock_view *ret);
 /* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. *ret (but backend and name): the
  * lock that was broken. */
 struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret);

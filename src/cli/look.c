@@ -330,6 +330,17 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		if (cli_str(l, "as_of")[0] != '\0')
 			printf(", last seen %s", cli_str(l, "as_of"));
 		putchar('\n');
+		if (cli_bool(l, "suspect")) {
+			printf("      ");
+			cli_text(cli_str(l, "diagnosis"));
+			printf("; if it is gone: stateferry unlock ");
+			cli_text(cli_str(l, "backend"));
+			putchar(':');
+			cli_text(cli_str(l, "name"));
+			putchar(' ');
+			cli_text(cli_str(l, "id"));
+			putchar('\n');
+		}
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)
 		printf(json_array_size(json_object_get(doc, "problems")) == 0 ? "no locks\n" : "no locks that could be seen\n");

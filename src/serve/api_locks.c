@@ -9,18 +9,28 @@ static void
 locks_members(struct call *c, const struct lock_seen *l)
 {
 	struct json_writer *w = &c->w;
-	int64_t             created = 0;
-	int64_t             now = loop_wall(engine_loop(c->e));
+	struct store_txn   *t = NULL;
+	struct lock_view    v;
+
+	if (store_read(engine_store(c->e), &t, NULL) != ERR_OK)
+		t = NULL;
+	engine_lock_view(c->e, t, l, &v);
+	if (t != NULL)
+		store_end(t);
 
 	put_text(w, "id", l->lock.id);
 	put_text(w, "who", l->lock.who);
 	put_text(w, "operation", l->lock.operation);
 	put_text(w, "created", l->lock.created);
-	put_count(w, "age_seconds", time_parse(l->lock.created, &created) && now >= created ? (now - created) / 1000 : -1);
+	put_count(w, "age_seconds", v.age_ms >= 0 ? v.age_ms / 1000 : -1);
 	json_kv_bool(w, "ours", l->ours);
 	put_text(w, "info", l->lock.info);
 	put_text(w, "terraform_version", l->lock.version);
 	json_kv_time(w, "as_of", l->as_of);
+	json_kv_i64(w, "patience_seconds", v.patience_ms / 1000);
+	json_kv_bool(w, "patience_over", v.over);
+	json_kv_bool(w, "suspect", v.suspect);
+	put_text(w, "diagnosis", v.text);
 }
 
 static void

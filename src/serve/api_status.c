@@ -182,6 +182,36 @@ status_version(struct status *x, const struct version_rec *v)
 	x->waiting = true;
 }
 
+/* A lock at a source that may have been left behind keeps nothing from being replicated; it keeps terraform from working. */
+static void
+status_lock(struct status *x, struct store_txn *t, const struct state_rec *s)
+{
+	struct run_rec   r;
+	struct lock_seen l = { .backend = s->backend, .name = s->name };
+	struct lock_view v;
+	struct buf       cause;
+	char            *next;
+
+	if (!store_run(t, s, &r))
+		return;
+	snprintf(l.lock.id, sizeof(l.lock.id), "%s", r.lock);
+	snprintf(l.lock.who, sizeof(l.lock.who), "%s", r.who);
+	snprintf(l.lock.operation, sizeof(l.lock.operation), "%s", r.operation);
+	snprintf(l.lock.created, sizeof(l.lock.created), "%s", r.created);
+	engine_lock_view(x->c->e, t, &l, &v);
+	if (!v.suspect)
+		return;
+	buf_init(&cause, 0);
+	buf_puts(&cause, "locked by ");
+	lock_info_print(&l.lock, &cause);
+	buf_printf(&cause, ": %s", v.text);
+	next = xasprintf("if that run is gone: stateferry unlock %s:%s %s", s->backend, s->name, r.lock);
+	status_add(x, &(struct status_problem){ .kind = "lock", .backend = s->backend, .state = s->name, .code = err_exit(ERR_LOCKED),
+	    .since = r.begun, .cause = buf_str(&cause), .next = next });
+	buf_free(&cause);
+	free(next);
+}
+
 static bool
 status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 {
@@ -214,6 +244,7 @@ status_state(void *arg, struct store_txn *t, const struct state_rec *s)
 		q.cause = "no good version was ever seen";
 		status_add(x, &q);
 	}
+	status_lock(x, t, s);
 	engine_replicas(x->c->e, t, s, status_replica, x);
 	return true;
 }

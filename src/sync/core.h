@@ -327,6 +327,10 @@ bool watch_wants(const struct place *p, const char *name);
 bool watch_author(const struct place *p, struct store_txn *t, const struct state_rec *s, const struct lock_look *l, int64_t made,
     struct run_rec *ret);
 
+/* --- suspect.c --- */
+/* Does a terraform run on this host? NULL: nobody can tell. */
+struct op *suspect_look_here(struct engine *e, enum here *ret);
+
 /* --- meaning.c: comparing two bodies, on the work pool when they are large --- */
 struct meaning {
 	struct body *a, *b;             /* borrowed; a before, b after */

@@ -146,12 +146,13 @@ struct locks {
 	size_t         place, ask; /* which backend, which of its names */
 	char         **names;
 	size_t         nnames;
+	enum here      here;
 	struct err     trouble;    /* the first backend that did not answer */
 };
 
-enum locks_state { LOCKS_START, LOCKS_LISTED, LOCKS_ASKED };
+enum locks_state { LOCKS_START, LOCKS_LOOKED_HERE, LOCKS_LISTED, LOCKS_ASKED };
 
-static const char *const locks_states[] = { "start", "listed", "asked" };
+static const char *const locks_states[] = { "start", "this host looked at", "listed", "asked" };
 
 static void
 locks_forget(struct locks *l)
@@ -308,6 +309,7 @@ locks_child_step(struct op *op)
 		if (lock_known(c->l->e, b, name, &seen)) {
 			seen.backend = b->label;
 			seen.name = name;
+			seen.here = c->l->here;
 			c->l->fn(c->l->arg, &seen);
 		}
 		return op_ok(op);
@@ -316,7 +318,7 @@ locks_child_step(struct op *op)
 			return op_ok(op);
 		if (op_failed(op))
 			return op_fail(op);
-		seen = (struct lock_seen){ b->label, name, c->lock, lock_is_own(c->l->e, &c->lock), 0 };
+		seen = (struct lock_seen){ b->label, name, c->lock, lock_is_own(c->l->e, &c->lock), 0, c->l->here };
 		c->l->fn(c->l->arg, &seen);
 		return op_finish(op);
 	}
@@ -389,7 +391,9 @@ locks_step(struct op *op)
 			err_set(&op->res, ERR_USAGE, 0, "no backend is called \"%s\"", l->backend);
 			return op_fail(op);
 		}
-		return locks_next_place(l);
+		return op_await(op, LOCKS_LOOKED_HERE, suspect_look_here(l->e, &l->here));
+	case LOCKS_LOOKED_HERE:
+		return op->res.code == ERR_CANCELLED ? op_fail(op) : locks_next_place(l);
 	case LOCKS_LISTED:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
