@@ -183,8 +183,13 @@ struct lock_view {
 };
 void engine_lock_view(struct engine *e, struct store_txn *t, const struct lock_seen *l, struct lock_view *ret);
 /* id NULL: only a lock of this agent. ERR_NOT_FOUND not locked; ERR_CONFLICT another id. *ret (but backend and name): the
- * lock that was broken. */
-struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret);
+ * lock that was broken. Of a foreign one, what the state holds is kept first: which version that is, and of which state. */
+struct kept {
+	char     state[1200];         /* BACKEND:NAME as the store has it: of what is replicated, its source's; "" : nothing is kept */
+	uint64_t version;
+};
+struct op *engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret,
+    struct kept *ret_kept);
 /* The lock that it would break, nothing more. OK and an empty lock where locks cannot be read and none is known. */
 struct op *engine_unlock_look(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret);
 

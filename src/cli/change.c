@@ -242,11 +242,19 @@ unlock_print(const json_t *doc, FILE *out)
 static void
 unlock_text(const struct cli *c, const json_t *doc)
 {
+	const json_t *kept = json_object_get(doc, "kept");
+	char          version[CLI_DIGITS_MAX];
+
 	(void)c;
 	cli_text(cli_str(doc, "unlocked"));
 	printf(" is unlocked; it was ");
 	unlock_print(doc, stdout);
 	putchar('\n');
+	if (json_is_object(kept)) {
+		printf("what it held is kept as ");
+		cli_text(cli_str(kept, "state"));
+		printf("@%s\n", cli_digits(kept, "version", version));
+	}
 }
 
 /* What is about to be broken, before anybody is asked. */

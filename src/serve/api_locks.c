@@ -79,7 +79,23 @@ struct unlocking {
 	struct address   a;
 	bool             look;
 	struct lock_seen lock;
+	struct kept      kept;
 };
+
+/* Which version what it held is. */
+static void
+unlock_kept(struct json_writer *w, const struct kept *k)
+{
+	json_key(w, "kept");
+	if (k->version == 0) {
+		json_nil(w);
+		return;
+	}
+	json_obj(w);
+	json_kv_str(w, "state", k->state);
+	json_kv_u64(w, "version", k->version);
+	json_obj_end(w);
+}
 
 static void
 unlock_done(struct call *c, void *arg, struct err *res)
@@ -89,11 +105,15 @@ unlock_done(struct call *c, void *arg, struct err *res)
 	if (res->code != ERR_OK)
 		return;
 	put_state(&c->w, u->look ? "state" : "unlocked", u->a.backend, u->a.name);
+	if (!u->look)
+		unlock_kept(&c->w, &u->kept);
 	json_key(&c->w, "lock");
 	if (u->lock.lock.id[0] == '\0' && u->lock.lock.who[0] == '\0') {
 		json_nil(&c->w);
 		return;
 	}
+	u->lock.backend = u->a.backend;
+	u->lock.name = u->a.name;
 	json_obj(&c->w);
 	locks_members(c, &u->lock);
 	json_obj_end(&c->w);
@@ -135,7 +155,7 @@ unlock_call(struct call *c, bool look, struct err *reterr)
 		id = NULL;
 	u->look = look;
 	op = look ? engine_unlock_look(c->e, u->a.backend, u->a.name, id, &u->lock) :
-	    engine_unlock(c->e, u->a.backend, u->a.name, id, &u->lock);
+	    engine_unlock(c->e, u->a.backend, u->a.name, id, &u->lock, &u->kept);
 	return then_op(c, op, unlock_done, unlock_release, u);
 }
 

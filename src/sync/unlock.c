@@ -16,40 +16,134 @@ struct unlock {
 	struct lock_info  holder;       /* another one, that stood in the way */
 	struct lock_seen *ret;
 	struct lock_info  now;          /* after what the state holds was kept */
-	struct pull_result kept;
+	struct pull_result pulled;       /* of a source */
+	struct snapshot   there;        /* of a target: what it holds */
+	struct kept       kept, *ret_kept;
 };
 
-enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_KEPT, UNLOCK_PEEKED_AGAIN, UNLOCK_GONE, UNLOCK_NOTED };
+enum unlock_state { UNLOCK_START, UNLOCK_PEEKED, UNLOCK_READ, UNLOCK_KEPT, UNLOCK_PEEKED_AGAIN, UNLOCK_GONE, UNLOCK_NOTED };
 
-static const char *const unlock_states[] = { "start", "peeked", "kept", "peeked again", "gone", "noted" };
+static const char *const unlock_states[] = { "start", "peeked", "read", "kept", "peeked again", "gone", "noted" };
 
 static void
 unlock_free(struct op *op)
 {
 	struct unlock *u = container_of(op, struct unlock, op);
 
+	snapshot_free(&u->there);
 	free(u->name);
 	free(u->id);
 	free(u);
 }
 
-/* NULL: it is ours, so that nobody else wrote, or no state that is kept here. */
+/* --- keeping what is there --- */
+
+/* Where the store has what is there: under the source whose replica it is, else under its own name. */
+struct unlock_home {
+	struct store_txn *t;
+	struct state_rec  s;       /* backend and name are always set */
+	const char       *edge;    /* "-" : nobody's replica */
+};
+
+static bool
+unlock_find_home(struct unlock *u, struct unlock_home *h)
+{
+	const struct plan *p = u->e->plan;
+	struct replica_rec r;
+	uint64_t           owner;
+
+	if (store_read(u->e->store, &h->t, NULL) != ERR_OK)
+		return false;
+	h->edge = "-";
+	owner = engine_place(u->e, u->b)->source ? 0 : store_replica_owner(h->t, u->b->label, u->name);
+	if (owner == 0 || !store_state_by_id(h->t, owner, &h->s)) {
+		if (!store_state(h->t, u->b->label, u->name, &h->s))
+			h->s = (struct state_rec){ .backend = u->b->label, .name = u->name };
+		return true;
+	}
+	for (size_t i = 0; i < p->nedges; i++)
+		if (store_replica(h->t, p->edges[i].name, u->b->label, owner, &r) && strcmp(r.name, u->name) == 0)
+			h->edge = p->edges[i].name;
+	return true;
+}
+
+/* As evidence: it never is a head. */
+static struct batch *
+unlock_evidence(struct unlock *u, const struct unlock_home *h)
+{
+	const struct state_info *now = &u->there.info;
+	struct version_rec       head = { .lineage = "" };
+	bool                     has = store_version(h->t, h->s.id, h->s.head, &head);
+	char                     origin[ERR_MSG_MAX];
+	struct version_rec       v = { .digest = u->there.digest, .serial = now->serial, .size = now->size, .instances = now->instances,
+			.resources = now->resources, .lineage = now->lineage, .writer = now->writer, .kind = now->kind,
+			.reason = "held by a target whose lock was broken", .seen = loop_wall(u->e->loop), .run = u->ret->lock.id,
+			.who = u->ret->lock.who, .operation = u->ret->lock.operation, .origin = origin, .added = -1, .changed = -1, .removed = -1 };
+	struct batch            *b = batch_new(u->e->store);
+
+	snprintf(origin, sizeof(origin), VERSION_FROM_TARGET " %s %s", h->edge, u->b->label);
+	v.verdict = !state_is_good(now) ? VERDICT_DAMAGED : !has || strcmp(now->lineage, head.lineage) != 0 ? VERDICT_UNRELATED :
+	    now->serial < head.serial ? VERDICT_OLDER : VERDICT_FORK;
+	batch_body(b, u->there.body, &u->there.digest, has ? &head.digest : NULL);
+	batch_version(b, h->s.backend, h->s.name, &v);
+	return b;
+}
+
+/* NULL: the store has it, or there is nothing. */
 static struct op *
+unlock_keep_read(struct unlock *u)
+{
+	struct unlock_home h;
+	struct version_rec v;
+	struct batch      *b = NULL;
+
+	if (u->there.body == NULL || u->there.info.size == 0 || !unlock_find_home(u, &h))
+		return NULL;
+	if (!store_version_find(h.t, h.s.id, &u->there.digest, &v) || v.dropped)
+		b = unlock_evidence(u, &h);
+	store_end(h.t);
+	return b != NULL ? store_apply(u->e->store, b) : NULL;
+}
+
+static enum op_turn
 unlock_keep(struct unlock *u)
 {
-	struct place *p = engine_place(u->e, u->b);
+	struct place    *p = engine_place(u->e, u->b);
+	struct state_ref ref = { u->name };
 
-	return u->ret->ours || !p->source || !engine_acts(u->e) ? NULL :
-	    pull_op(u->e, p, u->name, &(struct pull_options){ .force = true }, &u->kept);
+	if (u->ret->ours || !engine_acts(u->e)) /* nobody else wrote; or nothing is ours to keep */
+		return op_await(&u->op, UNLOCK_KEPT, NULL);
+	if (p->source)
+		return op_await(&u->op, UNLOCK_KEPT, pull_op(u->e, p, u->name, &(struct pull_options){ .force = true }, &u->pulled));
+	return op_await(&u->op, UNLOCK_READ, provider_get(u->b, &ref, NULL, &u->there));
 }
 
 /* A state that cannot be read shall not stay locked for that. */
 static void
-unlock_tell_kept(struct unlock *u)
+unlock_note_kept(struct unlock *u)
 {
-	if (op_failed(&u->op) && u->op.res.code != ERR_NOT_FOUND)
-		log_at(LOG_WARN, u->b->label, "%s: what it holds could not be kept before its lock is broken: %s", u->name, u->op.res.msg);
+	const struct digest *d = &u->there.digest;
+	struct unlock_home   h;
+	struct version_rec   v;
+
+	if (op_failed(&u->op)) {
+		if (u->op.res.code != ERR_NOT_FOUND)
+			log_at(LOG_WARN, u->b->label, "%s: what it holds could not be kept before its lock is broken: %s", u->name,
+			    u->op.res.msg);
+		return;
+	}
+	if (u->ret->ours || !engine_acts(u->e) || !unlock_find_home(u, &h))
+		return;
+	if (engine_place(u->e, u->b)->source)
+		d = &h.s.seen_digest;
+	if (!digest_is_zero(d) && store_version_find(h.t, h.s.id, d, &v)) {
+		snprintf(u->kept.state, sizeof(u->kept.state), "%s:%s", h.s.backend, h.s.name);
+		u->kept.version = v.number;
+	}
+	store_end(h.t);
 }
+
+/* --- the lock --- */
 
 static enum err_code
 unlock_may(struct unlock *u, struct err *reterr)
@@ -127,7 +221,7 @@ unlock_peeked(struct unlock *u)
 		err_set(&op->res, ERR_UNSUPPORTED, 0, "%s is read_only", u->b->label);
 		return op_fail(op);
 	}
-	return op_await(op, UNLOCK_KEPT, unlock_keep(u));
+	return unlock_keep(u);
 }
 
 /* Another one by now, or none: that is not the lock that a person has decided on. */
@@ -221,14 +315,18 @@ unlock_step(struct op *op)
 		if (!place_may_act(engine_place(u->e, u->b), &op->res)) /* a lock there is nobody's that this label knew */
 			return op_fail(op);
 		if (unlock_is_unseen(u))
-			return u->look || u->id == NULL ? unlock_unseen(u) : op_await(op, UNLOCK_KEPT, unlock_keep(u));
+			return u->look || u->id == NULL ? unlock_unseen(u) : unlock_keep(u);
 		return op_await(op, UNLOCK_PEEKED, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->ret->lock));
 	case UNLOCK_PEEKED:
 		return unlock_peeked(u);
+	case UNLOCK_READ: /* what contradicts its sidecar is there all the same */
+		if (op->res.code == ERR_CANCELLED)
+			return op_fail(op);
+		return op_failed(op) && u->there.body == NULL ? op_go(op, UNLOCK_KEPT) : op_await(op, UNLOCK_KEPT, unlock_keep_read(u));
 	case UNLOCK_KEPT:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
-		unlock_tell_kept(u);
+		unlock_note_kept(u);
 		if (unlock_is_unseen(u))
 			return unlock_unseen(u);
 		return op_await(op, UNLOCK_PEEKED_AGAIN, provider_lock_peek(u->b, &(struct state_ref){ u->name }, &u->now));
@@ -239,6 +337,8 @@ unlock_step(struct op *op)
 		return op_await(op, UNLOCK_NOTED, store_apply(u->e->store, unlock_batch(u)));
 	case UNLOCK_NOTED:
 		engine_kick(u->e, u->b);
+		if (u->ret_kept != NULL)
+			*u->ret_kept = u->kept;
 		return op_finish(op);
 	}
 	return OP_DONE;
@@ -248,7 +348,8 @@ static const struct op_class unlock_class = { "unlock", unlock_step, NULL, unloc
 	ARRAY_LEN(unlock_states) };
 
 static struct op *
-unlock_new(struct engine *e, const char *backend, const char *name, const char *id, bool look, struct lock_seen *ret)
+unlock_new(struct engine *e, const char *backend, const char *name, const char *id, bool look, struct lock_seen *ret,
+    struct kept *ret_kept)
 {
 	struct backend *b = plan_backend(e->plan, backend);
 	struct unlock  *u;
@@ -263,18 +364,19 @@ unlock_new(struct engine *e, const char *backend, const char *name, const char *
 	u->id = xstrdup(id);
 	u->look = look;
 	u->ret = ret;
+	u->ret_kept = ret_kept;
 	memset(ret, 0, sizeof(*ret));
 	return hold_op(e, &u->op);
 }
 
 struct op *
-engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
+engine_unlock(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret, struct kept *ret_kept)
 {
-	return unlock_new(e, backend, name, id, false, ret);
+	return unlock_new(e, backend, name, id, false, ret, ret_kept);
 }
 
 struct op *
 engine_unlock_look(struct engine *e, const char *backend, const char *name, const char *id, struct lock_seen *ret)
 {
-	return unlock_new(e, backend, name, id, true, ret);
+	return unlock_new(e, backend, name, id, true, ret, NULL);
 }

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Terraform at a source, seen by its lock: whose it is, what came of it, and how closely such a state is followed."""
+import datetime
+import json
+import os
+import socket
+
 import pytest
 
 from agent import eventually
+from conftest import need_tool
 from states import lineage, state
 
 NAME = "net/prod.tfstate"
@@ -126,3 +132,70 @@ def test_a_pass_sees_what_is_locked_while_it_looks(agent, places, terraform, wor
     agent.sync()
     [ended] = runs(agent)
     assert ended["ended"] and agent.versions(f"live:{NAME}")[0]["run"] == held["id"]
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs"])
+def test_what_a_killed_run_left_is_told_and_not_broken(agent, places, terraform, workdir, kind):
+    live = places(kind)
+    name = "net/default.tfstate" if kind == "gcs" else NAME
+    tf = project(terraform, live, name)
+    tf.init()
+    tf.apply()
+    live.add(agent, "live", poll="500ms", lock_timeout="2s")
+    replicating_to_folder(agent)
+    agent.start()
+    run = tf.hold(workdir / "gate", text="killed")
+    run.process.kill()
+    run.process.wait()
+    tf.release(workdir / "gate")        # its provisioner ends too
+    told = eventually(lambda: [p for p in agent.status()["problems"] if p["kind"] == "lock"])[0]
+    assert agent.status()["verdict"] == "ok" and told["state"] == name
+    [lock] = agent.json("locks", "live")["locks"]
+    assert lock["suspect"] and lock["patience_over"] and lock["patience_seconds"] == 2 and "held for" in lock["diagnosis"]
+    assert socket.gethostname() in lock["who"] and "this host" in lock["diagnosis"], lock
+    assert lock["who"] in told["cause"] and f"stateferry unlock live:{name} {lock['id']}" in told["next"]
+    assert f"stateferry unlock live:{name} {lock['id']}" in agent.call("locks").out
+    assert "lock" in tf.plan(ok=(1,)).out, "it is a person's to break"
+    broken = agent.json("unlock", "--yes", f"live:{name}", lock["id"])
+    newest = agent.versions(f"live:{name}")[0]
+    assert broken["kept"] == {"state": f"live:{name}", "version": newest["version"]}
+    eventually(lambda: runs(agent)[0]["ended"])
+    assert agent.status()["problems"] == []
+    assert tf.plan(ok=(0, 2))
+    agent.stop()
+
+
+def test_no_terraform_on_this_host(agent, places):
+    """A lock that names this host, where none is running: told before any patience is over."""
+    live = places("s3")
+    live.put(NAME, state(1, lineage()))
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    live.lock(NAME, json.dumps({"ID": "t-1", "Operation": "OperationTypeApply", "Who": f"ann@{socket.gethostname()}", "Created": now}).encode())
+    live.add(agent, "live")
+    replicating_to_folder(agent)
+    agent.prefix = [need_tool("unshare"), "--pid", "--fork", "--mount-proc", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    [lock] = agent.json("locks", "live")["locks"]
+    assert lock["suspect"] and not lock["patience_over"] and "on this host, where no terraform is running" in lock["diagnosis"], lock
+
+
+@pytest.mark.parametrize("kind", ["s3", "azurerm", "gcs", "s3-table", "http", "remote"])
+def test_unlock_keeps_what_a_target_holds(agent, places, kind):
+    live, dr = places("local"), places(kind)
+    name = "web.tfstate" if kind == "remote" else NAME
+    if kind == "remote":
+        dr.prepare("web")
+    live.add(agent, "live")
+    dr.add(agent, "dr", lock_timeout="1s")
+    agent.replicate("out", "live", "dr", **({"key": "{path}"} if kind == "remote" else {}))
+    there, line = "web" if kind == "remote" else name, lineage()
+    live.put(name, state(1, line))
+    agent.sync()
+    dr.put(there, state(4, line, text="of somebody"))
+    dr.lock(there, b'{"ID":"9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50","Operation":"OperationTypeApply","Info":"","Who":"ann@desk",'
+                   b'"Version":"1.11.4","Created":"2026-11-22T00:44:48.913724782Z","Path":""}')
+    held = dr.get(there)
+    lock = "9c1f4f0e-52ab-7d10-a3c4-5b1d2c3e4f50" if kind == "http" else agent.json("locks", "dr")["locks"][0]["id"]
+    kept = agent.json("unlock", "--yes", f"dr:{there}", lock)["kept"]
+    assert list(dr.locks()) == [] and kept == {"state": f"live:{name}", "version": 2}
+    assert agent.cat(f"live:{name}@2") == held
+    assert agent.versions(f"live:{name}")[0]["head"] is False and agent.states("live")[name]["serial"] == 1

@@ -316,7 +316,7 @@ person_does(struct sim_agent *a)
 		break;
 	default:
 		if (server_lock_of(v, name, id) != NULL)
-			person_ask(a, "unlock", name, engine_unlock(a->engine, v->label, name, id, &lock));
+			person_ask(a, "unlock", name, engine_unlock(a->engine, v->label, name, id, &lock, NULL));
 	}
 }
 

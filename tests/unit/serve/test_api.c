@@ -285,6 +285,64 @@ locks_and_care(void)
 	end();
 }
 
+static void
+lock_at(struct mem_world *w, const char *who)
+{
+	char created[TIME_TEXT_MAX], body[256];
+
+	snprintf(body, sizeof(body), "{\"ID\":\"abc\",\"Operation\":\"OperationTypeApply\",\"Who\":\"%s\",\"Created\":\"%s\"}", who,
+	    time_format(loop_wall(r.loop), created));
+	mem_world_lock(w, "x.tfstate", body);
+}
+
+/* What locks says of one at the source by now. */
+static bool
+says(const char *suspect, const char *text)
+{
+	API_GET(&r, &a, "locks", "backend=a", NULL);
+	CHECK_STR(api_text(&a, "locks.0.suspect"), suspect);
+	return strstr(api_text(&a, "locks.0.diagnosis"), text) != NULL;
+}
+
+/* Young, then at work, then with nothing new for longer than a write would wait. */
+static void
+a_lock_that_stays(void)
+{
+	begin();
+	mem_world_put(wa, "x.tfstate", rig_state(1, "L", 3, "one"));
+	API_POST(&r, &a, "sync", NULL);
+	lock_at(wa, "ann@ci-1");
+	agent_rig_wait(&r, 60000);
+	API_POST(&r, &a, "sync", NULL);
+	CHECK(says("false", "held for 60 s, within the 2 min"));
+	CHECK_STR(api_text(&a, "locks.0.age_seconds"), "60");
+	CHECK_STR(api_text(&a, "locks.0.patience_over"), "false");
+	CHECK_STR(api_text(&a, "locks.0.patience_seconds"), "120");
+	agent_rig_wait(&r, 120000);
+	CHECK(says("true", "held for 3 min, longer than the 2 min that a write waits for one, and nothing has come of it; "
+	    "whether its run is at work is to be seen on ci-1"));
+	CHECK_STR(api_text(&a, "locks.0.patience_over"), "true");
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "verdict"), "ok"); /* everything is replicated */
+	CHECK_STR(api_text(&a, "problems.0.kind"), "lock");
+	CHECK(strstr(api_text(&a, "problems.0.cause"), "ann@ci-1 (OperationTypeApply)") != NULL);
+	CHECK(strstr(api_text(&a, "problems.0.next"), "stateferry unlock a:x.tfstate abc") != NULL);
+	mem_world_put(wa, "x.tfstate", rig_state(2, "L", 3, "two"));
+	API_POST(&r, &a, "sync", NULL);
+	CHECK(says("false", "at work: serial 2 came "));
+	CHECK_STR(api_text(&a, "locks.0.patience_over"), "true");
+	API_GET(&r, &a, "status", NULL);
+	CHECK_STR(api_text(&a, "problems"), "[]");
+	agent_rig_wait(&r, 130000);
+	CHECK(says("true", "and nothing came of it lately"));
+	mem_world_lock(wa, "x.tfstate", "{\"ID\":\"abc\"}"); /* since when, by whom: its run knows the one */
+	CHECK(says("true", "on which host it was taken is not told"));
+	mem_world_lock(wa, "x.tfstate", "{\"ID\":\"abd\",\"Operation\":\"stateferry\",\"Who\":\"stateferry@peer\"}");
+	CHECK(says("false", "another agent's"));
+	mem_world_lock(wa, "x.tfstate", NULL);
+	end();
+}
+
 /* The pass, the status and the list count a replica alike whose source holds what nobody may have yet. */
 static void
 quarantine_holds_the_replica(void)
@@ -535,6 +593,7 @@ main(int argc, char **argv)
 	    { "max_age_is_14", max_age_is_14 },
 	    { "restores_and_decides", restores_and_decides },
 	    { "locks_and_care", locks_and_care },
+	    { "a_lock_that_stays", a_lock_that_stays },
 	    { "quarantine_holds_the_replica", quarantine_holds_the_replica },
 	    { "ops_say_what_is_waited_for", ops_say_what_is_waited_for },
 	    { "many_events", many_events },

@@ -68,6 +68,7 @@ lock_it(void)
 
 static struct lock_seen last;
 static unsigned         nseen;
+static struct kept      kept;
 
 static void
 seen(void *arg, const struct lock_seen *l)
@@ -90,7 +91,7 @@ locks(void)
 static enum err_code
 unlock(const char *id)
 {
-	return agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", id, &last), 60000);
+	return agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", id, &last, &kept), 60000);
 }
 
 static void
@@ -267,14 +268,16 @@ what_is_there_is_kept_first(void)
 	mem_world_put(source, "x.tfstate", SPAN_LIT("{\"version\": 4, \"ser"));
 	CHECK_U64(agent_rig_run(&r, engine_unlock_look(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
 	CHECK_U64(versions(), 1);
-	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
+	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last, &kept), 60000), ERR_OK);
 	CHECK_U64(versions(), 2);
+	CHECK_U64(kept.version, 2);
+	CHECK_STR(kept.state, "a:x.tfstate");
 	CHECK_U64(mem_world_locks(source), 0);
 
 	lock_source();
 	mine = theirs;
 	mem_world_put(source, "x.tfstate", SPAN_LIT("{\"version\": 4, \"other"));
-	op_start(engine_unlock(r.engine, "a", "x.tfstate", mine.id, &last), ended, &e);
+	op_start(engine_unlock(r.engine, "a", "x.tfstate", mine.id, &last, NULL), ended, &e);
 	agent_rig_wait(&r, 1000); /* what is no state is read again after 2 s */
 	CHECK_U64(e.code, ERR_BUSY);
 	CHECK_U64(agent_rig_run(&r, provider_unlock(a, &(struct state_ref){ "x.tfstate" }, &mine), 60000), ERR_OK);
@@ -284,7 +287,43 @@ what_is_there_is_kept_first(void)
 	CHECK(strstr(e.msg, "the lock changed meanwhile") != NULL && strstr(e.hint, theirs.id) != NULL);
 	CHECK_U64(mem_world_locks(source), 1);
 	CHECK_U64(versions(), 3);
-	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last), 60000), ERR_OK);
+	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "a", "x.tfstate", theirs.id, &last, NULL), 60000), ERR_OK);
+	end();
+}
+
+/* A target's is kept with the source whose replica it is, or else under its own name; what the store has is only told. */
+static void
+what_a_target_holds_is_kept_first(void)
+{
+	struct store_txn  *t;
+	struct state_rec   s;
+	struct version_rec v;
+
+	begin();
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	lock_it();
+	CHECK_U64(unlock(theirs.id), ERR_OK);
+	CHECK_STR(kept.state, "a:x.tfstate");
+	CHECK_U64(kept.version, 1);
+	CHECK_U64(versions(), 1);
+	lock_it();
+	state_server_put(server, "/x.tfstate", rig_state(5, "L", 3, "theirs"));
+	CHECK_U64(unlock(theirs.id), ERR_OK);
+	CHECK_STR(kept.state, "a:x.tfstate");
+	CHECK_U64(kept.version, 2);
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	CHECK(store_state(t, "a", "x.tfstate", &s) && store_version(t, s.id, 2, &v));
+	CHECK(s.head == 1 && v.serial == 5 && v.verdict == VERDICT_FORK && version_is_evidence(&v));
+	CHECK_STR(v.origin, "target e b");
+	store_end(t);
+	CHECK_U64(unlock(theirs.id), ERR_NOT_FOUND);
+
+	state_server_put(server, "/y.tfstate", rig_state(7, "M", 1, "nobody's"));
+	CHECK_U64(agent_rig_run(&r, provider_lock(plan_backend(engine_plan(r.engine), "b"), &(struct state_ref){ "y.tfstate" }, &theirs,
+	    &(struct lock_info){ .id = "" }), 60000), ERR_OK);
+	CHECK_U64(agent_rig_run(&r, engine_unlock(r.engine, "b", "y.tfstate", theirs.id, &last, &kept), 60000), ERR_OK);
+	CHECK_STR(kept.state, "b:y.tfstate");
+	CHECK_U64(kept.version, 1);
 	end();
 }
 
@@ -296,6 +335,7 @@ main(int argc, char **argv)
 		{ "a_lock_that_went_by_itself_is_forgotten", a_lock_that_went_by_itself_is_forgotten },
 		{ "a_wrong_id_breaks_nothing_and_tells_the_holder", a_wrong_id_breaks_nothing_and_tells_the_holder },
 		{ "our_own_needs_no_id", our_own_needs_no_id },
+		{ "what_a_target_holds_is_kept_first", what_a_target_holds_is_kept_first },
 		{ "what_is_there_is_kept_first", what_is_there_is_kept_first },
 		{ "a_broken_lock_wakes_the_write_that_waits", a_broken_lock_wakes_the_write_that_waits },
 		{ NULL, NULL },

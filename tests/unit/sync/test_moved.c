@@ -209,9 +209,9 @@ no_lock_there_is_shown_or_broken(void)
 	CHECK_OK(agent_rig_run(&r, provider_lock(b, &(struct state_ref){ "x.tfstate" }, &theirs, &holder), 60000), r.err);
 	check_refused(agent_rig_run(&r, engine_locks(r.engine, "b", no_lock, NULL), 60000));
 	check_refused(agent_rig_run(&r, engine_unlock_look(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000));
-	check_refused(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000));
+	check_refused(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen, NULL), 60000));
 	CHECK_OK(agent_rig_run(&r, engine_adopt(r.engine), 60000), r.err);
-	CHECK_OK(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen), 60000), r.err);
+	CHECK_OK(agent_rig_run(&r, engine_unlock(r.engine, "b", "x.tfstate", theirs.id, &seen, NULL), 60000), r.err);
 	agent_rig_close(&r);
 }
 

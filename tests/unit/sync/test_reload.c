@@ -64,7 +64,7 @@ command(int which)
 	case LOCKS:
 		return engine_locks(r.engine, NULL, seen_lock, NULL);
 	case UNLOCK:
-		return engine_unlock(r.engine, "a", "x", NULL, &lock);
+		return engine_unlock(r.engine, "a", "x", NULL, &lock, NULL);
 	default:
 		return engine_probe(r.engine, "b", seen_check, NULL, &proof);
 	}
