@@ -98,6 +98,7 @@ void          plan_free(struct plan *p);
 
 struct backend *plan_backend(const struct plan *p, const char *label);   /* NULL: not configured */
 struct edge    *plan_edge(const struct plan *p, const char *name);
+bool            edge_goes_to(const struct edge *e, const struct backend *b); /* is it one of its targets, of overrides too? */
 bool            plan_is_source(const struct plan *p, const struct backend *b);
 bool            plan_is_target(const struct plan *p, const struct backend *b);
 const struct state_setting *plan_state(const struct plan *p, const char *backend, const char *name);

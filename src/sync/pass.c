@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <assert.h>
 #include <stdlib.h>
 
-#include "core.h"
+#include "pass.h"
 
 /*
  * sync: one pass over some edges. First what an earlier run left open, then one look at every source, then at every target,
@@ -12,35 +11,6 @@ enum pass_state { START, QUIET, RECOVERED, SOURCES_SEEN, TARGETS_SEEN, DRY_COMPA
 
 static const char *const pass_states[] = { "start", "quiet", "recovered", "sources seen", "targets seen", "compared", "leased",
 	"inherited", "drained", "cleaned", "leave", "left" };
-
-struct would_write {
-	struct lane        *lane;
-	uint64_t            state;     /* the head of which it is; 0: next */
-	char               *name;
-	struct snapshot     next;
-	struct push_result  result;
-};
-
-struct pass {
-	struct op           op;
-	struct engine      *e;
-	char              **edges;     /* names asked for, nedges; 0: all */
-	size_t              nedges;
-	bool                dry;
-	struct pass_result *ret;
-	size_t             *result_of; /* by index of the plan's edge; SIZE_MAX: not of this pass */
-	uint64_t           *requests;  /* by lane: at the start */
-	int64_t             begun;
-	size_t              next;      /* place or lane to go on with */
-	struct look_result *looks;     /* by place */
-	struct would_write *would;
-	size_t              nwould;
-	struct map         *plans;     /* lane and name of each: its index and 1 */
-	struct map         *targets;   /* dry: place and name at it: who would be written there */
-	struct map         *fine;      /* dry: lane and name of what a sweep found current, perhaps before its source was read */
-	int64_t             next_intent;
-	uint64_t            total;     /* known when writing begins: state × target to be settled; 0: not yet */
-};
 
 static void
 pass_free(struct op *op)
@@ -69,7 +39,7 @@ pass_free(struct op *op)
 
 /* --- what the parts report --- */
 
-static struct edge_result *
+struct edge_result *
 pass_edge(const struct pass *p, const struct edge *e)
 {
 	size_t i = p->result_of[e - p->e->plan->edges];
@@ -103,56 +73,6 @@ pass_seen(struct pass *p, const struct place *source, const struct look_result *
 	}
 }
 
-int
-err_exit(enum err_code code)
-{
-	switch (code) {
-	case ERR_OK:
-		return 0;
-	case ERR_USAGE:
-		return 2;
-	case ERR_CONFIG:
-		return 10;
-	case ERR_LOCKED:
-		return 11;
-	case ERR_AUTH:
-		return 12;
-	case ERR_CONFLICT:
-		return 13;
-	case ERR_CORRUPT:
-		return 14;
-	case ERR_CANCELLED:
-		return 130;
-	default:
-		return 1;
-	}
-}
-
-/* The next step, where nobody closer to the trouble knew a better one. */
-const char *
-pass_hint(const struct err *err)
-{
-	if (err->hint[0] != '\0')
-		return err->hint;
-	switch (err->code) {
-	case ERR_LOCKED:
-		return "wait for that run; if it is gone, \"stateferry locks\" shows the lock and \"stateferry unlock\" breaks it";
-	case ERR_NETWORK:
-	case ERR_TIMEOUT:
-	case ERR_BUSY:
-	case ERR_UNCERTAIN:
-		return "it is tried again by itself; if it stays, check that the address can be reached from this host";
-	case ERR_AUTH:
-		return "check the credentials and permissions of that backend";
-	case ERR_CONFLICT:
-		return "it is looked at again in the next pass; \"stateferry status\" says what is held";
-	case ERR_CONFIG:
-		return "set it right in the configuration, or where that takes it from; \"stateferry config check --probe\" tries it";
-	default:
-		return "run it again with -v to see each request";
-	}
-}
-
 static void
 pass_add_problem(struct pass *p, const char *edge, const char *state, const struct err *err)
 {
@@ -165,21 +85,6 @@ pass_add_problem(struct pass *p, const char *edge, const char *state, const stru
 	r->problems = xreallocarray(r->problems, r->nproblems + 1, sizeof(*r->problems));
 	r->problems[r->nproblems++] = (struct problem){ .edge = xstrdup(edge), .state = xstrdup(state),
 		.message = xstrdup(err->msg), .hint = xstrdup(pass_hint(err)), .code = err->code, .exit = err_exit(err->code) };
-}
-
-static char *
-pass_plan_key(const struct lane *l, const char *name)
-{
-	return xasprintf("%zu %s", l->index, name);
-}
-
-static void
-pass_note_fine(struct pass *p, const struct lane *l, const char *state)
-{
-	char *key = pass_plan_key(l, state);
-
-	map_put(p->fine, span_str(key), p);
-	free(key);
 }
 
 void
@@ -227,47 +132,6 @@ pass_problem(struct pass *p, const struct edge *e, const char *state, bool held,
 	pass_add_problem(p, e->name, state, err);
 }
 
-bool
-pass_plans(const struct pass *p, const struct lane *l, const char *name)
-{
-	char *key = pass_plan_key(l, name);
-	bool  yes = map_get(p->plans, span_str(key)) != NULL;
-
-	free(key);
-	return yes;
-}
-
-void
-pass_would_write(struct pass *p, const struct lane *l, uint64_t state, const char *name, struct snapshot *next)
-{
-	struct would_write *w;
-	char               *key = pass_plan_key(l, name);
-	uintptr_t           at = (uintptr_t)map_get(p->plans, span_str(key));
-
-	/* A place that is source and target compares what it holds while its source is still read: what is read last counts, once. */
-	if (map_get(p->fine, span_str(key)) != NULL && pass_edge(p, l->edge) != NULL)
-		pass_edge(p, l->edge)->unchanged--;
-	map_del(p->fine, span_str(key));
-	if (at == 0) {
-		p->would = xreallocarray(p->would, p->nwould + 1, sizeof(*p->would));
-		at = ++p->nwould;
-		map_put(p->plans, span_str(key), (void *)at); /* NOLINT(performance-no-int-to-ptr) */
-	} else {
-		free(p->would[at - 1].name);
-		snapshot_free(&p->would[at - 1].next);
-	}
-	free(key);
-	w = &p->would[at - 1];
-	memset(w, 0, sizeof(*w));
-	w->lane = &l->edge->lanes[l - l->edge->lanes];
-	w->state = state;
-	w->name = xstrdup(name);
-	if (next == NULL)
-		return;
-	w->next = *next;
-	body_ref(w->next.body);
-}
-
 /* --- looking --- */
 
 static bool
@@ -276,13 +140,8 @@ pass_wants(const struct pass *p, const struct place *place, bool as_source)
 	for (size_t i = 0; i < p->e->plan->nedges; i++) {
 		const struct edge *e = &p->e->plan->edges[i];
 
-		if (!pass_has_edge(p, e))
-			continue;
-		if (as_source && e->from == place->backend)
+		if (pass_has_edge(p, e) && (as_source ? e->from == place->backend : edge_goes_to(e, place->backend)))
 			return true;
-		for (size_t j = 0; !as_source && j < e->nlanes; j++)
-			if (e->lanes[j].to == place->backend)
-				return true;
 	}
 	return false;
 }
@@ -335,10 +194,9 @@ pass_looked(struct op *look, void *arg)
 		if (e->from == place->backend) {
 			pass_edge(p, e)->failed++;
 			pass_add_problem(p, e->name, "", &err);
+		} else if (edge_goes_to(e, place->backend)) {
+			pass_add_problem(p, e->name, "", &err);
 		}
-		for (size_t j = 0; j < e->nlanes; j++)
-			if (e->lanes[j].to == place->backend && e->from != place->backend)
-				pass_add_problem(p, e->name, "", &err);
 	}
 }
 
@@ -387,95 +245,10 @@ pass_next_lane(void *arg)
 	return NULL;
 }
 
-/* A snapshot: nothing is there to be compared with. */
-static struct op *
-pass_would_keep(struct pass *p, struct would_write *w)
-{
-	struct version_rec v;
-	struct state_rec   s;
-	struct store_txn  *t;
-
-	w->result.outcome = history_is_due(p->e, w->lane, w->name) ? PUSH_WRITTEN : PUSH_CURRENT;
-	w->result.serial = w->next.info.serial;
-	w->result.bytes = w->next.info.size;
-	if (w->state != 0 && store_read(p->e->store, &t, NULL) == ERR_OK) {
-		if (store_state_by_id(t, w->state, &s) && store_version(t, s.id, s.head, &v)) {
-			w->result.serial = v.serial;
-			w->result.bytes = v.size;
-		}
-		store_end(t);
-	}
-	return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
-}
-
-/* Two states that would get one name: the second one of a dry run would be held. */
-static bool
-pass_would_clash(struct pass *p, struct would_write *w)
-{
-	const struct would_write *first = NULL;
-	struct buf                at;
-	struct err                err;
-
-	buf_init(&at, 0);
-	if (lane_map(p->e->plan, w->lane, w->name, &at, &err) == MAP_YES) {
-		buf_printf(&at, " %s", w->lane->to->label);
-		first = map_get(p->targets, buf_span(&at));
-		if (first == NULL)
-			map_put(p->targets, buf_span(&at), w);
-	}
-	if (first != NULL && (first->lane->edge->from != w->lane->edge->from || strcmp(first->name, w->name) != 0)) {
-		w->result.outcome = PUSH_HELD;
-		err_set(&w->result.err, ERR_CONFLICT, 0, "%.*s would be the replica of %s:%s", (int)(at.len - strlen(w->lane->to->label) - 1),
-		    buf_str(&at), first->lane->edge->from->label, first->name);
-		err_hint(&w->result.err, "give one of the two another key in the configuration");
-	} else {
-		first = NULL;
-	}
-	buf_free(&at);
-	return first != NULL;
-}
-
-static struct op *
-pass_next_would(void *arg)
-{
-	struct pass        *p = arg;
-	struct would_write *w;
-	struct op          *push;
-
-	if (p->next == p->nwould)
-		return NULL;
-	w = &p->would[p->next++];
-	if (w->lane->edge->kind == EDGE_SNAPSHOT)
-		return pass_would_keep(p, w);
-	if (pass_would_clash(p, w))
-		return op_result(p->e->loop, &(struct err){ .code = ERR_OK });
-	push = push_op(p->e, w->lane, w->state, &(struct push_options){ .dry = true, .next = w->state == 0 ? &w->next : NULL,
-	    .name = w->name }, &w->result);
-	push->tally = &engine_track(p->e, w->lane)->requests;
-	return push;
-}
-
 static void
 pass_ignore(struct op *child, void *arg)
 {
 	(void)child, (void)arg;
-}
-
-static void
-pass_count_would(struct pass *p)
-{
-	struct pass_result *r = p->ret;
-
-	r->planned = xcalloc(p->nwould + 1, sizeof(*r->planned));
-	for (size_t i = 0; i < p->nwould; i++) {
-		struct would_write *w = &p->would[i];
-
-		pass_replica(p, w->lane, w->result.outcome, w->name, w->result.bytes, &w->result.err);
-		if (w->result.outcome == PUSH_WRITTEN)
-			r->planned[r->nplanned++] = (struct planned){ .edge = xstrdup(w->lane->edge->name), .state = xstrdup(w->name),
-				.target = xstrdup(w->lane->to->label), .serial = w->result.serial, .bytes = w->result.bytes,
-				.probe = w->result.probe };
-	}
 }
 
 /* --- beginning and end --- */
@@ -517,13 +290,9 @@ pass_edge_requests(const struct pass *p, const struct edge *e)
 {
 	uint64_t n = 0;
 
-	for (size_t b = 0; b < p->e->plan->nbackends; b++) {
-		bool used = e->from == p->e->plan->backends[b];
-
-		for (size_t j = 0; j < e->nlanes; j++)
-			used |= e->lanes[j].to == p->e->plan->backends[b];
-		n += used ? p->looks[b].requests : 0;
-	}
+	for (size_t b = 0; b < p->e->plan->nbackends; b++)
+		if (e->from == p->e->plan->backends[b] || edge_goes_to(e, p->e->plan->backends[b]))
+			n += p->looks[b].requests;
 	for (size_t j = 0; j < e->nlanes; j++)
 		n += engine_track(p->e, &e->lanes[j])->requests - p->requests[e->lanes[j].index];
 	return n;
@@ -712,61 +481,3 @@ engine_pass(struct engine *e, const struct pass_options *o, struct pass_result *
 	return &p->op;
 }
 
-/* --- results --- */
-
-void
-pass_result_free(struct pass_result *r)
-{
-	for (size_t i = 0; i < r->nproblems; i++) {
-		free(r->problems[i].edge);
-		free(r->problems[i].state);
-		free(r->problems[i].message);
-		free(r->problems[i].hint);
-	}
-	for (size_t i = 0; i < r->nplanned; i++) {
-		free(r->planned[i].edge);
-		free(r->planned[i].state);
-		free(r->planned[i].target);
-	}
-	free(r->planned);
-	free(r->problems);
-	free(r->edges);
-	memset(r, 0, sizeof(*r));
-}
-
-void
-exit_tally_add(struct exit_tally *t, int exit_code)
-{
-	if (exit_code == 0) {
-		t->done++;
-		return;
-	}
-	t->mixed |= t->reason != 0 && t->reason != exit_code;
-	t->reason = exit_code;
-	t->failed++;
-}
-
-int
-exit_tally_code(const struct exit_tally *t)
-{
-	if (t->failed == 0)
-		return 0;
-	if (t->done > 0)
-		return 3;
-	return t->mixed || t->reason == 0 ? 1 : t->reason;
-}
-
-/* Counted are states, reasons are told once for many of them. */
-int
-pass_result_exit(const struct pass_result *r)
-{
-	struct exit_tally t = { .done = 0 };
-
-	for (size_t i = 0; i < r->nedges; i++) {
-		t.done += r->edges[i].written + r->edges[i].unchanged;
-		t.failed += r->edges[i].held + r->edges[i].failed;
-	}
-	for (size_t i = 0; i < r->nproblems; i++)
-		exit_tally_add(&t, r->problems[i].exit);
-	return exit_tally_code(&t);
-}

@@ -380,6 +380,15 @@ plan_unalias(const struct plan *p, const char *backend, const char *name)
 }
 
 bool
+edge_goes_to(const struct edge *e, const struct backend *b)
+{
+	for (size_t i = 0; i < e->nlanes; i++)
+		if (e->lanes[i].to == b)
+			return true;
+	return false;
+}
+
+bool
 plan_is_source(const struct plan *p, const struct backend *b)
 {
 	for (size_t i = 0; i < p->nedges; i++)
@@ -392,9 +401,8 @@ bool
 plan_is_target(const struct plan *p, const struct backend *b)
 {
 	for (size_t i = 0; i < p->nedges; i++)
-		for (size_t j = 0; j < p->edges[i].nlanes; j++)
-			if (p->edges[i].lanes[j].to == b)
-				return true;
+		if (edge_goes_to(&p->edges[i], b))
+			return true;
 	return false;
 }
 

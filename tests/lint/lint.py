@@ -137,7 +137,7 @@ def metrics():
 
 def exit_codes():
     """Of errors, of a partly done command, and of nothing wrong."""
-    text = (ROOT / "src/sync/pass.c").read_text()
+    text = (ROOT / "src/sync/pass_result.c").read_text()
     body = re.search(r"^err_exit\(.*?^\}", text, re.S | re.M).group(0)
     yield from differ("exit code", set(re.findall(r"return (\d+);", body)) | {"3"},
                       set(re.findall(r"^\.It (\d+)$", section("EXIT STATUS"), re.M)))
