@@ -214,8 +214,8 @@ struct provider {
 	bool          (*lists)(const struct backend *b, const struct backend *to, const char *name, struct buf *ret);
 	/* ERR_UNSUPPORTED: no state can have that name here. NULL: any may. */
 	enum err_code (*holds)(const struct backend *b, const char *name, struct err *reterr);
-	/* With behind: ends OK when a state of that name may be written, and it is known where it would lie; what a lock or a put there
-	 * would refuse before its first request, it refuses with the same words. Locks and writes nothing. */
+	/* Ends OK when a state of that name may be written, and it is known where it would lie; for want of an architecture, a workspace or
+	 * a lock it refuses with the words of a lock or a put. Locks and writes nothing. */
 	struct op *(*expect)(struct backend *b, const struct state_ref *ref);
 	/* Where an inventory says which names there are: asks it anew, when that name, or alias, is none that it is known to have. NULL:
 	 * there is nothing to ask. Ends with why no answer came; what the answer says of the name, holds and the aliases tell. */

@@ -426,6 +426,22 @@ def test_fifty_workspaces(agent, project):
     assert all(live.get(named("s3", "net/app", w)) == dr.get(named("gcs", "net/app", w)) for w in spaces)
 
 
+@pytest.mark.parametrize("kind,place", [("harness", "no workspace"), ("remote", "no workspace"), ("cloud", "no workspace"), ("gitlab", None)])
+def test_a_platform_has_no_place_for_it(agent, places, kind, place):
+    """A dry run says what the move would say, and of a name that cannot be what to do here."""
+    src, dst = places("local"), places(kind)
+    src.add(agent, "src")
+    dst.add(agent, "dst")
+    src.put("prod.tfstate", state(1, lineage()))
+    for how in ("--dry-run", "--yes"):
+        said = agent.call("migrate", "src:prod.tfstate", "dst", how, code=None)
+        assert (place in said.err and said.code in (1, 10)) if place else said.code == 0, said.err
+    assert place is None or dst.locks() == []
+    src.put("net/a b/c.tfstate", state(1, lineage()))
+    said = agent.call("migrate", "src:net/a b/c.tfstate", "dst", "--dry-run", code=1).err
+    assert "give it another name: stateferry migrate src:" in said, said
+
+
 def test_wrong_input(agent, places):
     live, dr = places("local"), places("local")
     live.add(agent, "live")

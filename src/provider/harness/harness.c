@@ -241,6 +241,12 @@ harness_fixed(const struct backend *b, const char *workspace, struct buf *ret)
 	return true;
 }
 
+static enum err_code
+harness_holds(const struct backend *b, const char *name, struct err *reterr)
+{
+	return hb_name_check(&harness_of(b)->h, name, reterr);
+}
+
 static void
 harness_locate(const struct backend *b, const char *name, struct buf *ret)
 {
@@ -287,6 +293,7 @@ const struct provider provider_harness = {
 	.close = harness_close,
 	.caps = harness_caps,
 	.fixed = harness_fixed,
+	.holds = harness_holds,
 	.address = harness_address,
 	.terraform = "http",
 	.hidden = harness_hidden,

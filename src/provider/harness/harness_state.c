@@ -104,11 +104,11 @@ harness_no_workspace(const struct harness_state *s, struct err *reterr)
 	return err_hint(reterr, "make the workspace in Harness, with its repository: that is never done from here; or give it another name there");
 }
 
-/* 404 is the answer for a workspace without a state, and for none: of those that are listed it is known which. */
+/* 404 is the answer for a workspace without a state, and for none: of those that were listed it is known which. */
 static bool
 harness_may_be_missing(const struct harness_state *s)
 {
-	return s->op.res.code == ERR_NOT_FOUND && s->x->workspaces.n > 0 && !s->asked;
+	return s->op.res.code == ERR_NOT_FOUND && !s->asked && map_get(s->x->known, span_str(s->name)) == NULL;
 }
 
 static enum op_turn

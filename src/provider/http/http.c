@@ -383,6 +383,12 @@ hb_read(struct backend *b, const struct state_ref *ref, const char *unless_etag,
 	return hb_of(b)->lists ? hb_gitlab_get(hb_of(b), ref, unless_etag, ret) : hb_get(b, ref, unless_etag, ret);
 }
 
+static enum err_code
+hb_holds(const struct backend *b, const char *name, struct err *reterr)
+{
+	return hb_name_check(hb_of(b), name, reterr);
+}
+
 static struct op *
 hb_sweep(struct backend *b)
 {
@@ -400,6 +406,7 @@ static const struct conf_hidden hb_hidden[] = { { "headers", NULL }, { "states",
 
 const struct provider provider_http = {
 	.name = "http",
+	.holds = hb_holds,
 	.summary = "any server of terraform's HTTP state protocol",
 	.fields = hb_fields,
 	.conf_size = sizeof(struct hb_conf),

@@ -351,7 +351,7 @@ static const char *const remote_blocks[] = { "workspaces", NULL };
 #define REMOTE_CALLS \
 	.suits = remote_is_name, .holds = remote_holds, .blocks = remote_blocks, .conf_size = sizeof(struct remote_conf), \
 	.open = remote_open, .close = remote_close, .caps = remote_caps, .workspace = remote_workspace, .fixed = remote_fixed, \
-	.path = remote_path, .named = remote_named, .inside = remote_inside, .hidden = remote_hidden, \
+	.path = remote_path, .named = remote_named, .inside = remote_inside, .hidden = remote_hidden, .expect = remote_expect, \
 	.locate = remote_locate, .create = remote_create, .list = remote_list, .head = remote_head, .get = remote_get, .put = remote_put, \
 	.lock = remote_lock, .unlock = remote_unlock, .lock_peek = remote_lock_peek, .lock_path = remote_lock_path, \
 	.history = remote_history, .get_version = remote_get_version, .probe = remote_probe, .signed_in = remote_signed_in, \

@@ -163,6 +163,7 @@ struct op           *remote_find(struct remote *r, const char *name, bool make, 
 /* r->project_id. NULL: nothing to ask. */
 struct op           *remote_project(struct remote *r);
 struct op           *remote_create(struct backend *b);
+struct op           *remote_expect(struct backend *b, const struct state_ref *ref);
 struct op           *remote_remove(struct remote *r, const char *name); /* the workspace; OK when there is none */
 
 /* to as a link in what was found at from; owned. NULL: it leads out of TLS, or nowhere. */

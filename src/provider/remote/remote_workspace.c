@@ -283,7 +283,8 @@ struct remote_side {
 	struct op           op;
 	struct remote      *r;
 	struct remote_ask   ask;
-	struct remote_item  item; /* of a workspace that was made */
+	struct remote_item  item; /* of a workspace that was made, or found */
+	char               *name; /* of that; NULL: none */
 };
 
 static void
@@ -292,6 +293,7 @@ remote_side_free(struct op *op)
 	struct remote_side *s = container_of(op, struct remote_side, op);
 
 	remote_ask_free(&s->ask);
+	free(s->name);
 	free(s);
 }
 
@@ -382,6 +384,34 @@ remote_remove(struct remote *r, const char *name)
 	free(org);
 	free(full);
 	free(segment);
+	return &s->op;
+}
+
+/* Nobody makes the workspace of a name that is not known: is there one? */
+static enum op_turn
+remote_expect_step(struct op *op)
+{
+	struct remote_side *s = container_of(op, struct remote_side, op);
+
+	if (op->state == 0)
+		return op_await(op, 1, remote_find(s->r, s->name, false, &s->item));
+	if (op_failed(op))
+		err_prefix(&op->res, "%s", s->r->b.label);
+	return op_finish(op);
+}
+
+static const struct op_class remote_expect_class = { "remote expect", remote_expect_step, NULL, remote_side_free, NULL, 0 };
+
+struct op *
+remote_expect(struct backend *b, const struct state_ref *ref)
+{
+	struct remote      *r = remote_of(b);
+	struct remote_side *s;
+
+	if (b->common.create || remote_known(r, ref->name) != NULL)
+		return NULL;
+	s = remote_side_new(r, &remote_expect_class);
+	s->name = xstrdup(ref->name);
 	return &s->op;
 }
 
