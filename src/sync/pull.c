@@ -426,11 +426,22 @@ pull_was_there(struct pull *p)
 	return there;
 }
 
+/* Where names are given and nobody lists them, one that is misspelt looks like one that is yet to come. An agent would say it at each look. */
+static void
+pull_never_there(const struct pull *p)
+{
+	const struct backend *b = p->place->backend;
+
+	if (!p->has_state && !p->e->started && (provider_caps(b) & PROVIDER_LIST) == 0 && b->provider->findable != NULL && b->provider->behind == NULL)
+		log_at(LOG_WARN, pull_label(p), "%s: nothing is there: it was never written yet, or its name or address is misspelt", p->name);
+}
+
 static enum op_turn
 pull_gone(struct pull *p)
 {
 	bool was = pull_was_there(p);
 
+	pull_never_there(p);
 	p->ret->gone = true;
 	p->ret->changed = was;
 	err_clear(&p->op.res);

@@ -191,6 +191,27 @@ def test_missing_source_bucket_is_an_error_not_nothing(agent, places, make_bucke
     one_sentence(agent, (1, 10), bucket.name)
 
 
+def test_a_name_that_is_misspelt_is_told(agent, places):
+    """Of a server that lists nothing: the protocol says of it no more than of a state that is yet to come."""
+    live, folder = places("http"), places("local")
+    live.put(NAME, state(1, lineage()))
+    live.add(agent, "live", states=[NAME, "net/prdo.tfstate"])
+    folder.add(agent, "folder")
+    agent.replicate("out", "live", "folder")
+    said = [line for line in agent.call("sync").err.splitlines() if " warn " in line]
+    assert len(said) == 1 and "net/prdo.tfstate: nothing is there" in said[0] and "misspelt" in said[0], said
+    live.delete(NAME)                       # what was there is gone, and flagged so
+    said = agent.call("sync").err
+    assert f"{NAME}: nothing is there" not in said and "gone" in agent.states("live")[NAME]["flags"]
+    for other in ("harness", "brainboard-s3"):
+        place = places(other)               # whose names come from a listing
+        name = "new" if other == "harness" else "9b2e0c1a-6f0e-4c8e-9d5b-0a8f3c1d2e4f"
+        place.prepare(name)
+        place.add(agent, other)
+        agent.replicate(f"out-{other}", other, "folder", key="{backend}/{name}")
+        assert "nothing is there" not in agent.call("sync", f"out-{other}").err
+
+
 @pytest.mark.parametrize("how", ["agent", "sync"])
 def test_one_state_that_is_refused_is_no_good_status(agent, places, how):
     """The bucket answers, one object does not: its newest bytes are safe nowhere, and status has to say so."""
