@@ -105,7 +105,7 @@ typedef bool version_seen_fn(void *arg, const struct version_seen *v); /* false:
 
 struct probe_check {
 	const char *name;            /* reach auth list read create_only if_match racing_writes delete_create
-	                              * list_after_write checksum lock clock */
+	                              * list_after_write checksum lock clock inventory */
 	bool        ok;
 	const char *detail;          /* one clause */
 	bool        useless;         /* lock: granted to a second one, it excludes nobody */

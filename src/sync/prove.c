@@ -17,14 +17,15 @@
 
 #define PROVE_WHERE_MAX 120 /* of a place, in a sentence */
 
-enum prove_state { START, JOURNALLED, PROBED, SETTLED, NOTED };
+enum prove_state { START, JOURNALLED, PROBED, SETTLED, NOTED, INVENTORY };
 
-static const char *const prove_states[] = { "start", "journalled", "probed", "settled", "noted" };
+static const char *const prove_states[] = { "start", "journalled", "probed", "settled", "noted", "inventory" };
 
 struct prove {
 	struct op     op;
 	struct place *place;
 	struct ground *g;         /* of it, that is probed */
+	bool          inventory;  /* there is one, and it is asked, too */
 	bool          asked;      /* by a person: again, although the answer is known */
 	bool          conditions; /* they are needed whatever lock there is */
 	probe_fn     *fn;         /* NULL: nobody listens */
@@ -516,7 +517,7 @@ prove_probed(struct prove *p)
 static enum op_turn
 prove_noted(struct prove *p)
 {
-	struct op *op = &p->op;
+	struct op *op = &p->op, *ask;
 
 	if (p->asked && (size_t)(p->g - p->place->grounds) + 1 < p->place->ngrounds) {
 		p->g++;
@@ -528,15 +529,35 @@ prove_noted(struct prove *p)
 	}
 	if (p->ret != NULL)
 		*p->ret = p->place->proof;
-	if (p->asked && p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
-		timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
-	if (!p->asked && prove_needs(p) && !prove_is_yes(p->g)) {
+	if (p->asked) {
+		ask = provider_ask(p->place->backend, "");
+		p->inventory = ask != NULL;
+		return op_await(op, INVENTORY, ask);
+	}
+	if (prove_needs(p) && !prove_is_yes(p->g)) {
 		if (p->conditions)
 			prove_refuse_lease(p->place, p->g, &op->res);
 		else
 			prove_refuse(p->place, p->g, &op->res);
 		return op_fail(op);
 	}
+	return op_finish(op);
+}
+
+/* What says which names there are has credentials of its own. */
+static enum op_turn
+prove_asked(struct prove *p)
+{
+	struct op *op = &p->op;
+	bool       ok = !op_failed(op);
+
+	if (op->res.code == ERR_CANCELLED)
+		return op_fail(op);
+	if (p->inventory && p->fn != NULL)
+		p->fn(p->arg, &(struct probe_check){ "inventory", ok, ok ? "it can be read" : op->res.msg, false });
+	err_clear(&op->res);
+	if (p->place->proof.holds && p->place->engine->started && !p->place->engine->stopping)
+		timer_set(&p->place->poll, HINT_WAIT_MS); /* what was held for that reason need not wait for the next poll */
 	return op_finish(op);
 }
 
@@ -569,6 +590,8 @@ prove_step(struct op *op)
 		if (op_failed(op))
 			return op_fail(op);
 		return prove_noted(p);
+	case INVENTORY:
+		return prove_asked(p);
 	}
 	return OP_DONE;
 }

@@ -319,6 +319,10 @@ def test_a_refused_token_is_no_auth(agent, places, brainboard):
     assert not checks["auth"]["ok"] and "Brainboard refuses the token" in checks["auth"]["detail"], checks
     assert not checks["list"]["ok"] and "1 state without what was refused" in checks["list"]["detail"], checks
     assert brainboard.token not in str(doc)
+    for ok in (False, True):
+        brainboard.spellings = ("raw",) if ok else ()
+        [asked] = [c for c in agent.json("probe", "live")["checks"] if c["name"] == "inventory"]
+        assert asked["ok"] is ok and ("refuses the token" in asked["detail"]) is not ok, asked
 
 
 @pytest.mark.parametrize("spelling", ["raw", "bearer"])
