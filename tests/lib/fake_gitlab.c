@@ -143,8 +143,8 @@ fake_lock(struct fake_gitlab_state *s, const struct scripted_request *rq, struct
 	a->status = s->lock[0] != '\0' ? 409 : 200;
 	if (a->status == 200)
 		snprintf(s->lock, sizeof(s->lock), "%s", l.id);
-	text = xasprintf("{\"ID\":\"%s\",\"Operation\":\"%s\",\"Info\":\"\",\"Who\":\"ann\",\"Version\":\"1\",\"Created\":\"2026-11-20T10:00:00Z\","
-	    "\"Path\":\"\"}", s->lock, l.operation);
+	text = xasprintf("{\"ID\":\"%s\",\"Operation\":\"%s\",\"Info\":\"%s\",\"Who\":\"ann\",\"Version\":\"1\",\"Created\":\"2026-11-20T10:00:00Z\","
+	    "\"Path\":\"\"}", s->lock, l.operation, l.info);
 	scripted_set_body(a, span_str(text));
 	free(text);
 }

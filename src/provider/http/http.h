@@ -27,6 +27,7 @@ struct hb_dialect {
 	bool      (*fits)(const char *name); /* can a state have this name there? NULL: any */
 	const char *names;           /* in words: what fits */
 	bool        mute;            /* a refused lock does not tell whose it is: an id in that answer is one of an error */
+	bool        echoes;          /* of the holder it tells ID, Who and Created; all else in that answer is what we sent */
 	bool        id_front;        /* the parameter ID comes first: as terraform sorts it there */
 	bool        id_401;          /* 401 to a write may mean that its lock is not on it */
 	bool        explains;        /* a refusal is JSON with a message for people */

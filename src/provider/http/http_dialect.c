@@ -49,6 +49,7 @@ const struct hb_dialect hb_harness = {
 
 const struct hb_dialect hb_gitlab = {
 	.name = "GitLab",
+	.echoes = true,
 	.fits = hb_fits_gitlab,
 	.names = "the name of a state has no \"/\"",
 	.explains = true,

@@ -43,7 +43,11 @@ hb_holder(const struct hb_lock_call *c, struct lock_info *ret)
 	const struct body *b = c->answer.res.body;
 
 	memset(ret, 0, sizeof(*ret));
-	return !c->h->dialect->mute && b != NULL && body_in_memory(b) && lock_info_parse(body_span(b), ret, NULL) == ERR_OK && ret->id[0] != '\0';
+	if (c->h->dialect->mute || b == NULL || !body_in_memory(b) || lock_info_parse(body_span(b), ret, NULL) != ERR_OK || ret->id[0] == '\0')
+		return false;
+	if (c->h->dialect->echoes) /* else a stranger's would pass for one of this fleet */
+		ret->operation[0] = ret->info[0] = ret->version[0] = ret->path[0] = '\0';
+	return true;
 }
 
 /* A login or block page that something on the way answers to everything. */

@@ -203,7 +203,8 @@ locks(void)
 	snprintf(fake_gitlab_at(v, "vpc")->lock, 8, "other");
 	CHECK_U64(lock(), ERR_LOCKED);
 	CHECK_STR(holder.id, "other");
-	CHECK(strstr(r.err.msg, "ann") != NULL);
+	CHECK(strstr(r.err.msg, "ann") != NULL && strstr(r.err.msg, "stateferry") == NULL);
+	CHECK(!lock_info_is_ours(&holder) && holder.info[0] == '\0'); /* GitLab says there what we sent */
 	CHECK_U64(unlock(), ERR_OK); /* ours is not there */
 	CHECK_STR(fake_gitlab_at(v, "vpc")->lock, "other");
 	fake_gitlab_at(v, "vpc")->lock[0] = '\0';
