@@ -343,7 +343,13 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		}
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)
-		printf(json_array_size(json_object_get(doc, "problems")) == 0 ? "no locks\n" : "no locks that could be seen\n");
+		printf(json_array_size(json_object_get(doc, "problems")) == 0 && json_array_size(json_object_get(doc, "unseen")) == 0 ?
+		    "no locks\n" : "no locks that could be seen\n");
+	json_array_foreach(json_object_get(doc, "unseen"), i, l) {
+		printf("  ");
+		cli_text(json_string_value(l));
+		printf(": its protocol does not show locks, one is known from a refusal alone\n");
+	}
 	cli_leases(c, doc, "");
 	cli_problems(c, doc);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "serve.h"
 
@@ -45,6 +46,22 @@ locks_one(void *arg, const struct lock_seen *l)
 	json_obj_end(&c->w);
 }
 
+/* Of these a lock is known from a refusal alone: that none is told means nothing. */
+static void
+locks_put_unseen(struct call *c)
+{
+	const struct plan *p = engine_plan(c->e);
+	const char        *only = call_arg(c, "backend");
+
+	json_key(&c->w, "unseen");
+	json_arr(&c->w);
+	for (size_t i = 0; i < p->nbackends; i++)
+		if ((provider_caps(p->backends[i]) & PROVIDER_LOCK) != 0 && p->backends[i]->provider->lock_peek == NULL &&
+		    (only == NULL || strcmp(only, p->backends[i]->label) == 0))
+			json_str(&c->w, p->backends[i]->label);
+	json_arr_end(&c->w);
+}
+
 /* A backend that does not answer must not read as "no locks"; what the others said is shown all the same. */
 static void
 locks_done(struct call *c, void *arg, struct err *res)
@@ -62,6 +79,7 @@ locks_done(struct call *c, void *arg, struct err *res)
 		c->exit = err_exit(res->code);
 	}
 	json_arr_end(&c->w);
+	locks_put_unseen(c);
 	put_leases(c, NULL);
 	err_clear(res);
 }

@@ -200,6 +200,10 @@ def test_a_name_that_is_misspelt_is_told(agent, places):
     agent.replicate("out", "live", "folder")
     said = [line for line in agent.call("sync").err.splitlines() if " warn " in line]
     assert len(said) == 1 and "net/prdo.tfstate: nothing is there" in said[0] and "misspelt" in said[0], said
+    said = agent.json("locks")              # nor does it tell of a lock
+    assert said["locks"] == [] and said["unseen"] == ["live"]
+    assert agent.call("locks").out == "no locks that could be seen\n  live: its protocol does not show locks, one is known from a refusal alone\n"
+    assert agent.call("locks", "folder").out == "no locks\n"
     live.delete(NAME)                       # what was there is gone, and flagged so
     said = agent.call("sync").err
     assert f"{NAME}: nothing is there" not in said and "gone" in agent.states("live")[NAME]["flags"]
