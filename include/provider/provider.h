@@ -65,6 +65,7 @@ struct snapshot {
 	struct state_info info;      /* scanned in the same pass */
 	char              etag[ETAG_MAX]; /* as the list shows it; "" when the backend has none */
 	int64_t           modified;  /* wall ms; 0: unknown */
+	char              run[64];   /* what the remote calls the run that wrote it; "" : it does not tell */
 	char              version[VERSION_ID_MAX]; /* which of the versions that the backend keeps, as history tells them; "" : unknown */
 };
 void snapshot_free(struct snapshot *s);    /* contents; zeroes them */

@@ -114,7 +114,6 @@ pull_ascribe(struct pull *p, struct store_txn *t, const struct state_rec *s)
 	const struct lock_look since = { .first = true };
 	struct run_rec         r;
 
-	p->run[0] = p->who[0] = p->operation[0] = '\0';
 	if (p->version != NULL ? p->opt.made == 0 || !watch_author(p->place, t, s, &since, p->opt.made, &r) :
 	    !watch_author(p->place, t, s, p->opt.lock, p->now.modified, &r))
 		return;
@@ -137,6 +136,8 @@ pull_facts(struct pull *p, struct store_txn *t, struct judge_facts *f)
 	p->has_state = store_state(t, pull_label(p), p->name, &s);
 	f->current = p->version == NULL;
 	p->has_from = p->has_head = false;
+	snprintf(p->run, sizeof(p->run), "%s", p->now.run); /* unless a lock tells more */
+	p->who[0] = p->operation[0] = '\0';
 	if (!p->has_state)
 		return;
 	p->has_from = s.head != 0;

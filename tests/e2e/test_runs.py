@@ -114,6 +114,21 @@ def test_locks_of_others(agent, places, kind):
     agent.stop()
 
 
+def test_a_run_of_the_servers_own(agent, places):
+    """Terraform Cloud says itself which of its runs wrote a version."""
+    live, line = places("remote"), lineage()
+    live.prepare("web")
+    live.put("web", state(1, line))
+    live.server.workspaces["web"].versions[-1].run = "run-CZcmD7eagjhyX0vN"
+    live.add(agent, "live")
+    replicating_to_folder(agent)
+    agent.sync()
+    live.put("web", state(2, line))
+    agent.sync()
+    assert [v["run"] for v in agent.versions("live:web")] == [None, "run-CZcmD7eagjhyX0vN"]
+    assert runs(agent) == []
+
+
 def test_a_pass_sees_what_is_locked_while_it_looks(agent, places, terraform, workdir):
     live = places("s3")
     tf = project(terraform, live, NAME)

@@ -18,6 +18,7 @@ struct tfe_version {
 	char         id[24], md5[33], lineage[64];
 	uint64_t     serial;
 	const char  *status;          /* static */
+	const char  *run;             /* static; NULL: none of the server's own wrote it */
 	struct body *body;            /* NULL: not uploaded */
 	bool         linked;          /* its upload was begun: the link is used up */
 };

@@ -89,6 +89,10 @@ put_version(struct fake_tfe *f, struct json_writer *j, struct tfe_version *v)
 		json_kv_str(j, "hosted-state-upload-url", url);
 	}
 	json_obj_end(j);
+	json_key(j, "relationships");
+	json_obj(j);
+	link_to(j, "run", "runs", v->run);
+	json_obj_end(j);
 	json_obj_end(j);
 }
 

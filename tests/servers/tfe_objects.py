@@ -35,6 +35,7 @@ class Version:
     def __init__(self, serial, md5, lineage, created):
         self.id, self.serial, self.md5, self.lineage, self.created = new_id("sv"), serial, md5, lineage, created
         self.body, self.status, self.links = None, "pending", {}
+        self.run = None                 # of the server's own, that wrote it
         self.ready = 0.0                # finalized from then on
 
 

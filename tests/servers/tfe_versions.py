@@ -39,7 +39,8 @@ class StateVersions:
         if self.dialect != "otf":
             got |= {"size": len(v.body or b""), "intermediate": False, "resources-processed": True, "resources": []}
         return {"id": v.id, "type": "state-versions", "attributes": got | uploads,
-                "relationships": {"workspace": {"data": {"id": w.id, "type": "workspaces"}}, "outputs": {"data": []}}}
+                "relationships": {"workspace": {"data": {"id": w.id, "type": "workspaces"}}, "outputs": {"data": []},
+                                  "run": {"data": {"id": v.run, "type": "runs"} if v.run else None}}}
 
     def do_current(self, w):
         self.needs("can-read-state-versions")

@@ -97,6 +97,7 @@ struct remote_item {
 	uint64_t serial, size;
 	bool     tells_size, tells_serial, encrypted;         /* encrypted: with a key that only the customer has */
 	char     status[48], created[TIME_TEXT_MAX];
+	char     run[REMOTE_ID_MAX];                          /* of the server's own, that wrote it; "": none */
 	char     download[URL_MAX + 1], upload[URL_MAX + 1];  /* secrets */
 };
 

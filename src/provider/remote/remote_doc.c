@@ -38,6 +38,7 @@ static const struct remote_member remote_members[] = {
 	{ REL "current-state-version.data.id", TEXT(item.state) },
 	{ REL "locked-by.data.type", TEXT(item.holder_type) },
 	{ REL "locked-by.data.id", TEXT(item.holder) },
+	{ REL "run.data.id", TEXT(item.run) },
 	{ ATTR "serial", MEMBER_NUMBER, AT(item.serial), 0 },
 	{ ATTR "serial", MEMBER_SET, AT(item.tells_serial), 0 },
 	{ ATTR "size", MEMBER_NUMBER, AT(item.size), 0 },

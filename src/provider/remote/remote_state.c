@@ -248,6 +248,7 @@ remote_received(struct remote_reading *x)
 	if (remote_is_whole(x, s, &op->res) == ERR_OK) {
 		snprintf(s->etag, ETAG_MAX, "%s", x->ask.doc.item.id);
 		snprintf(s->version, VERSION_ID_MAX, "%s", x->ask.doc.item.id);
+		span_text(s->run, sizeof(s->run), span_str(x->ask.doc.item.run));
 		if (!time_parse(x->ask.doc.item.created, &s->modified))
 			s->modified = 0;
 		return op_ok(op);

@@ -301,9 +301,10 @@ reads_what_is_current(void)
 	unsigned        n;
 
 	begin("");
-	fake_tfe_put(fake, "x", span_str(STATE(1)));
+	fake_tfe_put(fake, "x", span_str(STATE(1)))->run = "run-CZcmD7eagjhyX0vN";
 	IS(get("x", NULL, &s), ERR_OK);
 	CHECK(span_is(body_span(s.body), STATE(1)));
+	CHECK_STR(s.run, "run-CZcmD7eagjhyX0vN");
 	snprintf(etag, sizeof(etag), "%s", s.etag);
 	snapshot_free(&s);
 	n = scripted_http_count(r.http);
@@ -406,6 +407,7 @@ reads_older_versions(void)
 	IS(run(provider_get_version(r.b, &at, "sv-00000004", &s)), ERR_OK);
 	CHECK(span_is(body_span(s.body), STATE(2)));
 	CHECK_STR(s.version, "sv-00000004");
+	CHECK_STR(s.run, "");
 	snapshot_free(&s);
 	IS(run(provider_get_version(r.b, &at, "sv-00000099", &s)), ERR_NOT_FOUND);
 	IS(run(provider_get(r.b, &at, NULL, &s)), ERR_OK);
