@@ -2,6 +2,7 @@
 """Two agents share an edge: one writes, the other follows when the first is killed, stopped, frozen or refused. What counts is the order of
 things, never how long they took. LEASES=all takes every kind of target; ROUNDS of test_rounds print how long the take-overs took."""
 import copy
+import datetime
 import itertools
 import os
 import signal
@@ -167,6 +168,34 @@ def test_reload_keeps_it(fleet):
         f.agents[0].reload()
         eventually(lambda n=n: f.dr.get(f"more-{n}/{NAME}") is not None, LAST, "the new edge works")
         assert f.lease(0)["standing"] == "ours" and f.lease(0)["epoch"] == 1
+    f.all_is_well()
+
+
+def test_ten_are_handed_over(fleet):
+    """All that an agent holds, when it ends; and one of them, for maintenance."""
+    f = fleet("s3", ttl="60s")
+    for agent in f.agents:
+        for n in range(9):
+            agent.replicate(f"more-{n}", "live", "dr", key=f"more-{n}/{{name}}", blocks=[Block("lease", ttl="60s")])
+
+    def standing(i, what):
+        return [x["edge"] for x in f.agents[i].json("lease", "ls")["leases"] if x["standing"] == what]
+
+    def took(since, count):
+        eventually(lambda: len(standing(1, "ours")) == count, LAST, "the second one has them")
+        times = [l.split()[0] for l in f.agents[1].said().splitlines() if " lease: taken " in l][-count:]
+        last = datetime.datetime.strptime(max(times), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+        print(f"{count} taken within {last - since:.2f} s")
+
+    f.start()
+    eventually(lambda: len(standing(1, "theirs")) == 10, LAST, "the second one follows all of them")
+    begun = time.time()
+    f.agents[0].call("lease", "release", "more-3")
+    eventually(lambda: standing(1, "ours") == ["more-3"], LAST, "that one alone")
+    took(begun, 1)
+    begun = time.time()
+    f.agents[0].stop()
+    took(begun, 10)
     f.all_is_well()
 
 
