@@ -126,7 +126,7 @@ struct track {
 	struct bits    doubted;         /* not ours: their replica was newer than the head; perhaps the source has not been read since */
 	struct bits    present;         /* the target lists something under the name of a state that we never wrote there */
 	struct op     *inherit;         /* running, top level or a pass's child */
-	bool           handed_over;     /* by whoever had the lease before us */
+	bool           handed_over;     /* by whoever had the lease before us; what a process of ours left, its intents tell */
 	struct bits    locked;          /* with a lease: states on which a lock of an earlier holder may lie, which is to be looked at */
 	struct bits    judged;          /* states on which the target lists a lock that is none */
 	struct bits    left;            /* states on which one lies, or may lie where nobody can look: the next push sees to it */

@@ -162,7 +162,7 @@ track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
 	uint64_t      noted;
 	struct err    e;
 
-	t->handed_over = was->epoch == 0 || was->holder[0] == '\0';
+	t->handed_over = was->epoch == 0 || was->holder[0] == '\0' || strcmp(was->holder, store_agent_id(t->engine->store)) == 0;
 	if (track_epoch_noted(t, &noted, &e) != ERR_OK)
 		return op_result(t->engine->loop, &e);
 	if (track_is_outrun(t, was, noted, &e)) {

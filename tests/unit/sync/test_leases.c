@@ -506,6 +506,17 @@ dead_holder_is_followed_in_one_pass(void)
 	end();
 }
 
+/* As one that was killed leaves it. */
+static void
+record_of(const char *holder, unsigned epoch)
+{
+	char text[400];
+
+	snprintf(text, sizeof(text), "{\"stateferry_lease\":1,\"holder\":\"%s\",\"name\":\"before\",\"nonce\":\"n\",\"counter\":9,\"epoch\":%u,"
+	    "\"transitions\":2,\"ttl_ms\":60000,\"since\":null}", holder, epoch);
+	mem_world_put(b, RECORD, span_str(text));
+}
+
 /* --- locks that a dead agent left --- */
 
 static void
@@ -597,6 +608,22 @@ left_lock_behind_a_living_one(void)
 	end();
 }
 
+/* What a process of ours held, its store knows of: nobody's states are locked to find out. */
+static void
+own_locks_are_not_looked_for(void)
+{
+	begin(1);
+	plan_backend(engine_plan(r[0].engine), "b")->caps |= PROVIDER_LOCK_HIDDEN;
+	engine_start(r[0].engine);
+	agent_rig_wait(&r[0], TTL);
+	CHECK_U64(asked(0, REQUEST_LOCK), 1);
+	record_of(store_agent_id(r[0].store), 1);
+	agent_rig_wait(&r[0], 40 * TTL);
+	CHECK_U64(who(0).epoch, 2);
+	CHECK_U64(asked(0, REQUEST_LOCK), 1);
+	end();
+}
+
 static void
 left_lock_is_released_by_a_pass(void)
 {
@@ -659,17 +686,6 @@ lock_of_others_is_seldom_looked_at(void)
 }
 
 /* --- what a process before us held --- */
-
-/* As one that was killed leaves it. */
-static void
-record_of(const char *holder, unsigned epoch)
-{
-	char text[400];
-
-	snprintf(text, sizeof(text), "{\"stateferry_lease\":1,\"holder\":\"%s\",\"name\":\"before\",\"nonce\":\"n\",\"counter\":9,\"epoch\":%u,"
-	    "\"transitions\":2,\"ttl_ms\":60000,\"since\":null}", holder, epoch);
-	mem_world_put(b, RECORD, span_str(text));
-}
 
 static void
 own_process_that_died_is_followed_at_once(void)
@@ -999,6 +1015,7 @@ main(int argc, char **argv)
 		{ "the same where listings do not show locks", left_lock_that_no_listing_shows },
 		{ "the same where nobody can look at locks", left_lock_that_nobody_can_look_at },
 		{ "the lock of a dead agent is released behind a living one", left_lock_behind_a_living_one },
+		{ "locks of a process of ours are not looked for", own_locks_are_not_looked_for },
 		{ "the lock of a dead agent is released by a pass", left_lock_is_released_by_a_pass },
 		{ "the lock of a dead agent is released whatever is lost", left_lock_survives_faults },
 		{ "somebody's lock is seldom looked at", lock_of_others_is_seldom_looked_at },
