@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 """What the compiler does not see, as TAP: includes that go up a layer, clocks and sockets past the loop, the licence line on top of each file, lines over 150
 columns, words of unfinished work, and commands, options, arguments, metrics, exit codes and variables that the man page and the
-program do not share."""
+program do not share; and that each deliberate mistake of the simulator can still be made."""
+import os
 import pathlib
 import re
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -180,8 +182,17 @@ def arguments():
     yield from (f"the man page describes {table}, which is gone" for table in sections if table not in tables)
 
 
+def mistakes():
+    """What a deliberate mistake of the simulator replaces is still there, so that it can be made."""
+    for path in sorted((ROOT / "tests" / "sim" / "bugs").glob("*.bug")):
+        done = subprocess.run([sys.executable, "tests/sim/bugs.py", "--make", path, os.devnull], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                              check=False)
+        if done.returncode:
+            yield done.stderr.splitlines()[0]
+
+
 def main():
-    checks = [layers, twins, licence, width, unfinished, commands, arguments, metrics, exit_codes, variables]
+    checks = [layers, twins, licence, width, unfinished, commands, arguments, metrics, exit_codes, variables, mistakes]
     failed = 0
     for n, check in enumerate(checks, 1):
         found = list(check())
