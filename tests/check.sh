@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 make=${MAKE:-make}
 python=${PYTHON:-python3}
 jobs=$(nproc 2>/dev/null || echo 2)
-kills=${KILLS:-60}         # of the agent, for each of three kinds of target
+kills=${KILLS:-60}         # of the agent, for each of five kinds of target
 total=$(mktemp)
 trap 'rm -f "$total"' EXIT
 begun=$(date +%s)
@@ -51,7 +51,7 @@ run --timeout 900 tests/sim/test_sim.py
 say "the command line"
 O=$PWD/build run --timeout 900 $(ls tests/cli/test_*.py)
 
-say "end to end: real terraform, real S3, $((3 * kills)) kills; address and undefined behaviour sanitizers"
+say "end to end: real terraform, real S3, $((5 * kills)) kills; address and undefined behaviour sanitizers"
 KILLS=$kills STATEFERRY_TEST_SLOW=${STATEFERRY_TEST_SLOW:-3} STATEFERRY=$PWD/build-asan/stateferry \
 	$python tests/e2e/main.py -j 4 --total "$total" ${E2E:-} || rc=1
 

@@ -132,13 +132,13 @@ def store_kills():
 
 
 def kills():
-    """The agent itself, with a source that moves on: S3, HTTP, folder."""
+    """The agent itself, with a source that moves on, for each kind of target."""
     make("O=build", "all", "tests")
     ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "-k", "random_kills", "tests/e2e/test_kill.py"],
                    KILLS=os.environ.get("KILLS", "300"), STATEFERRY=str(ROOT / "build" / "stateferry"))
     rows = re.findall(r"^(\d+) kills, (\d+) changes, (\d+) acknowledged$", out, re.M)
     sums = [sum(map(int, column)) for column in zip(*rows)] or [0, 0, 0]
-    return ok and len(rows) == 3, "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
+    return ok and closing(out).startswith(f"{len(rows)} passed"), "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
 
 
 def leases():
