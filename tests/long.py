@@ -138,7 +138,7 @@ def kills():
                    KILLS=os.environ.get("KILLS", "300"), STATEFERRY=str(ROOT / "build" / "stateferry"))
     rows = re.findall(r"^(\d+) kills, (\d+) changes, (\d+) acknowledged$", out, re.M)
     sums = [sum(map(int, column)) for column in zip(*rows)] or [0, 0, 0]
-    return ok and closing(out).startswith(f"{len(rows)} passed"), "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
+    return ok and bool(rows) and closing(out).startswith(f"{len(rows)} passed"), "%d kills, %d changes, %d writes acknowledged; " % tuple(sums) + closing(out)
 
 
 def leases():
