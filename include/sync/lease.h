@@ -107,6 +107,8 @@ bool          lease_is_held(const struct lease *l); /* also one that is not acte
 /* May we act now? To be asked again before each write. */
 bool          lease_holds(const struct lease *l);
 uint64_t      lease_epoch(const struct lease *l);  /* of the last time that it was ours; 0: never */
+/* Is that the id of a lock (provider/lock_info.h) of an agent that has held this very lease, as far as its record tells? */
+bool          lease_was_of(const struct lease *l, const char *lock_id);
 /* What came of the work that it stands for. After max_failures in a row it is handed over and left to others for a while. */
 void          lease_worked(struct lease *l);
 void          lease_failed(struct lease *l);

@@ -13,6 +13,7 @@
 /* A call to the process that owns the store, over its Unix socket. */
 
 #define ASK_TIMEOUT_MS ((int64_t)24 * 3600 * 1000) /* a pass over everything may take hours */
+#define ASK_ALIVE_MS   10000                       /* for the first answer: the kernel takes calls for a process that is stopped, too */
 #define ASK_BODY_MAX   ((uint64_t)1 << 30)
 #define ASK_JSON       "application/json"
 
@@ -91,7 +92,7 @@ struct ask {
 };
 
 static struct op *
-ask_request(struct ask *x, const struct api_request *req, struct http_response *ret)
+ask_request(struct ask *x, const struct api_request *req, int64_t timeout_ms, struct http_response *ret)
 {
 	static const struct http_header none[] = { { "Accept", (char *)(uintptr_t)"*/*" } };
 	struct buf                      url;
@@ -100,7 +101,7 @@ ask_request(struct ask *x, const struct api_request *req, struct http_response *
 	buf_init(&url, 0);
 	ask_url(req, &url);
 	op = http_request(x->http, &(struct http_request){ .method = req->method, .url = buf_str(&url), .unix_socket = x->path,
-	    .headers = none, .nheaders = 1, .timeout_ms = ASK_TIMEOUT_MS, .max_body = ASK_BODY_MAX, .proxy = "" }, ret);
+	    .headers = none, .nheaders = 1, .timeout_ms = timeout_ms, .max_body = ASK_BODY_MAX, .proxy = "" }, ret);
 	buf_free(&url);
 	return op;
 }
@@ -111,7 +112,7 @@ ask_look(struct agent_poll *p)
 	struct ask *x = container_of(p, struct ask, poll);
 
 	http_response_free(&x->seen);
-	return ask_request(x, &x->watch->req, &x->seen);
+	return ask_request(x, &x->watch->req, ASK_TIMEOUT_MS, &x->seen);
 }
 
 static void
@@ -125,6 +126,26 @@ ask_looked(struct agent_poll *p)
 	api_reply_free(&r);
 }
 
+/* Something small first: who does not answer that will not answer at all. */
+static enum err_code
+ask_is_alive(struct ask *x, struct err *reterr)
+{
+	static const struct api_request small = { "GET", "agent", NULL, 0 };
+	struct http_response            r;
+	int                             signo;
+
+	http_response_init(&r);
+	agent_await_beside(x->loop, ask_request(x, &small, ASK_ALIVE_MS, &r), NULL, NULL, reterr, &signo);
+	http_response_free(&r);
+	if (signo != 0)
+		return err_set(reterr, ERR_CANCELLED, signo, "interrupted");
+	if (reterr->code == ERR_TIMEOUT) {
+		err_set(reterr, ERR_TIMEOUT, 0, "%s: the agent is there, and has not answered for %d s", x->path, ASK_ALIVE_MS / 1000);
+		err_hint(reterr, "is it stopped (SIGSTOP, a debugger), or its disk? systemctl status stateferry, or its log, tells");
+	}
+	return reterr->code;
+}
+
 static enum err_code
 ask_send(struct ask *x, const struct api_request *req, struct api_reply *ret, struct err *reterr)
 {
@@ -133,7 +154,7 @@ ask_send(struct ask *x, const struct api_request *req, struct api_reply *ret, st
 
 	http_response_init(&r);
 	http_response_init(&x->seen);
-	agent_await_beside(x->loop, ask_request(x, req, &r), NULL, x->watch != NULL ? &x->poll : NULL, reterr, &signo);
+	agent_await_beside(x->loop, ask_request(x, req, ASK_TIMEOUT_MS, &r), NULL, x->watch != NULL ? &x->poll : NULL, reterr, &signo);
 	if (signo != 0)
 		err_set(reterr, ERR_CANCELLED, signo, "interrupted");
 	if (reterr->code == ERR_OK)
@@ -159,7 +180,8 @@ agent_ask(const char *socket_path, const struct api_request *req, const struct a
 		return reterr->code;
 	w = work_new(x.loop);
 	if (http_client_curl(x.loop, w, NULL, &x.http, reterr) == ERR_OK) {
-		ask_send(&x, req, ret, reterr);
+		if (ask_is_alive(&x, reterr) == ERR_OK)
+			ask_send(&x, req, ret, reterr);
 		http_client_free(x.http);
 	}
 	work_free(w);

@@ -22,7 +22,7 @@ inherit_lists(const struct track *t)
 }
 
 /* Of push_make_lock(): "VERB EDGE to TARGET, epoch N; ...". Whoever took it has lost the lease since, and what it may still send is
- * refused by its precondition. */
+ * refused by its precondition. Edges and labels of another fleet may be called the same: that it held this lease its lock's id tells. */
 bool
 inherit_is_left(const struct track *t, const struct lock_info *holder)
 {
@@ -35,7 +35,8 @@ inherit_is_left(const struct track *t, const struct lock_info *holder)
 		return false;
 	what = xasprintf(" %s to %s, epoch ", t->lane->edge->name, t->lane->to->label);
 	n = strlen(what);
-	left = strncmp(info, what, n) == 0 && strtoull(info + n, NULL, 10) < lease_epoch(t->lease);
+	left = strncmp(info, what, n) == 0 && strtoull(info + n, NULL, 10) < lease_epoch(t->lease) &&
+	    lease_was_of(t->lease, holder->id);
 	free(what);
 	return left;
 }

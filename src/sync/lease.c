@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "provider/lock_info.h"
 
 /*
  * One lease, kept by one agent: it looks at the record until it may take it, takes it, renews it, and hands it over. Whether a swap
@@ -571,6 +572,15 @@ bool
 lease_holds(const struct lease *l)
 {
 	return l->mine && !l->leaving && !l->giving && !l->released && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+}
+
+bool
+lease_was_of(const struct lease *l, const char *lock_id)
+{
+	for (size_t i = 0; i < LEASE_STORES; i++)
+		if (l->now.record.stores[i].agent[0] != '\0' && lock_id_is_of(lock_id, l->now.record.stores[i].agent))
+			return true;
+	return false;
 }
 
 uint64_t

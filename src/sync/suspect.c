@@ -113,7 +113,7 @@ suspect_say(const struct lock_seen *l, const struct lock_view *v, const struct r
 	if (l->ours) {
 		buf_puts(ret, "it is this agent's own, which gives it back");
 	} else if (lock_info_is_ours(&l->lock)) {
-		buf_puts(ret, "it is another agent's, whose successor gives it back");
+		buf_puts(ret, "it is another agent's; where both share a lease, its successor gives it back");
 	} else if (v->alive) {
 		buf_puts(ret, "a process holds it, says the kernel");
 	} else if (v->age_ms < 0) {

@@ -118,6 +118,13 @@ unlock_keep(struct unlock *u)
 	return op_await(&u->op, UNLOCK_READ, provider_get(u->b, &ref, NULL, &u->there));
 }
 
+/* It was read, and the store took nothing: whoever takes the lock next may overwrite it. */
+static bool
+unlock_lost(const struct unlock *u)
+{
+	return op_failed(&u->op) && (u->pulled.judged || u->there.body != NULL);
+}
+
 /* A state that cannot be read shall not stay locked for that. */
 static void
 unlock_note_kept(struct unlock *u)
@@ -324,7 +331,9 @@ unlock_step(struct op *op)
 			return op_fail(op);
 		return op_failed(op) && u->there.body == NULL ? op_go(op, UNLOCK_KEPT) : op_await(op, UNLOCK_KEPT, unlock_keep_read(u));
 	case UNLOCK_KEPT:
-		if (op->res.code == ERR_CANCELLED)
+		if (unlock_lost(u))
+			err_prefix(&op->res, "its lock stays, for what it holds could not be kept");
+		if (unlock_lost(u) || op->res.code == ERR_CANCELLED)
 			return op_fail(op);
 		unlock_note_kept(u);
 		if (unlock_is_unseen(u))

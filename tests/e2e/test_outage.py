@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the world does: down, refusing, full, late, lying. One clear sentence each, and recovery without help."""
+import os
 import secrets
+import signal
 
 import pytest
 
@@ -272,6 +274,41 @@ def test_full_disk_under_the_store(agents, places, small_disk):
     assert web.get(NAME) == live.get(NAME)
     assert agent.json("check")["ok"]
     assert agent.cat(f"live:{NAME}") == live.get(NAME)
+
+
+def test_an_agent_that_is_stopped_does_not_stop_its_callers(agent, setup):
+    setup("http")
+    agent.start()
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    try:
+        result = agent.call("--json", "status", code=None)
+    finally:
+        os.kill(agent.process.pid, signal.SIGCONT)
+    assert result.json["error"]["kind"] == "timeout" and "has not answered" in result.json["error"]["message"], result.out
+    assert agent.status()["agent"]["running"]
+
+
+def test_full_disk_under_an_unlock(agents, places, small_disk):
+    """What is to be kept before a lock is broken, and cannot be: the lock stays."""
+    agent = agents()
+    agent.prefix = small_disk.prefix
+    agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    live, web = places("s3"), places("http")
+    live.add(agent, "live")
+    web.add(agent, "web")
+    agent.replicate("out", "live", "web")
+    line = lineage()
+    live.put(NAME, state(1, line))
+    agent.sync()
+    live.lock(NAME, b'{"ID":"t-1","Operation":"OperationTypeApply","Who":"ann@desk","Created":"2026-11-22T00:44:48Z"}')
+    small_disk.fill()
+    live.put(NAME, state(2, line, outputs={"noise": {"value": secrets.token_hex(1 << 20), "type": "string"}}))
+    result = agent.call("--json", "unlock", f"live:{NAME}", "t-1", "--yes", code=1)
+    assert "its lock stays" in result.json["error"]["message"], result.out
+    assert live.locks() == [NAME + ".tflock"]
+    small_disk.empty()
+    kept = agent.json("unlock", f"live:{NAME}", "t-1", "--yes")["kept"]
+    assert kept["version"] == 2 and live.locks() == []
 
 
 def test_full_disk_under_the_spool(agents, places, small_disk):

@@ -310,8 +310,8 @@ one_behind_an_orphan_is_remembered(void)
 {
 	begin_late(BACKENDS EDGE("  lease {\n  }\n"), 1);
 	mem_world_put(b, RECORD, SPAN_LIT("{\"stateferry_lease\":1,\"holder\":\"dead\",\"name\":\"edge-dead\",\"nonce\":\"n\","
-	    "\"counter\":9,\"epoch\":7,\"transitions\":2,\"ttl_ms\":60000,\"since\":null}"));
-	mem_world_lock(b, "x.tfstate", "{\"ID\":\"left\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to b, epoch 7; gone\","
+	    "\"counter\":9,\"epoch\":7,\"transitions\":2,\"ttl_ms\":60000,\"since\":null,\"stores\":{\"dead\":4}}"));
+	mem_world_lock(b, "x.tfstate", "{\"ID\":\"00000000-0000-0000-9b93-6e5108a0fc75\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to b, epoch 7; gone\","
 	    "\"Who\":\"stateferry@edge-dead\",\"Version\":\"1\",\"Created\":\"2026-11-23T12:00:00Z\",\"Path\":\"\"}");
 	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
 	CHECK_U64(locked, 2);

@@ -16,8 +16,10 @@
 #define RECORD ".stateferry/lease/e"
 
 #define DEAD(epoch) "{\"stateferry_lease\":1,\"holder\":\"dead\",\"name\":\"edge-dead\",\"nonce\":\"n\",\"counter\":9,\"epoch\":" epoch \
-    ",\"transitions\":2,\"ttl_ms\":60000,\"since\":null}"
-#define LEFT(epoch, operation) "{\"ID\":\"left\",\"Operation\":\"" operation "\",\"Info\":\"replicate e to b, epoch " epoch \
+    ",\"transitions\":2,\"ttl_ms\":60000,\"since\":null,\"stores\":{\"dead\":4}}"
+#define LEFT_ID "00000000-0000-0000-9b93-6e5108a0fc75" /* of an agent that is called "dead" */
+#define LEFT(epoch, operation) LEFT_BY(LEFT_ID, epoch, operation)
+#define LEFT_BY(id, epoch, operation) "{\"ID\":\"" id "\",\"Operation\":\"" operation "\",\"Info\":\"replicate e to b, epoch " epoch \
     "; if that host is gone, \\\"terraform force-unlock ID\\\" is safe\",\"Who\":\"stateferry@edge-dead\",\"Version\":\"1\"," \
     "\"Created\":\"2026-11-23T12:00:00Z\",\"Path\":\"\"}"
 
@@ -534,8 +536,9 @@ static void
 other_locks_stay(void)
 {
 	static const char *const locks[] = { LEFT("8", "stateferry"), LEFT("9", "stateferry"), LEFT("7", "OperationTypeApply"),
-		"{\"ID\":\"left\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to c, epoch 1\",\"Who\":\"stateferry@x\"}",
-		"{\"ID\":\"left\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to b\",\"Who\":\"stateferry@x\"}" };
+		LEFT_BY("00000000-0000-0000-9b93-6e5108a0fc76", "6", "stateferry"), /* of no agent that held this lease */
+		"{\"ID\":\"" LEFT_ID "\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to c, epoch 1\",\"Who\":\"stateferry@x\"}",
+		"{\"ID\":\"" LEFT_ID "\",\"Operation\":\"stateferry\",\"Info\":\"replicate e to b\",\"Who\":\"stateferry@x\"}" };
 
 	for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
 		begin(1);
