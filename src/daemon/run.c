@@ -175,8 +175,10 @@ agent_run(struct agent *a)
 	run_told(notify_stopping(a->notify, &e), &e);
 	timer_stop(&r->watchdog);
 	ended = agent_end(a);
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
 		signal_watch_free(w[i]);
+		signal(signals[i], SIG_IGN); /* told once more, it still ends as it should */
+	}
 	if (ended) /* else an operation may still call us */
 		free(r);
 	return 0;

@@ -61,7 +61,7 @@ reload_step(struct op *op)
 			err_set(&op->res, ERR_CANCELLED, 0, "cancelled");
 			return op_fail(op);
 		}
-		if (!leases_paused(r->e))
+		if (!leases_paused(r->e) || !engine_idle(r->e)) /* a person may have asked for something meanwhile */
 			return op_await(op, RELOAD_PAUSED, op_sleep(op->loop, ENDED_LOOK_MS));
 		reload_counters(r);
 		engine_replan(r->e, r->plan);

@@ -994,6 +994,37 @@ what_cannot_be_a_lease(void)
 	    EDGE("lease {\n  coordinator = \"etcd\"\n" ETCD "}\n")) == NULL);
 }
 
+static void
+reload_ended(struct op *op, void *arg)
+{
+	CHECK_OK(op->err.code, op->err);
+	op_free(op);
+	*(bool *)arg = true;
+}
+
+/* Who asks at any time while the plan changes has an answer, and of one plan. */
+static void
+a_question_in_a_reload_is_answered(void)
+{
+	for (int64_t ms = 0; ms < 120; ms += 3) {
+		bool         over = false;
+		struct plan *plan;
+
+		begin(1);
+		engine_start(r[0].engine);
+		agent_rig_wait(&r[0], TTL);
+		plan = agent_rig_plan(&r[0], SHARED);
+		mem_attach(plan_backend(plan, "a"), a);
+		mem_attach(plan_backend(plan, "b"), b);
+		op_start(engine_reload(r[0].engine, plan), reload_ended, &over);
+		agent_rig_wait(&r[0], ms);
+		CHECK_OK(agent_rig_run(&r[0], engine_leases_read(r[0].engine), 60000), r[0].err);
+		agent_rig_wait(&r[0], 1000);
+		CHECK(over);
+		end();
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1035,6 +1066,7 @@ main(int argc, char **argv)
 		{ "only who writes resolves", only_who_writes_resolves },
 		{ "a decision without an agent takes the lease for it", decision_without_an_agent_takes_the_lease_for_it },
 		{ "a reload keeps what did not change", reload_keeps_what_did_not_change },
+		{ "a question in a reload is answered", a_question_in_a_reload_is_answered },
 		{ "what cannot be a lease", what_cannot_be_a_lease },
 		{ NULL, NULL } });
 }
