@@ -250,10 +250,16 @@ def test_one_state_that_is_refused_is_no_good_status(agent, places, how):
     assert agent.status()["verdict"] == "ok" and dr.get("a.tfstate") == live.get("a.tfstate")
 
 
-def test_full_disk_under_the_store(agents, places, small_disk):
+def on_small_disk(agents, small_disk):
+    """An agent whose store lies there."""
     agent = agents()
     agent.prefix = small_disk.prefix
     agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    return agent
+
+
+def test_full_disk_under_the_store(agents, places, small_disk):
+    agent = on_small_disk(agents, small_disk)
     live, web = places("local"), places("http")
     live.add(agent, "live")
     web.add(agent, "web")
@@ -290,9 +296,7 @@ def test_an_agent_that_is_stopped_does_not_stop_its_callers(agent, setup):
 
 def test_full_disk_under_an_unlock(agents, places, small_disk):
     """What is to be kept before a lock is broken, and cannot be: the lock stays."""
-    agent = agents()
-    agent.prefix = small_disk.prefix
-    agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    agent = on_small_disk(agents, small_disk)
     live, web = places("s3"), places("http")
     live.add(agent, "live")
     web.add(agent, "web")
@@ -313,9 +317,7 @@ def test_full_disk_under_an_unlock(agents, places, small_disk):
 
 def test_full_disk_under_the_spool(agents, places, small_disk):
     """A state that goes to a file on its way, and no room for that file: it stays where it is, and the others go on."""
-    agent = agents()
-    agent.prefix = small_disk.prefix
-    agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    agent = on_small_disk(agents, small_disk)
     live, web = places("http"), places("http")
     live.add(agent, "live", states=[NAME, "small.tfstate"])
     web.add(agent, "web")
