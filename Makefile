@@ -113,16 +113,14 @@ try = $(shell for f in $(2); do echo 'int main(void){return 0;}' | \
 
 $(O)/flags.mk: Makefile
 	@mkdir -p $(@D)
-	@{ echo "PROBED := $(call try,$(CC),$(PROBE_WARN)) $(if $(SAN),,$(call try,$(CC),$(PROBE_HARD)))"; \
+	@t=$@.$$$$; { echo "PROBED := $(call try,$(CC),$(PROBE_WARN)) $(if $(SAN),,$(call try,$(CC),$(PROBE_HARD)))"; \
 	   echo "PROBED_LINK := $(call try,$(CC),$(PROBE_LINK))"; \
 	   echo "FOR_SIZE := $(firstword $(call try,$(CC),-Oz) -Os)"; \
-	   if echo '$(RELR_SAMPLE)' | $(CC) -fPIE -pie -Wl,--fatal-warnings $(RELR) -x c - -o $@.relr 2>/dev/null && $@.relr; \
+	   if echo '$(RELR_SAMPLE)' | $(CC) -fPIE -pie -Wl,--fatal-warnings $(RELR) -x c - -o $$t.relr 2>/dev/null && $$t.relr; \
 	   then echo 'PROBED_LINK += $(RELR)'; fi; \
 	   if echo 'int main(void){return 0;}' | $(CC) -Werror -O2 -D_FORTIFY_SOURCE=3 -x c - -o /dev/null 2>/dev/null; \
 	   then echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3'; \
-	   else echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'; fi; } > $@.tmp
-	@rm -f $@.relr
-	@mv $@.tmp $@
+	   else echo 'FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'; fi; } > $$t; rm -f $$t.relr; mv $$t $@
 
 ifeq ($(filter clean help deps demo check,$(MAKECMDGOALS)),)
 include $(O)/flags.mk
