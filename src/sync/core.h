@@ -331,6 +331,12 @@ bool watch_author(const struct place *p, struct store_txn *t, const struct state
 /* Does a terraform run on this host? NULL: nobody can tell. */
 struct op *suspect_look_here(struct engine *e, enum here *ret);
 
+/* --- evidence.c: what a target holds, kept before it goes --- */
+/* Compared with the head, of that lineage and serial; lineage NULL: there is none. ret borrows from there, which outlives it, and from origin,
+ * which is filled. The caller sets a reason, and the run if there was one. */
+void evidence_make(struct version_rec *ret, const struct engine *e, const struct snapshot *there, const char *lineage, uint64_t serial,
+    const char *edge, const struct backend *at, char origin[ERR_MSG_MAX]);
+
 /* --- meaning.c: comparing two bodies, on the work pool when they are large --- */
 struct meaning {
 	struct body *a, *b;             /* borrowed; a before, b after */

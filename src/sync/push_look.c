@@ -87,17 +87,12 @@ bool
 push_keep_current(struct push *p, struct batch *b)
 {
 	char               origin[ERR_MSG_MAX];
-	struct version_rec v = { .digest = p->cur.digest, .serial = p->cur.info.serial, .size = p->cur.info.size,
-		.instances = p->cur.info.instances, .resources = p->cur.info.resources, .lineage = p->cur.info.lineage,
-		.writer = p->cur.info.writer, .kind = p->cur.info.kind, .reason = p->cmp.reason, .seen = loop_wall(p->e->loop),
-		.run = "", .who = "", .operation = "", .origin = origin, .added = -1, .changed = -1, .removed = -1 };
+	struct version_rec v;
 
 	if (p->absent || p->cur.body == NULL || p->cur.info.size == 0 || push_knows_current(p, false))
 		return false;
-	snprintf(origin, sizeof(origin), VERSION_FROM_TARGET " %s %s", p->edge, p->dst->label);
-	v.verdict = !state_is_good(&p->cur.info) ? VERDICT_DAMAGED :
-	    strcmp(p->cur.info.lineage, p->next.info.lineage) != 0 ? VERDICT_UNRELATED :
-	    p->cur.info.serial < p->next.info.serial ? VERDICT_OLDER : VERDICT_FORK;
+	evidence_make(&v, p->e, &p->cur, p->next.info.lineage, p->next.info.serial, p->edge, p->dst, origin);
+	v.reason = p->cmp.reason;
 	batch_body(b, p->cur.body, &p->cur.digest, &p->want);
 	batch_version(b, p->backend, p->source, &v);
 	return true;

@@ -67,23 +67,19 @@ unlock_find_home(struct unlock *u, struct unlock_home *h)
 	return true;
 }
 
-/* As evidence: it never is a head. */
 static struct batch *
 unlock_evidence(struct unlock *u, const struct unlock_home *h)
 {
-	const struct state_info *now = &u->there.info;
-	struct version_rec       head = { .lineage = "" };
-	bool                     has = store_version(h->t, h->s.id, h->s.head, &head);
-	char                     origin[ERR_MSG_MAX];
-	struct version_rec       v = { .digest = u->there.digest, .serial = now->serial, .size = now->size, .instances = now->instances,
-			.resources = now->resources, .lineage = now->lineage, .writer = now->writer, .kind = now->kind,
-			.reason = "held by a target whose lock was broken", .seen = loop_wall(u->e->loop), .run = u->ret->lock.id,
-			.who = u->ret->lock.who, .operation = u->ret->lock.operation, .origin = origin, .added = -1, .changed = -1, .removed = -1 };
-	struct batch            *b = batch_new(u->e->store);
+	struct version_rec head = { .lineage = "" }, v;
+	bool               has = store_version(h->t, h->s.id, h->s.head, &head);
+	char               origin[ERR_MSG_MAX];
+	struct batch      *b = batch_new(u->e->store);
 
-	snprintf(origin, sizeof(origin), VERSION_FROM_TARGET " %s %s", h->edge, u->b->label);
-	v.verdict = !state_is_good(now) ? VERDICT_DAMAGED : !has || strcmp(now->lineage, head.lineage) != 0 ? VERDICT_UNRELATED :
-	    now->serial < head.serial ? VERDICT_OLDER : VERDICT_FORK;
+	evidence_make(&v, u->e, &u->there, has ? head.lineage : NULL, head.serial, h->edge, u->b, origin);
+	v.reason = "held by a target whose lock was broken";
+	v.run = u->ret->lock.id;
+	v.who = u->ret->lock.who;
+	v.operation = u->ret->lock.operation;
 	batch_body(b, u->there.body, &u->there.digest, has ? &head.digest : NULL);
 	batch_version(b, h->s.backend, h->s.name, &v);
 	return b;
