@@ -327,10 +327,12 @@ unlock_step(struct op *op)
 			return op_fail(op);
 		return op_failed(op) && u->there.body == NULL ? op_go(op, UNLOCK_KEPT) : op_await(op, UNLOCK_KEPT, unlock_keep_read(u));
 	case UNLOCK_KEPT:
-		if (unlock_lost(u))
-			err_prefix(&op->res, "its lock stays, for what it holds could not be kept");
-		if (unlock_lost(u) || op->res.code == ERR_CANCELLED)
+		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
+		if (unlock_lost(u)) {
+			err_prefix(&op->res, "its lock stays, for what it holds could not be kept");
+			return op_fail(op);
+		}
 		unlock_note_kept(u);
 		if (unlock_is_unseen(u))
 			return unlock_unseen(u);
