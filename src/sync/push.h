@@ -42,7 +42,7 @@ struct push {
 	struct err              refused;           /* known before the first request; OK: go on */
 	struct comparison       cmp;
 	struct meaning          meaning;
-	bool                    prelook, dry, follow, nothing; /* nothing: there is no version to write */
+	bool                    prelook, dry, follow;
 	struct lock_info        lock, holder;
 	bool                    lock_held, lock_doubt, lock_left;
 	uint64_t                intent;            /* 0: none open */

@@ -263,7 +263,7 @@ replicate_settle(struct push *p, struct batch *b)
 		return;
 	if (!p->follow || o == PUSH_HELD)
 		replicate_log(p, o);
-	if (o == PUSH_SKIPPED && p->nothing && !p->follow) /* the first good version is queued by who keeps it */
+	if (o == PUSH_SKIPPED && p->want_version == 0 && !p->follow) /* the first good version is queued by who keeps it */
 		batch_unqueue(b, p->edge, p->dst->label, p->state);
 	if (o == PUSH_SKIPPED || store_read(p->e->store, &t, &e) != ERR_OK)
 		return;
@@ -385,10 +385,8 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 		err_set(&p->refused, ERR_CANCELLED, 0, "the edge does not carry it");
 	else if (m == MAP_ERROR)
 		p->refused.code = ERR_CONFLICT;
-	else if (s->head == 0 && o->next == NULL) {
-		p->nothing = true;
+	else if (s->head == 0 && o->next == NULL)
 		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
-	}
 	else if (place_may_act(engine_place(p->e, p->dst), &p->refused) && !push_is_of_another(p, t, &p->refused))
 		place_writable(engine_place(p->e, p->dst), p->name, &p->refused);
 }

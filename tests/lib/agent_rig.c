@@ -196,6 +196,16 @@ agent_rig_pair_end(struct agent_rig *r, struct mem_world *a, struct mem_world *b
 	mem_world_free(b);
 }
 
+void
+agent_rig_pair_equal(struct mem_world *a, struct mem_world *b, const char *name)
+{
+	struct span x, y;
+
+	CHECK(mem_world_get(a, name, &x));
+	CHECK(mem_world_get(b, name, &y));
+	CHECK(span_eq(x, y));
+}
+
 struct span
 rig_state(uint64_t serial, const char *lineage, unsigned n, const char *tweak)
 {

@@ -28,6 +28,8 @@ void agent_rig_open(struct agent_rig *r, uint64_t seed, const char *dir, const c
 /* As agent_rig_open, with new worlds behind the mem backends "a" and "b"; their end, at which no lock may be left in them. */
 void agent_rig_pair(struct agent_rig *r, const char *text, struct mem_world **ret_a, struct mem_world **ret_b);
 void agent_rig_pair_end(struct agent_rig *r, struct mem_world *a, struct mem_world *b);
+/* Fails the test unless both hold that name, with the same bytes. */
+void agent_rig_pair_equal(struct mem_world *a, struct mem_world *b, const char *name);
 /* As agent_rig_open, on an existing loop: another agent. */
 void agent_rig_join(struct agent_rig *r, struct loop *loop, const char *dir, const char *text);
 /* Only reads and opens the plan: what is wrong with it, as one message (static). NULL: nothing. */

@@ -28,11 +28,7 @@ end(void)
 static void
 check_equal(const char *name)
 {
-	struct span x, y;
-
-	CHECK(mem_world_get(a, name, &x));
-	CHECK(mem_world_get(b, name, &y));
-	CHECK(span_eq(x, y));
+	agent_rig_pair_equal(a, b, name);
 }
 
 static uint64_t
@@ -532,6 +528,32 @@ contradictions(void)
 	CHECK(agent_rig_plan_error(one_edge) == NULL);
 }
 
+/* There is nothing to write yet: the entry goes, instead of being tried again and again. */
+static void
+an_entry_without_a_version_leaves_the_queue(void)
+{
+	struct queue_rec  q = { .due = RIG_WALL, .edge = "e", .target = "b", .state = 1 };
+	struct store_txn *t;
+	struct state_rec  s;
+	struct batch     *batch;
+
+	begin(one_edge);
+	mem_world_put(a, "x.tfstate", SPAN_LIT("no state at all"));
+	agent_rig_sync_counts(&r);
+	batch = batch_new(r.store);
+	batch_enqueue(batch, &q);
+	CHECK_OK(agent_rig_run(&r, store_apply(r.store, batch), 1000), r.err);
+	agent_rig_sync_counts(&r);
+	CHECK_OK(store_read(r.store, &t, &r.err), r.err);
+	CHECK(store_state(t, "a", "x.tfstate", &s) && s.id == q.state && s.head == 0);
+	CHECK_U64(store_queue_length(t), 0);
+	store_end(t);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 3, "a"));
+	CHECK_STR(agent_rig_sync_counts(&r), "1 0 0 0");
+	check_equal("x.tfstate");
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -553,6 +575,7 @@ main(int argc, char **argv)
 		{ "requests of each edge", requests_of_each_edge },
 		{ "snapshots", snapshots },
 		{ "contradictions", contradictions },
+		{ "an entry without a version leaves the queue", an_entry_without_a_version_leaves_the_queue },
 		{ NULL, NULL },
 	};
 

@@ -28,11 +28,7 @@ end(void)
 static void
 check_equal(const char *name)
 {
-	struct span x, y;
-
-	CHECK(mem_world_get(a, name, &x));
-	CHECK(mem_world_get(b, name, &y));
-	CHECK(span_eq(x, y));
+	agent_rig_pair_equal(a, b, name);
 }
 
 static void
