@@ -99,20 +99,26 @@ push_intent_rec(struct push *p, struct batch *b, bool uncertain)
 	buf_free(&body);
 }
 
-/* The lock's id and body, the target and our digest are on the disk before they are on the wire. Until the end is known the record
- * says so: a request outlives its process where a network lies between. */
-struct batch *
-push_intend(struct push *p)
+static struct batch *
+push_new_intent(struct push *p)
 {
 	struct batch *b = batch_new(p->e->store);
 
 	p->intent = intent_new_id(p->e->store);
 	engine_live(p->e, p->intent, p);
-	p->epoch = push_lease(p) != NULL ? lease_epoch(push_lease(p)) : 0;
 	if (push_locks(p))
 		push_make_lock(p);
 	push_intent_rec(p, b, push_is_remote(p));
 	return b;
+}
+
+/* The lock's id and body, the target and our digest are on the disk before they are on the wire. Until the end is known the record
+ * says so: a request outlives its process where a network lies between. */
+struct batch *
+push_intend(struct push *p)
+{
+	p->epoch = push_lease(p) != NULL ? lease_epoch(push_lease(p)) : 0;
+	return push_new_intent(p);
 }
 
 /* Nothing of it is on the disk. */
@@ -152,16 +158,10 @@ push_locks_anew(struct push *p)
 struct batch *
 push_intend_anew(struct push *p)
 {
-	struct batch *b = batch_new(p->e->store);
-
 	engine_live(p->e, p->intent, NULL);
 	engine_recover_soon(p->e);
-	p->intent = intent_new_id(p->e->store);
-	engine_live(p->e, p->intent, p);
 	p->late = false;
-	push_make_lock(p);
-	push_intent_rec(p, b, push_is_remote(p));
-	return b;
+	return push_new_intent(p);
 }
 
 /* --- its turn --- */
