@@ -250,20 +250,20 @@ def test_one_state_that_is_refused_is_no_good_status(agent, places, how):
     assert agent.status()["verdict"] == "ok" and dr.get("a.tfstate") == live.get("a.tfstate")
 
 
-def on_small_disk(agents, small_disk):
-    """An agent whose store lies there."""
+def on_small_disk(agents, small_disk, live, web, **more):
+    """An agent whose store lies there, and which replicates one to the other."""
     agent = agents()
     agent.prefix = small_disk.prefix
     agent.blocks[0].args["store"] = str(small_disk.folder / "store")
+    live.add(agent, "live", **more)
+    web.add(agent, "web")
+    agent.replicate("out", "live", "web")
     return agent
 
 
 def test_full_disk_under_the_store(agents, places, small_disk):
-    agent = on_small_disk(agents, small_disk)
     live, web = places("local"), places("http")
-    live.add(agent, "live")
-    web.add(agent, "web")
-    agent.replicate("out", "live", "web")
+    agent = on_small_disk(agents, small_disk, live, web)
     line = lineage()
     live.put(NAME, padded(1, line, 200_000))
     agent.sync()
@@ -296,11 +296,8 @@ def test_an_agent_that_is_stopped_does_not_stop_its_callers(agent, setup):
 
 def test_full_disk_under_an_unlock(agents, places, small_disk):
     """What is to be kept before a lock is broken, and cannot be: the lock stays."""
-    agent = on_small_disk(agents, small_disk)
     live, web = places("s3"), places("http")
-    live.add(agent, "live")
-    web.add(agent, "web")
-    agent.replicate("out", "live", "web")
+    agent = on_small_disk(agents, small_disk, live, web)
     line = lineage()
     live.put(NAME, state(1, line))
     agent.sync()
@@ -317,11 +314,8 @@ def test_full_disk_under_an_unlock(agents, places, small_disk):
 
 def test_full_disk_under_the_spool(agents, places, small_disk):
     """A state that goes to a file on its way, and no room for that file: it stays where it is, and the others go on."""
-    agent = on_small_disk(agents, small_disk)
     live, web = places("http"), places("http")
-    live.add(agent, "live", states=[NAME, "small.tfstate"])
-    web.add(agent, "web")
-    agent.replicate("out", "live", "web")
+    agent = on_small_disk(agents, small_disk, live, web, states=[NAME, "small.tfstate"])
     line = lineage()
     live.put(NAME, padded(1, line, 40_000_000))
     live.put("small.tfstate", state(1, line))
