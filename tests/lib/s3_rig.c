@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "test.h"
+
 #define RIG_WALL ((int64_t)1795305600000) /* 2026-11-22 */
 
 static const char *
@@ -159,4 +161,42 @@ s3_rig_put(struct s3_rig *r, const char *name, const char *text, enum put_if whe
 	rc = s3_rig_run(r, provider_put(r->b, &(struct state_ref){ name }, &s, &(struct put_condition){ .when = when, .etag = etag }, ret));
 	snapshot_free(&s);
 	return rc;
+}
+
+void
+s3_rig_race(struct s3_rig *r, const char *name, uint64_t seed, unsigned whole, unsigned (*parts)(struct s3_rig *r, const char *id),
+    struct s3_race *sum)
+{
+	const struct state_ref ref = { name };
+	struct lock_info       locks[2], holders[2];
+	struct err             outcomes[2];
+	struct op             *ops[2];
+	unsigned               winners = 0, doubts = 0;
+
+	scripted_chaos(r->fake->http, 250, ~(1u << SCRIPTED_LATE), seed);
+	scripted_latency(r->fake->http, 1, 200, seed);
+	for (int i = 0; i < 2; i++) {
+		provider_lock_new(r->b, &ref, "", &locks[i]);
+		ops[i] = provider_lock(r->b, &ref, &locks[i], &holders[i]);
+	}
+	s3_rig_run(r, op_all(r->loop, ops, 2, 0, outcomes));
+	for (int i = 0; i < 2; i++) {
+		unsigned there = parts(r, locks[i].id);
+
+		winners += outcomes[i].code == ERR_OK;
+		doubts += outcomes[i].code == ERR_UNCERTAIN;
+		if (outcomes[i].code == ERR_OK && there != whole)
+			test_fail(__FILE__, __LINE__, "seed %llu: held, but in %u of %u places", (unsigned long long)seed, there, whole);
+		if (outcomes[i].code != ERR_OK && outcomes[i].code != ERR_UNCERTAIN && there != 0)
+			test_fail(__FILE__, __LINE__, "seed %llu: %s, but it is there", (unsigned long long)seed, outcomes[i].msg);
+	}
+	CHECK(winners <= 1);
+	scripted_chaos(r->fake->http, 0, 0, seed);
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(s3_rig_run(r, provider_unlock(r->b, &ref, &locks[i])), r->err);
+		CHECK_U64(parts(r, locks[i].id), 0);
+	}
+	sum->unknown += doubts > 0;
+	sum->held += winners;
+	s3_rig_close(r);
 }

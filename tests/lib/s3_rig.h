@@ -34,4 +34,17 @@ enum err_code s3_rig_run_for(struct s3_rig *r, struct op *op, int64_t ms);
 enum err_code s3_rig_get(struct s3_rig *r, const char *name, struct snapshot *ret);
 enum err_code s3_rig_put(struct s3_rig *r, const char *name, const char *text, enum put_if when, const char *etag, char ret[ETAG_MAX]);
 
+/* A lock of somebody else, as its bytes stand in a store; path: literal. */
+#define S3_RIG_FOREIGN(path) "{\"ID\":\"28199e1c-3fc0-5817-efb1-6ca623fe2f7d\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\"," \
+	"\"Who\":\"root@vm\",\"Version\":\"1.11.4\",\"Created\":\"2026-11-22T00:44:48.913724782Z\",\"Path\":\"" path "\"}"
+
+struct s3_race {
+	unsigned unknown, held;            /* how often */
+};
+
+/* Two take the lock of name over a network that loses, cuts and delays one request in four, and give it back over one that works: "mine" is
+ * never said to both, is never wrong, and any answer but "unknown" is the truth. parts: in how many places an id stands, of whole. Closes r. */
+void s3_rig_race(struct s3_rig *r, const char *name, uint64_t seed, unsigned whole, unsigned (*parts)(struct s3_rig *r, const char *id),
+    struct s3_race *sum);
+
 #endif

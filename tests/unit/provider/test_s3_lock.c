@@ -6,8 +6,7 @@
 #define KEY      "prod/a.tfstate"
 #define LOCK_KEY KEY ".tflock"
 
-static const char foreign[] = "{\"ID\":\"28199e1c-3fc0-5817-efb1-6ca623fe2f7d\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\","
-    "\"Who\":\"root@vm\",\"Version\":\"1.11.4\",\"Created\":\"2026-11-22T00:44:48.913724782Z\",\"Path\":\"acme/" KEY "\"}";
+static const char foreign[] = S3_RIG_FOREIGN("acme/" KEY);
 static const char raced[] = "<Error><Code>ConditionalRequestConflict</Code></Error>";
 static const char slow_down[] = "<Error><Code>SlowDown</Code></Error>";
 static const char failed[] = "<Error><Code>PreconditionFailed</Code></Error>";
@@ -42,12 +41,18 @@ rule(const char *method, enum fake_s3_how how, int status, const char *body, uns
 	    .times = times });
 }
 
+static unsigned
+parts(struct s3_rig *rig, const char *id)
+{
+	const char *text = fake_s3_text(rig->fake, LOCK_KEY);
+
+	return text != NULL && strstr(text, id) != NULL;
+}
+
 static bool
 is_locked_by_us(void)
 {
-	const char *text = fake_s3_text(r.fake, LOCK_KEY);
-
-	return text != NULL && strstr(text, lock.id) != NULL;
+	return parts(&r, lock.id) == 1;
 }
 
 static void
@@ -337,12 +342,9 @@ is_in_doubt_when_cancelled_on_the_way(void)
 static void
 unlocks_whatever_happens_on_the_way(void)
 {
-	static const struct {
-		enum fake_s3_how how;
-		int              status;
-		const char      *body;
-	} ways[] = { { FAKE_LOST, 0, NULL }, { FAKE_LOST_BEFORE, 0, NULL }, { FAKE_ANSWER, 500, NULL }, { FAKE_ANSWER, 503, slow_down },
-		{ FAKE_ANSWER, 409, raced }, { FAKE_ANSWER, 412, failed }, { FAKE_REFUSED, 0, NULL }, { FAKE_APPLY, 500, NULL } };
+	static const struct fake_s3_rule ways[] = { { .how = FAKE_LOST }, { .how = FAKE_LOST_BEFORE }, { .how = FAKE_ANSWER, .status = 500 },
+		{ .how = FAKE_ANSWER, .status = 503, .body = slow_down }, { .how = FAKE_ANSWER, .status = 409, .body = raced },
+		{ .how = FAKE_ANSWER, .status = 412, .body = failed }, { .how = FAKE_REFUSED }, { .how = FAKE_APPLY, .status = 500 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		begin();
@@ -378,51 +380,16 @@ unlocks_where_delete_knows_no_conditions(void)
 	s3_rig_close(&r);
 }
 
-#define WITHOUT_LATE (~(1u << SCRIPTED_LATE))
-
-/* Two at once over a network that loses, cuts and delays one request in four: "mine" is never said to both, is never wrong, and any
- * answer but "unknown" is the truth. */
 static void
 excludes_whatever_the_network_does(void)
 {
-	unsigned unknown = 0, held = 0;
+	struct s3_race sum = { 0 };
 
 	for (uint64_t seed = 1; seed <= 400; seed++) {
-		struct lock_info other, holders[2];
-		struct err       outcomes[2];
-		struct op       *ops[2];
-		const char      *text;
-		unsigned         winners = 0, doubts = 0;
-
 		begin();
-		provider_lock_new(r.b, &(struct state_ref){ KEY }, "", &other);
-		scripted_chaos(r.fake->http, 250, WITHOUT_LATE, seed);
-		scripted_latency(r.fake->http, 1, 200, seed);
-		ops[0] = provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holders[0]);
-		ops[1] = provider_lock(r.b, &(struct state_ref){ KEY }, &other, &holders[1]);
-		s3_rig_run(&r, op_all(r.loop, ops, 2, 0, outcomes));
-		text = fake_s3_text(r.fake, LOCK_KEY);
-		for (int i = 0; i < 2; i++) {
-			const char *id = i == 0 ? lock.id : other.id;
-
-			winners += outcomes[i].code == ERR_OK;
-			doubts += outcomes[i].code == ERR_UNCERTAIN;
-			if (outcomes[i].code == ERR_OK && (text == NULL || strstr(text, id) == NULL))
-				test_fail(__FILE__, __LINE__, "seed %llu: held, but not there", (unsigned long long)seed);
-			if (outcomes[i].code != ERR_OK && outcomes[i].code != ERR_UNCERTAIN && text != NULL && strstr(text, id) != NULL)
-				test_fail(__FILE__, __LINE__, "seed %llu: %s, but it is there", (unsigned long long)seed, outcomes[i].msg);
-		}
-		CHECK(winners <= 1);
-		scripted_chaos(r.fake->http, 0, 0, seed);
-		CHECK_OK(give_back(), r.err);
-		lock = other;
-		CHECK_OK(give_back(), r.err);
-		CHECK_U64(fake_s3_count(r.fake), 0);
-		unknown += doubts > 0;
-		held += winners;
-		s3_rig_close(&r);
+		s3_rig_race(&r, KEY, seed, 1, parts, &sum);
 	}
-	CHECK(unknown > 0 && unknown < 40 && held > 300);
+	CHECK(sum.unknown > 0 && sum.unknown < 40 && sum.held > 300);
 }
 
 /* Unlocked is unlocked, however often the network fails on the way. */
@@ -436,7 +403,7 @@ releases_whatever_the_network_does(void)
 
 		begin();
 		CHECK_OK(take(), r.err);
-		scripted_chaos(r.fake->http, 300, WITHOUT_LATE, seed);
+		scripted_chaos(r.fake->http, 300, ~(1u << SCRIPTED_LATE), seed);
 		rc = give_back();
 		if (rc == ERR_OK)
 			CHECK_U64(fake_s3_count(r.fake), 0);

@@ -9,11 +9,16 @@
 #define MD5_ROW  ROW "-md5"
 #define LOCK_KEY KEY ".tflock"
 #define TABLE    "dynamodb_table = \"" FAKE_DYNAMO_TABLE "\"\n  dynamodb_endpoint = \"http://" FAKE_DYNAMO_HOST "\"\n"
+#define BOTH     "use_lockfile = true\n  " TABLE
 
-static const char foreign[] = "{\"ID\":\"28199e1c-3fc0-5817-efb1-6ca623fe2f7d\",\"Operation\":\"OperationTypeApply\",\"Info\":\"\","
-    "\"Who\":\"root@vm\",\"Version\":\"1.11.4\",\"Created\":\"2026-11-22T00:44:48.913724782Z\",\"Path\":\"acme/" KEY "\"}";
+static const char foreign[] = S3_RIG_FOREIGN("acme/" KEY);
 static const char throttled[] = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException\"}";
 static const char conflict[] = "{\"__type\":\"com.amazonaws.dynamodb.v20120810#TransactionConflictException\"}";
+
+/* What can become of a write to the table. */
+static const struct fake_s3_rule ways[] = { { .how = FAKE_LOST }, { .how = FAKE_LOST_BEFORE }, { .how = FAKE_ANSWER, .status = 500, .body = "{}" },
+	{ .how = FAKE_ANSWER, .status = 400, .body = throttled }, { .how = FAKE_ANSWER, .status = 400, .body = conflict }, { .how = FAKE_REFUSED },
+	{ .how = FAKE_APPLY, .status = 500, .body = "{}" } };
 
 static struct s3_rig    r;
 static struct lock_info lock, holder;
@@ -35,7 +40,7 @@ begin(void)
 static void
 begin_both(void)
 {
-	begin_as("use_lockfile = true\n  " TABLE);
+	begin_as(BOTH);
 }
 
 static enum err_code
@@ -209,13 +214,6 @@ waits_for_a_busy_table(void)
 static void
 unlocks_whatever_happens_on_the_way(void)
 {
-	static const struct {
-		enum fake_s3_how how;
-		int              status;
-		const char      *body;
-	} ways[] = { { FAKE_LOST, 0, NULL }, { FAKE_LOST_BEFORE, 0, NULL }, { FAKE_ANSWER, 500, "{}" }, { FAKE_ANSWER, 400, throttled },
-		{ FAKE_ANSWER, 400, conflict }, { FAKE_REFUSED, 0, NULL }, { FAKE_APPLY, 500, "{}" } };
-
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		begin();
 		CHECK_OK(take(), r.err);
@@ -232,54 +230,26 @@ unlocks_whatever_happens_on_the_way(void)
 	s3_rig_close(&r);
 }
 
-#define WITHOUT_LATE (~(1u << SCRIPTED_LATE))
+static unsigned
+parts(struct s3_rig *rig, const char *id)
+{
+	const char *text = fake_dynamo_get(rig->fake->dynamo, ROW, "Info"), *object = fake_s3_text(rig->fake, LOCK_KEY);
 
-/* Two at once over a network that loses, cuts and delays one request in four. */
+	return (text != NULL && strstr(text, id) != NULL ? 1u : 0) + (object != NULL && strstr(object, id) != NULL ? 1u : 0);
+}
+
 static void
 excludes_whatever_the_network_does(void)
 {
-	unsigned unknown = 0, held = 0;
+	struct s3_race sum = { 0 };
 
 	for (uint64_t seed = 1; seed <= 200; seed++) {
-		struct lock_info other, holders[2];
-		struct err       outcomes[2];
-		struct op       *ops[2];
-		const char      *text;
-		unsigned         winners = 0, doubts = 0;
+		bool both = seed % 2 != 0;
 
-		if (seed % 2 == 0)
-			begin();
-		else
-			begin_both();
-		provider_lock_new(r.b, &(struct state_ref){ KEY }, "", &other);
-		scripted_chaos(r.fake->http, 250, WITHOUT_LATE, seed);
-		scripted_latency(r.fake->http, 1, 200, seed);
-		ops[0] = provider_lock(r.b, &(struct state_ref){ KEY }, &lock, &holders[0]);
-		ops[1] = provider_lock(r.b, &(struct state_ref){ KEY }, &other, &holders[1]);
-		s3_rig_run(&r, op_all(r.loop, ops, 2, 0, outcomes));
-		text = row(ROW, "Info");
-		for (int i = 0; i < 2; i++) {
-			const char *id = i == 0 ? lock.id : other.id, *object = fake_s3_text(r.fake, LOCK_KEY);
-			bool        in = (text != NULL && strstr(text, id) != NULL) || (object != NULL && strstr(object, id) != NULL);
-
-			winners += outcomes[i].code == ERR_OK;
-			doubts += outcomes[i].code == ERR_UNCERTAIN;
-			if (outcomes[i].code == ERR_OK && (text == NULL || strstr(text, id) == NULL))
-				test_fail(__FILE__, __LINE__, "seed %llu: held, but not there", (unsigned long long)seed);
-			if (outcomes[i].code != ERR_OK && outcomes[i].code != ERR_UNCERTAIN && in)
-				test_fail(__FILE__, __LINE__, "seed %llu: %s, but it is there", (unsigned long long)seed, outcomes[i].msg);
-		}
-		CHECK(winners <= 1);
-		scripted_chaos(r.fake->http, 0, 0, seed);
-		CHECK_OK(give_back(), r.err);
-		lock = other;
-		CHECK_OK(give_back(), r.err);
-		CHECK_U64(fake_dynamo_count(r.fake->dynamo) + fake_s3_count(r.fake), 0);
-		unknown += doubts > 0;
-		held += winners;
-		s3_rig_close(&r);
+		begin_as(both ? BOTH : TABLE);
+		s3_rig_race(&r, KEY, seed, both ? 2 : 1, parts, &sum);
 	}
-	CHECK(unknown > 0 && unknown < 60 && held > 120);
+	CHECK(sum.unknown > 0 && sum.unknown < 60 && sum.held > 120);
 }
 
 /* ---------------------------------------------------------------- both locks */
@@ -492,13 +462,6 @@ writes_the_digest_after_the_state(void)
 static void
 seals_whatever_happens_on_the_way(void)
 {
-	static const struct {
-		enum fake_s3_how how;
-		int              status;
-		const char      *body;
-	} ways[] = { { FAKE_LOST, 0, NULL }, { FAKE_LOST_BEFORE, 0, NULL }, { FAKE_ANSWER, 500, "{}" }, { FAKE_ANSWER, 400, throttled },
-		{ FAKE_ANSWER, 400, conflict }, { FAKE_REFUSED, 0, NULL }, { FAKE_APPLY, 500, "{}" } };
-
 	for (size_t i = 0; i < 2 * ARRAY_LEN(ways); i++) {
 		char etag[ETAG_MAX];
 
