@@ -167,8 +167,10 @@ sim_make_agents(struct sim *s)
 		a->sim = s;
 		a->index = i;
 		a->rate = 10000;
-		if (sim_on(s, FAULT_DRIFT))
+		if (sim_on(s, FAULT_DRIFT)) {
 			a->rate += (int64_t)sim_below(s, 201) - 100;
+			sim_hit(s, FAULT_DRIFT);
+		}
 		if (sim_on(s, FAULT_WALL) && sim_chance(s, 300))
 			a->wall_off = (int64_t)sim_below(s, 6 * 3600000) - 3 * 3600000;
 		snprintf(a->name, sizeof(a->name), "agent-%u", i);
