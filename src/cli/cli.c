@@ -297,6 +297,8 @@ cli_agent_options(const struct cli *c, int flags, struct agent_options *ret)
 
 /* The store is a map of its file. Where that is shorter than it says (a copy that was cut off), or its disk fails, reading it is a
  * signal, and nothing of it can be saved from within. */
+static int cli_store_lost_exit;
+
 static void
 cli_store_lost(int sig)
 {
@@ -306,7 +308,7 @@ cli_store_lost(int sig)
 	(void)sig;
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(1);
-	_exit(err_exit(ERR_CORRUPT));
+	_exit(cli_store_lost_exit);
 }
 
 /* States are secrets: no core, no debugger, no file that others can read; a closed pipe, and a file that grows too large, are
@@ -319,6 +321,7 @@ cli_harden(void)
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+	cli_store_lost_exit = err_exit(ERR_CORRUPT);
 	signal(SIGBUS, cli_store_lost);
 }
 

@@ -185,7 +185,7 @@ http_curl_grow(void *p, size_t n)
 
 	if (p != NULL && n > 0 && n <= had && n > had / 2)
 		return p;
-	more = malloc(n);
+	more = malloc(n > 0 ? n : 1);
 	if (more == NULL)
 		return NULL;
 	if (p != NULL)

@@ -108,7 +108,7 @@ call_need(const struct call *c, const char *name, const char **ret, struct err *
 enum err_code
 call_address(struct call *c, struct address *ret, struct err *reterr)
 {
-	const char *raw = call_arg(c, "name"), *text;
+	const char *raw = call_arg(c, "name"), *text = "";
 
 	if (call_need(c, raw != NULL ? "name" : "state", &text, reterr) != ERR_OK)
 		return reterr->code;

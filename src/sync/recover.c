@@ -340,19 +340,24 @@ struct recover_clock {
 static bool
 recover_clock_read(struct engine *e, struct recover_clock *ret)
 {
+	int64_t          *const parts[] = { &ret->steady, &ret->mono, &ret->wall };
 	struct store_txn *t;
 	struct span       v;
-	char             *text = NULL;
-	bool              known;
+	char             *text = NULL, *at, *end;
+	size_t            n = 0;
 
 	if (store_read(e->store, &t, NULL) != ERR_OK)
 		return false;
 	if (store_meta(t, RECOVER_CLOCK, &v))
 		text = span_dup(v);
 	store_end(t);
-	known = text != NULL && sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64, &ret->steady, &ret->mono, &ret->wall) == 3;
+	for (at = text; at != NULL && n < ARRAY_LEN(parts); at = end, n++) {
+		*parts[n] = strtoll(at, &end, 10);
+		if (end == at)
+			break;
+	}
 	free(text);
-	return known;
+	return n == ARRAY_LEN(parts);
 }
 
 /*

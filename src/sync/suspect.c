@@ -120,7 +120,7 @@ suspect_say(const struct lock_seen *l, const struct lock_view *v, const struct r
 		buf_puts(ret, "since when it is held is not told");
 	} else if (!v->over && !v->suspect) {
 		buf_printf(ret, "it is held for %s, within the %s that a write waits for one", duration_format(v->age_ms, age), patience);
-	} else if (!v->suspect) {
+	} else if (!v->suspect && run != NULL) {
 		buf_printf(ret, "its run is at work: serial %llu came %s ago", (unsigned long long)run->last_serial,
 		    duration_format(now - run->changed, age));
 	} else {

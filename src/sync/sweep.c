@@ -206,12 +206,11 @@ sweep_follow(struct sweep *s, const struct state_rec *r, const char *name, const
 	const struct listed *there = map_get(s->l->names, span_str(name));
 	struct track        *track = engine_track(s->l->e, s->lane);
 	bool                 have = rep->name != NULL && strcmp(rep->name, name) == 0;
+	bool                 news = there == NULL ? have && rep->etag[0] != '\0' : !have || strcmp(there->etag, rep->etag) != 0;
 
 	if (s->l->pass != NULL || track_is_ours(track) || s->lane->edge->kind != EDGE_REPLICATE)
 		return;
-	if ((provider_caps(s->lane->to) & PROVIDER_LIST) == 0 || (have && rep->status == REPLICA_HELD && rep->version != r->head))
-		bits_set(&track->unread, r->id);
-	else if (there == NULL ? have && rep->etag[0] != '\0' : !have || strcmp(there->etag, rep->etag) != 0)
+	if (news || (provider_caps(s->lane->to) & PROVIDER_LIST) == 0 || (have && rep->status == REPLICA_HELD && rep->version != r->head))
 		bits_set(&track->unread, r->id);
 }
 

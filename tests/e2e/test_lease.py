@@ -245,7 +245,9 @@ def test_frozen_holder(fleet, kind, when):
     eventually(lambda: f.lease(0)["standing"] == "theirs", LAST, "it has seen that it is not the holder any more")
     assert len(f.ways[0].writes(NAME)) == before, "no write after it woke"
     if when == "write":
-        assert f.ways[0].writes(NAME)[-1]["status"] in (409, 412)
+        held = f.ways[0].writes(NAME)[-1]
+        eventually(lambda: held["status"] is not None, LAST, "it has arrived")
+        assert held["status"] in (409, 412), held
     f.all_is_well()
 
 

@@ -118,7 +118,7 @@ remote_saw_version(void *arg, const struct remote_item *i)
 	struct remote_list   *l = arg;
 	struct remote_listed *x;
 
-	if (map_put(l->ids, span_str(i->id), l) != NULL || strcmp(i->status, "pending") == 0 || strcmp(i->status, "discarded") == 0)
+	if (strcmp(i->status, "pending") == 0 || strcmp(i->status, "discarded") == 0 || map_put(l->ids, span_str(i->id), l) != NULL)
 		return;
 	x = remote_list_add(l, "", i->id);
 	x->size = i->size;
