@@ -571,7 +571,9 @@ lease_idle(const struct lease *l)
 bool
 lease_holds(const struct lease *l)
 {
-	return l->mine && !l->leaving && !l->giving && !l->released && !lease_yields(l) && loop_now(l->loop) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+	const struct clock *c = loop_clock(l->loop); /* not the turn's: a process can be stopped in the middle of one */
+
+	return l->mine && !l->leaving && !l->giving && !l->released && !lease_yields(l) && c->mono_ms(c) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
 }
 
 bool

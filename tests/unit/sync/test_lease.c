@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "provider/mem.h"
@@ -177,16 +178,22 @@ node_changed(void *arg)
 }
 
 static void
-node_start(struct node *n, unsigned max_failures)
+node_start_for(struct node *n, unsigned max_failures, int64_t ttl)
 {
 	char             id[20];
-	struct lease_conf c = { .loop = loop, .coordinator = &n->c, .key = "edge", .agent_id = id, .agent_name = id, .ttl_ms = TTL,
+	struct lease_conf c = { .loop = loop, .coordinator = &n->c, .key = "edge", .agent_id = id, .agent_name = id, .ttl_ms = ttl,
 		.max_failures = max_failures, .changed = node_changed, .arg = n };
 
 	snprintf(id, sizeof(id), "agent-%d", (int)(n - nodes));
 	*n = (struct node){ .c = { .class = &fake_coordinator }, .latency = 5 };
 	n->lease = lease_new(&c);
 	lease_start(n->lease);
+}
+
+static void
+node_start(struct node *n, unsigned max_failures)
+{
+	node_start_for(n, max_failures, TTL);
 }
 
 static void
@@ -503,6 +510,43 @@ who_hands_over_one_by_one_is_watched(void)
 
 /* ---------------------------------------------------------------- doubt */
 
+static bool
+somebody_holds(void *arg)
+{
+	(void)arg;
+	return holder() != NULL;
+}
+
+/* As SIGSTOP does it: time passes, and the turn goes on. */
+static void
+stop_in_mid_turn(void *arg)
+{
+	bool *held = arg;
+
+	held[0] = holder() != NULL;
+	usleep((useconds_t)(LEASE_HOLDS(LEASE_TTL_MIN_MS) * 1000));
+	held[1] = holder() != NULL;
+}
+
+static void
+who_was_stopped_in_mid_turn_does_not_act(void)
+{
+	struct deferred d = { .fn = NULL };
+	bool            held[2] = { false, true };
+	struct err      e;
+
+	begin(1, 0);
+	loop_free(loop);
+	loop = loop_new(&e);
+	CHECK(loop != NULL);
+	node_start_for(&nodes[0], 0, LEASE_TTL_MIN_MS);
+	CHECK(loop_run_until(loop, somebody_holds, NULL, 10000));
+	loop_defer(loop, &d, stop_in_mid_turn, held);
+	CHECK(loop_turn(loop, false));
+	CHECK(held[0] && !held[1]);
+	end();
+}
+
 static void
 take_without_an_answer_is_seen_to_be_ours(void)
 {
@@ -765,6 +809,7 @@ main(int argc, char **argv)
 		{ "who hands over one by one is watched", who_hands_over_one_by_one_is_watched },
 		{ "a dead holder is followed within two ttl", dead_holder_is_followed_within_two_ttl },
 		{ "a holder that is cut off stops at half its ttl", cut_off_holder_stops_at_half_its_ttl },
+		{ "who was stopped in mid turn does not act", who_was_stopped_in_mid_turn_does_not_act },
 		{ "a take without an answer is seen to be ours", take_without_an_answer_is_seen_to_be_ours },
 		{ "renewals without answers do not end it", renewals_without_answers_do_not_end_it },
 		{ "a lost renewal does not end it", lost_renewal_does_not_end_it },
