@@ -71,6 +71,7 @@ struct lease_conf {
 	struct loop        *loop;
 	struct records     *coordinator;  /* borrowed */
 	const char         *key;          /* copied, as are the ids; the record's is LEASE_FOLDER KEY */
+	const char         *target;       /* of the work that it stands for, for people; copied; NULL: none */
 	const char         *agent_id, *agent_name;
 	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */

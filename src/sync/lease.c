@@ -30,7 +30,7 @@ struct lease {
 	struct op           op;          /* while it runs */
 	struct loop        *loop;
 	struct records     *at;
-	char               *key, *agent_id;
+	char               *key, *target, *agent_id;
 	const char         *name;        /* of key, without its folder */
 	unsigned            max_failures;
 	struct lease_group *group, own;  /* own: it is the only one */
@@ -51,6 +51,7 @@ struct lease {
 	int64_t             asked;       /* when the running read began */
 	int64_t             unchanged;   /* since when it is known to be that */
 	bool                moved;       /* another's, and renewed while we watched */
+	int64_t             lost_ttl;    /* of a record of another that is gone, and whose holder may not know yet; 0: none is */
 	int64_t             look_at;     /* another's: when it is looked at next */
 	int64_t             hurry_until; /* its holder is handing over */
 	bool                mine;
@@ -58,6 +59,7 @@ struct lease {
 	bool                giving;      /* a hand-over was sent, and what came of it is not known yet */
 	int64_t             from;        /* mine: when the request began that made it so */
 	uint64_t            epoch;       /* of the last time that it was ours */
+	uint64_t            top_epoch;   /* the highest that was seen: a record can be lost, and locks of its epochs stay */
 	uint64_t            next_epoch;  /* of the take that is intended */
 	struct err          trouble;     /* of the last request that failed */
 	unsigned            troubles;    /* in a row */
@@ -162,6 +164,13 @@ lease_yields(const struct lease *l)
 }
 
 static void
+lease_say(const struct lease *l, enum log_level level, const char *what)
+{
+	log_event(level, "lease", what, { "key", log_str(l->name) }, { "target", log_str(l->target) }, { "epoch", log_u64(l->now.record.epoch) },
+	    { "holder", log_str(l->now.record.name) });
+}
+
+static void
 lease_set_mine(struct lease *l, bool mine)
 {
 	bool was = l->mine;
@@ -169,8 +178,7 @@ lease_set_mine(struct lease *l, bool mine)
 	l->mine = mine;
 	if (mine == was)
 		return;
-	log_event(LOG_INFO, "lease", mine ? "taken" : "not ours any more", { "key", log_str(l->name) }, { "epoch", log_u64(l->now.record.epoch) },
-	    { "holder", log_str(l->now.record.name) });
+	lease_say(l, LOG_INFO, mine ? "taken" : "not ours any more");
 	if (l->changed != NULL)
 		l->changed(l->arg);
 }
@@ -186,10 +194,17 @@ lease_is_sent(struct lease *l, const char *revision)
 	l->moved = l->unsure = l->giving = false;
 	l->gives = 0;
 	if (l->sent.holder[0] != '\0')
-		l->epoch = l->sent.epoch;
+		l->epoch = l->top_epoch = l->sent.epoch;
 	else if (l->mine)
 		lease_tell_given(l);
 	lease_set_mine(l, l->sent.holder[0] != '\0');
+}
+
+/* The holder's own, or ours: whatever is longer, nobody is taken for dead too early. */
+static int64_t
+lease_longest_ttl(const struct lease *l)
+{
+	return l->now.record.ttl_ms > l->sent.ttl_ms ? l->now.record.ttl_ms : l->sent.ttl_ms;
 }
 
 /* What a look found. Between two looks nothing changed from the end of the first to the beginning of the second. */
@@ -198,16 +213,22 @@ lease_is_read(struct lease *l, const struct lease_seen *a)
 {
 	bool known = l->now.record.epoch != 0;
 
+	if (a->record.epoch > l->top_epoch)
+		l->top_epoch = a->record.epoch;
 	if (a->record.epoch != 0 && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.counter == l->sent.counter) {
 		lease_is_sent(l, a->revision);
 		return;
 	}
 	/* A renewal was lost, or a late one came first: nobody else has it, but it holds no longer than it did. */
 	l->unsure = l->mine && !l->giving && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.holder[0] != '\0';
-	if (!known || strcmp(a->revision, l->now.revision) != 0) {
+	if (strcmp(a->revision, l->now.revision) != 0) {
 		struct lease_record was = l->now.record;
 
 		l->moved = known && !l->unsure && a->record.holder[0] != '\0';
+		if (a->record.epoch != 0)
+			l->lost_ttl = 0;
+		else if (!l->mine && was.holder[0] != '\0')
+			l->lost_ttl = lease_longest_ttl(l);
 		l->unchanged = loop_now(l->loop);
 		l->now = *a;
 		if (!l->mine && was.holder[0] != '\0' && (strcmp(was.holder, a->record.holder) != 0 || a->record.given > was.given))
@@ -219,13 +240,6 @@ lease_is_read(struct lease *l, const struct lease_seen *a)
 	lease_set_mine(l, false);
 }
 
-/* The holder's own, or ours: whatever is longer, nobody is taken for dead too early. */
-static int64_t
-lease_longest_ttl(const struct lease *l)
-{
-	return l->now.record.ttl_ms > l->sent.ttl_ms ? l->now.record.ttl_ms : l->sent.ttl_ms;
-}
-
 static bool
 lease_is_free(const struct lease *l)
 {
@@ -235,7 +249,9 @@ lease_is_free(const struct lease *l)
 		return true;
 	if (l->epoch == 0 && strcmp(r->holder, l->agent_id) == 0) /* of a process before us: two of one agent never run at once */
 		return true;
-	return r->epoch == 0 || r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(lease_longest_ttl(l));
+	if (r->epoch == 0)
+		return l->lost_ttl == 0 || l->asked - l->unchanged >= LEASE_EXPIRES(l->lost_ttl);
+	return r->holder[0] == '\0' || l->asked - l->unchanged >= LEASE_EXPIRES(lease_longest_ttl(l));
 }
 
 static bool
@@ -332,7 +348,7 @@ lease_take(struct lease *l)
 static struct op *
 lease_intend(struct lease *l)
 {
-	l->next_epoch = l->now.record.epoch + 1;
+	l->next_epoch = l->top_epoch + 1;
 	return l->intend != NULL ? l->intend(l->arg, &l->now.record, &l->next_epoch) : NULL;
 }
 
@@ -454,6 +470,7 @@ lease_new(const struct lease_conf *c)
 	l->at = c->coordinator;
 	l->key = xasprintf(LEASE_FOLDER "%s", c->key);
 	l->name = l->key + strlen(LEASE_FOLDER);
+	l->target = xstrdup(c->target != NULL ? c->target : "");
 	l->agent_id = xstrdup(c->agent_id);
 	l->max_failures = c->max_failures;
 	l->group = c->group != NULL ? c->group : &l->own;
@@ -483,6 +500,7 @@ lease_free(struct lease *l)
 		at = &(*at)->next;
 	*at = l->next;
 	free(l->key);
+	free(l->target);
 	free(l->agent_id);
 	free(l);
 }
@@ -609,7 +627,7 @@ lease_failed(struct lease *l)
 	l->failures = 0;
 	l->yields++;
 	l->yield_until = loop_now(l->loop) + (ms > LEASE_YIELD_MAX_MS ? LEASE_YIELD_MAX_MS : ms);
-	log_event(LOG_WARN, "lease", "given up for a while, the work under it keeps failing", { "key", log_str(l->name) });
+	lease_say(l, LOG_WARN, "given up for a while, the work under it keeps failing");
 	lease_poke(l);
 }
 
@@ -620,7 +638,7 @@ lease_able(struct lease *l, bool able)
 		return;
 	l->unable = !able;
 	if (l->mine)
-		log_event(LOG_WARN, "lease", "given up, the work under it cannot be done here", { "key", log_str(l->name) });
+		lease_say(l, LOG_WARN, "given up, the work under it cannot be done here");
 	lease_poke(l);
 }
 

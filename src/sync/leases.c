@@ -185,8 +185,8 @@ track_lease_init(struct track *t)
 	char              *key;
 	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.changed = track_lease_changed, .intend = track_lease_intend, .commits = track_commits, .busy = track_lease_busy, .arg = t,
-		.requests = &t->requests, .group = &t->engine->leases };
+		.target = t->lane->to->label, .changed = track_lease_changed, .intend = track_lease_intend, .commits = track_commits,
+		.busy = track_lease_busy, .arg = t, .requests = &t->requests, .group = &t->engine->leases };
 
 	if (!e->lease.on)
 		return;

@@ -622,6 +622,27 @@ hand_over_that_is_taken_back_is_waited_for(void)
 	end();
 }
 
+/* The locks of its epochs are still there, and have to be told from those of the next. */
+static void
+a_lost_record_is_followed_by_a_higher_epoch(void)
+{
+	begin(17, 2);
+	pass(TTL);
+	for (unsigned round = 0; round < 4; round++) {
+		struct node *n = holder();
+
+		n->cut = round % 2 != 0; /* its successor has only watched */
+		memset(&cell.record, 0, sizeof(cell.record));
+		cell.revision = 0;
+		pass(2 * TTL);
+		CHECK_U64(holders(), 1);
+		CHECK(cell.record.epoch == cell.epochs && cell.epochs >= round + 2);
+		n->cut = false;
+		pass(TTL);
+	}
+	end();
+}
+
 static void
 store_that_refuses_is_not_stormed(void)
 {
@@ -814,6 +835,7 @@ main(int argc, char **argv)
 		{ "renewals without answers do not end it", renewals_without_answers_do_not_end_it },
 		{ "a lost renewal does not end it", lost_renewal_does_not_end_it },
 		{ "a hand-over that is taken back is waited for", hand_over_that_is_taken_back_is_waited_for },
+		{ "a lost record is followed by a higher epoch", a_lost_record_is_followed_by_a_higher_epoch },
 		{ "a store that refuses is not stormed", store_that_refuses_is_not_stormed },
 		{ "trouble is told", trouble_is_told },
 		{ "a failing holder leaves it to a peer", failing_holder_leaves_it_to_a_peer },
