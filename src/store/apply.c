@@ -78,7 +78,7 @@ writer_commit(struct store *s, writer_fill_fn *fill, void *arg, struct err *rete
 
 	for (int grown = 0;; grown++) {
 		err_clear(reterr);
-		if ((code = writer_begin(s, &t, reterr)) != ERR_OK)
+		if ((code = store_env_check(s, reterr)) != ERR_OK || (code = writer_begin(s, &t, reterr)) != ERR_OK)
 			return code;
 		if (!fill(arg, &t)) {
 			rc = t.rc;

@@ -2,6 +2,7 @@
 /* The LMDB environment itself: opened, closed, made larger. The durability is LMDB's default, never less. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -110,19 +111,25 @@ env_set_up(struct store *s)
 	return env_open_dbs(s);
 }
 
-/* LMDB would make a new file where the old one has vanished: opening again must find the very same. */
-static enum err_code
-env_same_file(struct store *s, struct err *reterr)
+/* LMDB would make a new file where the old one has vanished, and write on to one that has no name any more. */
+enum err_code
+store_env_check(const struct store *s, struct err *reterr)
 {
 	struct stat st;
+	char       *path;
+	int         rc;
 
 	if (s->data_ino == 0)
 		return ERR_OK;
-	if (fstatat(s->dirfd, "data.mdb", &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return err_errno(reterr, errno, "%s/data.mdb", s->dir);
-	if (st.st_ino != s->data_ino || st.st_dev != s->data_dev)
-		return err_set(reterr, ERR_IO, 0, "%s/data.mdb: replaced by another file while it was in use", s->dir);
-	return ERR_OK;
+	path = xasprintf("%s/data.mdb", s->dir);
+	rc = lstat(path, &st) != 0 ? errno : 0;
+	free(path);
+	if (rc == 0 && st.st_ino == s->data_ino && st.st_dev == s->data_dev)
+		return ERR_OK;
+	if (rc != 0 && rc != ENOENT)
+		return err_errno(reterr, rc, "%s/data.mdb", s->dir);
+	err_set(reterr, ERR_IO, rc, "%s/data.mdb: %s while it was in use", s->dir, rc != 0 ? "removed" : "replaced by another file");
+	return err_hint(reterr, "end the agent; the next one goes on with what is there by then, or begins anew with what the backends hold");
 }
 
 static void
@@ -156,7 +163,7 @@ store_env_open(struct store *s, struct err *reterr)
 		s->map_size = ENV_MAP_START;
 	if (s->map_size > ENV_MAP_LIMIT)
 		s->map_size = ENV_MAP_LIMIT;
-	if ((code = env_same_file(s, reterr)) != ERR_OK || (code = env_reserve_lock(s, reterr)) != ERR_OK)
+	if ((code = store_env_check(s, reterr)) != ERR_OK || (code = env_reserve_lock(s, reterr)) != ERR_OK)
 		return code;
 	rc = env_set_up(s);
 	if (rc != 0) {

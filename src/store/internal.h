@@ -131,6 +131,8 @@ struct store {
 
 enum err_code store_lmdb_err(struct err *reterr, int rc, const char *what);
 enum err_code store_env_open(struct store *s, struct err *reterr);
+/* The file that is open still is the one that lies there. */
+enum err_code store_env_check(const struct store *s, struct err *reterr);
 void          store_env_close(struct store *s);
 /* Outside any transaction: doubles the map. */
 enum err_code store_env_grow(struct store *s, struct err *reterr);

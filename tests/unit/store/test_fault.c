@@ -26,6 +26,7 @@ static _Atomic int faults; /* how often one struck */
 static _Atomic int calls;  /* FAULT_NTH: writes and flushes so far */
 static int         nth;    /* this one of them fails, */
 static bool        ever;   /* and each one after it */
+static const char *moved, *moved_to; /* a file that is given another name when the first one strikes */
 
 static bool
 is_data_file(int fd)
@@ -43,7 +44,8 @@ strikes(int fd, enum fault kind)
 {
 	if (fault != (int)kind || !is_data_file(fd))
 		return false;
-	faults++;
+	if (faults++ == 0 && moved != NULL)
+		rename(moved, moved_to);
 	return true;
 }
 
@@ -201,10 +203,13 @@ cannot_be_opened_again(void)
 	snprintf(away, sizeof(away), "%s/away.mdb", c.dir);
 	rig_open(&r, &c);
 	CHECK_OK(put_code("x", "one", &e), e);
-	CHECK(rename(path, away) == 0);
+	moved = path;
+	moved_to = away;
+	faults = 0;
 	fault = FAULT_META;
 	CHECK_U64(put_code("y", "two", &e), ERR_UNCERTAIN);
 	fault = FAULT_NONE;
+	moved = NULL;
 	CHECK(store_trouble(r.store)[0] != '\0');
 	CHECK_U64(store_read(r.store, &t, &e), ERR_IO);
 	CHECK(strstr(e.msg, "could not be opened again") != NULL);
@@ -214,6 +219,32 @@ cannot_be_opened_again(void)
 	CHECK_OK(rig_try_apply(&r, batch_new(r.store), &e), e);
 	CHECK(rig_holds(&r, SPAN_LIT("one")));
 	CHECK_OK(put_code("y", "three", &e), e);
+	rig_check_clean(&r);
+	rig_close(&r);
+}
+
+/* Its name gone, or somebody else's: what would be written is lost when the process ends, so nothing is acknowledged. */
+static void
+removed_under_the_agent(void)
+{
+	struct store_conf c = conf_at("removed");
+	struct err        e = { 0 };
+	char              path[512], away[512];
+	FILE             *other;
+
+	snprintf(path, sizeof(path), "%s/data.mdb", c.dir);
+	snprintf(away, sizeof(away), "%s/away.mdb", c.dir);
+	rig_open(&r, &c);
+	CHECK_OK(put_code("x", "one", &e), e);
+	CHECK(rename(path, away) == 0);
+	CHECK_U64(put_code("y", "two", &e), ERR_IO);
+	CHECK(strstr(e.msg, "removed while it was in use") != NULL);
+	CHECK_STR(store_trouble(r.store), e.msg);
+	CHECK((other = fopen(path, "w")) != NULL && fclose(other) == 0);
+	CHECK_U64(put_code("y", "two", &e), ERR_IO);
+	CHECK(strstr(e.msg, "replaced by another file") != NULL);
+	CHECK(rename(away, path) == 0);
+	CHECK_OK(put_code("y", "two", &e), e);
 	rig_check_clean(&r);
 	rig_close(&r);
 }
@@ -305,6 +336,7 @@ main(int argc, char **argv)
 	    { "failed_meta_write", failed_meta_write },
 	    { "meta_write_that_happened", meta_write_that_happened },
 	    { "cannot_be_opened_again", cannot_be_opened_again },
+	    { "removed_under_the_agent", removed_under_the_agent },
 	    { "each_call_fails", each_call_fails },
 	    { NULL, NULL } });
 }
