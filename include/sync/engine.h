@@ -228,6 +228,9 @@ struct place_health {
 };
 void engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health *h), void *arg);
 
+/* The record of a lease shows that our agent did more than our store knows of: nothing is written until a person adopts the store. */
+bool engine_is_outrun(const struct engine *e);
+
 /* A source or target cannot be reached or refuses us, or the store is in trouble. */
 bool engine_in_trouble(const struct engine *e);
 

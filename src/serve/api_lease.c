@@ -9,6 +9,7 @@
 struct lease_list {
 	struct call *c;
 	const char  *edge;    /* NULL: all */
+	bool         unasked; /* nobody looks at them: the store is not active here */
 	struct err   unread;  /* the first that could not be read */
 	const char  *where;   /* its target */
 };
@@ -25,7 +26,7 @@ lease_one(void *arg, const struct lane *l, const struct lease_view *v)
 	json_obj(w);
 	json_kv_str(w, "edge", l->edge->name);
 	json_kv_str(w, "backend", l->to->label);
-	json_kv_str(w, "standing", lease_standing_name(v->standing));
+	json_kv_str(w, "standing", lease_standing_name(x->unasked && r->epoch == 0 ? LEASE_UNREAD : v->standing));
 	put_text(w, "holder", r->holder);
 	put_text(w, "name", r->holder[0] != '\0' ? r->name : "");
 	json_kv_u64(w, "epoch", r->epoch);
@@ -53,7 +54,7 @@ put_lease_list(struct lease_list *x)
 void
 put_leases(struct call *c, const char *edge)
 {
-	put_lease_list(&(struct lease_list){ .c = c, .edge = edge });
+	put_lease_list(&(struct lease_list){ .c = c, .edge = edge, .unasked = store_is_foreign(engine_store(c->e)) });
 }
 
 static void

@@ -128,6 +128,10 @@ status_store(struct status *x)
 		x->failing = true;
 		status_add(x, &(struct status_problem){ .kind = "foreign_store", .code = 10,
 		    .cause = "the store came from another host or a backup: it is shown, nothing is written", .next = "stateferry adopt" });
+	} else if (engine_is_outrun(x->c->e)) { /* also when nothing is to be said of that lease any more, because another agent has it */
+		x->failing = true;
+		status_add(x, &(struct status_problem){ .kind = "foreign_store", .code = 10,
+		    .cause = "a lease shows that the store is older than what its agent did, or a copy: nothing is written", .next = "stateferry adopt" });
 	}
 	if (store_trouble(s)[0] != '\0') {
 		x->failing = true;

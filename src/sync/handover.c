@@ -53,6 +53,10 @@ handover_check(const struct handover *h, struct err *reterr)
 {
 	const struct edge *edge = h->edge != NULL ? plan_edge(h->e->plan, h->edge) : NULL;
 
+	if (h->edge != NULL && store_is_foreign(h->e->store)) { /* what its record says of this agent is the doing of the original */
+		err_set(reterr, ERR_CONFIG, 0, "this store is not active on this host");
+		return err_hint(reterr, "stateferry adopt");
+	}
 	if (h->edge == NULL || (edge != NULL && edge->lease.on))
 		return ERR_OK;
 	if (edge == NULL)

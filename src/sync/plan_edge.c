@@ -236,9 +236,16 @@ edge_fill(struct plan *p, const struct provider_env *env, struct edge *e, struct
 	for (size_t i = 0; i < b->nblocks; i++)
 		if (strcmp(b->blocks[i].type, "state") == 0 && edge_override(p, e, &b->blocks[i], reterr) != ERR_OK)
 			return reterr->code;
-	for (size_t i = 0; i < b->nblocks; i++)
-		if (strcmp(b->blocks[i].type, "lease") == 0 && lease_conf_read(p->conf, env, e, &b->blocks[i], reterr) != ERR_OK)
+	for (size_t i = 0; i < b->nblocks; i++) {
+		struct conf_block *lease = &b->blocks[i];
+
+		if (strcmp(lease->type, "lease") != 0)
+			continue;
+		if (lease->nlabels != 0)
+			return conf_error(reterr, lease->pos, "lease takes no label");
+		if (lease_conf_read(p->conf, env, e, lease, reterr) != ERR_OK)
 			return reterr->code;
+	}
 	return ERR_OK;
 }
 

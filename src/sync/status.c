@@ -23,6 +23,12 @@ engine_health(struct engine *e, void (*fn)(void *arg, const struct place_health 
 }
 
 bool
+engine_is_outrun(const struct engine *e)
+{
+	return e->outrun;
+}
+
+bool
 engine_in_trouble(const struct engine *e)
 {
 	bool trouble = store_trouble(e->store)[0] != '\0' || !engine_acts(e);

@@ -5,6 +5,7 @@ import copy
 import datetime
 import itertools
 import os
+import shutil
 import signal
 import statistics
 import time
@@ -158,6 +159,63 @@ def test_both_tell_who_has_it(fleet):
     f.agents[0].reload()
     assert f.lease(0)["standing"] == "released"
     f.agents[0].call("lease", "release", "--back", "out")
+    f.all_is_well()
+
+
+def test_a_copy_releases_nothing(fleet):
+    """A store that was copied to another host speaks in the name of an agent that lives."""
+    f = fleet("local", ttl="20s").start()
+    copied = f.agents[1]
+    copied.stop()
+    shutil.rmtree(copied.folder / "store")
+    shutil.copytree(f.agents[0].folder / "store", copied.folder / "store", ignore=shutil.ignore_patterns("*.sock"))
+    for started in (False, True):
+        if started:
+            copied.start()
+            for command in ("status", "locks"):
+                assert "lease of out at dr: not known whose" in copied.call(command, code=None).out
+        for option in ([], ["--back"]):
+            assert "not active on this host" in copied.call("lease", "release", *option, "out", code=10).err
+        assert f.lease(1)["name"] == "one" and f.lease(1)["epoch"] == 1
+    assert f.lease(0)["standing"] == "ours"
+    f.change()
+    f.arrives()
+
+
+def test_older_store_says_so_while_another_works(fleet):
+    f = fleet("local")
+    one, two = f.agents
+    one.start()
+    f.arrives()
+    one.kill()
+    shutil.copytree(one.folder / "store", one.folder / "backup", ignore=shutil.ignore_patterns("*.sock"))
+    one.start()
+    f.change()
+    f.arrives()
+    one.kill()
+    shutil.rmtree(one.folder / "store")
+    (one.folder / "backup").rename(one.folder / "store")
+    one.start()
+    eventually(lambda: one.call("lease", "ls", code=10), LAST, "it has seen that its store is an older one")
+    two.start()
+    f.held_by(1)
+    eventually(lambda: f.lease(0)["standing"] == "theirs", LAST, "it sees who has it now")
+    said = one.call("status", code=1).out
+    assert "older than what its agent did" in said and "next: stateferry adopt" in said, said
+    one.call("adopt", "--yes")
+    f.all_is_well()
+
+
+def test_store_is_removed_under_the_holder(fleet):
+    """Who can keep nothing any more leaves the work to who can."""
+    f = fleet("local").start()
+    shutil.rmtree(f.agents[0].folder / "store")
+    f.change()
+    f.held_by(1)
+    f.arrives()
+    assert "removed while it was in use" in f.agents[0].said()
+    f.agents[0].stop()
+    f.agents[0].start()
     f.all_is_well()
 
 

@@ -987,6 +987,7 @@ what_cannot_be_a_lease(void)
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  etcd {\n}\n}\n")), "beside coordinator = \"target\"") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n" ETCD ETCD "}\n")), "a second block") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n}\nlease {\n}\n")), "a second lease block") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease \"target\" {\n}\n")), "lease takes no label") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  max_failures = -1\n}\n")), "from 0 to") != NULL);
 	CHECK(strstr(agent_rig_plan_error("backend \"mem\" \"a\" {}\nbackend \"mem\" \"b\" {\n  if_match = false\n}\n"
 	    EDGE("lease {\n}\n")), "cannot carry a lease") != NULL);
