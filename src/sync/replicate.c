@@ -263,7 +263,7 @@ replicate_settle(struct push *p, struct batch *b)
 		return;
 	if (!p->follow || o == PUSH_HELD)
 		replicate_log(p, o);
-	if (o == PUSH_SKIPPED && p->want_version == 0 && !p->follow) /* the first good version is queued by who keeps it */
+	if (o == PUSH_SKIPPED && p->want_version == 0 && !p->follow) /* nothing is to be written: whatever changes that queues it anew */
 		batch_unqueue(b, p->edge, p->dst->label, p->state);
 	if (o == PUSH_SKIPPED || store_read(p->e->store, &t, &e) != ERR_OK)
 		return;
@@ -381,9 +381,10 @@ replicate_load(struct push *p, struct store_txn *t, const struct state_rec *s, c
 		p->prelook |= bits_get(&engine_track(p->e, l)->present, p->state);
 	if (!o->dry && !o->follow && inherit_by_push(engine_track(p->e, l), p->state))
 		p->prelook = false;
-	if (m == MAP_NO || m == MAP_PAUSED)
+	if (m == MAP_NO || m == MAP_PAUSED) {
+		p->want_version = 0;
 		err_set(&p->refused, ERR_CANCELLED, 0, "the edge does not carry it");
-	else if (m == MAP_ERROR)
+	} else if (m == MAP_ERROR)
 		p->refused.code = ERR_CONFLICT;
 	else if (s->head == 0 && o->next == NULL)
 		err_set(&p->refused, ERR_CANCELLED, 0, "there is no good version yet");
