@@ -142,9 +142,9 @@ def kills():
 
 
 def leases():
-    """Take-overs between two agents, at every kind of target, and one after the other."""
+    """Take-overs between two agents, at every kind of target, and one after the other; and among fifty."""
     make("O=build", "all", "build/tools/provider_cli")
-    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_lease.py"], LEASES="all",
+    ok, out = said([sys.executable, "tests/e2e/main.py", "-rP", "tests/e2e/test_lease.py", "tests/e2e/test_many_agents.py"], LEASES="all",
                    ROUNDS=os.environ.get("ROUNDS", "60"), STATEFERRY=str(ROOT / "build" / "stateferry"))
     return ok, "; ".join([*re.findall(r"^(?:local|s3) \w+: .*take-overs.*$", out, re.M), closing(out)])
 
