@@ -13,7 +13,7 @@
  */
 #define TF_BODY_MAX 4096
 
-enum tf_state { TF_IDLE, TF_LOCKED, TF_DEAD };
+enum tf_state { TF_IDLE, TF_LOCKED, TF_HALF, TF_DEAD };
 
 struct terraform {
 	struct sim        *sim;
@@ -170,6 +170,22 @@ tf_pause(struct terraform *t)
 	t->state = TF_IDLE;
 }
 
+/* Dies in the middle of a write where a write is not atomic: half of it is there, until a person has it written again. */
+static void
+tf_break_off(struct terraform *t)
+{
+	struct body *whole = tf_body(t->sim, t->serial + 1, t->lineage), *half;
+	struct span  text = body_span(whole);
+
+	sim_hit(t->sim, FAULT_TF_HALF);
+	sim_say(t->sim, "%s breaks off a write to %s:%s", t->id, t->at->label, t->name);
+	half = body_copy(span_of(text.p, sim_below(t->sim, text.n / 2)));
+	server_put(t->sim, t->at, t->name, half);
+	body_unref(half);
+	body_unref(whole);
+	t->state = TF_HALF;
+}
+
 static void
 tf_push_force(struct terraform *t)
 {
@@ -223,6 +239,10 @@ tf_go_on(struct terraform *t)
 		tf_pause(t);
 		return 1000;
 	}
+	if (t->left > 0 && t->writes && sim_on(s, FAULT_TF_HALF) && sim_chance(s, 30)) {
+		tf_break_off(t);
+		return 5000 + (int64_t)sim_below(s, 60000);
+	}
 	if (t->left > 0) {
 		tf_write(t);
 		t->left--;
@@ -245,6 +265,12 @@ tf_tick(void *arg)
 		break;
 	case TF_LOCKED:
 		ms = tf_go_on(t);
+		break;
+	case TF_HALF:
+		tf_write(t);
+		t->left = 0;
+		t->state = TF_LOCKED;
+		ms = 1000;
 		break;
 	case TF_DEAD:
 		tf_unlock(t, "a person");
@@ -397,23 +423,41 @@ operator_unlocks(struct sim *s)
 			}
 }
 
-void
-actors_heal(void)
+static bool
+tf_has_written(const struct terraform *t)
 {
-	timer_stop(&person);
+	const struct sim_object *o = server_find(t->at, t->name);
+
+	return o != NULL && o->body != NULL;
+}
+
+void
+actors_write(struct sim *s, bool all)
+{
 	for (unsigned i = 0; i < ntfs; i++) {
 		struct terraform *t = &tfs[i];
 
-		timer_stop(&t->timer);
-		timer_stop(&t->late);
-		tf_unlock(t, "a person");
-		if (!t->writes)
+		if (!t->writes || (!all && tf_has_written(t) && sim_chance(s, 500)))
 			continue;
 		tf_lock(t);
 		tf_read(t);
 		tf_write(t);
 		tf_unlock(t, "terraform");
 	}
+}
+
+void
+actors_heal(struct sim *s)
+{
+	timer_stop(&person);
+	for (unsigned i = 0; i < ntfs; i++) {
+		timer_stop(&tfs[i].timer);
+		timer_stop(&tfs[i].late);
+		if (tfs[i].state == TF_HALF)
+			tf_write(&tfs[i]);
+		tf_unlock(&tfs[i], "a person");
+	}
+	actors_write(s, false);
 }
 
 static void

@@ -188,6 +188,7 @@ agent_is_gone(struct sim_agent *a)
 	a->asked = NULL;
 	a->frozen_until = 0;
 	memset(a->holds, 0, sizeof(a->holds));
+	memset(a->held_at, 0, sizeof(a->held_at));
 }
 
 /* What the kernel does: descriptors and locks on files go, memory goes; what was committed stays. Nothing of the process ever runs

@@ -19,7 +19,7 @@
  *	I8  no secret in a log line
  *	I9  bounds: objects at a server, operations of an agent, turns of the whole
  *	I10 a request ends once (asserted in loop/op.c)
- *	lease: at no time two agents may act under it, and its epoch never falls
+ *	lease: at no time two agents may act under it, nobody writes without it, and its epoch never falls
  */
 #define CHECK_OPS_MAX      400
 #define CHECK_FORGOTTEN_MS (45 * 60 * 1000) /* then a lock that is still there is one that nobody remembers */
@@ -181,6 +181,18 @@ check_put(struct sim_message *m, const struct sim_object *before, const struct b
 	sim_say(s, "agent %u writes serial %" PRIu64 " of %s to %s:%s", m->from->index, i.serial, i.lineage, m->at->label, m->name);
 }
 
+/* Who has lost its lease, or never had it, writes nothing more: but what a server has asked to be sent later is sent later. */
+void
+check_is_led(const struct backend *b, const struct sim_message *m)
+{
+	const struct sim_agent *a = m->from;
+	size_t                  lane = (size_t)(m->at - m->sim->servers) - 1;
+
+	if (!m->sim->lease || is_ours(m->name) || lease_holds(a->engine->tracks[lane].lease) || b->busy_until >= sim_local(a, a->held_at[lane]))
+		return;
+	sim_fail(m->sim, "lease", "agent %u writes %s:%s after it has lost it", a->index, m->at->label, m->name);
+}
+
 /* --- after each turn --- */
 
 /* Two agents that both may act. A frozen one does not act, but its clock goes on, and what it believes when it wakes up counts. */
@@ -247,6 +259,8 @@ check_turn(struct sim_agent *a)
 		if (holds != a->holds[i])
 			sim_say(s, "agent %u %s the lease of %s", a->index, holds ? "has" : "has no more", a->engine->tracks[i].lane->to->label);
 		a->holds[i] = holds;
+		if (holds)
+			a->held_at[i] = sim_now(s);
 		if (holds && check_holders(s, i, &who) > 1)
 			sim_fail(s, "lease", "agents %u and %d both hold the lease of %s", a->index, who, a->engine->tracks[i].lane->to->label);
 	}
@@ -301,6 +315,15 @@ check_tick(void *arg)
 	const char *why = check_converged(s);
 
 	timer_set(&s->tick, 10000);
+	if (net_is_late(s)) {
+		s->quiet_since = 0;
+		return;
+	}
+	if (s->locked_again) {
+		s->locked_again = false;
+		actors_write(s, true);
+		return;
+	}
 	if (why == NULL && s->quiet_since == 0)
 		s->quiet_since = sim_now(s);
 	if (why == NULL && sim_now(s) - s->quiet_since >= 60000) {

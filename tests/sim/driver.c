@@ -221,6 +221,7 @@ driver_put(struct backend *b, const struct state_ref *ref, const struct snapshot
 {
 	struct call *c = driver_write(b, ref->name, body->body, when->when, when->etag);
 
+	check_is_led(b, c->m);
 	if (when->lock != NULL)
 		snprintf(c->m->lock_id, sizeof(c->m->lock_id), "%s", when->lock->id);
 	c->ret_etag = ret_etag;

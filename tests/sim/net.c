@@ -70,6 +70,12 @@ message_new(struct sim_agent *a, struct sim_server *v, enum sim_verb verb, const
 }
 
 static bool
+message_locks(const struct sim_message *m)
+{
+	return m->verb == VERB_LOCK || (m->verb == VERB_PUT && m->when == PUT_ABSENT);
+}
+
+static bool
 message_is_awaited(const struct sim_message *m)
 {
 	return m->arg != NULL && m->from->up && m->from->life == m->life;
@@ -183,6 +189,7 @@ message_arrive_twice(void *arg)
 		copy->when = m->when;
 		message_apply(copy);
 		message_say(copy, "arrives a second time ");
+		m->sim->locked_again |= message_locks(copy) && copy->outcome.code == ERR_OK;
 		message_drop(copy);
 	}
 	message_drop(m);
@@ -196,14 +203,14 @@ message_arrive_in(struct sim_message *m, int64_t ms)
 	timer_set(&m->arrives, ms);
 }
 
-/* A lock that is made twice is made while its sender still waits, who is told the second answer: no protocol of terraform's survives
- * anything else: one that comes to be after its unlock, or after a refusal, is met by the next write, if there is one. */
+/* A lock that is made twice is made while its sender still waits, who is told the second answer. In some worlds it may also come to be long after
+ * it was released, and is then met by the next write; but not at HTTP, where nothing but the lock guards a write: a second fault lets one through. */
 static void
 message_twice(struct sim_message *m, int64_t first)
 {
 	int64_t later;
 
-	m->again = m->verb == VERB_LOCK || (m->verb == VERB_PUT && m->when == PUT_ABSENT);
+	m->again = message_locks(m) && (!m->sim->lock_again || m->at->kind == SIM_HTTP || rand_below(&m->sim->luck, 2) == 0);
 	if (m->again)
 		return;
 	later = (int64_t)rand_below(&m->sim->luck, rand_below(&m->sim->luck, 2) == 0 ? NET_SLOW_MS : NET_LATE_MS);
@@ -315,10 +322,21 @@ message_send(struct sim_message *m, void (*answered)(void *arg), void *arg)
 void
 net_heal(struct sim *s)
 {
+	if (s->late_for_long)
+		return;
 	for (struct sim_message *m = s->messages; m != NULL; m = m->next) {
 		if (timer_pending(&m->arrives) && m->arrives.due - sim_now(s) > NET_LATE_HEALED_MS)
 			timer_set(&m->arrives, (int64_t)rand_below(&s->luck, NET_LATE_HEALED_MS));
 		if (timer_pending(&m->twice) && m->twice.due - sim_now(s) > NET_LATE_HEALED_MS)
 			timer_set(&m->twice, (int64_t)rand_below(&s->luck, NET_LATE_HEALED_MS));
 	}
+}
+
+bool
+net_is_late(const struct sim *s)
+{
+	for (const struct sim_message *m = s->messages; m != NULL; m = m->next)
+		if (!message_is_awaited(m) && (timer_pending(&m->arrives) || timer_pending(&m->twice)))
+			return true;
+	return false;
 }

@@ -96,6 +96,8 @@ server_put(struct sim *s, struct sim_server *v, const char *name, struct body *b
 	if (strstr(name, ".tflock") != NULL)
 		return;
 	state_scan_all(body_span(body), &i);
+	if (!state_is_good(&i)) /* half of one: whoever goes on knows what it was */
+		return;
 	o->serial = i.serial;
 	o->resources = i.resources + i.outputs;
 	snprintf(o->lineage, sizeof(o->lineage), "%.63s", i.lineage);

@@ -19,8 +19,8 @@
 #define SIM_BOUND_MS   (90 * 60 * 1000) /* from healed to converged: recovery looks after 1, 5 and 20 minutes, back-off is up to 10 */
 
 const char *const sim_fault_names[FAULT_COUNT] = { "refused", "lost-request", "lost-answer", "late", "twice", "cut", "busy", "raced",
-	"partition", "down", "drift", "wall", "freeze", "kill", "old-store", "no-store", "stop", "tf-crash", "tf-late", "tf-force",
-	"tf-target", "operator" };
+	"partition", "down", "drift", "wall", "freeze", "kill", "old-store", "no-store", "stop", "tf-crash", "tf-half", "tf-late",
+	"tf-force", "tf-target", "operator" };
 
 /* --- chance, time, and what is told --- */
 
@@ -190,6 +190,32 @@ sim_some_ms(struct sim *s, int64_t most)
 }
 
 static void
+sim_shift(struct sim *s, struct sim_agent *a, int64_t ms)
+{
+	sim_say(s, "agent %u finds its wall clock %" PRId64 " ms off", a->index, ms);
+	if (a->up)
+		loop_wall_shift(a->loop, ms - a->wall_off);
+	a->wall_off = ms;
+	a->wall_set = true;
+}
+
+static int64_t
+sim_some_wall(struct sim *s)
+{
+	return (int64_t)sim_below(s, 7200000) - 3600000;
+}
+
+/* Its host is set right, or wrong, before it starts again. */
+static void
+sim_shift_between(struct sim *s, struct sim_agent *a)
+{
+	if (!sim_on(s, FAULT_WALL) || !sim_chance(s, 250))
+		return;
+	sim_hit(s, FAULT_WALL);
+	sim_shift(s, a, sim_some_wall(s));
+}
+
+static void
 sim_lose_agent(struct sim *s, struct sim_agent *a)
 {
 	bool old = sim_on(s, FAULT_OLD_STORE) && sim_chance(s, 100), gone = sim_on(s, FAULT_NO_STORE) && sim_chance(s, 30);
@@ -206,6 +232,7 @@ sim_lose_agent(struct sim *s, struct sim_agent *a)
 		sim_say(s, "agent %u gets an older copy of its store", a->index);
 		s->lost = true;
 	}
+	sim_shift_between(s, a);
 	agent_back(a, sim_some_ms(s, 300000));
 }
 
@@ -217,6 +244,7 @@ sim_freeze(struct sim *s, struct sim_agent *a)
 	sim_hit(s, FAULT_FREEZE);
 	sim_say(s, "agent %u is frozen for %" PRId64 " ms", a->index, ms);
 	a->frozen_until = sim_now(s) + ms;
+	a->freezing = true;
 }
 
 static void
@@ -260,14 +288,6 @@ sim_bring_down(struct sim *s)
 	sim_say(s, "%s is down until %" PRId64, v->label, v->down_until);
 }
 
-static void
-sim_shift(struct sim *s, struct sim_agent *a, int64_t ms)
-{
-	sim_say(s, "agent %u finds its wall clock %" PRId64 " ms off", a->index, ms);
-	loop_wall_shift(a->loop, ms - a->wall_off);
-	a->wall_off = ms;
-	a->wall_set = true;
-}
 
 static void
 sim_befall(struct sim *s, struct sim_agent *a)
@@ -286,7 +306,7 @@ sim_befall(struct sim *s, struct sim_agent *a)
 		sim_cut(s, a);
 	else if (what == 5 && sim_on(s, FAULT_WALL)) {
 		sim_hit(s, FAULT_WALL);
-		sim_shift(s, a, (int64_t)sim_below(s, 7200000) - 3600000);
+		sim_shift(s, a, sim_some_wall(s));
 	} else if (what == 6 && sim_on(s, FAULT_STOP)) {
 		sim_hit(s, FAULT_STOP);
 		agent_stop(a);
@@ -328,7 +348,7 @@ sim_heal(struct sim *s)
 			timer_set(&a->again, 1000);
 	}
 	net_heal(s);
-	actors_heal();
+	actors_heal(s);
 	check_heal_begin(s);
 }
 
@@ -336,7 +356,7 @@ sim_heal(struct sim *s)
 
 /* When it has something to do, by the world's clock; INT64_MAX: never. */
 static int64_t
-sim_agent_due(const struct sim_agent *a, int64_t now)
+sim_agent_due(struct sim_agent *a, int64_t now)
 {
 	struct loop  *l = a->loop;
 	struct timer *t;
@@ -352,7 +372,8 @@ sim_agent_due(const struct sim_agent *a, int64_t now)
 		due = a->base_world + ((t->due - a->base_local) * 10000 + a->rate - 1) / a->rate;
 		due = due < now ? now : due;
 	}
-	return due < a->frozen_until ? a->frozen_until : due;
+	a->freezing = a->freezing && l->ndeferred > 0;
+	return due < a->frozen_until && !a->freezing ? a->frozen_until : due;
 }
 
 static int64_t
@@ -415,6 +436,8 @@ sim_run(uint64_t seed, unsigned faults, bool trace, const char *dir, struct sim_
 	s->states[2] = "z.tfstate";
 	s->nstates = 1 + (unsigned)sim_below(s, SIM_STATES);
 	s->trouble = (unsigned[]){ 0, 5, 20, 60, 150 }[sim_below(s, 5)];
+	s->late_for_long = sim_chance(s, 500);
+	s->lock_again = sim_chance(s, 300);
 	sim_make_servers(s);
 	log_setup(trace ? LOG_INFO : seed % 16 == 0 ? LOG_DEBUG : LOG_WARN, false, loop_clock(s->world));
 	log_sink(sim_log, s);

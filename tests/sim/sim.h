@@ -30,7 +30,7 @@
 enum sim_fault {
 	FAULT_REFUSED, FAULT_LOST_REQUEST, FAULT_LOST_ANSWER, FAULT_LATE, FAULT_TWICE, FAULT_CUT, FAULT_BUSY, FAULT_RACED,
 	FAULT_PARTITION, FAULT_DOWN, FAULT_DRIFT, FAULT_WALL, FAULT_FREEZE, FAULT_KILL, FAULT_OLD_STORE, FAULT_NO_STORE, FAULT_STOP,
-	FAULT_TF_CRASH, FAULT_TF_LATE, FAULT_TF_FORCE, FAULT_TF_TARGET, FAULT_OPERATOR, FAULT_COUNT
+	FAULT_TF_CRASH, FAULT_TF_HALF, FAULT_TF_LATE, FAULT_TF_FORCE, FAULT_TF_TARGET, FAULT_OPERATOR, FAULT_COUNT
 };
 extern const char *const sim_fault_names[FAULT_COUNT];
 
@@ -81,11 +81,13 @@ struct sim_agent {
 	char               name[24], *dir;
 	int64_t            base_local, base_world, rate;   /* of its monotonic clock: rate / 10000 */
 	int64_t            wall_off;
-	bool               wall_set;    /* while it ran, once at least */
+	bool               wall_set;    /* once at least */
 	int64_t            frozen_until;
+	bool               freezing;    /* once what it is in the middle of is done: a request is on its way, or was not begun */
 	int64_t            cut_until;   /* partitioned, from the servers in cut_mask */
 	unsigned           cut_mask;
 	bool               holds[SIM_SERVERS];
+	int64_t            held_at[SIM_SERVERS]; /* last */
 	struct op         *asked;       /* of a person; NULL: none */
 	struct digest     *kept;        /* versions that its store has acknowledged, as of its last death */
 	size_t             nkept;
@@ -117,6 +119,9 @@ struct sim {
 	size_t             ngrants;
 	struct map        *written;     /* digests of what terraform ever wrote */
 	struct map        *released, *resolved; /* digests that a person let go, and let be overwritten */
+	bool               late_for_long; /* healing hurries nothing that is under way */
+	bool               lock_again;  /* a lock may come to be long after it was released ... */
+	bool               locked_again; /* ... and has: the next write meets it */
 	bool               lost;        /* an agent forgot what it had done: its locks are a person's business */
 	char              *conf;
 	struct sim_message *messages;
@@ -213,7 +218,8 @@ struct sim_message *message_new(struct sim_agent *a, struct sim_server *v, enum 
 /* answered is called on the agent's loop, unless message_forget() comes first. */
 void                message_send(struct sim_message *m, void (*answered)(void *arg), void *arg);
 void                message_forget(struct sim_message *m);   /* nobody waits any more; what is under way goes on */
-void                net_heal(struct sim *s);                 /* what is late arrives soon */
+void                net_heal(struct sim *s);                 /* what is late arrives soon, in most worlds */
+bool                net_is_late(const struct sim *s);        /* something is under way that nobody waits for */
 
 /* --- apply.c: what a server does with it --- */
 void message_apply(struct sim_message *m);
@@ -223,6 +229,7 @@ void driver_attach(struct backend *b, struct sim_agent *a);
 
 /* --- check.c --- */
 void check_put(struct sim_message *m, const struct sim_object *before, const struct body *after);  /* before NULL: nothing is there */
+void check_is_led(const struct backend *b, const struct sim_message *m);   /* before a write of a state leaves */
 void check_lock_goes(struct sim_message *m, const char *name, const char *id);
 void check_grant(struct sim *s, struct sim_server *v, int agent, const char *body);
 void check_turn(struct sim_agent *a);
@@ -232,7 +239,8 @@ void check_end(struct sim *s);
 /* --- actors.c --- */
 bool person_asks(const struct sim *s);    /* some agent to do something */
 void actors_begin(struct sim *s);
-void actors_heal(void);
+void actors_heal(struct sim *s);
+void actors_write(struct sim *s, bool all);   /* terraform at the source; else where chance will have it, and nothing is there */
 void operator_helps(struct sim *s);   /* in a healed world, where only a person can decide */
 void operator_unlocks(struct sim *s); /* what an agent forgot with its store, and no lease tells whose it was */
 
