@@ -107,6 +107,7 @@ bool          lease_is_held(const struct lease *l); /* also one that is not acte
 
 /* May we act now? To be asked again before each write. */
 bool          lease_holds(const struct lease *l);
+bool          lease_is_ours_alone(const struct lease *l); /* whether we may act or not: nobody else has it */
 uint64_t      lease_epoch(const struct lease *l);  /* of the last time that it was ours; 0: never */
 /* Is that the id of a lock (provider/lock_info.h) of an agent that has held this very lease, as far as its record tells? */
 bool          lease_was_of(const struct lease *l, const char *lock_id);

@@ -586,12 +586,24 @@ lease_idle(const struct lease *l)
 	return !l->running;
 }
 
-bool
-lease_holds(const struct lease *l)
+static bool
+lease_is_within(const struct lease *l, int64_t ms)
 {
 	const struct clock *c = loop_clock(l->loop); /* not the turn's: a process can be stopped in the middle of one */
 
-	return l->mine && !l->leaving && !l->giving && !l->released && !lease_yields(l) && c->mono_ms(c) - l->from < LEASE_HOLDS(l->sent.ttl_ms);
+	return l->mine && c->mono_ms(c) - l->from < ms;
+}
+
+bool
+lease_holds(const struct lease *l)
+{
+	return lease_is_within(l, LEASE_HOLDS(l->sent.ttl_ms)) && !l->leaving && !l->giving && !l->released && !lease_yields(l);
+}
+
+bool
+lease_is_ours_alone(const struct lease *l)
+{
+	return lease_is_within(l, LEASE_EXPIRES(l->sent.ttl_ms));
 }
 
 bool

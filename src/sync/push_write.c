@@ -71,6 +71,15 @@ push_is_torn(const struct push *p)
 	    !push_is_unchanged(p);
 }
 
+/* Without an answer, what is there may be by whoever has had the lease since. */
+static bool
+push_is_by_us(const struct push *p)
+{
+	const struct lease *l = push_lease(p);
+
+	return p->put_ok || l == NULL || (lease_is_ours_alone(l) && lease_epoch(l) == p->epoch);
+}
+
 /* Is what was read back ours? true: done, or (ask) equal bytes have to be told from equal meaning. Otherwise op->err says what. */
 bool
 push_is_ours(struct push *p, bool *ask)
@@ -80,7 +89,7 @@ push_is_ours(struct push *p, bool *ask)
 	*ask = false;
 	if (seen && !p->absent && digest_eq(&p->cur.digest, &p->next.digest)) {
 		err_clear(&p->op.err);
-		p->wrote = true;
+		p->wrote = push_is_by_us(p);
 		return true;
 	}
 	if (!seen) { /* no answer: the write stays unknown, and so does its intent */

@@ -309,6 +309,21 @@ def test_frozen_holder(fleet, kind, when):
     f.all_is_well()
 
 
+def test_frozen_holder_does_not_count_what_its_successor_wrote(fleet):
+    f = fleet("s3").start()
+    rule = f.ways[0].on_write(NAME, hold=True)
+    f.change()
+    rule.wait()
+    f.agents[0].process.send_signal(signal.SIGSTOP)
+    f.held_by(1)
+    f.arrives()
+    rule.release()
+    f.agents[0].process.send_signal(signal.SIGCONT)
+    eventually(lambda: f.lease(0)["standing"] == "theirs" and all_current(f.agents[0]), LAST, "it has seen what is there")
+    assert (f.written_by(0), f.written_by(1)) == (1, 1)
+    f.all_is_well()
+
+
 @pytest.fixture
 def table(_session):
     """Where leases are kept that the target cannot carry."""
