@@ -145,7 +145,7 @@ struct engine {
 	struct place *places;           /* plan->nbackends */
 	struct track *tracks;           /* plan->nlanes */
 	uint64_t      generation;       /* of the plan */
-	bool          started, stopping;
+	bool          started, stopping, reloading;
 	int64_t       since;           /* wall ms of the first start; 0: never */
 	struct op    *recover;          /* running, top level */
 	struct timer  recover_due;
@@ -293,6 +293,8 @@ void engine_note(struct engine *e, struct batch *owned); /* commits it by itself
 
 /* --- hold.c: what a person asked for; the plan stays as it is until that has ended --- */
 struct op *hold_op(struct engine *e, struct op *asked);
+/* The same of what has taken nothing from the plan yet: a reload that runs already is waited for. */
+struct op *hold_later_op(struct engine *e, struct op *asked);
 
 /* --- locks.c --- */
 bool lock_is_own(struct engine *e, const struct lock_info *l);

@@ -226,5 +226,5 @@ engine_lease_release(struct engine *e, const char *edge, bool back, struct lease
 	h->edge = xstrdup(edge);
 	h->back = back;
 	h->ret = ret;
-	return hold_op(e, &h->op);
+	return hold_later_op(e, &h->op);
 }

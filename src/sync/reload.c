@@ -22,6 +22,7 @@ reload_free(struct op *op)
 {
 	struct reload *r = container_of(op, struct reload, op);
 
+	r->e->reloading = false;
 	plan_free(r->plan);
 	free(r);
 }
@@ -46,6 +47,7 @@ reload_step(struct op *op)
 	switch ((enum reload_state)op->state) {
 	case RELOAD_START:
 		r->was_started = r->e->started;
+		r->e->reloading = true;
 		op_shield(op);
 		leases_keep(r->e, r->plan);
 		engine_stop(r->e);

@@ -1026,6 +1026,32 @@ a_question_in_a_reload_is_answered(void)
 	}
 }
 
+/* By a person, at any time while the plan changes: it is handed over, and stays away under the new plan. */
+static void
+a_release_in_a_reload_is_carried_out(void)
+{
+	for (int64_t ms = 0; ms < 120; ms += 3) {
+		struct lease_released what;
+		bool                  over = false;
+		struct plan          *plan;
+
+		begin(1);
+		engine_start(r[0].engine);
+		agent_rig_wait(&r[0], TTL);
+		plan = agent_rig_plan(&r[0], ms % 2 == 0 ? SHARED : BACKENDS EDGE("  lease {\n    ttl = \"30s\"\n  }\n"));
+		mem_attach(plan_backend(plan, "a"), a);
+		mem_attach(plan_backend(plan, "b"), b);
+		op_start(engine_reload(r[0].engine, plan), reload_ended, &over);
+		agent_rig_wait(&r[0], ms);
+		CHECK_OK(agent_rig_run(&r[0], engine_lease_release(r[0].engine, "e", false, &what), 60000), r[0].err);
+		CHECK_U64(what.done, 1);
+		agent_rig_wait(&r[0], TTL);
+		CHECK(over && record_says("\"holder\":\"\""));
+		CHECK_U64(who(0).standing, LEASE_RELEASED);
+		end();
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1068,6 +1094,7 @@ main(int argc, char **argv)
 		{ "a decision without an agent takes the lease for it", decision_without_an_agent_takes_the_lease_for_it },
 		{ "a reload keeps what did not change", reload_keeps_what_did_not_change },
 		{ "a question in a reload is answered", a_question_in_a_reload_is_answered },
+		{ "a release in a reload is carried out", a_release_in_a_reload_is_carried_out },
 		{ "what cannot be a lease", what_cannot_be_a_lease },
 		{ NULL, NULL } });
 }
