@@ -282,7 +282,8 @@ engine_adopt_plan(struct engine *e, void (*fn)(void *arg, const char *sentence),
 	char text[512];
 
 	if (!engine_acts(e))
-		fn(arg, "this store came from another host or from a backup: it gets a new agent id and acts from here");
+		fn(arg, "this store came from another host or from a backup: it gets a new agent id and acts from here; a lock that its agent "
+		    "held there is released after six minutes");
 	for (size_t i = 0; i < e->plan->nbackends; i++) {
 		if (!e->places[i].moved)
 			continue;

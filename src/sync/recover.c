@@ -12,6 +12,7 @@
  * These are minutes by a clock that nobody sets, and that goes on from one process to the next: see recover_clock_begin().
  */
 #define RECOVER_CLOCK    "clock" /* mark of the store: that clock, the monotonic and the wall clock at one moment */
+#define RECOVER_SPARES   2       /* looks at what another agent began, before the one that releases its lock */
 #define RECOVER_SLACK_MS 1000    /* two clocks that differ by more than before: one was set, or the host was started anew */
 
 enum recover_state { START, PEEKED, LOOKED, SEALED, UNLOCKED, SETTLED };
@@ -29,6 +30,7 @@ struct recover_one {
 	struct digest    want, replaces;
 	struct lock_info lock, there;
 	bool             uncertain, locked_by_us, moved, unseen, look_failed, unlock_failed, effect;
+	bool             spared;       /* its lock stays for now */
 	bool             known;        /* the store has it that the target holds what this write wanted there */
 	int64_t          created, retry_at;
 	struct snapshot  now;
@@ -70,6 +72,15 @@ recover_count_for(struct recover_one *r)
 			r->op.tally = &engine_track(r->e, &e->lanes[i])->requests;
 }
 
+/* The agent that the store was copied from may still be at it. Its lock has gone by the third look in turn, or it has died. */
+static bool
+recover_is_spared(const struct engine *e, const struct intent_rec *i)
+{
+	if (i->lock_id[0] == '\0' || strcmp(i->agent, store_agent_id(e->store)) == 0)
+		return false;
+	return i->tries < RECOVER_SPARES || (i->tries == RECOVER_SPARES && i->retry_at > engine_steady(e));
+}
+
 static bool
 recover_load(struct recover_one *r, struct err *reterr)
 {
@@ -99,6 +110,7 @@ recover_load(struct recover_one *r, struct err *reterr)
 		if (i.lock_body[0] != '\0')
 			lock_info_parse(span_str(i.lock_body), &r->lock, NULL);
 		snprintf(r->lock.id, sizeof(r->lock.id), "%s", i.lock_id);
+		r->spared = recover_is_spared(r->e, &i);
 		if (store_state_by_id(t, i.state, &s)) {
 			r->source = xstrdup(s.name);
 			r->source_backend = xstrdup(s.backend);
@@ -140,6 +152,8 @@ recover_may_have_moved(const struct recover_one *r)
 static struct op *
 recover_unlock(struct recover_one *r)
 {
+	if (r->spared)
+		return NULL;
 	r->moved = recover_may_have_moved(r);
 	return r->locked_by_us || r->moved || recover_may_hold_half(r) ? provider_unlock(r->dst, &(struct state_ref){ r->name }, &r->lock) : NULL;
 }
@@ -212,7 +226,7 @@ recover_requeue(struct recover_one *r, struct batch *b)
 static bool
 recover_is_over(const struct recover_one *r)
 {
-	if (r->look_failed || r->unlock_failed)
+	if (r->look_failed || r->unlock_failed || r->spared)
 		return false;
 	return !r->uncertain || (r->effect && r->lock.id[0] == '\0') ||
 	    (r->tries >= ARRAY_LEN(recover_waits_ms) && r->retry_at <= engine_steady(r->e));
@@ -309,6 +323,7 @@ recover_one_step(struct op *op)
 			r->look_failed = false;
 		} else if (r->locked_by_us)
 			snprintf(r->lock.generation, sizeof(r->lock.generation), "%s", r->there.generation);
+		r->locked_by_us &= !r->spared;
 		return op_await(op, LOOKED, provider_get(r->dst, &(struct state_ref){ r->name }, NULL, &r->now));
 	case LOOKED:
 		r->look_failed |= op_failed(op) && op->res.code != ERR_NOT_FOUND;
