@@ -225,8 +225,10 @@ drain_strike(struct drain *d, const struct push_result *r)
 		return;
 	if (r->target_down && t->strikes >= LANE_STRIKES)
 		return;
-	if (t->lease != NULL)
-		(r->target_down ? lease_failed : lease_worked)(t->lease);
+	if (t->lease != NULL && (r->target_down || r->err.code == ERR_UNCERTAIN)) /* answers that do not come are of our way to the target */
+		lease_failed(t->lease);
+	else if (t->lease != NULL && r->outcome != PUSH_FAILED)
+		lease_worked(t->lease);
 	if (!r->target_down)
 		t->strikes = t->closings = 0;
 	else if (++t->strikes == LANE_STRIKES)

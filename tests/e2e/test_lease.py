@@ -429,3 +429,16 @@ def test_refused_holder_gives_way(fleet, what):
     f.change()
     f.arrives()
     eventually(lambda: f.dr.locks() == [], LAST, "no lock is left")
+
+
+@pytest.mark.parametrize("what", ["write", "lock"])
+def test_holder_whose_writes_get_no_answer_gives_way(fleet, what):
+    """It can read, and its lease is renewed; but what changes a state is cut off on its way."""
+    f = fleet("s3", max_failures=3).start()
+    getattr(f.ways[0], "on_" + what)(NAME, drop="before", times=0)
+    f.change()
+    f.held_by(1)
+    f.arrives()
+    assert "given up for a while" in f.agents[0].said()
+    f.ways[0].rules.clear()
+    f.all_is_well()
