@@ -260,11 +260,17 @@ lease_may_take(const struct lease *l)
 	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && lease_is_free(l);
 }
 
+static bool
+lease_has_work(const struct lease *l)
+{
+	return l->mine && l->busy != NULL && l->busy(l->arg);
+}
+
 /* Is it to be handed over now? */
 static bool
 lease_gives(const struct lease *l)
 {
-	return l->mine && (l->leaving || ((l->released || lease_yields(l)) && (l->busy == NULL || !l->busy(l->arg))));
+	return l->mine && (l->leaving || ((l->released || lease_yields(l)) && !lease_has_work(l)));
 }
 
 /* A renewal has three tries before its half ttl is over. NULL: at once. */
@@ -420,8 +426,8 @@ lease_step(struct op *op)
 {
 	struct lease *l = container_of(op, struct lease, op);
 
-	if (op_stopped(op)) {
-		l->leaving = true;
+	if (op_stopped(op)) { /* what runs under it ends first, and then its owner leaves it */
+		l->leaving |= !lease_has_work(l);
 		op_shield(op);
 	}
 	switch ((enum lease_state)op->state) {

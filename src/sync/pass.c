@@ -217,11 +217,11 @@ pass_tell_leases(struct pass *p)
 	}
 }
 
-/* An agent keeps what it has. */
+/* An agent keeps what it has until it ends. */
 static struct op *
 pass_leave(struct pass *p)
 {
-	if (p->dry || p->e->started)
+	if (p->dry || (p->e->started && !p->e->stopping))
 		return NULL;
 	leases_leave(p->e);
 	return leases_settled_op(p->e, NULL);

@@ -47,6 +47,31 @@ who_stops_hands_over(void)
 	fleet_end();
 }
 
+/* As the process does that is told to end, at any moment of a write: whoever has the lease next may release the lock that is under it. */
+static void
+who_stops_ends_its_write_first(void)
+{
+	for (unsigned n = 0; n < 40; n++) {
+		unsigned turns = 0;
+
+		fleet_begin(1);
+		engine_start(fleet[0].engine);
+		while (mem_world_locks(fleet_b) == 0)
+			CHECK(loop_turn(fleet_loop, false) && ++turns < 100000);
+		for (unsigned i = 0; i < n && mem_world_locks(fleet_b) > 0; i++)
+			loop_turn(fleet_loop, false);
+		engine_stop(fleet[0].engine);
+		op_cancel_all(fleet_loop);
+		while (mem_world_locks(fleet_b) > 0) {
+			CHECK(!fleet_record_says("\"holder\":\"\""));
+			CHECK(loop_turn(fleet_loop, false));
+		}
+		agent_rig_wait(&fleet[0], 1000);
+		CHECK(engine_idle(fleet[0].engine) && fleet_record_says("\"holder\":\"\""));
+		fleet_end();
+	}
+}
+
 static void
 holder_whose_target_fails_leaves_it(void)
 {
@@ -262,6 +287,7 @@ main(int argc, char **argv)
 	return test_main(argc, argv, (struct test[]){
 		{ "one of two replicates", one_of_two_replicates },
 		{ "who stops hands over", who_stops_hands_over },
+		{ "who stops ends its write first", who_stops_ends_its_write_first },
 		{ "a holder whose target fails leaves it", holder_whose_target_fails_leaves_it },
 		{ "a holder without its source leaves it", holder_without_its_source_leaves_it },
 		{ "work that waits needs no source", work_that_waits_needs_no_source },
