@@ -212,6 +212,7 @@ void track_lease_free(struct track *t);        /* idle */
 bool track_is_ours(const struct track *t);
 /* Why not, once leases_settled_op() has ended; false: it is ours. */
 bool track_lease_refused(const struct track *t, struct err *ret);
+void track_lease_rested(struct track *t);      /* something that ran under it has ended */
 void leases_start(struct engine *e);
 void leases_leave(struct engine *e);           /* those under which nothing runs: handed over. To be called again when that has ended */
 bool leases_idle(const struct engine *e);      /* but for those that a reload keeps */
@@ -251,6 +252,7 @@ void engine_recover_soon(struct engine *e);
 void engine_live(struct engine *e, uint64_t intent, struct push *runs); /* NULL: ended */
 /* The write under way to that name of dst for another state than state; NULL: none. */
 const struct push *engine_live_other(const struct engine *e, const struct backend *dst, const char *name, uint64_t state);
+bool engine_live_in(const struct engine *e, const struct lane *l); /* does any write of that lane run? */
 void engine_live_alone(struct engine *e, uint64_t intent);              /* the same for a lock alone: of a probe, of what is migrated */
 bool engine_is_live(const struct engine *e, uint64_t intent);
 void engine_recover_met(struct engine *e, uint64_t intent);

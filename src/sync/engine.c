@@ -59,10 +59,7 @@ static void track_kick(struct track *t);
 static void
 track_rested(struct track *t)
 {
-	if (t->lease != NULL)
-		lease_work_ended(t->lease);
-	if (t->engine->stopping)
-		leases_leave(t->engine);
+	track_lease_rested(t);
 	track_kick(t);
 }
 
@@ -250,6 +247,17 @@ engine_live_other(const struct engine *e, const struct backend *dst, const char 
 			return p;
 	}
 	return NULL;
+}
+
+bool
+engine_live_in(const struct engine *e, const struct lane *l)
+{
+	void *live;
+
+	for (size_t i = 0; map_next(e->live, &i, NULL, &live);)
+		if (live != e && ((const struct push *)live)->lane == l)
+			return true;
+	return false;
 }
 
 bool

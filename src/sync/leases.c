@@ -26,13 +26,13 @@ track_lease_changed(void *arg)
 	engine_kick(t->engine, t->lane->edge->from);
 }
 
-/* Is anything on its way to the target? */
+/* Is anything on its way to the target? Also what a person asked for. */
 static bool
 track_lease_busy(void *arg)
 {
 	const struct track *t = arg;
 
-	return (t->drain != NULL && !t->follows) || t->inherit != NULL;
+	return (t->drain != NULL && !t->follows) || t->inherit != NULL || engine_live_in(t->engine, t->lane);
 }
 
 /* --- what is noted of a take --- */
@@ -218,9 +218,18 @@ track_is_ours(const struct track *t)
 static void
 track_lease_leave(struct track *t)
 {
-	if (t->lease == NULL || t->drain != NULL || t->inherit != NULL || t->keeps_lease)
+	if (t->lease == NULL || t->drain != NULL || t->keeps_lease || track_lease_busy(t))
 		return;
 	lease_leave(t->lease);
+}
+
+void
+track_lease_rested(struct track *t)
+{
+	if (t->lease != NULL)
+		lease_work_ended(t->lease);
+	if (t->engine->stopping)
+		leases_leave(t->engine);
 }
 
 /* --- all of them --- */

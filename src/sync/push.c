@@ -36,6 +36,8 @@ push_free(struct op *op)
 		p->kind->free(p);
 	if (p->intent != 0)
 		engine_live(p->e, p->intent, NULL);
+	if (p->lane != NULL)
+		track_lease_rested(engine_track(p->e, p->lane));
 	push_give_turn(p);
 	snapshot_free(&p->next);
 	snapshot_free(&p->cur);

@@ -82,6 +82,41 @@ only_who_writes_resolves(void)
 }
 
 static void
+resolve_ended(struct op *op, void *arg)
+{
+	(void)arg;
+	op_free(op);
+}
+
+/* The process is told to end at any moment of the write. */
+static void
+decision_that_is_carried_out_keeps_the_lease(void)
+{
+	for (unsigned n = 0; n < 40; n++) {
+		unsigned turns = 0;
+
+		fleet_begin(1);
+		mem_world_put(fleet_b, "x.tfstate", rig_state(9, "another", 4, "somebody"));
+		engine_start(fleet[0].engine);
+		agent_rig_wait(&fleet[0], TTL);
+		op_start(engine_resolve(fleet[0].engine, "e", "x.tfstate", NULL), resolve_ended, NULL);
+		while (mem_world_locks(fleet_b) == 0)
+			CHECK(loop_turn(fleet_loop, false) && ++turns < 100000);
+		for (unsigned i = 0; i < n && mem_world_locks(fleet_b) > 0; i++)
+			loop_turn(fleet_loop, false);
+		engine_stop(fleet[0].engine);
+		op_cancel_all(fleet_loop);
+		while (mem_world_locks(fleet_b) > 0) {
+			CHECK(!fleet_record_says("\"holder\":\"\""));
+			CHECK(loop_turn(fleet_loop, false));
+		}
+		agent_rig_wait(&fleet[0], 1000);
+		CHECK(engine_idle(fleet[0].engine) && fleet_record_says("\"holder\":\"\""));
+		fleet_end();
+	}
+}
+
+static void
 decision_without_an_agent_takes_the_lease_for_it(void)
 {
 	fleet_begin(1);
@@ -193,6 +228,7 @@ main(int argc, char **argv)
 		{ "only its holder releases it", only_its_holder_releases_it },
 		{ "what a dead process held is given up for it", what_a_dead_process_held_is_given_up_for_it },
 		{ "only who writes resolves", only_who_writes_resolves },
+		{ "a decision that is carried out keeps the lease", decision_that_is_carried_out_keeps_the_lease },
 		{ "a decision without an agent takes the lease for it", decision_without_an_agent_takes_the_lease_for_it },
 		{ "a reload keeps what did not change", reload_keeps_what_did_not_change },
 		{ "a question in a reload is answered", a_question_in_a_reload_is_answered },
