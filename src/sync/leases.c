@@ -76,6 +76,18 @@ track_commits(void *arg)
 	return n;
 }
 
+/* Whoever may write nothing is in the way of those who can: also under the leases whose records say nothing of it. */
+static void
+leases_are_outrun(struct engine *e, const struct err *why)
+{
+	if (!e->outrun)
+		log_event(LOG_WARN, "lease", "nothing is written until the store is adopted", { "reason", log_str(why->msg) });
+	e->outrun = true;
+	for (size_t i = 0; i < e->plan->nlanes; i++)
+		if (e->tracks[i].lease != NULL)
+			lease_able(e->tracks[i].lease, false);
+}
+
 /* The record tells more of this very agent than its store knows: a higher epoch than any that it noted, or more commits. The store is
  * older than what its agent did, or another one goes by its name. Nothing is written until a person has seen that. */
 static bool
@@ -92,8 +104,8 @@ track_is_outrun(struct track *t, const struct lease_record *was, uint64_t noted,
 		    "back from a backup, or is a copy", (unsigned long long)done, (unsigned long long)now);
 	else
 		return false;
-	t->engine->outrun = true;
 	err_hint(reterr, "if it shall be active here: stateferry adopt");
+	leases_are_outrun(t->engine, reterr);
 	return true;
 }
 
@@ -290,7 +302,7 @@ leases_looked(const struct place *p)
 		struct track *t = &e->tracks[i];
 		int64_t       most = t->lane->edge->lease.max_failures;
 
-		if (t->lease != NULL && t->lane->edge->from == p->backend)
+		if (t->lease != NULL && t->lane->edge->from == p->backend && !e->outrun)
 			lease_able(t->lease, most == 0 || (p->looked.unkept == 0 && (p->failures < most || track_has_work(t))));
 	}
 }
@@ -301,8 +313,10 @@ leases_adopted(struct engine *e)
 	e->outrun = false;
 	for (size_t i = 0; i < e->plan->nlanes; i++) {
 		err_clear(&e->tracks[i].unproven);
-		if (e->tracks[i].lease != NULL)
-			lease_belongs_to(e->tracks[i].lease, store_agent_id(e->store));
+		if (e->tracks[i].lease == NULL)
+			continue;
+		lease_belongs_to(e->tracks[i].lease, store_agent_id(e->store));
+		lease_able(e->tracks[i].lease, true);
 	}
 	if (e->started)
 		leases_start(e);
@@ -515,7 +529,12 @@ engine_leases(struct engine *e, void (*fn)(void *arg, const struct lane *l, cons
 		if (t->lease == NULL)
 			continue;
 		lease_look(t->lease, &v);
-		if (t->unproven.code != ERR_OK && v.standing == LEASE_WATCHING) {
+		if (e->outrun && v.standing == LEASE_YIELDED) {
+			v.standing = LEASE_UNREAD;
+			err_set(&v.why, ERR_CONFIG, 0, "the store is older than what its agent did, or a copy");
+			err_hint(&v.why, "if it shall be active here: stateferry adopt");
+		}
+		if (t->unproven.code != ERR_OK && (v.standing == LEASE_WATCHING || v.standing == LEASE_UNREAD)) {
 			v.standing = LEASE_UNREAD;
 			v.why = t->unproven;
 		}

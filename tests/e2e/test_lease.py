@@ -199,11 +199,45 @@ def test_older_store_says_so_while_another_works(fleet):
     eventually(lambda: one.call("lease", "ls", code=10), LAST, "it has seen that its store is an older one")
     two.start()
     f.held_by(1)
-    eventually(lambda: f.lease(0)["standing"] == "theirs", LAST, "it sees who has it now")
+    eventually(lambda: "held by two" in one.call("lease", "ls", code=10).out, LAST, "both are said")
     said = one.call("status", code=1).out
     assert "older than what its agent did" in said and "next: stateferry adopt" in said, said
     one.call("adopt", "--yes")
     f.all_is_well()
+
+
+def test_older_store_gives_up_what_it_holds(fleet):
+    """One record shows that the store is an older one, another does not."""
+    f = fleet("local")
+    one, two = f.agents
+    more = [Block("lease", ttl=TTL)]
+    for agent in f.agents:
+        agent.replicate("more", "live", "dr", key="more/{name}", blocks=more)
+    one.start()
+    f.arrives()
+    eventually(lambda: f.get(f"more/{NAME}") == f.live.get(NAME), LAST, "both edges work")
+    one.stop()
+    shutil.copytree(one.folder / "store", one.folder / "backup", ignore=shutil.ignore_patterns("*.sock"))
+    one.forget("replicate", "more")
+    one.start()
+    f.change()
+    f.arrives()
+    one.stop()
+    shutil.rmtree(one.folder / "store")
+    (one.folder / "backup").rename(one.folder / "store")
+    one.replicate("more", "live", "dr", key="more/{name}", blocks=more)
+    one.start()
+    eventually(lambda: one.call("lease", "ls", code=10), LAST, "it has seen that its store is an older one")
+    assert "nothing is written until the store is adopted" in one.said()
+    two.start()
+    f.change()
+    f.arrives()
+    eventually(lambda: f.get(f"more/{NAME}") == f.live.get(NAME), LAST, "the other one has both edges")
+    one.call("adopt", "--yes")
+    two.stop()
+    f.change()
+    f.arrives()
+    eventually(lambda: f.get(f"more/{NAME}") == f.live.get(NAME), LAST, "it has both edges again")
 
 
 def test_store_is_removed_under_the_holder(fleet):
