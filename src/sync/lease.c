@@ -20,6 +20,7 @@
 #define LEASE_REQUEST_MIN_MS 500
 #define LEASE_YIELD_MAX_MS   600000
 #define LEASE_YIELD_DOUBLINGS 10
+#define LEASE_TROUBLES_SAID  3     /* in a row: what comes once or twice is over at the next look */
 #define LEASE_GIVE_TRIES     3     /* then it is left to expire */
 
 enum lease_state { LOOK, SEEN, INTENDED, TAKEN, RENEWED, GIVEN, RESTED };
@@ -341,9 +342,9 @@ static struct op *
 lease_take(struct lease *l)
 {
 	const struct lease_record *was = &l->now.record;
+	const char                *before = was->holder[0] != '\0' ? was->holder : was->stores[0].agent; /* who handed it over */
 
-	l->sent.transitions = was->transitions +
-	    (was->epoch != 0 && strcmp(was->nonce, l->sent.nonce) != 0 && strcmp(was->holder, l->agent_id) != 0);
+	l->sent.transitions = was->transitions + (was->epoch != 0 && strcmp(was->nonce, l->sent.nonce) != 0 && strcmp(before, l->agent_id) != 0);
 	l->sent.epoch = l->next_epoch;
 	l->sent.since = loop_wall(l->loop);
 	snprintf(l->sent.holder, sizeof(l->sent.holder), "%s", l->agent_id);
@@ -368,6 +369,23 @@ lease_give(struct lease *l)
 	return lease_swap(l);
 }
 
+static void
+lease_troubled(struct lease *l)
+{
+	l->trouble = l->op.res;
+	if (++l->troubles == LEASE_TROUBLES_SAID)
+		log_event(LOG_WARN, "lease", "neither read nor written", { "key", log_str(l->name) }, { "target", log_str(l->target) },
+		    { "reason", log_str(l->trouble.msg) });
+}
+
+static void
+lease_answered(struct lease *l)
+{
+	if (l->troubles >= LEASE_TROUBLES_SAID)
+		lease_say(l, LOG_INFO, "answers again");
+	l->troubles = 0;
+}
+
 /* Of a swap. A refusal, or no answer: the record tells. */
 static enum op_turn
 lease_swapped(struct lease *l)
@@ -375,14 +393,13 @@ lease_swapped(struct lease *l)
 	struct op *op = &l->op;
 
 	if (op->res.code == ERR_OK) {
-		l->troubles = 0;
+		lease_answered(l);
 		lease_is_sent(l, l->answer.revision);
 		return op_await(op, RESTED, lease_rest(l));
 	}
 	if (op->res.code == ERR_CONFLICT) /* somebody was faster; not at once again, where a store refuses whatever it holds */
 		return l->mine ? op_go(op, LOOK) : op_await(op, RESTED, lease_rest(l));
-	l->trouble = op->res;
-	l->troubles++;
+	lease_troubled(l);
 	return op->res.code == ERR_UNCERTAIN || op->res.code == ERR_TIMEOUT ? op_go(op, LOOK) : op_await(op, RESTED, lease_rest(l));
 }
 
@@ -395,12 +412,11 @@ lease_seen(struct lease *l)
 	if (!op_failed(op) && lease_record_read(span_of(l->answer.text, l->answer.n), &a.record, &op->res) != ERR_OK)
 		err_prefix(&op->res, "%s", l->key);
 	if (op_failed(op) && op->res.code != ERR_NOT_FOUND) {
-		l->trouble = op->res;
-		l->troubles++;
+		lease_troubled(l);
 		return op_await(op, RESTED, lease_rest(l));
 	}
 	memcpy(a.revision, l->answer.revision, sizeof(a.revision));
-	l->troubles = 0;
+	lease_answered(l);
 	lease_is_read(l, &a);
 	if (lease_may_take(l))
 		return op_await(op, INTENDED, lease_intend(l));
@@ -412,10 +428,8 @@ lease_intended(struct lease *l)
 {
 	struct op *op = &l->op;
 
-	if (op_failed(op) && op->res.code != ERR_CANCELLED) {
-		l->trouble = op->res;
-		l->troubles++;
-	}
+	if (op_failed(op) && op->res.code != ERR_CANCELLED)
+		lease_troubled(l);
 	if (op_failed(op))
 		return op_await(op, RESTED, lease_rest(l));
 	return lease_may_take(l) ? lease_ask(l, TAKEN, lease_take(l)) : op_await(op, RESTED, NULL);
@@ -561,6 +575,8 @@ lease_move(struct lease *l, struct records *to, void *arg, uint64_t *requests)
 void
 lease_belongs_to(struct lease *l, const char *agent_id)
 {
+	if (strcmp(l->agent_id, agent_id) == 0)
+		return;
 	free(l->agent_id);
 	l->agent_id = xstrdup(agent_id);
 	l->epoch = 0;

@@ -415,8 +415,9 @@ leases_is_decided(const struct leases_wait *w, const struct track *t)
 	if (t->lease == NULL || (w->pass != NULL && !pass_has_edge(w->pass, t->lane->edge)) || t->unproven.code != ERR_OK)
 		return true;
 	lease_look(t->lease, &v);
-	if (v.standing == LEASE_UNREAD && (v.why.code == ERR_AUTH || v.why.code == ERR_CONFIG || v.why.code == ERR_UNSUPPORTED))
-		return true; /* refused: time does not help */
+	if (v.standing == LEASE_UNREAD &&
+	    (v.why.code == ERR_AUTH || v.why.code == ERR_CONFIG || v.why.code == ERR_UNSUPPORTED || v.why.code == ERR_CORRUPT))
+		return true; /* refused, or no record: time does not help */
 	if (v.seen.record.ttl_ms > ttl)
 		ttl = v.seen.record.ttl_ms;
 	return v.standing == LEASE_OURS || v.standing == LEASE_THEIRS || v.standing == LEASE_YIELDED || v.standing == LEASE_RELEASED ||

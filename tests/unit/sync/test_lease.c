@@ -643,6 +643,19 @@ a_lost_record_is_followed_by_a_higher_epoch(void)
 	end();
 }
 
+/* Adopting a store that is this agent's already. */
+static void
+its_own_name_changes_nothing(void)
+{
+	begin(19, 1);
+	pass(TTL);
+	lease_belongs_to(nodes[0].lease, "agent-0");
+	CHECK_U64(lease_epoch(nodes[0].lease), 1);
+	lease_belongs_to(nodes[0].lease, "agent-9");
+	CHECK_U64(lease_epoch(nodes[0].lease), 0);
+	end();
+}
+
 static void
 store_that_refuses_is_not_stormed(void)
 {
@@ -836,6 +849,7 @@ main(int argc, char **argv)
 		{ "a lost renewal does not end it", lost_renewal_does_not_end_it },
 		{ "a hand-over that is taken back is waited for", hand_over_that_is_taken_back_is_waited_for },
 		{ "a lost record is followed by a higher epoch", a_lost_record_is_followed_by_a_higher_epoch },
+		{ "its own name changes nothing", its_own_name_changes_nothing },
 		{ "a store that refuses is not stormed", store_that_refuses_is_not_stormed },
 		{ "trouble is told", trouble_is_told },
 		{ "a failing holder leaves it to a peer", failing_holder_leaves_it_to_a_peer },

@@ -23,6 +23,43 @@ own_process_that_died_is_followed_at_once(void)
 	fleet_end();
 }
 
+/* An agent that takes again what it handed over itself is no other one. */
+static void
+from_one_agent_to_another_is_a_transition(void)
+{
+	static const struct {
+		unsigned    agent;
+		const char *transitions;
+	} turns[] = { { 0, "\"transitions\":0" }, { 0, "\"transitions\":0" }, { 1, "\"transitions\":1" }, { 1, "\"transitions\":1" },
+		{ 0, "\"transitions\":2" } };
+
+	fleet_begin(2);
+	for (unsigned i = 0; i < ARRAY_LEN(turns); i++) {
+		fleet_reborn(turns[i].agent);
+		mem_world_put(fleet_a, "x.tfstate", rig_state(6 + i, "L", 3, "b"));
+		CHECK_STR(agent_rig_sync_counts(&fleet[turns[i].agent]), "1 0 0 0");
+		CHECK(fleet_record_says("\"holder\":\"\"") && fleet_record_says(turns[i].transitions));
+	}
+	fleet_end();
+}
+
+/* What is no record does not become one while a pass waits. */
+static void
+pass_does_not_wait_for_what_is_no_record(void)
+{
+	struct pass_result p;
+	int64_t            begun;
+
+	fleet_begin(1);
+	mem_world_put(fleet_b, RECORD, span_str("<html>"));
+	begun = loop_now(fleet_loop);
+	agent_rig_sync(&fleet[0], &p);
+	CHECK_U64((uint64_t)pass_result_exit(&p), 14);
+	CHECK(loop_now(fleet_loop) - begun < 2000 && !fleet_equal("x.tfstate"));
+	pass_result_free(&p);
+	fleet_end();
+}
+
 static void
 older_store_waits_for_a_person(void)
 {
@@ -166,6 +203,8 @@ main(int argc, char **argv)
 {
 	return test_main(argc, argv, (struct test[]){
 		{ "an own process that died is followed at once", own_process_that_died_is_followed_at_once },
+		{ "from one agent to another is a transition", from_one_agent_to_another_is_a_transition },
+		{ "a pass does not wait for what is no record", pass_does_not_wait_for_what_is_no_record },
 		{ "a store older than what its agent held waits for a person", older_store_waits_for_a_person },
 		{ "the same behind a hand-over", store_put_back_after_a_hand_over },
 		{ "the same behind another holder", store_put_back_after_another_holder },
