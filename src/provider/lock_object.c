@@ -28,6 +28,13 @@ lock_object_read(struct lock_object *k, struct span body)
 	k->there.unnamed = true;
 }
 
+void
+lock_object_name(struct lock_object *k, const char *tag)
+{
+	if (k->there.id[0] == '\0')
+		snprintf(k->there.id, sizeof(k->there.id), "%s", tag);
+}
+
 /* A person may name it by its generation, where terraform does. */
 static bool
 lock_object_is_mine(const struct lock_object *k)

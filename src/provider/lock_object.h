@@ -63,5 +63,7 @@ struct op *lock_object_unlock(struct lock_object *k, const struct lock_info *l);
 struct op *lock_object_peek(struct lock_object *k, struct lock_info *ret);
 /* For answer(): k->there from a lock's body. One that is no lock locks too, as terraform sees it. */
 void       lock_object_read(struct lock_object *k, struct span body);
+/* What says no id goes by its tag, so that a person can name it. */
+void       lock_object_name(struct lock_object *k, const char *tag);
 
 #endif

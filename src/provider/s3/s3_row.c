@@ -89,13 +89,19 @@ s3_row_request(struct lock_object *lock)
 static bool
 s3_row_parse(struct s3_row *k)
 {
-	const char *info;
+	const char   *info;
+	struct digest d;
+	char          hex[DIGEST_HEX];
 
 	if (!s3_row_item(&k->call, ROW_INFO, &info))
 		return false;
 	lock_object_read(&k->lock, span_str(info));
 	free(k->info);
 	k->info = info != NULL ? xstrdup(info) : NULL;
+	if (info != NULL) {
+		sha256_of(info, strlen(info), &d);
+		lock_object_name(&k->lock, digest_hex(&d, hex));
+	}
 	return true;
 }
 

@@ -74,6 +74,7 @@ s3_lock_answer(struct lock_object *lock)
 	if (read && k->ans.http.status == 200) {
 		lock_object_read(lock, k->ans.http.body != NULL ? body_span(k->ans.http.body) : span_str(""));
 		s3_etag(http_header_get(&k->ans.http, "etag"), lock->there.generation);
+		lock_object_name(lock, lock->there.generation);
 		return LOCK_OBJECT_THERE;
 	}
 	if (!read && k->ans.http.status / 100 == 2) {

@@ -100,7 +100,10 @@ sees_who_holds_it(void)
 	CHECK_U64(give_back(), ERR_UNCERTAIN); /* it stays, but nobody can say that ours is gone */
 	CHECK_STR(fake_s3_text(r.fake, LOCK_KEY), "<html>");
 	CHECK_OK(s3_rig_run(&r, provider_lock_peek(r.b, &(struct state_ref){ KEY }, &there)), r.err);
-	CHECK(there.id[0] == '\0' && there.unnamed && there.who[0] != '\0');
+	CHECK(there.unnamed && there.who[0] != '\0');
+	CHECK_STR(there.id, there.generation); /* by which a person can name it, and break it */
+	CHECK_OK(s3_rig_run(&r, provider_unlock(r.b, &(struct state_ref){ KEY }, &there)), r.err);
+	CHECK(fake_s3_get(r.fake, LOCK_KEY) == NULL);
 	s3_rig_close(&r);
 }
 

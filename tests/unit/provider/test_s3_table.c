@@ -131,7 +131,11 @@ sees_who_holds_it(void)
 		CHECK_U64(give_back(), ERR_UNCERTAIN); /* whose it is nobody can say */
 		CHECK_STR(row(ROW, "Info"), "nonsense");
 		CHECK_OK(peek(&there), r.err);
-		CHECK(there.id[0] == '\0' && there.who[0] != '\0');
+		CHECK(there.unnamed && there.who[0] != '\0');
+		CHECK_U64(strlen(there.id), DIGEST_HEX - 1); /* by which a person can name it, and break it */
+		lock = there;
+		CHECK_OK(give_back(), r.err);
+		CHECK_U64(fake_dynamo_count(r.fake->dynamo), 0);
 		s3_rig_close(&r);
 	}
 }
