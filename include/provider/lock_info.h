@@ -36,6 +36,9 @@ void          lock_info_body(const struct lock_info *l, struct buf *ret);
 enum err_code lock_info_parse(struct span body, struct lock_info *ret, struct err *reterr);
 /* "Who (Operation) since Created, ID": for messages. Control bytes are replaced. */
 void          lock_info_print(const struct lock_info *l, struct buf *ret);
+/* "stateferry unlock LABEL:NAME ID", as a shell takes it; and "terraform force-unlock ID", for those that are to be known to both. */
+void          lock_info_unlock_by(const char *label, const char *name, const char *id, struct buf *ret);
+void          lock_info_unlock_by_both(const char *label, const char *name, const char *id, struct buf *ret);
 /* "NAME is locked by ", and that: a refusal with this code. Returns it. */
 enum err_code lock_info_refuse(const struct lock_info *l, enum err_code code, int detail, const char *name, struct err *reterr);
 /* Ours are told by their ids alone, wherever they turn up: the latter half of one is a digest of the former and of the agent's id. */

@@ -323,6 +323,8 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 	char    age[TIME_TEXT_MAX];
 
 	json_array_foreach(json_object_get(doc, "locks"), i, l) {
+		struct buf command;
+
 		cli_lock_text(l);
 		if (!json_is_null(json_object_get(l, "age_seconds")))
 			printf("  %s old", duration_format((int64_t)(cli_num(l, "age_seconds") * 1000), age));
@@ -333,13 +335,12 @@ cli_locks_text(const struct cli *c, const json_t *doc)
 		if (cli_bool(l, "suspect")) {
 			printf("      ");
 			cli_text(cli_str(l, "diagnosis"));
-			printf("; if it is gone: stateferry unlock ");
-			cli_text(cli_str(l, "backend"));
-			putchar(':');
-			cli_text(cli_str(l, "name"));
-			putchar(' ');
-			cli_text(cli_str(l, "id"));
+			printf("; if it is gone: ");
+			buf_init(&command, 0);
+			lock_info_unlock_by(cli_str(l, "backend"), cli_str(l, "name"), cli_str(l, "id"), &command);
+			cli_text(buf_str(&command));
 			putchar('\n');
+			buf_free(&command);
 		}
 	}
 	if (json_array_size(json_object_get(doc, "locks")) == 0)

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/shell.h"
 #include "base/time.h"
 #include "base/utf8.h"
 
@@ -180,6 +181,25 @@ lock_info_print(const struct lock_info *l, struct buf *ret)
 	}
 	buf_puts(ret, ", ID ");
 	utf8_visible(ret, span_str(l->id[0] != '\0' ? l->id : "unknown"), false);
+}
+
+void
+lock_info_unlock_by(const char *label, const char *name, const char *id, struct buf *ret)
+{
+	char *at = shell_wordf("%s:%s", label, name);
+
+	buf_printf(ret, "stateferry unlock %s%s ", id[0] == '-' ? "-- " : "", at);
+	shell_word(ret, id);
+	free(at);
+}
+
+void
+lock_info_unlock_by_both(const char *label, const char *name, const char *id, struct buf *ret)
+{
+	buf_printf(ret, "terraform force-unlock %s", id[0] == '-' ? "-- " : "");
+	shell_word(ret, id);
+	buf_puts(ret, ", or ");
+	lock_info_unlock_by(label, name, id, ret);
 }
 
 enum err_code

@@ -565,7 +565,7 @@ provider_unlock_hint(const struct backend *b, const char *name, const struct loc
 	if (b->provider->unlock_hint != NULL)
 		b->provider->unlock_hint(b, name, l, ret);
 	else
-		buf_printf(ret, "stateferry unlock %s:%s %s", b->label, name, l->id);
+		lock_info_unlock_by(b->label, name, l->id, ret);
 }
 
 void

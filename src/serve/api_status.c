@@ -193,8 +193,7 @@ status_lock(struct status *x, struct store_txn *t, const struct state_rec *s)
 	struct run_rec   r;
 	struct lock_seen l = { .backend = s->backend, .name = s->name };
 	struct lock_view v;
-	struct buf       cause;
-	char            *next;
+	struct buf       cause, next;
 
 	if (!store_run(t, s, &r))
 		return;
@@ -209,11 +208,13 @@ status_lock(struct status *x, struct store_txn *t, const struct state_rec *s)
 	buf_puts(&cause, "locked by ");
 	lock_info_print(&l.lock, &cause);
 	buf_printf(&cause, ": %s", v.text);
-	next = xasprintf("if that run is gone: stateferry unlock %s:%s %s", s->backend, s->name, r.lock);
+	buf_init(&next, 0);
+	buf_puts(&next, "if that run is gone: ");
+	lock_info_unlock_by(s->backend, s->name, r.lock, &next);
 	status_add(x, &(struct status_problem){ .kind = "lock", .backend = s->backend, .state = s->name, .code = err_exit(ERR_LOCKED),
-	    .since = r.begun, .cause = buf_str(&cause), .next = next });
+	    .since = r.begun, .cause = buf_str(&cause), .next = buf_str(&next) });
 	buf_free(&cause);
-	free(next);
+	buf_free(&next);
 }
 
 static bool

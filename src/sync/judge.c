@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/shell.h"
 #include "base/time.h"
 
 #define LLU(x) ((unsigned long long)(x))
@@ -198,7 +199,7 @@ void
 judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, struct buf *ret)
 {
 	bool  good = state_is_good(&(struct state_info){ .kind = v->kind }) && v->verdict != VERDICT_DAMAGED;
-	char *at = xasprintf("%s:%s@%" PRIu64, s->backend, s->name, v->number);
+	char *at = shell_wordf("%s:%s@%" PRIu64, s->backend, s->name, v->number), *head = shell_wordf("%s:%s@head", s->backend, s->name);
 
 	if (now && good)
 		buf_printf(ret, "stateferry quarantine release %s if this is meant", at);
@@ -209,8 +210,9 @@ judge_advice(const struct state_rec *s, const struct version_rec *v, bool now, s
 	else
 		buf_printf(ret, "stateferry cat %s shows it, stateferry quarantine drop %s removes it", at, at);
 	if (now && s->head != 0)
-		buf_printf(ret, ", %s stateferry restore %s:%s@head", good ? "else" : "or", s->backend, s->name);
+		buf_printf(ret, ", %s stateferry restore %s", good ? "else" : "or", head);
 	free(at);
+	free(head);
 }
 
 void

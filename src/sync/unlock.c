@@ -151,7 +151,7 @@ unlock_note_kept(struct unlock *u)
 static enum err_code
 unlock_may(struct unlock *u, struct err *reterr)
 {
-	struct buf name;
+	struct buf name, by;
 
 	if (u->id == NULL ? u->ret->ours : strcmp(u->id, u->ret->lock.id) == 0)
 		return ERR_OK;
@@ -160,9 +160,11 @@ unlock_may(struct unlock *u, struct err *reterr)
 	lock_info_refuse(&u->ret->lock, ERR_CONFLICT, 0, buf_str(&name), reterr);
 	buf_free(&name);
 	if (u->ret->lock.id[0] == '\0') /* held, and nothing says by whom: no ID could name it */
-		err_hint(reterr, "end the process that holds it: the lock goes with it");
-	else
-		err_hint(reterr, "if that run is really gone: stateferry unlock %s:%s %s", u->b->label, u->name, u->ret->lock.id);
+		return err_hint(reterr, "end the process that holds it: the lock goes with it");
+	buf_init(&by, 0);
+	lock_info_unlock_by(u->b->label, u->name, u->ret->lock.id, &by);
+	err_hint(reterr, "if that run is really gone: %s", buf_str(&by));
+	buf_free(&by);
 	return reterr->code;
 }
 

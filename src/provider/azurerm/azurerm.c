@@ -265,9 +265,7 @@ azurerm_lock_path(const struct backend *b, const char *name, struct buf *ret)
 static void
 azurerm_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
 {
-	if (azurerm_is_uuid(l->id))
-		buf_printf(ret, "terraform force-unlock %s, or ", l->id);
-	buf_printf(ret, "stateferry unlock %s:%s %s", b->label, name, l->id);
+	(azurerm_is_uuid(l->id) ? lock_info_unlock_by_both : lock_info_unlock_by)(b->label, name, l->id, ret);
 }
 
 /* ---------------------------------------------------------------- configuration */

@@ -168,7 +168,7 @@ gcs_unlock_hint(const struct backend *b, const char *name, const struct lock_inf
 {
 	const char *id = l->generation[0] != '\0' ? l->generation : l->id;
 
-	buf_printf(ret, "terraform force-unlock %s, or stateferry unlock %s:%s %s", id, b->label, name, id);
+	lock_info_unlock_by_both(b->label, name, id, ret);
 }
 
 /* ---------------------------------------------------------------- configuration */

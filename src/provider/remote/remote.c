@@ -188,7 +188,8 @@ remote_unlock_hint(const struct backend *b, const char *name, const struct lock_
 {
 	buf_puts(ret, "terraform force-unlock ");
 	remote_lock_name(b, name, ret);
-	buf_printf(ret, ", or stateferry unlock %s:%s %s", b->label, name, l->id);
+	buf_puts(ret, ", or ");
+	lock_info_unlock_by(b->label, name, l->id, ret);
 }
 
 static const char *

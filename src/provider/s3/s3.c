@@ -41,7 +41,7 @@ s3_lock_path(const struct backend *b, const char *name, struct buf *ret)
 static void
 s3_unlock_hint(const struct backend *b, const char *name, const struct lock_info *l, struct buf *ret)
 {
-	buf_printf(ret, "terraform force-unlock %s, or stateferry unlock %s:%s %s", l->id, b->label, name, l->id);
+	lock_info_unlock_by_both(b->label, name, l->id, ret);
 }
 
 /* ---------------------------------------------------------------- checks of the configuration */

@@ -154,6 +154,10 @@ says_where_it_is(void)
 	snprintf(l.id, sizeof(l.id), "ID");
 	provider_unlock_hint(r.b, "a.tfstate", &l, &hint);
 	CHECK_STR(buf_str(&hint), "terraform force-unlock ID, or stateferry unlock dr:a.tfstate ID");
+	buf_reset(&hint);
+	snprintf(l.id, sizeof(l.id), "-x;$(touch y)"); /* of whoever may write there */
+	provider_unlock_hint(r.b, "a b.tfstate", &l, &hint);
+	CHECK_STR(buf_str(&hint), "terraform force-unlock -- '-x;$(touch y)', or stateferry unlock -- 'dr:a b.tfstate' '-x;$(touch y)'");
 	buf_free(&hint);
 	s3_rig_close(&r);
 	s3_rig_open(&r, "bare bucket = \"acme\"\nregion = \"r\"\nendpoint = \"https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com\"");
