@@ -77,6 +77,9 @@ struct lease_conf {
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
 	struct lease_group *group;        /* NULL: it is the only one */
 	void              (*changed)(void *arg); /* held or not any more; from the loop; NULL: nobody asks */
+	/* Another holds it, and we may have to take it soon: what intend will need is found out meanwhile, asked after each look at
+	 * its record. Where that fails intend says so. NULL: there is nothing. */
+	struct op        *(*prepare)(void *arg);
 	/* Before it is taken: was is the record that lies there (epoch 0: none), *epoch the one that ours will have, which may be raised.
 	 * The op notes that durably; when it fails nothing is sent. NULL: nothing is noted. */
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);

@@ -120,7 +120,7 @@ struct track {
 	struct lease  *lease;
 	bool           keeps_lease;     /* over the reload that runs */
 	struct err     unproven;        /* why it cannot be taken; OK: nothing is known against it */
-	int64_t        prove_after;     /* loop_now(): unproven, not probed again before */
+	int64_t        prove_after;     /* loop_now(): not probed again before, for a take only while it is unproven */
 	bool           follows;         /* the drain only reads what the holder of the lease wrote */
 	struct bits    unread;          /* not ours: states under whose name the target shows what was not read yet */
 	struct bits    doubted;         /* not ours: their replica was newer than the head; perhaps the source has not been read since */

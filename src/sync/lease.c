@@ -23,9 +23,9 @@
 #define LEASE_TROUBLES_SAID  3     /* in a row: what comes once or twice is over at the next look */
 #define LEASE_GIVE_TRIES     3     /* then it is left to expire */
 
-enum lease_state { LOOK, SEEN, INTENDED, TAKEN, RENEWED, GIVEN, RESTED };
+enum lease_state { LOOK, SEEN, PREPARED, INTENDED, TAKEN, RENEWED, GIVEN, RESTED };
 
-static const char *const lease_states[] = { "look", "seen", "intended", "taken", "renewed", "given", "rested" };
+static const char *const lease_states[] = { "look", "seen", "prepared", "intended", "taken", "renewed", "given", "rested" };
 
 struct lease {
 	struct op           op;          /* while it runs */
@@ -37,6 +37,7 @@ struct lease {
 	struct lease_group *group, own;  /* own: it is the only one */
 	struct lease       *next;        /* of the group */
 	void              (*changed)(void *arg);
+	struct op        *(*prepare)(void *arg);
 	struct op        *(*intend)(void *arg, const struct lease_record *was, uint64_t *epoch);
 	uint64_t          (*commits)(void *arg);
 	bool              (*busy)(void *arg);
@@ -122,7 +123,7 @@ lease_ask(struct lease *l, enum lease_state next, struct op *request)
 static void
 lease_poke(struct lease *l)
 {
-	if (l->running && (l->op.state == RESTED || l->op.state == INTENDED))
+	if (l->running && (l->op.state == RESTED || l->op.state == PREPARED || l->op.state == INTENDED))
 		op_cancel(l->op.child);
 }
 
@@ -259,6 +260,13 @@ static bool
 lease_may_take(const struct lease *l)
 {
 	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && lease_is_free(l);
+}
+
+/* What another holds may be ours soon: what a take needs is found out while there is time. */
+static bool
+lease_may_prepare(const struct lease *l)
+{
+	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && l->now.record.holder[0] != '\0' && l->prepare != NULL;
 }
 
 static bool
@@ -420,7 +428,7 @@ lease_seen(struct lease *l)
 	lease_is_read(l, &a);
 	if (lease_may_take(l))
 		return op_await(op, INTENDED, lease_intend(l));
-	return op_await(op, RESTED, lease_rest(l));
+	return lease_may_prepare(l) ? op_await(op, PREPARED, l->prepare(l->arg)) : op_await(op, RESTED, lease_rest(l));
 }
 
 static enum op_turn
@@ -449,6 +457,8 @@ lease_step(struct op *op)
 		return lease_ask(l, SEEN, lease_read(l));
 	case SEEN:
 		return lease_seen(l);
+	case PREPARED: /* what it failed at, a take will tell */
+		return op_await(op, RESTED, lease_rest(l));
 	case INTENDED:
 		return lease_intended(l);
 	case TAKEN:
@@ -497,6 +507,7 @@ lease_new(const struct lease_conf *c)
 	l->next = l->group->first;
 	l->group->first = l;
 	l->changed = c->changed;
+	l->prepare = c->prepare;
 	l->intend = c->intend;
 	l->commits = c->commits;
 	l->busy = c->busy;

@@ -114,7 +114,7 @@ track_is_outrun(struct track *t, const struct lease_record *was, uint64_t noted,
 struct take {
 	struct op     op;
 	struct track *track;
-	uint64_t      epoch;
+	uint64_t      epoch;       /* 0: proven alone, not taken yet */
 };
 
 enum take_state { START, PROVEN, NOTED };
@@ -149,9 +149,10 @@ take_step(struct op *op)
 	case PROVEN:
 		if (op->res.code == ERR_CANCELLED)
 			return op_fail(op);
-		t->unproven = op->res;
+		if (k->epoch != 0 || !op_failed(op)) /* what fails while another holds it need not when it is to be taken */
+			t->unproven = op->res;
 		t->prove_after = loop_now(op->loop) + LEASES_PROVE_MS;
-		return op_failed(op) ? op_fail(op) : op_await(op, NOTED, take_note(k));
+		return op_failed(op) ? op_fail(op) : op_await(op, NOTED, k->epoch != 0 ? take_note(k) : NULL);
 	case NOTED:
 		return op_finish(op);
 	}
@@ -167,10 +168,31 @@ take_free(struct op *op)
 static const struct op_class take_class = { "take a lease", take_step, NULL, take_free, take_states, ARRAY_LEN(take_states) };
 
 static struct op *
+take_op(struct track *t, uint64_t epoch)
+{
+	struct take *k = xcalloc(1, sizeof(*k));
+
+	op_init(&k->op, &take_class, t->engine->loop);
+	k->track = t;
+	k->epoch = epoch;
+	return &k->op;
+}
+
+/* An agent that follows will be asked to go on within a second: there is no time for a probe then. */
+static struct op *
+track_lease_prepare(void *arg)
+{
+	struct track *t = arg;
+
+	if (!t->engine->started || t->engine->stopping || !engine_acts(t->engine) || loop_now(t->engine->loop) < t->prove_after)
+		return NULL;
+	return take_op(t, 0);
+}
+
+static struct op *
 track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
 {
 	struct track *t = arg;
-	struct take  *k;
 	uint64_t      noted;
 	struct err    e;
 
@@ -183,11 +205,7 @@ track_lease_intend(void *arg, const struct lease_record *was, uint64_t *epoch)
 	}
 	if (*epoch <= noted) /* the record was lost; locks of earlier epochs are still told from ours */
 		*epoch = noted + 1;
-	k = xcalloc(1, sizeof(*k));
-	op_init(&k->op, &take_class, t->engine->loop);
-	k->track = t;
-	k->epoch = *epoch;
-	return &k->op;
+	return take_op(t, *epoch);
 }
 
 void
@@ -197,8 +215,8 @@ track_lease_init(struct track *t)
 	char              *key;
 	struct lease_conf  c = { .loop = t->engine->loop, .agent_id = store_agent_id(t->engine->store),
 		.agent_name = t->engine->plan->settings.name, .ttl_ms = e->lease.ttl_ms, .max_failures = (unsigned)e->lease.max_failures,
-		.target = t->lane->to->label, .changed = track_lease_changed, .intend = track_lease_intend, .commits = track_commits,
-		.busy = track_lease_busy, .arg = t, .requests = &t->requests, .group = &t->engine->leases };
+		.target = t->lane->to->label, .changed = track_lease_changed, .prepare = track_lease_prepare, .intend = track_lease_intend,
+		.commits = track_commits, .busy = track_lease_busy, .arg = t, .requests = &t->requests, .group = &t->engine->leases };
 
 	if (!e->lease.on)
 		return;

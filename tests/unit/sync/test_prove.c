@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "sync/core.h"
 
 #include "../../lib/agent_rig.h"
 #include "../../lib/fake_s3.h"
@@ -11,6 +13,7 @@
 #define DR \
     "backend \"s3\" \"dr\" {\n  bucket = \"%s\"\n  region = \"us-east-1\"\n  endpoints = { s3 = \"http://" FAKE_S3_HOST "\" }\n" \
     "  use_path_style = true\n  access_key = \"" FAKE_S3_ACCESS "\"\n  secret_key = \"" FAKE_S3_SECRET "\"\n%s}\n"
+#define EDGE "replicate \"e\" {\n  from = \"a\"\n  to = [\"dr\"]\n  lease {\n    ttl = \"60s\"\n  }\n}\n"
 #define TARGET "backend \"mem\" \"a\" {}\n" DR \
     "replicate \"e\" {\n  from = \"a\"\n  to = [\"dr\"]\n}\n"
 
@@ -505,6 +508,40 @@ stopped_in_the_middle(void)
 	}
 }
 
+/* Who follows another agent has probed the target, once, by the time that it is to go on: a hand-over waits for no probe. */
+static void
+who_follows_has_probed_already(void)
+{
+	struct agent_rig other = { 0 };
+	char            *text = xasprintf("backend \"mem\" \"a\" {}\n" DR EDGE, "acme", "");
+	struct err       e;
+
+	begin("");
+	agent_rig_close(&r);
+	r.http = scripted_http_client(s3->http);
+	agent_rig_join(&r, loop, NULL, text);
+	agent_rig_world(&r, "a", a);
+	mem_world_put(a, "x.tfstate", rig_state(1, "L", 2, "a"));
+	engine_start(r.engine);
+	agent_rig_wait(&r, 5000);
+	CHECK_U64(probes(), 1);
+	other.http = scripted_http_client(s3->http);
+	agent_rig_join(&other, loop, NULL, text);
+	agent_rig_world(&other, "a", a);
+	engine_start(other.engine);
+	agent_rig_wait(&r, 120000);
+	CHECK(track_lease_refused(&other.engine->tracks[0], &e) && strstr(e.msg, "is held by") != NULL);
+	CHECK_U64(probes(), 2);
+	fake_s3_forget(s3);
+	engine_stop(r.engine);
+	agent_rig_wait(&r, 2000);
+	CHECK(track_is_ours(&other.engine->tracks[0]));
+	CHECK_U64(fake_s3_seen(s3, ".stateferry/probe/"), 0);
+	agent_rig_close(&other);
+	free(text);
+	end();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -526,5 +563,6 @@ main(int argc, char **argv)
 	    { "without_the_right_to_delete", without_the_right_to_delete },
 	    { "only_where_it_is_needed", only_where_it_is_needed },
 	    { "stopped_in_the_middle", stopped_in_the_middle },
+	    { "who_follows_has_probed_already", who_follows_has_probed_already },
 	    { NULL, NULL } });
 }
