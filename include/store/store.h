@@ -53,7 +53,7 @@ enum err_code store_open(struct loop *l, struct work *w, const struct store_conf
 void          store_close(struct store *s);
 const char   *store_dir(const struct store *s);
 const char   *store_agent_id(const struct store *s);        /* UUID text */
-/* The store came from another host or a backup: show, do not act, until adopted. */
+/* The store came from another host or a backup, or is a copy: show, do not act, until adopted. */
 bool          store_is_foreign(const struct store *s);
 struct op    *store_adopt(struct store *s);                 /* a new agent id, bound to this host */
 /* As seen by everybody: why the last commit failed, "" when it did not. */

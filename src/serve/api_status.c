@@ -127,7 +127,7 @@ status_store(struct status *x)
 	if (store_is_foreign(s)) {
 		x->failing = true;
 		status_add(x, &(struct status_problem){ .kind = "foreign_store", .code = 10,
-		    .cause = "the store came from another host or a backup: it is shown, nothing is written", .next = "stateferry adopt" });
+		    .cause = "the store came from another host or a backup, or is a copy: it is shown, nothing is written", .next = "stateferry adopt" });
 	} else if (engine_is_outrun(x->c->e)) { /* also when nothing is to be said of that lease any more, because another agent has it */
 		x->failing = true;
 		status_add(x, &(struct status_problem){ .kind = "foreign_store", .code = 10,

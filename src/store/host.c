@@ -223,7 +223,7 @@ host_own(struct store *s, struct err *reterr)
 /* ---------------------------------------------------------------- host */
 
 static void
-host_read_first_line(int dirfd, const char *path, char ret[HOST_TEXT_MAX])
+host_read(int dirfd, const char *path, char ret[HOST_TEXT_MAX])
 {
 	int     fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = -1;
@@ -233,7 +233,6 @@ host_read_first_line(int dirfd, const char *path, char ret[HOST_TEXT_MAX])
 		close(fd);
 	}
 	ret[n > 0 ? n : 0] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
 }
 
 /* The machine-id itself is not to be shown to others (machine-id(5)): its hash does. */
@@ -249,7 +248,8 @@ host_binding(const struct store_conf *conf)
 	if (conf->machine_id != NULL)
 		snprintf(id, sizeof(id), "%s", conf->machine_id);
 	else
-		host_read_first_line(AT_FDCWD, HOST_MACHINE_ID, id);
+		host_read(AT_FDCWD, HOST_MACHINE_ID, id);
+	id[strcspn(id, "\n")] = '\0';
 	if (id[0] == '\0' && gethostname(id, sizeof(id)) != 0)
 		id[0] = '\0';
 	id[sizeof(id) - 1] = '\0';
@@ -259,22 +259,56 @@ host_binding(const struct store_conf *conf)
 	return xasprintf("machine %s", digest_hex(&d, hex));
 }
 
-bool
-host_is_bound(struct store *s)
-{
-	char text[HOST_TEXT_MAX];
+/* Which file data.mdb is: a copy is another one, born later. */
+struct host_file {
+	char inode[24], birth[40]; /* birth "-": the file system does not tell; both "": nothing is known */
+};
 
-	host_read_first_line(s->dirfd, "host", text);
-	return strcmp(text, s->binding) == 0;
+static void
+host_look_file(const struct store *s, struct host_file *ret)
+{
+	struct statx x;
+
+	*ret = (struct host_file){ "", "" };
+	if (statx(s->dirfd, "data.mdb", AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &x) != 0)
+		return;
+	snprintf(ret->inode, sizeof(ret->inode), "%llu", (unsigned long long)x.stx_ino);
+	snprintf(ret->birth, sizeof(ret->birth), "-");
+	if ((x.stx_mask & STATX_BTIME) != 0)
+		snprintf(ret->birth, sizeof(ret->birth), "%lld.%09u", (long long)x.stx_btime.tv_sec, x.stx_btime.tv_nsec);
+}
+
+/* Both have to differ: some file systems number their files anew when they are mounted, and some tell of no birth. */
+static bool
+host_is_other_file(const struct host_file *a, const struct host_file *b)
+{
+	return strcmp(a->inode, b->inode) != 0 && (a->birth[0] == '-' || strcmp(a->birth, b->birth) != 0);
+}
+
+bool
+host_is_bound(const struct store *s, bool *ret_file)
+{
+	char             text[HOST_TEXT_MAX], *end;
+	struct host_file was, now;
+
+	host_read(s->dirfd, "host", text);
+	host_look_file(s, &now);
+	end = strchr(text, '\n');
+	*ret_file = now.inode[0] == '\0' || (end != NULL && sscanf(end, "\nfile %23s %39s", was.inode, was.birth) == 2);
+	text[strcspn(text, "\n")] = '\0';
+	return strcmp(text, s->binding) == 0 && (now.inode[0] == '\0' || !*ret_file || !host_is_other_file(&was, &now));
 }
 
 static int
 host_write_new(struct store *s)
 {
-	char   *line = xasprintf("%s\n", s->binding);
-	int     fd = openat(s->dirfd, "host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
-	ssize_t n;
+	struct host_file file;
+	char            *line;
+	int              fd = openat(s->dirfd, "host.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), rc = 0;
+	ssize_t          n;
 
+	host_look_file(s, &file);
+	line = file.inode[0] != '\0' ? xasprintf("%s\nfile %s %s\n", s->binding, file.inode, file.birth) : xasprintf("%s\n", s->binding);
 	if (fd < 0 || (n = write(fd, line, strlen(line))) < 0 || fsync(fd) != 0)
 		rc = errno;
 	else if ((size_t)n != strlen(line))

@@ -110,7 +110,7 @@ struct writer {
 struct store {
 	struct loop  *loop;
 	struct work  *work;
-	char         *dir, *binding;   /* binding: what STORE/host must say */
+	char         *dir, *binding;   /* binding: the first line of STORE/host */
 	int           dirfd, ownerfd;
 	bool          inline_commit;
 	uint64_t      free_min;
@@ -238,8 +238,9 @@ void rec_walk(struct store_txn *t, const struct walk *w);
 
 enum err_code host_dir_open(struct store *s, const struct store_conf *conf, struct err *reterr);
 enum err_code host_own(struct store *s, struct err *reterr);
-char         *host_binding(const struct store_conf *conf); /* the text of STORE/host for this host */
-bool          host_is_bound(struct store *s);              /* STORE/host says what binding says */
+char         *host_binding(const struct store_conf *conf); /* the first line of STORE/host for this host */
+/* STORE/host says what binding says, and no other file than data.mdb is. *ret_file: it need not be told which file that is. */
+bool          host_is_bound(const struct store *s, bool *ret_file);
 enum err_code host_bind(struct store *s, struct err *reterr);
 /* ERR_IO with a hint when there is no room for that many bytes more. */
 enum err_code host_check_room(const struct store *s, uint64_t bytes, struct err *reterr);

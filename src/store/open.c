@@ -168,7 +168,7 @@ store_know(struct store *s, const struct store_conf *conf, struct err *reterr)
 {
 	struct store_txn t;
 	enum err_code    code;
-	bool             fresh;
+	bool             fresh, knows_file;
 
 	if ((code = txn_begin(s, TXN_LOOP, &t, reterr)) != ERR_OK)
 		return code;
@@ -180,8 +180,8 @@ store_know(struct store *s, const struct store_conf *conf, struct err *reterr)
 		return err_set(reterr, ERR_NOT_FOUND, 0, "%s: no store there", s->dir);
 	if (fresh)
 		return store_create(s, conf, reterr);
-	s->foreign = !host_is_bound(s);
-	return ERR_OK;
+	s->foreign = !host_is_bound(s, &knows_file);
+	return s->foreign || knows_file ? ERR_OK : host_bind(s, reterr); /* an earlier version wrote it */
 }
 
 /* ---------------------------------------------------------------- open and close */

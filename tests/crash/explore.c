@@ -316,14 +316,16 @@ look_at(struct image *m, const struct history *h, uint64_t seed)
 
 /* States at places that are as far from each other as from the ends. */
 static void
-explore(const struct recording *rec, const struct history *h, uint64_t seed, uint64_t states)
+explore(const char *recorded, const struct recording *rec, const struct history *h, uint64_t seed, uint64_t states)
 {
-	char        *dir = xasprintf("%s/image", test_tmpdir());
+	char        *dir = xasprintf("%s/image", test_tmpdir()), *from = xasprintf("%s/data.mdb", recorded), *to = xasprintf("%s/data.mdb", dir);
 	struct image m = { .dir = dir, .acked = WORKLOAD_NEVER };
 	struct disk  d = { 0 };
 	size_t       at = 0;
 
 	CHECK(mkdir(m.dir, 0700) == 0 || errno == EEXIST);
+	unlink(to);
+	CHECK(link(from, to) == 0); /* a store is bound to its very file */
 	rand_seeded(&m.rand, seed);
 	for (uint64_t i = 0; i < states; i++) {
 		m.last = (size_t)(i * rec->n / states);
@@ -339,6 +341,8 @@ explore(const struct recording *rec, const struct history *h, uint64_t seed, uin
 	}
 	free(d.data);
 	free(dir);
+	free(from);
+	free(to);
 }
 
 static uint64_t
@@ -362,7 +366,7 @@ workload_explored(enum workload_kind kind, uint64_t seed, size_t batches, uint64
 	CHECK(record_count(&rec, REC_HOST_RENAME) >= 1);
 	records_seen += rec.n;
 	batches_seen += h.n;
-	explore(&rec, &h, seed, states);
+	explore(dir, &rec, &h, seed, states);
 	workload_free(&h);
 	record_free(&rec);
 	free(dir);

@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import stat
+import subprocess
 
 from states import CANARY, lineage, state
 
@@ -66,6 +67,31 @@ def test_copied_store_waits_to_be_adopted(agents, places):
     agent.call("adopt", "--yes")
     agent.sync()
     assert dr.get(NAME) == live.get(NAME)
+
+
+def test_copy_beside_a_living_original(agents, places):
+    """Same host, same name: it must not act as the agent that it is a copy of."""
+    agent = agents()
+    live, dr, line = replicating(agent, places)
+    original = agent.folder / "store"
+    subprocess.run(["cp", "-a", original, agent.folder / "copy"], check=True)
+    before = dr.get(NAME)
+    agent.blocks[0].args["store"] = str(agent.folder / "copy")
+    live.put(NAME, state(3, line))
+    agent.call("sync", code=None)
+    assert dr.get(NAME) == before, "a copied store writes nothing"
+    said = agent.call("status", code=1).out
+    assert "or is a copy" in said and "next: stateferry adopt" in said, said
+    agent.blocks[0].args["store"] = str(original)
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME), "the original goes on"
+    agent.blocks[0].args["store"] = str(agent.folder / "copy")
+    agent.call("adopt", "--yes")
+    live.put(NAME, state(4, line))
+    agent.sync()
+    assert dr.get(NAME) == live.get(NAME)
+    agent.blocks[0].args["store"] = str(original)
+    agent.sync()
 
 
 def test_no_store_is_said_not_shown_as_empty(agent):

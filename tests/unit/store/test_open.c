@@ -266,6 +266,93 @@ bound_to_a_name(void)
 	rig_close(&r);
 }
 
+static bool
+opens_foreign(const struct store_conf *c)
+{
+	bool foreign;
+
+	rig_open(&r, c);
+	foreign = store_is_foreign(r.store);
+	rig_close(&r);
+	return foreign;
+}
+
+static void
+shell(const char *verb, const char *from, const char *to)
+{
+	char command[1200];
+
+	snprintf(command, sizeof(command), "%s '%s' '%s'", verb, from, to);
+	CHECK(system(command) == 0);
+}
+
+/* On the same host, or under the same name: two would act as one agent. */
+static void
+copied_beside_the_original(void)
+{
+	struct store_conf c = { .dir = rig_dir("beside"), .agent_name = "edge-7" }, copy = { .dir = rig_dir("beside.copy"), .agent_name = "edge-7" };
+	struct store_conf moved = { .dir = rig_dir("beside.moved"), .agent_name = "edge-7" };
+	struct err        e = { 0 };
+	char              from[512], to[512];
+
+	CHECK(!opens_foreign(&c));
+	usleep(50000); /* births are told as exactly as the kernel's clock ticks */
+	shell("cp -a", c.dir, copy.dir);
+	CHECK(opens_foreign(&copy) && opens_foreign(&copy));
+	CHECK(!opens_foreign(&c));
+	rig_open(&r, &copy);
+	CHECK_OK(rig_run(&r, store_adopt(r.store), &e), e);
+	CHECK(!store_is_foreign(r.store));
+	rig_close(&r);
+	CHECK(!opens_foreign(&copy) && !opens_foreign(&c));
+	shell("mv", c.dir, moved.dir);
+	CHECK(!opens_foreign(&moved));
+	path_in(from, sizeof(from), copy.dir, "data.mdb");
+	path_in(to, sizeof(to), moved.dir, "data.mdb");
+	shell("cp", from, to); /* put back over it: what it did since, its leases tell */
+	CHECK(!opens_foreign(&moved));
+}
+
+static void
+put_host(const char *dir, const char *text)
+{
+	char  path[512];
+	FILE *f;
+
+	path_in(path, sizeof(path), dir, "host");
+	f = fopen(path, "w");
+	CHECK(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* The second line of STORE/host, of which either part is enough; without it an earlier version wrote it. */
+static void
+what_the_file_is_told_by(void)
+{
+	struct store_conf c = { .dir = rig_dir("told-by"), .agent_name = "edge-7" };
+	char              path[512], inode[40], birth[40], text[200];
+	FILE             *f;
+
+	CHECK(!opens_foreign(&c));
+	put_host(c.dir, "name edge-7\n");
+	CHECK(!opens_foreign(&c));
+	path_in(path, sizeof(path), c.dir, "host");
+	f = fopen(path, "r");
+	CHECK(f != NULL && fscanf(f, "name edge-7\nfile %39s %39s", inode, birth) == 2);
+	fclose(f);
+	snprintf(text, sizeof(text), "name edge-7\nfile %s 1.000000000\n", inode);
+	put_host(c.dir, text);
+	CHECK(!opens_foreign(&c));
+	put_host(c.dir, "name edge-7\nfile 1 1.000000000\n");
+	CHECK(opens_foreign(&c));
+	put_host(c.dir, "name edge-7\nfile 1 -\n");
+	CHECK(opens_foreign(&c));
+	if (strcmp(birth, "-") == 0)
+		return;
+	snprintf(text, sizeof(text), "name edge-7\nfile 1 %s\n", birth);
+	put_host(c.dir, text);
+	CHECK(!opens_foreign(&c));
+}
+
 /* ---------------------------------------------------------------- format */
 
 static void
@@ -472,6 +559,8 @@ main(int argc, char **argv)
 	    { "one_owner", one_owner },
 	    { "copied_to_another_host", copied_to_another_host },
 	    { "bound_to_a_name", bound_to_a_name },
+	    { "copied_beside_the_original", copied_beside_the_original },
+	    { "what_the_file_is_told_by", what_the_file_is_told_by },
 	    { "a_newer_format_is_refused", a_newer_format_is_refused },
 	    { "a_newer_record_is_no_absence", a_newer_record_is_no_absence },
 	    { "encrypted", encrypted },
