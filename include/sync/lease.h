@@ -17,6 +17,7 @@
  * by now. What protects a replica is that a write is conditional on what was compared (push.c).
  */
 #define LEASE_TTL_MIN_MS     2000
+#define LEASE_TTL_MAX_MS     (24 * 60 * 60 * 1000)
 #define LEASE_FAILURES_MAX   1000
 #define LEASE_HOLDER_MAX     64
 #define LEASE_NAME_MAX       128

@@ -85,6 +85,8 @@ lease_conf_read(struct conf *conf, const struct provider_env *env, struct edge *
 		return reterr->code;
 	if (c.ttl_ms < LEASE_TTL_MIN_MS)
 		return conf_error(reterr, conf_where(b, "ttl"), "ttl is at least 2s");
+	if (c.ttl_ms > LEASE_TTL_MAX_MS)
+		return conf_error(reterr, conf_where(b, "ttl"), "ttl is at most 24h");
 	if (c.max_failures < 0 || c.max_failures > LEASE_FAILURES_MAX)
 		return conf_error(reterr, conf_where(b, "max_failures"), "max_failures is a number from 0 to %d", LEASE_FAILURES_MAX);
 	e->lease = (struct edge_lease){ true, c.ttl_ms, c.max_failures, NULL };

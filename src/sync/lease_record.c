@@ -94,7 +94,8 @@ lease_record_fill(const json_t *root, struct lease_record *r)
 	if (!lease_number(root, "stateferry_lease", 1, &format) || !lease_text(root, "holder", r->holder, sizeof(r->holder)) ||
 	    !lease_text(root, "name", r->name, sizeof(r->name)) || !lease_text(root, "nonce", r->nonce, sizeof(r->nonce)) ||
 	    !lease_number(root, "counter", 0, &counter) || !lease_number(root, "epoch", 1, &epoch) ||
-	    !lease_number(root, "transitions", 0, &transitions) || !lease_number(root, "ttl_ms", LEASE_TTL_MIN_MS, &r->ttl_ms))
+	    !lease_number(root, "transitions", 0, &transitions) || !lease_number(root, "ttl_ms", LEASE_TTL_MIN_MS, &r->ttl_ms) ||
+	    r->ttl_ms > LEASE_TTL_MAX_MS)
 		return false;
 	r->counter = (uint64_t)counter;
 	r->epoch = (uint64_t)epoch;
@@ -108,15 +109,21 @@ enum err_code
 lease_record_read(struct span json, struct lease_record *ret, struct err *reterr)
 {
 	json_t *root = json.n > 0 && json.n <= RECORD_MAX ? json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-	bool    ok;
+	int64_t format;
+	bool    later, ok;
 
 	memset(ret, 0, sizeof(*ret));
-	ok = lease_record_fill(root, ret);
+	later = lease_number(root, "stateferry_lease", LEASE_FORMAT + 1, &format);
+	ok = !later && lease_record_fill(root, ret);
 	if (ok)
 		lease_record_later(root, ret);
 	json_decref(root);
 	if (ok)
 		return ERR_OK;
+	if (later) {
+		err_set(reterr, ERR_CORRUPT, 0, "the record of a lease was written by a later version of stateferry");
+		return err_hint(reterr, "nothing is written under it; agents that share a lease need the same version");
+	}
 	err_set(reterr, ERR_CORRUPT, 0, "not the record of a lease");
 	return err_hint(reterr, "nothing is written under it; if nobody needs what is there, remove it");
 }

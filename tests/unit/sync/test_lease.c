@@ -289,6 +289,7 @@ what_is_no_record(void)
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":0,\"transitions\":0,\"ttl_ms\":60000}",
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":-1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}",
 		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":1}",
+		"{\"stateferry_lease\":1,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":86400001}",
 		("{\"stateferry_lease\":1,\"holder\":\"0123456789012345678901234567890123456789012345678901234567890123\","
 		"\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,\"transitions\":0,\"ttl_ms\":60000}") };
 	struct lease_record r;
@@ -296,6 +297,9 @@ what_is_no_record(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		CHECK_U64(lease_record_read(span_str(bad[i]), &r, &e), ERR_CORRUPT);
+	CHECK_U64(lease_record_read(SPAN_LIT("{\"stateferry_lease\":2,\"holder\":\"a\",\"name\":\"\",\"nonce\":\"n\",\"counter\":1,\"epoch\":1,"
+	    "\"transitions\":0,\"ttl_ms\":60000}"), &r, &e), ERR_CORRUPT);
+	CHECK(strstr(e.msg, "a later version") != NULL);
 }
 
 /* ---------------------------------------------------------------- one and its successor */

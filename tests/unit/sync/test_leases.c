@@ -268,6 +268,7 @@ what_cannot_be_a_lease(void)
 {
 	CHECK(agent_rig_plan_error(SHARED) == NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  ttl = \"1s\"\n}\n")), "ttl is at least 2s") != NULL);
+	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  ttl = \"25h\"\n}\n")), "ttl is at most 24h") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n}\n")), "needs a block `etcd") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  coordinator = \"etcd\"\n  dynamodb {\n}\n}\n")), "stands beside") != NULL);
 	CHECK(strstr(agent_rig_plan_error(BACKENDS EDGE("lease {\n  etcd {\n}\n}\n")), "beside coordinator = \"target\"") != NULL);
