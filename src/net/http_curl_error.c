@@ -149,7 +149,7 @@ http_curl_certificate(const char *text, const struct http_exchange *x, struct er
 	if (strstr(text, "expired") != NULL || strstr(text, "not yet valid") != NULL)
 		err_hint(ret, "if the certificate is fine, the clock of this machine is not");
 	else
-		err_hint(ret, "for a private CA name its PEM file in this backend, or in SSL_CERT_FILE");
+		err_hint(ret, "for a private CA name its PEM file in this block, or in SSL_CERT_FILE");
 }
 
 /* Reading or writing broke off: in the tunnel of a proxy, by a TLS alert, or in the open. */

@@ -371,7 +371,7 @@ host_check_room(const struct store *s, uint64_t bytes, struct err *reterr)
 		return ERR_OK;
 	err_set(reterr, ERR_IO, ENOSPC, "store: the disk of %s is nearly full: %llu KiB free, %llu KiB wanted", s->dir,
 	    (unsigned long long)(free_bytes >> 10), (unsigned long long)(need >> 10));
-	return err_hint(reterr, "free space there, or move the store to a larger disk");
+	return err_hint(reterr, "free space there, or move the store to a larger disk, where it is to be adopted");
 }
 
 /* LMDB says EIO, for it sees a short write. */
@@ -384,7 +384,7 @@ host_explain_full(const struct store *s, struct err *reterr)
 		return reterr->code;
 	err_set(reterr, ERR_IO, ENOSPC, "store: a commit failed because the disk of %s is full: %llu KiB free", s->dir,
 	    (unsigned long long)(free_bytes >> 10));
-	return err_hint(reterr, "free space there, or move the store to a larger disk");
+	return err_hint(reterr, "free space there, or move the store to a larger disk, where it is to be adopted");
 }
 
 int

@@ -181,7 +181,11 @@ store_know(struct store *s, const struct store_conf *conf, struct err *reterr)
 	if (fresh)
 		return store_create(s, conf, reterr);
 	s->foreign = !host_is_bound(s, &knows_file);
-	return s->foreign || knows_file ? ERR_OK : host_bind(s, reterr); /* an earlier version wrote it */
+	if (!s->foreign && !knows_file && host_bind(s, reterr) != ERR_OK) { /* an earlier version wrote it; the next start tries again */
+		log_at(LOG_WARN, "store", "it cannot be noted which file it is, so a copy of it would not be told: %s", reterr->msg);
+		err_clear(reterr);
+	}
+	return ERR_OK;
 }
 
 /* ---------------------------------------------------------------- open and close */

@@ -334,6 +334,10 @@ what_the_file_is_told_by(void)
 
 	CHECK(!opens_foreign(&c));
 	put_host(c.dir, "name edge-7\n");
+	path_in(path, sizeof(path), c.dir, "host.new");
+	CHECK(mkdir(path, 0700) == 0);
+	CHECK(!opens_foreign(&c)); /* it cannot be noted now, as on a full disk */
+	CHECK(rmdir(path) == 0);
 	CHECK(!opens_foreign(&c));
 	path_in(path, sizeof(path), c.dir, "host");
 	f = fopen(path, "r");
