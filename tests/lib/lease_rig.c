@@ -43,6 +43,26 @@ fleet_end(void)
 
 /* The process ends, and another one goes on with its store. */
 void
+fleet_end_in_a_write(unsigned turns)
+{
+	unsigned waited = 0;
+
+	while (mem_world_locks(fleet_b) == 0)
+		CHECK(loop_turn(fleet_loop, false) && ++waited < 100000);
+	for (unsigned i = 0; i < turns && mem_world_locks(fleet_b) > 0; i++)
+		loop_turn(fleet_loop, false);
+	engine_stop(fleet[0].engine);
+	op_cancel_all(fleet_loop);
+	while (mem_world_locks(fleet_b) > 0) {
+		CHECK(!fleet_record_says("\"holder\":\"\""));
+		CHECK(loop_turn(fleet_loop, false));
+	}
+	agent_rig_wait(&fleet[0], 1000);
+	CHECK(engine_idle(fleet[0].engine) && fleet_record_says("\"holder\":\"\""));
+	fleet_end();
+}
+
+void
 fleet_reborn(unsigned i)
 {
 	char *dir = xstrdup(fleet[i].dir);

@@ -28,6 +28,8 @@ extern struct loop      *fleet_loop;
 /* The first so many agents are opened; x.tfstate lies at the source. */
 void fleet_begin(unsigned agents);
 void fleet_end(void);                  /* no lock may be left */
+/* As the process does that is told to end, so many turns after it has locked x.tfstate: the lease outlives that lock. */
+void fleet_end_in_a_write(unsigned turns);
 /* The process ends, and another one goes on with its store. */
 void fleet_reborn(unsigned agent);
 

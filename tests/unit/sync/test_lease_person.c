@@ -93,26 +93,12 @@ static void
 decision_that_is_carried_out_keeps_the_lease(void)
 {
 	for (unsigned n = 0; n < 40; n++) {
-		unsigned turns = 0;
-
 		fleet_begin(1);
 		mem_world_put(fleet_b, "x.tfstate", rig_state(9, "another", 4, "somebody"));
 		engine_start(fleet[0].engine);
 		agent_rig_wait(&fleet[0], TTL);
 		op_start(engine_resolve(fleet[0].engine, "e", "x.tfstate", NULL), resolve_ended, NULL);
-		while (mem_world_locks(fleet_b) == 0)
-			CHECK(loop_turn(fleet_loop, false) && ++turns < 100000);
-		for (unsigned i = 0; i < n && mem_world_locks(fleet_b) > 0; i++)
-			loop_turn(fleet_loop, false);
-		engine_stop(fleet[0].engine);
-		op_cancel_all(fleet_loop);
-		while (mem_world_locks(fleet_b) > 0) {
-			CHECK(!fleet_record_says("\"holder\":\"\""));
-			CHECK(loop_turn(fleet_loop, false));
-		}
-		agent_rig_wait(&fleet[0], 1000);
-		CHECK(engine_idle(fleet[0].engine) && fleet_record_says("\"holder\":\"\""));
-		fleet_end();
+		fleet_end_in_a_write(n);
 	}
 }
 

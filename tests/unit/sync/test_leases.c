@@ -52,23 +52,9 @@ static void
 who_stops_ends_its_write_first(void)
 {
 	for (unsigned n = 0; n < 40; n++) {
-		unsigned turns = 0;
-
 		fleet_begin(1);
 		engine_start(fleet[0].engine);
-		while (mem_world_locks(fleet_b) == 0)
-			CHECK(loop_turn(fleet_loop, false) && ++turns < 100000);
-		for (unsigned i = 0; i < n && mem_world_locks(fleet_b) > 0; i++)
-			loop_turn(fleet_loop, false);
-		engine_stop(fleet[0].engine);
-		op_cancel_all(fleet_loop);
-		while (mem_world_locks(fleet_b) > 0) {
-			CHECK(!fleet_record_says("\"holder\":\"\""));
-			CHECK(loop_turn(fleet_loop, false));
-		}
-		agent_rig_wait(&fleet[0], 1000);
-		CHECK(engine_idle(fleet[0].engine) && fleet_record_says("\"holder\":\"\""));
-		fleet_end();
+		fleet_end_in_a_write(n);
 	}
 }
 
