@@ -74,7 +74,7 @@ struct lease_conf {
 	const char         *key;          /* copied, as are the ids; the record's is LEASE_FOLDER KEY */
 	const char         *target;       /* of the work that it stands for, for people; copied; NULL: none */
 	const char         *agent_id, *agent_name;
-	int64_t             ttl_ms;       /* at least LEASE_TTL_MIN_MS */
+	int64_t             ttl_ms;       /* LEASE_TTL_MIN_MS to LEASE_TTL_MAX_MS */
 	unsigned            max_failures; /* in a row, then it is given up for a while; 0: never */
 	struct lease_group *group;        /* NULL: it is the only one */
 	void              (*changed)(void *arg); /* held or not any more; from the loop; NULL: nobody asks */

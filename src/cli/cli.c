@@ -295,10 +295,10 @@ cli_agent_options(const struct cli *c, int flags, struct agent_options *ret)
 
 /* ---------------------------------------------------------------- the process */
 
+static int cli_store_lost_exit; /* a handler calls nothing that could tell it */
+
 /* The store is a map of its file. Where that is shorter than it says (a copy that was cut off), or its disk fails, reading it is a
  * signal, and nothing of it can be saved from within. */
-static int cli_store_lost_exit;
-
 static void
 cli_store_lost(int sig)
 {

@@ -213,8 +213,6 @@ lease_longest_ttl(const struct lease *l)
 static void
 lease_is_read(struct lease *l, const struct lease_seen *a)
 {
-	bool known = l->now.record.epoch != 0;
-
 	if (a->record.epoch > l->top_epoch)
 		l->top_epoch = a->record.epoch;
 	if (a->record.epoch != 0 && strcmp(a->record.nonce, l->sent.nonce) == 0 && a->record.counter == l->sent.counter) {
@@ -226,7 +224,7 @@ lease_is_read(struct lease *l, const struct lease_seen *a)
 	if (strcmp(a->revision, l->now.revision) != 0) {
 		struct lease_record was = l->now.record;
 
-		l->moved = known && !l->unsure && a->record.holder[0] != '\0';
+		l->moved = was.epoch != 0 && !l->unsure && a->record.holder[0] != '\0';
 		if (a->record.epoch != 0)
 			l->lost_ttl = 0;
 		else if (!l->mine && was.holder[0] != '\0')
@@ -257,16 +255,22 @@ lease_is_free(const struct lease *l)
 }
 
 static bool
+lease_wants(const struct lease *l)
+{
+	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l);
+}
+
+static bool
 lease_may_take(const struct lease *l)
 {
-	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && lease_is_free(l);
+	return lease_wants(l) && lease_is_free(l);
 }
 
 /* What another holds may be ours soon: what a take needs is found out while there is time. */
 static bool
 lease_may_prepare(const struct lease *l)
 {
-	return !l->mine && !l->leaving && !l->pausing && !l->released && !lease_yields(l) && l->now.record.holder[0] != '\0' && l->prepare != NULL;
+	return lease_wants(l) && l->now.record.holder[0] != '\0' && l->prepare != NULL;
 }
 
 static bool
