@@ -11,6 +11,14 @@ struct mem_world *fleet_a, *fleet_b;
 struct loop      *fleet_loop;
 
 void
+fleet_join(unsigned agent, const char *dir)
+{
+	agent_rig_join(&fleet[agent], fleet_loop, dir, SHARED);
+	agent_rig_world(&fleet[agent], "a", fleet_a);
+	agent_rig_world(&fleet[agent], "b", fleet_b);
+}
+
+void
 fleet_begin(unsigned agents)
 {
 	fleet_loop = loop_new_virtual(5, RIG_WALL);
@@ -19,11 +27,17 @@ fleet_begin(unsigned agents)
 	fleet_a = mem_world_new();
 	fleet_b = mem_world_new();
 	mem_world_put(fleet_a, "x.tfstate", rig_state(5, "L", 3, "a"));
-	for (unsigned i = 0; i < agents; i++) {
-		agent_rig_join(&fleet[i], fleet_loop, NULL, SHARED);
-		agent_rig_world(&fleet[i], "a", fleet_a);
-		agent_rig_world(&fleet[i], "b", fleet_b);
-	}
+	for (unsigned i = 0; i < agents; i++)
+		fleet_join(i, NULL);
+}
+
+void
+fleet_begin_at_work(void)
+{
+	fleet_begin(2);
+	engine_start(fleet[0].engine);
+	engine_start(fleet[1].engine);
+	agent_rig_wait(&fleet[0], TTL);
 }
 
 void
@@ -41,7 +55,6 @@ fleet_end(void)
 	loop_free(fleet_loop);
 }
 
-/* The process ends, and another one goes on with its store. */
 void
 fleet_end_in_a_write(unsigned turns)
 {
@@ -68,9 +81,7 @@ fleet_reborn(unsigned i)
 	char *dir = xstrdup(fleet[i].dir);
 
 	agent_rig_close(&fleet[i]);
-	agent_rig_join(&fleet[i], fleet_loop, dir, SHARED);
-	agent_rig_world(&fleet[i], "a", fleet_a);
-	agent_rig_world(&fleet[i], "b", fleet_b);
+	fleet_join(i, dir);
 	free(dir);
 }
 

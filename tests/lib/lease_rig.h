@@ -27,6 +27,8 @@ extern struct loop      *fleet_loop;
 
 /* The first so many agents are opened; x.tfstate lies at the source. */
 void fleet_begin(unsigned agents);
+void fleet_begin_at_work(void);        /* both, until one leads and the other follows */
+void fleet_join(unsigned agent, const char *dir); /* one more process, with the store that lies there; NULL: a new one */
 void fleet_end(void);                  /* no lock may be left */
 /* As the process does that is told to end, so many turns after it has locked x.tfstate: the lease outlives that lock. */
 void fleet_end_in_a_write(unsigned turns);

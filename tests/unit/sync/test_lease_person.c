@@ -10,10 +10,7 @@ released_lease_stays_away(void)
 	struct lease_released what;
 	unsigned              first;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	first = fleet_leader();
 	CHECK_U64(agent_rig_run(&fleet[0], engine_lease_release(fleet[first].engine, "e", false, &what), 5000), ERR_OK);
 	CHECK_U64(what.done, 1);

@@ -97,9 +97,7 @@ store_put_back_is_seen_behind_a_hand_over(bool other)
 	command = xasprintf("rm -rf '%s' && cp -a '%s' '%s'", copy, dir, copy);
 	CHECK_U64((uint64_t)system(command), 0);
 	free(command);
-	agent_rig_join(&fleet[0], fleet_loop, dir, SHARED);
-	agent_rig_world(&fleet[0], "a", fleet_a);
-	agent_rig_world(&fleet[0], "b", fleet_b);
+	fleet_join(0, dir);
 	mem_world_put(fleet_a, "x.tfstate", rig_state(6, "L", 3, "b"));
 	engine_start(fleet[0].engine);
 	agent_rig_wait(&fleet[0], TTL);
@@ -111,9 +109,7 @@ store_put_back_is_seen_behind_a_hand_over(bool other)
 	command = xasprintf("cp '%s/data.mdb' '%s/data.mdb'", copy, dir);
 	CHECK_U64((uint64_t)system(command), 0);
 	free(command);
-	agent_rig_join(&fleet[0], fleet_loop, dir, SHARED);
-	agent_rig_world(&fleet[0], "a", fleet_a);
-	agent_rig_world(&fleet[0], "b", fleet_b);
+	fleet_join(0, dir);
 	mem_world_put(fleet_a, "x.tfstate", rig_state(7, "L", 3, "b"));
 	agent_rig_sync(&fleet[0], &p);
 	CHECK_U64((uint64_t)pass_result_exit(&p), 10);

@@ -9,10 +9,7 @@
 static void
 one_of_two_replicates(void)
 {
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	CHECK(fleet_equal("x.tfstate"));
 	for (uint64_t serial = 6; serial < 26; serial++) {
 		mem_world_put(fleet_a, "x.tfstate", rig_state(serial, "L", 3, "a"));
@@ -31,10 +28,7 @@ who_stops_hands_over(void)
 {
 	unsigned first;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	first = fleet_leader();
 	mem_world_put(fleet_a, "x.tfstate", rig_state(6, "L", 3, "b"));
 	engine_stop(fleet[first].engine);
@@ -63,10 +57,7 @@ holder_whose_target_fails_leaves_it(void)
 {
 	unsigned first;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	first = fleet_leader();
 	for (unsigned n = 0; n < 5; n++)
 		mem_world_put(fleet_a, "x.tfstate", rig_state(6 + n, "L", 3, "b"));
@@ -87,10 +78,7 @@ holder_without_its_source_leaves_it(void)
 	struct mem_world *gone = mem_world_new();
 	unsigned          first;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	first = fleet_leader();
 	mem_world_down(gone, ERR_NETWORK);
 	agent_rig_world(&fleet[first], "a", gone);
@@ -118,10 +106,7 @@ work_that_waits_needs_no_source(void)
 	struct mem_world *gone = mem_world_new();
 	unsigned          first;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	first = fleet_leader();
 	mem_world_lock(fleet_b, "x.tfstate", "{\"ID\":\"1\",\"Operation\":\"OperationTypeApply\",\"Who\":\"u@h\"}");
 	mem_world_put(fleet_a, "x.tfstate", rig_state(6, "L", 3, "b"));
@@ -172,10 +157,7 @@ who_lost_it_while_the_target_was_down_rests(void)
 	unsigned       turns = 0;
 	int64_t        until;
 
-	fleet_begin(2);
-	engine_start(fleet[0].engine);
-	engine_start(fleet[1].engine);
-	agent_rig_wait(&fleet[0], TTL);
+	fleet_begin_at_work();
 	e = fleet[fleet_leader()].engine;
 	bits_set(&e->tracks[0].unread, 1);
 	for (unsigned n = 0; n < 5; n++) {
